@@ -1,0 +1,1 @@
+"""The classical half: electrons, lattices, and the engine that runs them."""

@@ -1,0 +1,1 @@
+"""Running: a pure schedule, a thin runner, and the processes around them."""

@@ -1,0 +1,50 @@
+"""Which dispatch and node am I in?
+
+The classical half sets it around an electron, the quantum half reads it to say who asked for a
+circuit. It is the one place where the halves meet besides `qcov.records`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """The electron that runs here."""
+
+    dispatch_id: str
+    node_id: int
+    electron: str  #: the node's name
+    cores: int = 1  #: this worker's share of the machine
+
+
+_current: ContextVar[Context | None] = ContextVar("qcov_context", default=None)
+_process: Context | None = None
+
+
+def get_context() -> Context | None:
+    """The electron that runs here, or None outside a dispatch.
+
+    Threads that an electron starts see it too: a worker process runs one electron at a time.
+
+    >>> get_context() is None
+    True
+    """
+    return _current.get() or _process
+
+
+@contextmanager
+def running(context: Context) -> Iterator[Context]:
+    """Make `context` the current one; restored on the way out, whatever happens."""
+    global _process
+    token, before = _current.set(context), _process
+    _process = context
+    try:
+        yield context
+    finally:
+        _process = before
+        _current.reset(token)

@@ -1,0 +1,269 @@
+"""Every error that qcov raises.
+
+QcovError
+├── ConfigError                 a setting is unknown or has a wrong value
+├── TransportError
+│   ├── SerializationError      an object cannot be pickled
+│   ├── IntegrityError          a blob is not what was stored
+│   └── VersionMismatch         a blob was made by an incompatible Python or qcov
+├── StoreError
+│   ├── StoreUnavailable        the data folder cannot be used
+│   ├── SchemaMismatch          the database was made by a newer qcov
+│   └── DispatchNotFound        no dispatch has this id
+├── WorkflowError
+│   ├── NotALattice             something else was dispatched
+│   ├── ElectronMisuse          an electron was used as if it had a value already
+│   ├── InvalidExecutor         not an executor, or one that nobody knows
+│   └── DispatchFailed          the dispatch has no result to give
+├── EngineError
+│   ├── EngineUnavailable       the engine cannot be reached or started
+│   ├── EnvironmentMismatch     the engine cannot run this program's code
+│   ├── PortInUse               the server's port belongs to somebody else
+│   ├── StateError              a transition that the state machine does not allow
+│   ├── WorkerLost              a worker process died while an electron ran
+│   └── TimeLimitExceeded       an electron ran longer than it may
+└── QuantumError
+    ├── NotAQNode               `qelectron` was given something else
+    ├── InvalidQExecutor        not a quantum executor
+    ├── UnknownDevice           no simulator device has this name
+    ├── SelectorError           a selector chose none of its executors
+    ├── UnsupportedInterface    an interface that PennyLane itself no longer supports
+    └── CircuitError            an executor could not run a circuit
+
+Errors carry what they are about as attributes, survive pickling, and chain their cause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+
+class QcovError(Exception):
+    """The root of the tree: catch it to catch all that qcov raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The constructors take keywords, so the default `type(*args)` cannot rebuild an error.
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[QcovError], args: tuple[Any, ...], state: dict[str, Any]) -> QcovError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """Say which of the `known` names was probably meant, and list them all.
+
+    >>> suggest("lihgtning.qubit", ["default.qubit", "lightning.qubit"])
+    "Did you mean 'lightning.qubit'? Known: default.qubit, lightning.qubit."
+    """
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1)
+    hint = f"Did you mean {close[0]!r}? " if close else ""
+    return f"{hint}Known: {', '.join(names)}."
+
+
+# -- configuration -----------------------------------------------------------------------------
+
+
+class ConfigError(QcovError):
+    """A setting is unknown or has a wrong value."""
+
+    def __init__(
+        self, *, key: str, reason: str, source: str, line: int | None = None
+    ) -> None:
+        where = f"{source}, line {line}" if line else source
+        super().__init__(f"{where}: {key!r} {reason}")
+        self.key, self.reason, self.source, self.line = key, reason, source, line
+
+
+# -- transport ---------------------------------------------------------------------------------
+
+
+class TransportError(QcovError):
+    """An object could not travel between processes."""
+
+
+class SerializationError(TransportError):
+    """An object cannot be pickled."""
+
+    def __init__(self, *, what: str, reason: str) -> None:
+        super().__init__(
+            f"{what} cannot be sent to another process: {reason}. "
+            "Build it inside the electron instead, or pass what it is built from."
+        )
+        self.what, self.reason = what, reason
+
+
+class IntegrityError(TransportError):
+    """A blob is not what was stored: it was damaged, altered, or comes from elsewhere."""
+
+    def __init__(self, *, blob: str, reason: str) -> None:
+        super().__init__(
+            f"blob {blob} was refused: {reason}. Nothing of it was loaded; "
+            "restore the data folder from a copy, or dispatch again."
+        )
+        self.blob, self.reason = blob, reason
+
+
+class VersionMismatch(TransportError):
+    """A blob was made by an incompatible Python or qcov."""
+
+    def __init__(self, *, what: str, made_by: str, here: str) -> None:
+        super().__init__(
+            f"{what} was made by {made_by}, but this is {here}. "
+            "Read it with the version that made it."
+        )
+        self.what, self.made_by, self.here = what, made_by, here
+
+
+# -- store -------------------------------------------------------------------------------------
+
+
+class StoreError(QcovError):
+    """Something is wrong with what is stored."""
+
+
+class StoreUnavailable(StoreError):
+    """The data folder cannot be used."""
+
+    def __init__(self, *, path: str, reason: str, advice: str) -> None:
+        super().__init__(f"the data folder {path} cannot be used: {reason}. {advice}")
+        self.path, self.reason, self.advice = path, reason, advice
+
+
+class SchemaMismatch(StoreError):
+    """The database was made by a newer qcov."""
+
+    def __init__(self, *, path: str, found: str, known: str) -> None:
+        super().__init__(
+            f"{path} has schema {found}, this qcov knows {known}. "
+            "Upgrade qcov, or point QCOV_DATA_DIR at another folder."
+        )
+        self.path, self.found, self.known = path, found, known
+
+
+class DispatchNotFound(StoreError):
+    """No dispatch has this id."""
+
+    def __init__(self, *, dispatch_id: str, where: str) -> None:
+        super().__init__(
+            f"no dispatch {dispatch_id!r} in {where}. `qcov ls` lists the ones that exist."
+        )
+        self.dispatch_id, self.where = dispatch_id, where
+
+
+# -- workflows ---------------------------------------------------------------------------------
+
+
+class WorkflowError(QcovError):
+    """A workflow was written or used in a way that cannot work."""
+
+
+class NotALattice(WorkflowError, TypeError):
+    """Something else than a lattice was dispatched."""
+
+    def __init__(self, *, got: str) -> None:
+        super().__init__(f"only a lattice can be dispatched, got {got}. Decorate it with @ct.lattice.")
+        self.got = got
+
+
+class ElectronMisuse(WorkflowError, TypeError):
+    """An electron was used as if it had a value already."""
+
+    def __init__(self, *, electron: str, use: str, advice: str) -> None:
+        super().__init__(
+            f"{electron!r} has no value while the lattice is built, so it cannot be {use}. {advice}"
+        )
+        self.electron, self.use, self.advice = electron, use, advice
+
+
+class InvalidExecutor(WorkflowError, ValueError):
+    """Not an executor, or one that nobody knows."""
+
+    def __init__(self, *, got: str, advice: str) -> None:
+        super().__init__(f"{got} is not an executor. {advice}")
+        self.got, self.advice = got, advice
+
+
+class DispatchFailed(WorkflowError):
+    """The dispatch has no result to give."""
+
+    def __init__(self, *, dispatch_id: str, status: str, error: str | None) -> None:
+        super().__init__(f"dispatch {dispatch_id} is {status}: {error or 'no error was recorded'}")
+        self.dispatch_id, self.status, self.error = dispatch_id, status, error
+
+
+# -- engine ------------------------------------------------------------------------------------
+
+
+class EngineError(QcovError):
+    """The engine could not do what was asked."""
+
+
+class EngineUnavailable(EngineError):
+    """The engine cannot be reached or started."""
+
+    def __init__(self, *, address: str, reason: str, advice: str = "") -> None:
+        super().__init__(f"no engine at {address}: {reason}. {advice}".rstrip())
+        self.address, self.reason, self.advice = address, reason, advice
+
+
+class EnvironmentMismatch(EngineError):
+    """The engine cannot run this program's code."""
+
+    def __init__(self, *, reason: str, advice: str) -> None:
+        super().__init__(f"the engine cannot run this dispatch: {reason}. {advice}")
+        self.reason, self.advice = reason, advice
+
+
+class PortInUse(EngineError):
+    """The server's port belongs to somebody else."""
+
+    def __init__(self, *, host: str, port: int) -> None:
+        super().__init__(
+            f"port {port} on {host} is in use by another program. "
+            f"Choose another one: `qcov start --port {port + 1}`."
+        )
+        self.host, self.port = host, port
+
+
+class StateError(EngineError):
+    """A transition that the state machine does not allow."""
+
+    def __init__(self, *, what: str, status: str, event: str) -> None:
+        super().__init__(f"{what} is already {status}; {event} was ignored.")
+        self.what, self.status, self.event = what, status, event
+
+
+class WorkerLost(EngineError):
+    """A worker process died while an electron ran."""
+
+    def __init__(self, *, electron: str, reason: str) -> None:
+        super().__init__(
+            f"the process that ran {electron!r} died: {reason}. Only this electron failed; "
+            "give it retries=1 if it is safe to run twice."
+        )
+        self.electron, self.reason = electron, reason
+
+
+class TimeLimitExceeded(EngineError):
+    """An electron ran longer than it may."""
+
+    def __init__(self, *, electron: str, seconds: float) -> None:
+        super().__init__(
+            f"{electron!r} was stopped after its time limit of {seconds:g} s. "
+            "Raise time_limit, or give it less to do."
+        )
+        self.electron, self.seconds = electron, seconds
+
+
+# -- quantum -----------------------------------------------------------------------------------
+
+
+class QuantumError(QcovError):
+    """A circuit or its executor could not do what was asked."""

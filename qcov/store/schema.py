@@ -1,0 +1,111 @@
+"""The tables.
+
+A change here needs a migration in `qcov/store/migrations/versions`; a test compares the two.
+Times are seconds since the epoch, UTC.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+dispatches = Table(
+    "dispatches",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("key", Text, unique=True),  # the user's idempotency key
+    Column("root_id", String(36), nullable=False),
+    Column("parent_id", String(36)),  # for a sublattice: who waits for it
+    Column("parent_node", Integer),
+    Column("created", Float, nullable=False),
+    Column("started", Float),
+    Column("ended", Float),
+    Column("error", Text),
+    Column("manifest", String(64), nullable=False),  # blob: the graph as JSON
+    Column("manifest_seal", String(64), nullable=False),
+    Column("result", String(64)),  # blob
+    Column("result_seal", String(64)),
+    Column("result_repr", Text),
+    Column("nodes_total", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),  # who owns it; a stale owner's writes are fenced off
+    # one child per node: the first one wins, a retry goes on with the child that stands
+    UniqueConstraint("parent_id", "parent_node"),
+    Index("dispatches_by_created", "created"),
+    Index("dispatches_by_status", "status"),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("dispatch_id", ForeignKey("dispatches.id", ondelete="CASCADE"), primary_key=True),
+    Column("node_id", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("executor", String(64)),
+    Column("attempt", Integer, nullable=False),
+    Column("started", Float),
+    Column("ended", Float),
+    Column("error", Text),
+    Column("output", String(64)),  # blob
+    Column("output_seal", String(64)),
+    Column("value_repr", Text),
+    Column("stdout", Text),
+    Column("stderr", Text),
+    Column("sub_dispatch_id", String(36)),
+)
+
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("size", Integer, nullable=False),
+    Column("data", LargeBinary),  # null: the bytes are in a file of that name
+)
+
+circuits = Table(
+    "circuits",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("id", String(36), nullable=False, unique=True),
+    Column("dispatch_id", ForeignKey("dispatches.id", ondelete="CASCADE"), nullable=False),
+    Column("node_id", Integer, nullable=False),
+    Column("executor", Text, nullable=False),
+    Column("execution_time", Float),
+    Column("structure", String(64)),
+    Column("record", LargeBinary, nullable=False),  # msgpack of the rest of the record
+    Index("circuits_by_node", "dispatch_id", "node_id"),
+)
+
+structures = Table(
+    "structures",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("text", Text, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("dispatch_id", ForeignKey("dispatches.id", ondelete="CASCADE"), nullable=False),
+    Column("node_id", Integer),  # null: the dispatch itself
+    Column("status", String(16), nullable=False),
+    Column("time", Float, nullable=False),
+    Index("events_by_dispatch", "dispatch_id"),
+)
