@@ -42,7 +42,6 @@ dispatches = Table(
     Column("result_seal", String(64)),
     Column("result_repr", Text),
     Column("nodes_total", Integer, nullable=False),
-    Column("epoch", Integer, nullable=False),  # who owns it; a stale owner's writes are fenced off
     # one child per node: the first one wins, a retry goes on with the child that stands
     UniqueConstraint("parent_id", "parent_node"),
     Index("dispatches_by_created", "created"),

@@ -1,0 +1,83 @@
+"""qcov runs hybrid quantum-classical programs: mark, dispatch, and get on with the science.
+
+The public names are loaded on first use, so that `import qcov` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qcov import aio, executor
+    from qcov.classical.dispatch import cancel, dispatch, dispatch_sync, get_result
+    from qcov.classical.electron import Electron, electron, wait
+    from qcov.classical.lattice import Lattice, lattice
+    from qcov.classical.result import Result
+    from qcov.classical.status import Status as status  # noqa: N813  # Covalent's spelling
+    from qcov.config import get_config, reload_config, set_config
+    from qcov.context import get_context
+    from qcov.quantum.cluster import QCluster
+    from qcov.quantum.futures import as_completed, gather
+    from qcov.quantum.qelectron import qelectron
+    from qcov.transport import TransportableObject
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Electron",
+    "Lattice",
+    "QCluster",
+    "Result",
+    "TransportableObject",
+    "__version__",
+    "aio",
+    "as_completed",
+    "cancel",
+    "dispatch",
+    "dispatch_sync",
+    "electron",
+    "executor",
+    "gather",
+    "get_config",
+    "get_context",
+    "get_result",
+    "lattice",
+    "qelectron",
+    "reload_config",
+    "set_config",
+    "status",
+    "wait",
+]
+
+_HOMES = {
+    "qcov.aio": ("aio",),
+    "qcov.classical.dispatch": ("cancel", "dispatch", "dispatch_sync", "get_result"),
+    "qcov.classical.electron": ("Electron", "electron", "wait"),
+    "qcov.classical.lattice": ("Lattice", "lattice"),
+    "qcov.classical.result": ("Result",),
+    "qcov.classical.status": ("status",),
+    "qcov.config": ("get_config", "reload_config", "set_config"),
+    "qcov.context": ("get_context",),
+    "qcov.executor": ("executor",),
+    "qcov.quantum.cluster": ("QCluster",),
+    "qcov.quantum.futures": ("as_completed", "gather"),
+    "qcov.quantum.qelectron": ("qelectron",),
+    "qcov.transport": ("TransportableObject",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = ("aio", "executor")
+_RENAMED = {"status": "Status"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'qcov' has no attribute {name!r}")
+    module = importlib.import_module(_HOME_OF[name])
+    value = module if name in _MODULES else getattr(module, _RENAMED.get(name, name))
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,192 @@
+"""The transport graph: what a lattice turns into.
+
+Nodes are numbered as they are made, an electron before its arguments. A *recipe* says in JSON how
+a value is put together from others: `{"node": 3}`, `{"blob": digest}`, or a container of recipes,
+`{"list": [...]}`, `{"tuple": ...}`, `{"set": ...}`, `{"dict": [[key, value], ...]}` (keys are
+digests of blobs). The graph travels as a *manifest*: JSON that refers to blobs by digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from qcov.transport import address, dumps, shorten
+
+Recipe = dict[str, Any]
+
+#: The label of an edge that carries no value, only order.
+AFTER = "!waits for"
+
+
+class Kind(StrEnum):
+    """What a node is."""
+
+    ELECTRON = "electron"
+    SUBLATTICE = "sublattice"
+    PARAMETER = "parameter"  #: a constant
+    COLLECTION = "collection"  #: a container with electrons in it
+    ELEMENT = "element"  #: `x[i]` or `x.name` of another node
+
+
+@dataclass(slots=True, kw_only=True)
+class Node:
+    """A vertex of the graph; which fields are set depends on its kind."""
+
+    id: int
+    name: str
+    kind: Kind
+    function: int | None = None  #: electron, sublattice: index into the graph's functions
+    args: list[int] = field(default_factory=list[int])
+    kwargs: dict[str, int] = field(default_factory=dict[str, int])
+    after: list[int] = field(default_factory=list[int])  #: nodes to wait for
+    executor: int | None = None  #: index into the graph's executors
+    retries: int = 0
+    retry_delay: float = 0.0  #: seconds
+    time_limit: float | None = None  #: seconds
+    value: str | None = None  #: parameter: digest
+    text: str | None = None  #: parameter: what people see
+    recipe: Recipe | None = None  #: collection
+    source: int | None = None  #: element: the node that it is cut from
+    item: str | None = None  #: element: digest of the index or key
+    attribute: str | None = None  #: element: name of the attribute
+
+    def inputs(self) -> Iterator[int]:
+        """The nodes whose values this one needs."""
+        yield from self.args
+        yield from self.kwargs.values()
+        if self.recipe is not None:
+            yield from nodes_of(self.recipe)
+        if self.source is not None:
+            yield self.source
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields that differ from their defaults."""
+        return {
+            name: value
+            for name, default in _DEFAULTS.items()
+            if (value := getattr(self, name)) != default
+        }
+
+
+_DEFAULTS: dict[str, Any] = {
+    field.name: field.default_factory() if callable(field.default_factory) else field.default
+    for field in fields(Node)
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Function:
+    """The code of an electron or sublattice."""
+
+    digest: str
+    name: str
+    source: str
+
+
+class TransportGraph:
+    """Nodes, the functions and executors that they refer to, and the blobs of all constants."""
+
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.functions: list[Function] = []
+        self.executors: list[dict[str, Any]] = []
+        self.blobs: dict[str, bytes] = {}
+        self.result: Recipe = {}
+
+    def add(self, *, name: str, kind: Kind, **fields: Any) -> Node:
+        """Append a node."""
+        node = Node(id=len(self.nodes), name=name, kind=kind, **fields)
+        self.nodes.append(node)
+        return node
+
+    def add_blob(self, blob: bytes) -> str:
+        """Keep a blob; return its digest."""
+        digest = address(blob)
+        self.blobs[digest] = blob
+        return digest
+
+    def add_parameter(self, value: object, blob: bytes) -> Node:
+        """Append a constant."""
+        text = shorten(value)
+        shown = text if len(text) <= 80 else text[:77] + "..."
+        return self.add(
+            name=f":parameter:{shown}",
+            kind=Kind.PARAMETER,
+            value=self.add_blob(blob),
+            text=text,
+        )
+
+    @property
+    def edges(self) -> list[tuple[int, int, str]]:
+        """Source, target and label of every edge."""
+        return [edge for node in self.nodes for edge in self._edges_into(node)]
+
+    def _edges_into(self, node: Node) -> Iterator[tuple[int, int, str]]:
+        for position, source in enumerate(node.args):
+            yield source, node.id, f"arg[{position}]"
+        for name, source in node.kwargs.items():
+            yield source, node.id, name
+        for source in nodes_of(node.recipe or {}):
+            yield source, node.id, ""
+        if node.source is not None:
+            yield node.source, node.id, node.attribute or "item"
+        for source in node.after:
+            yield source, node.id, AFTER
+
+    def get_node_value(self, node_id: int, key: str) -> Any:
+        """A field of a node, by name."""
+        return getattr(self.nodes[node_id], key)
+
+    def manifest(self) -> dict[str, Any]:
+        """The graph as JSON, without the blobs."""
+        return {
+            "nodes": [node.as_json() for node in self.nodes],
+            "edges": self.edges,
+            "functions": [
+                {"digest": function.digest, "name": function.name, "source": function.source}
+                for function in self.functions
+            ],
+            "executors": self.executors,
+            "result": self.result,
+        }
+
+
+def nodes_of(recipe: Mapping[str, Any]) -> Iterator[int]:
+    """The nodes that a recipe refers to, in order."""
+    for form, content in recipe.items():
+        if form == "node":
+            yield int(content)
+        elif form == "dict":
+            for _, value in content:
+                yield from nodes_of(value)
+        elif form != "blob":
+            for item in content:
+                yield from nodes_of(item)
+
+
+def blobs_of(recipe: Mapping[str, Any]) -> Iterator[str]:
+    """The digests that a recipe refers to."""
+    for form, content in recipe.items():
+        if form == "blob":
+            yield str(content)
+        elif form == "dict":
+            for key, value in content:
+                yield str(key)
+                yield from blobs_of(value)
+        elif form != "node":
+            for item in content:
+                yield from blobs_of(item)
+
+
+def parse_nodes(manifest: Mapping[str, Any]) -> list[Node]:
+    """The nodes of a manifest."""
+    rows: Sequence[Mapping[str, Any]] = manifest["nodes"]
+    return [Node(**{**row, "kind": Kind(row["kind"])}) for row in rows]
+
+
+def key_blob(key: object) -> bytes:
+    """The blob of a container's key or index."""
+    return dumps(key, what=f"the key {shorten(key, 80)}")

@@ -1,0 +1,147 @@
+"""Lattices: functions that call electrons, and become graphs."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, overload
+
+from qcov.classical.electron import Builder, recording, source_of
+from qcov.classical.executors.base import BaseExecutor, executor_dict
+from qcov.classical.graph import TransportGraph
+
+
+class Lattice:
+    """A function whose electrons become a graph; made by `@ct.lattice`.
+
+    Called directly, it runs as plain Python.
+    """
+
+    def __init__(
+        self,
+        workflow_function: Callable[..., Any],
+        *,
+        executor: str | BaseExecutor | None = None,
+        workflow_executor: str | BaseExecutor | None = None,
+    ) -> None:
+        self.workflow_function = workflow_function
+        self.metadata: dict[str, Any] = {
+            "executor": executor,
+            "workflow_executor": workflow_executor,
+        }
+        for given in (executor, workflow_executor):
+            if given is not None:
+                executor_dict(given)  # a wrong one is reported where it was given
+        self.transport_graph = TransportGraph()
+        functools.update_wrapper(self, workflow_function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the function as plain Python; inside another lattice, as part of that one."""
+        return self.workflow_function(*args, **kwargs)
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return str(getattr(self.workflow_function, "__name__", "lattice"))
+
+    @property
+    def source(self) -> str:
+        """The function's source as the user wrote it."""
+        return source_of(self.workflow_function)
+
+    def graph(self, *args: Any, **kwargs: Any) -> TransportGraph:
+        """Build the graph for these arguments; an exception inside is the user's own."""
+        with recording(Builder(self.metadata)) as builder:
+            return builder.finish(self.workflow_function(*args, **kwargs))
+
+    def build_graph(self, *args: Any, **kwargs: Any) -> None:
+        """Build the graph for these arguments and keep it as `transport_graph`."""
+        self.transport_graph = self.graph(*args, **kwargs)
+
+    def draw(self, *args: Any, **kwargs: Any) -> str:
+        """The graph for these arguments as text, a line per node with what it needs.
+
+        >>> from qcov import electron, lattice
+        >>> @electron
+        ... def add(x, y):
+        ...     return x + y
+        >>> print(lattice(lambda x: add(add(x, 1), 2)).draw(0))
+        [0] add <- [1] :parameter:0, [2] :parameter:1
+        [3] add <- [0] add, [4] :parameter:2
+        """
+        self.build_graph(*args, **kwargs)
+        nodes = self.transport_graph.nodes
+        sources: dict[int, list[int]] = {}
+        for source, target, _ in self.transport_graph.edges:
+            sources.setdefault(target, []).append(source)
+        lines = [
+            f"[{node.id}] {node.name} <- "
+            + ", ".join(f"[{source}] {nodes[source].name}" for source in sources[node.id])
+            if node.id in sources
+            else f"[{node.id}] {node.name}"
+            for node in nodes
+            if node.kind != "parameter"
+        ]
+        return "\n".join(lines)
+
+    def get_metadata(self, name: str) -> Any:
+        """A setting by its name, None if it is not set."""
+        return self.metadata.get(name)
+
+    def set_metadata(self, name: str, value: Any) -> None:
+        """Change a setting."""
+        if name.endswith("executor") and value is not None:
+            executor_dict(value)
+        self.metadata[name] = value
+
+    def __repr__(self) -> str:
+        return f"<lattice {self.name}>"
+
+
+@overload
+def lattice(function: Callable[..., Any], /) -> Lattice: ...
+
+
+@overload
+def lattice(
+    function: None = None,
+    /,
+    *,
+    executor: str | BaseExecutor | None = None,
+    workflow_executor: str | BaseExecutor | None = None,
+) -> Callable[[Callable[..., Any]], Lattice]: ...
+
+
+def lattice(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    executor: str | BaseExecutor | None = None,
+    workflow_executor: str | BaseExecutor | None = None,
+) -> Lattice | Callable[[Callable[..., Any]], Lattice]:
+    """Mark a function as a workflow.
+
+    Args:
+        function: The function; the electrons that it calls become nodes.
+        executor: Where its electrons run that say nothing themselves.
+        workflow_executor: Where sublattices are built and results are put together.
+
+    Raises:
+        InvalidExecutor: an argument is not an executor, or nobody knows its name.
+
+    >>> from qcov import electron
+    >>> @electron
+    ... def double(x):
+    ...     return 2 * x
+    >>> @lattice
+    ... def workflow(x):
+    ...     return double(double(x))
+    >>> workflow.build_graph(3)
+    >>> [node.name for node in workflow.transport_graph.nodes]
+    ['double', ':parameter:3', 'double']
+    """
+
+    def decorate(function: Callable[..., Any]) -> Lattice:
+        return Lattice(function, executor=executor, workflow_executor=workflow_executor)
+
+    return decorate if function is None else decorate(function)

@@ -1,0 +1,62 @@
+"""Large payloads as files named by their content.
+
+A file appears whole or not at all: it is written under another name, flushed to the disk together
+with its folder, then renamed. Whoever commits a row that names a blob does so after that.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from pathlib import Path
+
+from qcov.errors import IntegrityError
+
+#: Payloads up to this many bytes live in the database, in the transaction that names them.
+INLINE_LIMIT = 64 * 1024
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def path_of(folder: Path, digest: str) -> Path:
+    """Where a blob's file is; refuses anything that is not a digest."""
+    if not _DIGEST.fullmatch(digest):
+        raise IntegrityError(blob=digest[:80], reason="that is not a digest")
+    return folder / digest[:2] / digest
+
+
+def write(folder: Path, digest: str, data: bytes) -> None:
+    """Put a blob on disk; when this returns, it survives a crash of the machine."""
+    target = path_of(folder, digest)
+    if target.exists():
+        return
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = target.with_name(f".{digest}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(target)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def read(folder: Path, digest: str) -> bytes:
+    """The bytes of a blob; the reader checks their digest."""
+    try:
+        return path_of(folder, digest).read_bytes()
+    except FileNotFoundError as error:
+        raise IntegrityError(blob=digest, reason="its file is gone") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

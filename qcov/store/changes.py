@@ -1,0 +1,78 @@
+"""What can be written: every statement that changes the store.
+
+Changes are collected per statement, and many callers' changes are committed together. Within a
+transaction the statements run in the order of `STATEMENTS`, whoever asked first; their conditions
+make that safe: a terminal state never changes, and a node's change names the attempt that it is
+about.
+
+An update takes `of_...` to say which row, and `new_...` for each column that it sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import bindparam
+from sqlalchemy.dialects.sqlite import insert
+
+from qcov.store.schema import blobs, circuits, dispatches, events, nodes, structures
+
+#: Rows per statement name: the unit that is committed or refused as a whole.
+Changes = dict[str, list[Mapping[str, Any]]]
+
+TERMINAL = ("COMPLETED", "FAILED", "CANCELLED")
+
+
+def _dispatch_update(*columns: str) -> sa.Executable:
+    return (
+        sa.update(dispatches)
+        .where(dispatches.c.id == bindparam("of_dispatch"), dispatches.c.status.not_in(TERMINAL))
+        .values({column: bindparam(f"new_{column}") for column in columns})
+    )
+
+
+def _node_update(*columns: str) -> sa.Executable:
+    return (
+        sa.update(nodes)
+        .where(
+            nodes.c.dispatch_id == bindparam("of_dispatch"),
+            nodes.c.node_id == bindparam("of_node"),
+            nodes.c.attempt == bindparam("of_attempt"),
+            nodes.c.status.not_in(TERMINAL),
+        )
+        .values({column: bindparam(f"new_{column}") for column in columns})
+    )
+
+
+STATEMENTS: dict[str, sa.Executable] = {
+    "blob": insert(blobs).on_conflict_do_nothing(),
+    "dispatch": sa.insert(dispatches),
+    "node": sa.insert(nodes),
+    "dispatch_started": _dispatch_update("status", "started"),
+    "node_child": _node_update("sub_dispatch_id"),
+    "node_requeued": _node_update("status", "attempt"),
+    "node_started": _node_update("status", "started"),
+    "node_finished": _node_update(
+        *("status", "started", "ended", "error", "output", "output_seal"),
+        *("value_repr", "stdout", "stderr"),
+    ),
+    "node_status": _node_update("status"),
+    "dispatch_status": _dispatch_update("status"),
+    "dispatch_ended": _dispatch_update(
+        "status", "ended", "error", "result", "result_seal", "result_repr"
+    ),
+    "structure": insert(structures).on_conflict_do_nothing(),
+    "circuit": insert(circuits).on_conflict_do_nothing(),
+    "event": sa.insert(events),
+}
+
+
+def merge(groups: list[Changes]) -> Changes:
+    """All rows of `groups`, per statement, in the order in which the statements must run."""
+    merged: Changes = {name: [] for name in STATEMENTS}
+    for changes in groups:
+        for name, rows in changes.items():
+            merged[name].extend(rows)
+    return {name: rows for name, rows in merged.items() if rows}

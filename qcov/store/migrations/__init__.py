@@ -1,0 +1,40 @@
+"""Bringing a database to the schema of this qcov (Alembic).
+
+The common case, a database that is up to date, is decided by one query, without Alembic.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from qcov.errors import SchemaMismatch
+
+#: The newest revision in `versions`.
+HEAD = "0001"
+
+
+def current(engine: sa.Engine) -> str | None:
+    """The revision that a database is at; None for an empty one."""
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def migrate(engine: sa.Engine, path: str) -> None:
+    """Upgrade the database to `HEAD`; refuse one that a newer qcov has made."""
+    found = current(engine)
+    if found == HEAD:
+        return
+    if found is not None and found > HEAD:
+        raise SchemaMismatch(path=path, found=found, known=HEAD)
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

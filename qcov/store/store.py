@@ -1,0 +1,337 @@
+"""The store: where dispatches live.
+
+One process opens it for writing (`open_store`) and owns it until it ends; any thread may read.
+SQLite in WAL mode through SQLAlchemy Core; small payloads in the database, large ones as files.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import msgpack
+import sqlalchemy as sa
+
+from qcov.errors import DispatchNotFound, IntegrityError, StoreUnavailable
+from qcov.store import blobs as files
+from qcov.store.changes import TERMINAL, Changes
+from qcov.store.migrations import migrate
+from qcov.store.schema import blobs, circuits, dispatches, events, nodes, structures
+from qcov.store.writer import Done, Writer
+from qcov.transport import address, check_seal, seal
+
+_NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "lustre", "beegfs", "gpfs", "fuse.sshfs", "9p")
+
+Row = dict[str, Any]
+
+
+class Store:
+    """Dispatches, nodes, blobs, circuits and events of one data folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.blob_folder = folder / "blobs"
+        self._path = folder / "qcov.sqlite"
+        prepare_folder(folder)
+        self._key = _installation_key(folder / "seal.key")
+        try:
+            writing = _connect(self._path, begin="BEGIN IMMEDIATE")
+            migrate(writing, str(self._path))
+        except sa.exc.OperationalError as error:
+            reason = str(error.__cause__)
+            advice = "Free some space, or set QCOV_DATA_DIR to a folder that can be written."
+            raise StoreUnavailable(path=str(folder), reason=reason, advice=advice) from error
+        self._path.chmod(0o600)
+        self._reading = _connect(self._path, begin="BEGIN")
+        self._writing = writing
+        self._writer = Writer(writing, path=str(folder))
+
+    def close(self) -> None:
+        """Commit what is queued and let go of the database."""
+        self._writer.close()
+        self._writing.dispose()
+        self._reading.dispose()
+
+    # -- writing
+
+    def put(self, changes: Changes, done: Done | None = None, *, keep: bool = True) -> None:
+        """Commit `changes` with whatever else is waiting; see `Writer.put`."""
+        self._writer.put(changes, done, keep=keep)
+
+    def seal(self, digest: str, *place: object) -> str:
+        """The seal of a blob for the place that it is stored for."""
+        return seal(self._key, digest, *place)
+
+    def blob_row(self, digest: str, data: bytes) -> Row:
+        """The row for a blob; a large one is on disk when this returns."""
+        if len(data) <= files.INLINE_LIMIT:
+            return {"digest": digest, "size": len(data), "data": data}
+        files.write(self.blob_folder, digest, data)
+        return {"digest": digest, "size": len(data), "data": None}
+
+    # -- reading
+
+    def blob(self, digest: str) -> bytes:
+        """The bytes of a blob, checked against its digest."""
+        row = self._one(sa.select(blobs.c.data).where(blobs.c.digest == digest))
+        inline = row["data"] if row else None
+        data = files.read(self.blob_folder, digest) if inline is None else bytes(inline)
+        if address(data) != digest:
+            raise IntegrityError(blob=digest, reason="its content does not match its digest")
+        return data
+
+    def manifest(self, dispatch_id: str) -> Row:
+        """The graph of a dispatch, its seal checked."""
+        row = self.get_dispatch(dispatch_id)
+        check_seal(self._key, row["manifest_seal"], row["manifest"], dispatch_id, "manifest")
+        return cast("Row", json.loads(self.blob(row["manifest"])))
+
+    def outputs(self, dispatch_id: str) -> dict[int, str]:
+        """The digests of all nodes that have an output, their seals checked."""
+        wanted = (nodes.c.node_id, nodes.c.output, nodes.c.output_seal)
+        rows = self._all(
+            sa.select(*wanted).where(
+                nodes.c.dispatch_id == dispatch_id, nodes.c.output.is_not(None)
+            )
+        )
+        for row in rows:
+            check_seal(self._key, row["output_seal"], row["output"], dispatch_id, row["node_id"])
+        return {row["node_id"]: row["output"] for row in rows}
+
+    def result_digest(self, dispatch_id: str) -> str | None:
+        """The digest of the result, its seal checked; None while there is none."""
+        row = self.get_dispatch(dispatch_id)
+        if row["result"] is not None:
+            check_seal(self._key, row["result_seal"], row["result"], dispatch_id, "result")
+        return cast("str | None", row["result"])
+
+    def get_dispatch(self, dispatch_id: str) -> Row:
+        """One dispatch; `DispatchNotFound` for an unknown id."""
+        done = _nodes_done().where(nodes.c.dispatch_id == dispatch_id).scalar_subquery()
+        row = self._one(
+            sa.select(dispatches, done.label("nodes_done")).where(dispatches.c.id == dispatch_id)
+        )
+        if row is None:
+            raise DispatchNotFound(dispatch_id=dispatch_id, where=str(self.folder))
+        return row
+
+    def find_key(self, key: str) -> Row | None:
+        """The dispatch with this idempotency key, if there is one."""
+        return self._one(sa.select(dispatches).where(dispatches.c.key == key))
+
+    def unfinished(self) -> list[Row]:
+        """Dispatches that have not ended, oldest first."""
+        return self._all(
+            sa.select(dispatches)
+            .where(dispatches.c.status.not_in(TERMINAL))
+            .order_by(dispatches.c.created)
+        )
+
+    def list_dispatches(
+        self,
+        *,
+        limit: int = 50,
+        offset: int = 0,
+        status: str | None = None,
+        search: str | None = None,
+        root_only: bool = True,
+    ) -> tuple[list[Row], int]:
+        """A window of the dispatches, newest first, and how many there are in all."""
+        chosen: list[sa.ColumnElement[bool]] = []
+        if status:
+            chosen.append(dispatches.c.status == status)
+        if search:
+            found = dispatches.c.name.contains(search, autoescape=True)
+            chosen.append(found | dispatches.c.id.startswith(search, autoescape=True))
+        if root_only:
+            chosen.append(dispatches.c.parent_id.is_(None))
+        done = _nodes_done().where(nodes.c.dispatch_id == dispatches.c.id).scalar_subquery()
+        window = (
+            sa.select(dispatches, done.label("nodes_done"))
+            .where(*chosen)
+            .order_by(dispatches.c.created.desc())
+            .limit(limit)
+            .offset(offset)
+        )
+        counted = sa.select(sa.func.count().label("total")).select_from(dispatches).where(*chosen)
+        total = self._one(counted) or {"total": 0}
+        return self._all(window), int(total["total"])
+
+    def get_nodes(
+        self,
+        dispatch_id: str,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        node_id: int | None = None,
+    ) -> list[Row]:
+        """The nodes of a dispatch in their order, or the one with `node_id`."""
+        query = sa.select(nodes).where(nodes.c.dispatch_id == dispatch_id)
+        if node_id is not None:
+            query = query.where(nodes.c.node_id == node_id)
+        return self._all(query.order_by(nodes.c.node_id).limit(limit).offset(offset))
+
+    def get_edges(self, dispatch_id: str) -> list[tuple[int, int, str]]:
+        """Source, target and label of every edge of a dispatch's graph."""
+        return [
+            (int(source), int(target), str(label))
+            for source, target, label in self.manifest(dispatch_id)["edges"]
+        ]
+
+    def get_circuits(
+        self,
+        dispatch_id: str,
+        node_id: int | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> list[Row]:
+        """The circuits that a dispatch (or one of its nodes) ran, in the order they ended."""
+        query = (
+            sa.select(circuits, structures.c.text)
+            .outerjoin(structures, structures.c.key == circuits.c.structure)
+            .where(circuits.c.dispatch_id == dispatch_id)
+        )
+        if node_id is not None:
+            query = query.where(circuits.c.node_id == node_id)
+        rows = self._all(query.order_by(circuits.c.number).limit(limit).offset(offset))
+        return [
+            msgpack.unpackb(row["record"])
+            | {"structure_data": row["text"], "node_id": row["node_id"]}
+            for row in rows
+        ]
+
+    def circuit_summary(self, dispatch_id: str) -> list[Row]:
+        """How many circuits ran where and for how long, sublattices included."""
+        tree = _descendants(dispatch_id)
+        return self._all(
+            sa.select(
+                circuits.c.executor,
+                sa.func.count().label("circuits"),
+                sa.func.sum(circuits.c.execution_time).label("seconds"),
+            )
+            .where(circuits.c.dispatch_id.in_(sa.select(tree.c.id)))
+            .group_by(circuits.c.executor)
+            .order_by(circuits.c.executor)
+        )
+
+    def children(self, dispatch_id: str) -> list[Row]:
+        """The sublattices that a dispatch started, as dispatches."""
+        return self._all(
+            sa.select(dispatches)
+            .where(dispatches.c.parent_id == dispatch_id)
+            .order_by(dispatches.c.parent_node)
+        )
+
+    def events_after(self, number: int, *, limit: int = 1000) -> list[Row]:
+        """The events that followed the one with this number."""
+        return self._all(
+            sa.select(events).where(events.c.number > number).order_by(events.c.number).limit(limit)
+        )
+
+    def last_event(self) -> int:
+        """The number of the newest event, 0 if there is none."""
+        row = self._one(sa.select(sa.func.max(events.c.number).label("number")))
+        return int((row and row["number"]) or 0)
+
+    def _all(self, query: sa.Select[Any]) -> list[Row]:
+        with self._reading.connect() as connection:
+            rows: Sequence[Mapping[Any, Any]] = connection.execute(query).mappings().all()
+        return [{str(key): value for key, value in row.items()} for row in rows]
+
+    def _one(self, query: sa.Select[Any]) -> Row | None:
+        rows = self._all(query)
+        return rows[0] if rows else None
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the data folder, private to the user, and prove that it can be written."""
+    advice = "Set QCOV_DATA_DIR to a folder of yours on a local disk."
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe = folder / f".probe.{secrets.token_hex(4)}"
+        probe.touch(mode=0o600)
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreUnavailable(path=str(folder), reason=reason, advice=advice) from error
+    if folder.stat().st_uid != os.getuid():
+        raise StoreUnavailable(path=str(folder), reason="it belongs to another user", advice=advice)
+    if kind := _network_file_system(folder):
+        reason = f"it is on a network file system ({kind}), where SQLite's WAL mode loses data"
+        raise StoreUnavailable(path=str(folder), reason=reason, advice=advice)
+
+
+def _network_file_system(folder: Path) -> str | None:
+    """The kind of network file system that holds `folder`, None for a local one."""
+    try:
+        mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux: nothing is known, so nothing is refused
+        return None
+    resolved = folder.resolve()
+    kinds = {Path(fields[1]): fields[2] for fields in map(str.split, mounts) if len(fields) > 2}
+    holders = [path for path in kinds if resolved.is_relative_to(path)]
+    kind = kinds[max(holders, key=lambda path: len(path.parts))] if holders else ""
+    return kind if kind.startswith(_NETWORK_FILE_SYSTEMS) else None
+
+
+def _installation_key(path: Path) -> bytes:
+    """The key that seals this store's blobs; made once, readable by the user alone."""
+    if not path.exists():
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(32))
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    return path.read_bytes()
+
+
+def _connect(path: Path, *, begin: str) -> sa.Engine:
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30.0})
+
+    @sa.event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # transactions begin where we say so
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _nodes_done() -> sa.Select[tuple[int]]:
+    return sa.select(sa.func.count()).select_from(nodes).where(nodes.c.status == "COMPLETED")
+
+
+def _descendants(dispatch_id: str) -> sa.CTE:
+    start = sa.select(dispatches.c.id).where(dispatches.c.id == dispatch_id)
+    tree = start.cte("tree", recursive=True)
+    return tree.union_all(sa.select(dispatches.c.id).where(dispatches.c.parent_id == tree.c.id))
+
+
+class Ownership:
+    """The right to write to a data folder: one process has it at a time.
+
+    The lock goes with the process, however it ends.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._file = open(folder / "engine.lock", "w", encoding="utf-8")  # noqa: SIM115
+
+    def acquire(self) -> bool:
+        """Take it if it is free."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True

@@ -1,0 +1,101 @@
+"""The one writer: a thread that commits what has queued up, as one transaction.
+
+While a transaction is flushed to the disk the next one gathers, so durability costs the same for
+one electron as for a hundred. `synchronous=FULL` makes a commit survive a power cut.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+
+from qcov.errors import QcovError, StoreUnavailable
+from qcov.store.changes import STATEMENTS, Changes, merge
+
+#: Told once its changes are on disk (None), or why they are not.
+Done = Callable[[QcovError | None], None]
+
+_RETRY_AFTER = 0.5  # seconds between tries while the disk refuses what must not be lost
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    changes: Changes
+    done: Done | None
+    keep: bool
+
+
+class Writer:
+    """Commits changes in groups, in the order in which they came.
+
+    A request with `keep=True` reports what has happened already and must not be lost: while the
+    disk is full it waits and is tried again. Any other request is refused with its reason.
+    """
+
+    def __init__(self, engine: sa.Engine, *, path: str) -> None:
+        self._engine = engine
+        self._path = path
+        self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="qcov-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, changes: Changes, done: Done | None = None, *, keep: bool = True) -> None:
+        """Queue `changes`; `done` is called in the writer's thread."""
+        self._queue.put(_Request(changes, done, keep))
+
+    def close(self) -> None:
+        """Commit what is queued, then stop."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (group := self._gather()) is not None:
+            self._commit(group)
+
+    def _gather(self) -> list[_Request] | None:
+        first = self._queue.get()
+        if first is None:
+            return None
+        group = [first]
+        while not self._queue.empty():
+            following = self._queue.get()
+            if following is None:  # finish this group, then meet the sentinel again
+                self._queue.put(None)
+                break
+            group.append(following)
+        return group
+
+    def _commit(self, group: list[_Request]) -> None:
+        try:
+            self._write(merge([request.changes for request in group]))
+        except sa.exc.SQLAlchemyError as error:
+            if len(group) > 1:  # find the one that spoils it
+                for request in group:
+                    self._commit([request])
+            else:
+                self._refuse(group[0], error)
+            return
+        for request in group:
+            if request.done:
+                request.done(None)
+
+    def _write(self, changes: Changes) -> None:
+        with self._engine.begin() as connection:
+            for name, rows in changes.items():
+                connection.execute(STATEMENTS[name], rows)
+
+    def _refuse(self, request: _Request, error: sa.exc.SQLAlchemyError) -> None:
+        passing = isinstance(error, OperationalError)
+        if request.keep and passing:
+            time.sleep(_RETRY_AFTER)
+            self._commit([request])
+        elif request.done:
+            cause = str(error.__cause__ or error)
+            advice = "Free some space or set QCOV_DATA_DIR to another folder."
+            request.done(StoreUnavailable(path=self._path, reason=cause, advice=advice))
