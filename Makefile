@@ -21,7 +21,8 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): $(BIN)/python pyproject.toml $(wildcard constraints/dev-*.txt)
-	$(PIP) install --quiet --editable '.[dev]' \
+	@echo "Setting up $(VENV) ..."
+	@$(PIP) install --quiet --editable '.[dev]' \
 	  --constraint constraints/dev-$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
 	@touch $@
 

@@ -1,0 +1,215 @@
+"""Which settings exist: their kinds, defaults and conversions.
+
+Every key of the closed sections is listed in `SETTINGS`. The sections in `OPEN_SECTIONS` belong to
+executors, plugins included, which know their keys best: anything may stand there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal["text", "path", "flag", "whole", "number", "port", "amount"]
+
+#: Sections whose keys are defined by executors.
+OPEN_SECTIONS = ("executors", "qelectron")
+
+_TRUE = ("true", "yes", "on", "1")
+_FALSE = ("false", "no", "off", "0")
+_PLACEHOLDER = re.compile(r"<[\w .-]+>")
+_LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One known key."""
+
+    kind: Kind
+    default: Any  #: a value, or a function that makes it when it is asked for
+    choices: tuple[str, ...] = ()
+
+    def read(self, value: object) -> Any:
+        """The value in the setting's own type.
+
+        Raises:
+            ValueError: with a reason that completes the sentence "'key' ...".
+
+        >>> Setting(kind="flag", default=False).read("false")
+        False
+        """
+        if is_placeholder(value):
+            raise ValueError(f"is still the placeholder {value!r}: put your own value there")
+        converted = _READERS[self.kind](value)
+        if self.choices and str(converted).lower() not in self.choices:
+            raise ValueError(f"must be one of {', '.join(self.choices)}, not {value!r}")
+        return converted
+
+    def make_default(self) -> Any:
+        """The value when nobody set one."""
+        return self.default() if callable(self.default) else self.default
+
+
+def is_placeholder(value: object) -> bool:
+    """Whether a value is a blank that was never filled in, such as `<name>`.
+
+    >>> is_placeholder("<your token>"), is_placeholder("<DaskCluster name='a' started>")
+    (True, False)
+    """
+    return isinstance(value, str) and _PLACEHOLDER.fullmatch(value) is not None
+
+
+def data_dir() -> Path:
+    """Where dispatches, blobs and keys live: `$QCOV_DATA_DIR` or `~/.local/share/qcov`."""
+    return _folder("QCOV_DATA_DIR", "XDG_DATA_HOME", Path(".local", "share"))
+
+
+def config_file() -> Path:
+    """Where settings live: `$QCOV_CONFIG_DIR/qcov.conf` or `~/.config/qcov/qcov.conf`."""
+    return _folder("QCOV_CONFIG_DIR", "XDG_CONFIG_HOME", Path(".config")) / "qcov.conf"
+
+
+def _folder(own: str, shared: str, below_home: Path) -> Path:
+    if chosen := os.environ.get(own):
+        return Path(chosen).expanduser().absolute()
+    if base := os.environ.get(shared):
+        return Path(base).expanduser().absolute() / "qcov"
+    return Path.home() / below_home / "qcov"
+
+
+# -- conversions -------------------------------------------------------------------------------
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be text in quotes, not {value!r}")
+    return value
+
+
+def _path(value: object) -> str:
+    return str(Path(_text(value)).expanduser())
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    word = str(value).lower()
+    if isinstance(value, str | int) and word in (*_TRUE, *_FALSE):
+        return word in _TRUE
+    raise ValueError(f"must be true or false, not {value!r}")
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, str) and value.strip().isdecimal():
+        return int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError(f"must be a whole number, 0 or more, not {value!r}")
+
+
+def _number(value: object) -> float:
+    try:
+        number = float(value) if isinstance(value, int | float | str) else float("nan")
+    except ValueError:
+        number = float("nan")
+    if isinstance(value, bool) or not 0 <= number < float("inf"):
+        raise ValueError(f"must be a number, 0 or more, not {value!r}")
+    return number
+
+
+def _port(value: object) -> int:
+    try:
+        port = _whole(value)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise ValueError(f"must be a port between 0 and 65535, not {value!r}")
+    return port
+
+
+def _amount(value: object) -> str | int | float:
+    """Memory: a number of bytes, or text such as "1GB" or "auto"."""
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        return value
+    raise ValueError(f"must be text such as '1GB', or a number of bytes, not {value!r}")
+
+
+_READERS: Mapping[Kind, Callable[[object], Any]] = {
+    "text": _text,
+    "path": _path,
+    "flag": _flag,
+    "whole": _whole,
+    "number": _number,
+    "port": _port,
+    "amount": _amount,
+}
+
+
+# -- the table ---------------------------------------------------------------------------------
+
+
+def _within(*parts: str) -> Callable[[], str]:
+    return lambda: str(data_dir().joinpath(*parts))
+
+
+def _cache() -> Setting:
+    return Setting(kind="path", default=_within("cache"))
+
+
+def _logs() -> Setting:
+    return Setting(kind="path", default=_within("logs"))
+
+
+def _words(default: str = "") -> Setting:
+    return Setting(kind="text", default=default)
+
+
+#: Every key of the closed sections, and the keys of open ones that have a default.
+SETTINGS: Mapping[str, Setting] = {
+    "sdk.log_dir": _logs(),
+    "sdk.log_level": Setting(kind="text", default="warning", choices=_LOG_LEVELS),
+    "sdk.enable_logging": Setting(kind="flag", default=False),
+    "sdk.executor_dir": Setting(
+        kind="path", default=lambda: str(config_file().with_name("executor_plugins"))
+    ),
+    "dispatcher.address": _words("localhost"),
+    "dispatcher.port": Setting(kind="port", default=48008),
+    "dispatcher.cache_dir": _cache(),
+    "dispatcher.results_dir": Setting(kind="path", default="results"),
+    "dispatcher.log_dir": _logs(),
+    # How long the engine stays without work or server, and how many electrons run at once;
+    # no workers means one for each core.
+    "engine.idle_timeout": Setting(kind="number", default=300.0),
+    "engine.workers": Setting(kind="whole", default=0),
+    "dask.cache_dir": _cache(),
+    "dask.log_dir": _logs(),
+    "dask.mem_per_worker": Setting(kind="amount", default="auto"),
+    "dask.threads_per_worker": Setting(kind="whole", default=1),
+    "dask.num_workers": Setting(kind="whole", default=lambda: os.cpu_count() or 1),
+    # The rest of this section is written by a server for its clients.
+    "dask.scheduler_address": _words(),
+    "dask.dashboard_link": _words(),
+    "dask.process_info": _words(),
+    "dask.pid": Setting(kind="whole", default=0),
+    "dask.admin_host": _words(),
+    "dask.admin_port": Setting(kind="port", default=0),
+    "workflow_data.db_path": Setting(kind="path", default=_within("qcov.sqlite")),
+    "workflow_data.storage_type": Setting(kind="text", default="local", choices=("local",)),
+    "workflow_data.base_dir": Setting(kind="path", default=_within("blobs")),
+    "user_interface.address": _words("localhost"),
+    "user_interface.port": Setting(kind="port", default=48008),
+    "user_interface.log_dir": _logs(),
+    "user_interface.dispatch_db": Setting(kind="path", default=_within("qcov.sqlite")),
+    "executors.local.log_stdout": _words("stdout.log"),
+    "executors.local.log_stderr": _words("stderr.log"),
+    "executors.local.cache_dir": _cache(),
+    "executors.dask.log_stdout": _words("stdout.log"),
+    "executors.dask.log_stderr": _words("stderr.log"),
+    "executors.dask.cache_dir": _cache(),
+}
+
+#: The names of the closed sections.
+CLOSED_SECTIONS = frozenset(key.partition(".")[0] for key in SETTINGS) - set(OPEN_SECTIONS)
