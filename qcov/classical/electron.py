@@ -48,7 +48,7 @@ class Electron:
         }
         if executor is not None:
             executor_dict(executor)  # a wrong one is reported where it was given
-        functools.update_wrapper(self, function)
+        functools.update_wrapper(self, function, updated=())
         self._signature = _signature(function)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -299,7 +299,9 @@ class Builder:
         form = type(value).__name__
         if form not in ("list", "tuple", "set", "dict"):
             advice = "Lists, tuples, sets and dicts may hold electrons; other objects may not."
-            raise ElectronMisuse(electron=form, use=f"passed as {label} of {consumer!r}", advice=advice)
+            raise ElectronMisuse(
+                electron=form, use=f"passed as {label} of {consumer!r}", advice=advice
+            )
         node = self.graph.add(name=f":electron_{form}:", kind=Kind.COLLECTION)
 
         def part(item: object) -> Recipe:
@@ -312,7 +314,11 @@ class Builder:
         if _is_electron(value):
             return {"node": self._own(value).id}
         try:
-            return {"blob": self.graph.add_blob(dumps(value, what="the value that the lattice returned"))}
+            return {
+                "blob": self.graph.add_blob(
+                    dumps(value, what="the value that the lattice returned")
+                )
+            }
         except SerializationError as error:
             form = type(value).__name__
             if not isinstance(error.__cause__, _HoldsElectron) or form not in (

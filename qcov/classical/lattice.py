@@ -33,7 +33,7 @@ class Lattice:
             if given is not None:
                 executor_dict(given)  # a wrong one is reported where it was given
         self.transport_graph = TransportGraph()
-        functools.update_wrapper(self, workflow_function)
+        functools.update_wrapper(self, workflow_function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function as plain Python; inside another lattice, as part of that one."""

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam
 from sqlalchemy.dialects.sqlite import insert
 
-from qcov.store.schema import blobs, circuits, dispatches, events, nodes, structures
+from qcov.store.schema import blobs, circuits, dispatches, nodes, structures
 
 #: Rows per statement name: the unit that is committed or refused as a whole.
 Changes = dict[str, list[Mapping[str, Any]]]
@@ -25,38 +25,51 @@ Changes = dict[str, list[Mapping[str, Any]]]
 TERMINAL = ("COMPLETED", "FAILED", "CANCELLED")
 
 
+def _open(status: sa.Column[str]) -> sa.ColumnElement[bool]:
+    return sa.and_(*(status != sa.literal_column(f"'{state}'") for state in TERMINAL))
+
+
 def _dispatch_update(*columns: str) -> sa.Executable:
     return (
         sa.update(dispatches)
-        .where(dispatches.c.id == bindparam("of_dispatch"), dispatches.c.status.not_in(TERMINAL))
+        .where(dispatches.c.id == bindparam("of_dispatch"), _open(dispatches.c.status))
         .values({column: bindparam(f"new_{column}") for column in columns})
     )
 
 
-def _node_update(*columns: str) -> sa.Executable:
+def _node_update(*columns: str, appended: tuple[str, ...] = ()) -> sa.Executable:
+    more = {
+        column: sa.func.coalesce(nodes.c[column], "")
+        + sa.func.coalesce(bindparam(f"new_{column}", type_=sa.Text), "")
+        for column in appended
+    }
     return (
         sa.update(nodes)
         .where(
             nodes.c.dispatch_id == bindparam("of_dispatch"),
             nodes.c.node_id == bindparam("of_node"),
             nodes.c.attempt == bindparam("of_attempt"),
-            nodes.c.status.not_in(TERMINAL),
+            _open(nodes.c.status),
         )
-        .values({column: bindparam(f"new_{column}") for column in columns})
+        .values({column: bindparam(f"new_{column}") for column in columns} | more)
     )
 
 
 STATEMENTS: dict[str, sa.Executable] = {
     "blob": insert(blobs).on_conflict_do_nothing(),
+    "key_released": (
+        sa.update(dispatches).where(dispatches.c.id == bindparam("of_dispatch")).values(key=None)
+    ),
     "dispatch": sa.insert(dispatches),
     "node": sa.insert(nodes),
     "dispatch_started": _dispatch_update("status", "started"),
     "node_child": _node_update("sub_dispatch_id"),
     "node_requeued": _node_update("status", "attempt"),
     "node_started": _node_update("status", "started"),
+    "node_printed": _node_update(appended=("stdout", "stderr")),
     "node_finished": _node_update(
-        *("status", "started", "ended", "error", "output", "output_seal"),
-        *("value_repr", "stdout", "stderr"),
+        *("status", "started", "ended", "error", "output", "output_seal", "value_repr"),
+        appended=("stdout", "stderr"),
     ),
     "node_status": _node_update("status"),
     "dispatch_status": _dispatch_update("status"),
@@ -65,7 +78,6 @@ STATEMENTS: dict[str, sa.Executable] = {
     ),
     "structure": insert(structures).on_conflict_do_nothing(),
     "circuit": insert(circuits).on_conflict_do_nothing(),
-    "event": sa.insert(events),
 }
 
 

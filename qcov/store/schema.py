@@ -97,14 +97,3 @@ structures = Table(
     Column("key", String(64), primary_key=True),
     Column("text", Text, nullable=False),
 )
-
-events = Table(
-    "events",
-    metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
-    Column("dispatch_id", ForeignKey("dispatches.id", ondelete="CASCADE"), nullable=False),
-    Column("node_id", Integer),  # null: the dispatch itself
-    Column("status", String(16), nullable=False),
-    Column("time", Float, nullable=False),
-    Index("events_by_dispatch", "dispatch_id"),
-)

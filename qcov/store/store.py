@@ -21,7 +21,7 @@ from qcov.errors import DispatchNotFound, IntegrityError, StoreUnavailable
 from qcov.store import blobs as files
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.migrations import migrate
-from qcov.store.schema import blobs, circuits, dispatches, events, nodes, structures
+from qcov.store.schema import blobs, circuits, dispatches, nodes, structures
 from qcov.store.writer import Done, Writer
 from qcov.transport import address, check_seal, seal
 
@@ -85,6 +85,13 @@ class Store:
             raise IntegrityError(blob=digest, reason="its content does not match its digest")
         return data
 
+    def inline_blob(self, digest: str) -> bytes | None:
+        """The bytes of a small blob; None for one in a file, which whoever needs it reads."""
+        row = self._one(sa.select(blobs.c.data).where(blobs.c.digest == digest))
+        if row is None:
+            raise IntegrityError(blob=digest, reason="the store does not have it")
+        return None if row["data"] is None else bytes(row["data"])
+
     def manifest(self, dispatch_id: str) -> Row:
         """The graph of a dispatch, its seal checked."""
         row = self.get_dispatch(dispatch_id)
@@ -109,6 +116,28 @@ class Store:
         if row["result"] is not None:
             check_seal(self._key, row["result_seal"], row["result"], dispatch_id, "result")
         return cast("str | None", row["result"])
+
+    def payload(self, dispatch_id: str, of: str | int) -> Row | None:
+        """A sealed payload of a dispatch: of a node (its number), or its "result", "inputs" or
+        "lattice". None if there is none; `data` is None for one that is in a file."""
+        if of == "result":
+            digest = self.result_digest(dispatch_id)
+        elif isinstance(of, str):
+            digest = self.manifest(dispatch_id)[of]
+        else:
+            digest = self._value_of(dispatch_id, of)
+        if digest is None:
+            return None
+        return {"digest": digest, "data": self.inline_blob(digest)}
+
+    def _value_of(self, dispatch_id: str, node_id: int) -> str | None:
+        rows = self.get_nodes(dispatch_id, node_id=node_id)
+        if rows and rows[0]["output"] is not None:
+            row = rows[0]
+            check_seal(self._key, row["output_seal"], row["output"], dispatch_id, node_id)
+            return cast("str", row["output"])
+        constants = self.manifest(dispatch_id)["nodes"]
+        return next((node.get("value") for node in constants if node["id"] == node_id), None)
 
     def get_dispatch(self, dispatch_id: str) -> Row:
         """One dispatch; `DispatchNotFound` for an unknown id."""
@@ -227,17 +256,6 @@ class Store:
             .where(dispatches.c.parent_id == dispatch_id)
             .order_by(dispatches.c.parent_node)
         )
-
-    def events_after(self, number: int, *, limit: int = 1000) -> list[Row]:
-        """The events that followed the one with this number."""
-        return self._all(
-            sa.select(events).where(events.c.number > number).order_by(events.c.number).limit(limit)
-        )
-
-    def last_event(self) -> int:
-        """The number of the newest event, 0 if there is none."""
-        row = self._one(sa.select(sa.func.max(events.c.number).label("number")))
-        return int((row and row["number"]) or 0)
 
     def _all(self, query: sa.Select[Any]) -> list[Row]:
         with self._reading.connect() as connection:

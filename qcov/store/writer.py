@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
-from qcov.errors import QcovError, StoreUnavailable
+from qcov.errors import QcovError, StoreError, StoreUnavailable
 from qcov.store.changes import STATEMENTS, Changes, merge
 
 #: Told once its changes are on disk (None), or why they are not.
@@ -82,8 +82,7 @@ class Writer:
                 self._refuse(group[0], error)
             return
         for request in group:
-            if request.done:
-                request.done(None)
+            self._tell(request, None)
 
     def _write(self, changes: Changes) -> None:
         with self._engine.begin() as connection:
@@ -91,11 +90,24 @@ class Writer:
                 connection.execute(STATEMENTS[name], rows)
 
     def _refuse(self, request: _Request, error: sa.exc.SQLAlchemyError) -> None:
-        passing = isinstance(error, OperationalError)
-        if request.keep and passing:
+        while request.keep and isinstance(error, OperationalError):
             time.sleep(_RETRY_AFTER)
-            self._commit([request])
-        elif request.done:
-            cause = str(error.__cause__ or error)
+            try:
+                self._write(merge([request.changes]))
+            except sa.exc.SQLAlchemyError as again:
+                error = again
+            else:
+                self._tell(request, None)
+                return
+        if isinstance(error, OperationalError):
             advice = "Free some space or set QCOV_DATA_DIR to another folder."
-            request.done(StoreUnavailable(path=self._path, reason=cause, advice=advice))
+            reason = str(error.__cause__)
+            refusal: QcovError = StoreUnavailable(path=self._path, reason=reason, advice=advice)
+        else:
+            refusal = StoreError(f"the store refused a change: {error}")
+        self._tell(request, refusal)
+
+    @staticmethod
+    def _tell(request: _Request, error: QcovError | None) -> None:
+        if request.done:
+            request.done(error)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from qcov.classical.graph import Kind, Node, Recipe, nodes_of
+from qcov.classical.graph import Kind, Node
 from qcov.classical.status import Status
 from qcov.errors import StateError
 
@@ -31,6 +31,7 @@ class NodeFinished:
 
     node: int
     status: Status
+    final: bool = False  #: do not try again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,15 +67,11 @@ class Schedule:
 
     Args:
         nodes: The graph's nodes.
-        result: The recipe of the result.
         finished: Nodes that had ended when an earlier engine stopped, with their status.
     """
 
-    def __init__(
-        self, nodes: Iterable[Node], result: Recipe, finished: Mapping[int, Status] | None = None
-    ) -> None:
+    def __init__(self, nodes: Iterable[Node], finished: Mapping[int, Status] | None = None) -> None:
         self._nodes = {node.id: node for node in nodes}
-        self._result = result
         self.status = dict.fromkeys(self._nodes, Status.NEW_OBJECT) | {RESULT: Status.NEW_OBJECT}
         self.attempt = dict.fromkeys(self.status, 1)
         self._waits = dict.fromkeys(self.status, 0)
@@ -99,11 +96,9 @@ class Schedule:
             self.status[number] = status
             if status is Status.COMPLETED:
                 self._release(number, step, quiet=True)
-        for number, node in self._nodes.items():
+        for number in (*self._nodes, RESULT):
             if self._waits[number] == 0 and self.status[number] is Status.NEW_OBJECT:
-                self._arrive(number, node, step)
-        if not self._nodes:
-            self._hand_out(RESULT, step)
+                self._arrive(number, self._nodes.get(number), step)
         return self._close(step)
 
     def apply(self, event: Event) -> Step:
@@ -124,7 +119,7 @@ class Schedule:
         elif isinstance(event, NodeReturned):
             self._return(event.node, step)
         else:
-            self._finish(event.node, event.status, step)
+            self._finish(event, step)
         return self._close(step)
 
     @property
@@ -159,7 +154,8 @@ class Schedule:
             self.status[number] = Status.PENDING
             step.ready.append(number)
 
-    def _finish(self, number: int, status: Status, step: Step) -> None:
+    def _finish(self, event: NodeFinished, step: Step) -> None:
+        number, status = event.node, event.status
         node = self._nodes.get(number)
         if node is not None and node.kind is Kind.ELEMENT:
             self._settle(number, status, step)
@@ -167,7 +163,8 @@ class Schedule:
                 self._release(number, step)
             return
         cancelling = self.status[number] is Status.CANCELING
-        if status is Status.FAILED and node and not cancelling and self._may_retry(node):
+        again = status is Status.FAILED and not cancelling and not event.final
+        if again and node is not None and self._may_retry(node):
             self.attempt[number] += 1
             self.status[number] = Status.PENDING
             step.retry.append(number)
@@ -225,7 +222,3 @@ class Schedule:
             return step
         step.ended = self._ended
         return step
-
-    def result_nodes(self) -> list[int]:
-        """The nodes that the result is made of."""
-        return list(nodes_of(self._result))

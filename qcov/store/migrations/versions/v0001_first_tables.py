@@ -64,17 +64,6 @@ def upgrade() -> None:
     )
     op.create_index("circuits_by_node", "circuits", ["dispatch_id", "node_id"], unique=False)
     op.create_table(
-        "events",
-        sa.Column("number", sa.Integer(), autoincrement=True, nullable=False),
-        sa.Column("dispatch_id", sa.String(length=36), nullable=False),
-        sa.Column("node_id", sa.Integer(), nullable=True),
-        sa.Column("status", sa.String(length=16), nullable=False),
-        sa.Column("time", sa.Float(), nullable=False),
-        sa.ForeignKeyConstraint(["dispatch_id"], ["dispatches.id"], ondelete="CASCADE"),
-        sa.PrimaryKeyConstraint("number"),
-    )
-    op.create_index("events_by_dispatch", "events", ["dispatch_id"], unique=False)
-    op.create_table(
         "nodes",
         sa.Column("dispatch_id", sa.String(length=36), nullable=False),
         sa.Column("node_id", sa.Integer(), nullable=False),

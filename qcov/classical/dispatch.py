@@ -1,0 +1,133 @@
+"""The user's verbs: dispatch, wait, cancel, get results.
+
+They ask the engine of the configured data folder, which is started by the first one that needs it,
+or the server at `dispatcher_addr`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, overload
+
+from qcov.classical.engine.address import Engine, engine_at
+from qcov.classical.lattice import Lattice
+from qcov.classical.manifest import build_manifest, environment
+from qcov.classical.result import Result
+from qcov.classical.status import Status
+from qcov.context import get_context
+from qcov.errors import NotALattice
+
+
+def dispatch(
+    orig_lattice: Lattice, dispatcher_addr: str | None = None, *, key: str | None = None
+) -> Callable[..., str]:
+    """Run a lattice; returns a function that takes its arguments and returns the dispatch's id.
+
+    When that returns, the dispatch is on disk: it goes on whatever happens to this program.
+
+    Args:
+        orig_lattice: What to run.
+        dispatcher_addr: The address of a server; by default the engine of this user's data folder.
+        key: Makes the dispatch idempotent: while one with this key runs or has completed, its id is
+            returned and nothing new starts. A program that was killed and is run again goes on.
+
+    Raises:
+        NotALattice: `orig_lattice` is something else.
+        SerializationError: an argument cannot be sent to another process.
+        EngineUnavailable: there is no engine, and none can be started.
+        StoreUnavailable: the data folder cannot be written.
+    """
+    if not isinstance(orig_lattice, Lattice):
+        raise NotALattice(got=f"{orig_lattice!r} ({type(orig_lattice).__name__})")
+
+    def wrapper(*args: Any, **kwargs: Any) -> str:
+        manifest = build_manifest(orig_lattice, args, kwargs)
+        described = {**manifest, "environment": environment(), "key": key}
+        return engine_at(dispatcher_addr).submit(described)
+
+    return wrapper
+
+
+def dispatch_sync(
+    lattice: Lattice, dispatcher_addr: str | None = None, *, key: str | None = None
+) -> Callable[..., Result]:
+    """Run a lattice and wait; returns a function that takes its arguments and returns the `Result`.
+
+    Args and errors are those of `dispatch`. A failed dispatch is returned too: see `Result.status`.
+    """
+    start = dispatch(lattice, dispatcher_addr, key=key)
+
+    def wrapper(*args: Any, **kwargs: Any) -> Result:
+        return get_result(start(*args, **kwargs), wait=True, dispatcher_addr=dispatcher_addr)
+
+    return wrapper
+
+
+@overload
+def get_result(
+    dispatch_id: str,
+    wait: bool = False,
+    dispatcher_addr: str | None = None,
+    status_only: Literal[False] = False,
+) -> Result: ...
+
+
+@overload
+def get_result(
+    dispatch_id: str,
+    wait: bool = False,
+    dispatcher_addr: str | None = None,
+    *,
+    status_only: Literal[True],
+) -> Status: ...
+
+
+def get_result(
+    dispatch_id: str,
+    wait: bool = False,
+    dispatcher_addr: str | None = None,
+    status_only: bool = False,
+) -> Result | Status:
+    """The result of a dispatch as it stands, or as it ends.
+
+    Args:
+        dispatch_id: Which one.
+        wait: Return only when it has ended. The engine wakes this program up.
+        dispatcher_addr: The address of the server that it was sent to.
+        status_only: Return the status instead of the result.
+
+    Raises:
+        DispatchNotFound: there is no such dispatch.
+    """
+    engine = engine_at(dispatcher_addr)
+    if wait:
+        _wait(engine, dispatch_id)
+    if status_only:
+        return Status(engine.call("dispatch", dispatch_id=dispatch_id)["status"])
+    return Result.fetch(dispatch_id, engine)
+
+
+def cancel(
+    dispatch_id: str,
+    task_ids: int | Sequence[int] | None = None,
+    dispatcher_addr: str | None = None,
+) -> str:
+    """Cancel a dispatch with its sublattices, or some of its nodes; says what was done.
+
+    What runs is stopped, with all processes that it has started.
+
+    Raises:
+        DispatchNotFound: there is no such dispatch.
+    """
+    nodes = [task_ids] if isinstance(task_ids, int) else task_ids
+    engine = engine_at(dispatcher_addr)
+    return engine.call(
+        "cancel", dispatch_id=dispatch_id, node_ids=None if nodes is None else list(nodes)
+    )
+
+
+def _wait(engine: Engine, dispatch_id: str) -> None:
+    """Return when the dispatch has ended; inside an electron, give its place to another one."""
+    context = get_context()
+    inside = None if context is None else (context.dispatch_id, context.node_id)
+    engine.wait(dispatch_id, inside)

@@ -1,0 +1,71 @@
+"""Which engine a verb goes to: the one of this data folder, or a server."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from qcov.classical.engine import client
+from qcov.classical.engine.channel import Message
+from qcov.classical.manifest import spill
+from qcov.config import data_dir
+from qcov.store import blobs as files
+
+
+class Engine(Protocol):
+    """An engine as the user's verbs see it."""
+
+    @property
+    def name(self) -> str:
+        """Where it is, for people."""
+        ...
+
+    def call(self, verb: str, **arguments: Any) -> Any:
+        """Ask it; its errors are raised here."""
+        ...
+
+    def submit(self, manifest: Message) -> str:
+        """Hand a dispatch over; return its id."""
+        ...
+
+    def wait(self, dispatch_id: str, inside: tuple[str, int] | None) -> None:
+        """Return when a dispatch has ended."""
+        ...
+
+    def blob(self, digest: str) -> bytes:
+        """The bytes of a large payload."""
+        ...
+
+
+class LocalEngine:
+    """The engine of the configured data folder."""
+
+    @property
+    def name(self) -> str:
+        """The data folder."""
+        return str(data_dir())
+
+    def call(self, verb: str, **arguments: Any) -> Any:
+        """Ask it; it is started if it does not run."""
+        return client.call(verb, **arguments)
+
+    def submit(self, manifest: Message) -> str:
+        """Hand a dispatch over; its large payloads go straight to the store's folder."""
+        client.call("ping")  # the engine prepares the folder; a stale connection is noticed here
+        return client.call("submit", manifest=spill(manifest, data_dir() / "blobs"))
+
+    def wait(self, dispatch_id: str, inside: tuple[str, int] | None) -> None:
+        """Wait on the socket."""
+        client.call("wait", dispatch_id=dispatch_id, inside=inside)
+
+    def blob(self, digest: str) -> bytes:
+        """Read it from the store's folder."""
+        return files.read(data_dir() / "blobs", digest)
+
+
+def engine_at(address: str | None) -> Engine:
+    """The engine for `dispatcher_addr`."""
+    if address is None:
+        return LocalEngine()
+    from qcov.classical.engine.remote import RemoteEngine
+
+    return RemoteEngine(address)

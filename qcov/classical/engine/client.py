@@ -1,0 +1,212 @@
+"""How a program reaches its engine: find it, start it if need be, ask it.
+
+A connection belongs to the thread and the process that opened it, so that threads do not wait for
+each other and a forked child opens its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+from qcov import __version__
+from qcov.classical.engine.channel import BlockingChannel, Message, unpack_error
+from qcov.config import data_dir, get_config
+from qcov.errors import EngineUnavailable
+
+_PROTOCOL = 1
+_BOOT = (
+    "import sys; sys.path.append(sys.argv.pop(1)); "
+    "from qcov.classical.engine.process import main; main()"
+)
+_ROOT = str(Path(__file__).parents[3])
+
+
+class Client:
+    """A connection to the engine of a data folder."""
+
+    def __init__(self, sock: socket.socket, folder: Path) -> None:
+        self.folder = folder
+        self._channel = BlockingChannel(sock)
+        self._number = 0
+
+    def call(self, verb: str, **arguments: Any) -> Any:
+        """Ask the engine; its errors are raised here."""
+        self._number += 1
+        try:
+            request = {"number": self._number, "verb": verb, "arguments": arguments}
+            self._channel.send(request)
+            answer = self._receive()
+        except (OSError, EOFError) as error:
+            raise EngineUnavailable(
+                address=str(self.folder),
+                reason="it went away in the middle of a request",
+                advice="What it had acknowledged is safe; ask again.",
+            ) from error
+        if "error" in answer:
+            raise unpack_error(answer["error"])
+        return answer["value"]
+
+    def _receive(self) -> Message:
+        while True:
+            for message in self._channel.receive():
+                return message
+
+    def close(self) -> None:
+        """Hang up."""
+        self._channel.close()
+
+
+class _Connections(threading.local):
+    """This thread's connections, per process and data folder."""
+
+    def __init__(self) -> None:
+        self.open: dict[tuple[int, Path], Client] = {}
+
+
+_connections = _Connections()
+
+
+def call(verb: str, **arguments: Any) -> Any:
+    """Ask the engine of the configured data folder, starting it if need be.
+
+    A connection that breaks is opened again, and the engine started again, once; except for
+    verbs that must not happen twice.
+    """
+    try:
+        with _connection() as client:
+            return client.call(verb, **arguments)
+    except EngineUnavailable:
+        if verb == "submit":
+            raise
+    with _connection() as client:
+        return client.call(verb, **arguments)
+
+
+@contextlib.contextmanager
+def _connection() -> Iterator[Client]:
+    key = (os.getpid(), data_dir())
+    client = _connections.open.pop(key, None) or connect(start=True)
+    yield client  # after an exception, Ctrl-C too, the answer may still come: it is not kept
+    _connections.open[key] = client
+
+
+def connect(*, start: bool) -> Client:
+    """Open a connection to the engine of the configured data folder.
+
+    Raises `EngineUnavailable` if there is none and `start` is false, or if it cannot be started.
+    """
+    folder = data_dir()
+    client = _reach(folder)
+    if client is not None and _same_version(client):
+        return client
+    if not start:
+        raise EngineUnavailable(
+            address=str(folder), reason="none runs there", advice="Start one with `qcov start`."
+        )
+    with _starting(folder):
+        client = _reach(folder)  # another program may have started it in the meantime
+        if client is None or not _same_version(client):
+            _spawn(folder)
+            client = _reach(folder)
+    if client is None:
+        raise EngineUnavailable(
+            address=str(folder), reason="it ended as soon as it began", advice=_see_log(folder)
+        )
+    return client
+
+
+def announcement(folder: Path) -> Message | None:
+    """What the engine of a data folder says about itself; None if there is none."""
+    try:
+        return cast("Message", json.loads((folder / "engine.json").read_text()))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+
+
+def _reach(folder: Path) -> Client | None:
+    about = announcement(folder)
+    if about is None:
+        return None
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.connect(about["socket"])
+    except (ConnectionError, FileNotFoundError):  # it was killed and could not tidy up
+        sock.close()
+        return None
+    return Client(sock, folder)
+
+
+def _same_version(client: Client) -> bool:
+    """False if the engine is of another version and has made room for ours."""
+    about = client.call("ping")
+    if about["protocol"] == _PROTOCOL and about["version"] == __version__:
+        return True
+    if client.call("leave"):
+        return False
+    raise EngineUnavailable(
+        address=str(client.folder),
+        reason=f"an engine of qcov {about['version']} (process {about['pid']}) is at work there, "
+        f"this is {__version__}",
+        advice="Let its dispatches end, or stop it with `qcov stop`.",
+    )
+
+
+@contextlib.contextmanager
+def _starting(folder: Path) -> Iterator[None]:
+    """One program at a time starts the engine of a folder; others wait for it."""
+    from qcov.store.store import prepare_folder
+
+    prepare_folder(folder)
+    with open(folder / "start.lock", "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _spawn(folder: Path) -> None:
+    """Start the engine process; return once it can be reached, or raise what it says."""
+    log = folder / "engine.log"
+    receiving, sending = os.pipe()
+    with open(log, "ab", opener=_private) as output:
+        subprocess.Popen(
+            [
+                *(sys.executable, "-P", "-c", _BOOT, _ROOT),
+                *("--folder", str(folder), "--ready", str(sending)),
+                *("--workers", str(get_config("engine.workers") or os.cpu_count() or 1)),
+                *("--idle-timeout", str(get_config("engine.idle_timeout"))),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[sending],
+            start_new_session=True,  # it outlives this program, and its Ctrl-C
+            cwd=folder,
+            env={**os.environ, "QCOV_DATA_DIR": str(folder)},
+        )
+    os.close(sending)
+    with os.fdopen(receiving, encoding="utf-8") as pipe:
+        said = pipe.read()
+    if not said:
+        raise EngineUnavailable(
+            address=str(folder), reason="it could not be started", advice=_see_log(folder)
+        )
+    answer = json.loads(said)
+    if "error" in answer:
+        raise unpack_error(answer["error"])
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _see_log(folder: Path) -> str:
+    return f"Its log is {folder / 'engine.log'}."

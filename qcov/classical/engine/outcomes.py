@@ -1,0 +1,116 @@
+"""From what a worker reports to rows of the store. Pure: values in, values out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import msgpack
+
+from qcov.classical.engine.channel import Message
+from qcov.classical.graph import Kind, Node
+from qcov.classical.status import Status
+from qcov.store.changes import Changes
+
+#: Seals a digest for a place.
+Seal = Callable[..., str]
+
+_EMPTY: dict[str, Any] = {
+    "new_started": None,
+    "new_ended": None,
+    "new_error": None,
+    "new_output": None,
+    "new_output_seal": None,
+    "new_value_repr": None,
+    "new_stdout": None,
+    "new_stderr": None,
+}
+
+
+def add(changes: Changes, statement: str, *rows: Mapping[str, Any]) -> None:
+    """Append rows to a statement's."""
+    changes.setdefault(statement, []).extend(rows)
+
+
+def node_rows(dispatch_id: str, nodes: Iterable[Node], executors: list[Message]) -> list[Message]:
+    """The rows of a new dispatch's nodes; constants are complete from the start."""
+    return [
+        {
+            "dispatch_id": dispatch_id,
+            "node_id": node.id,
+            "name": node.name,
+            "kind": node.kind.value,
+            "status": (
+                Status.COMPLETED if node.kind is Kind.PARAMETER else Status.NEW_OBJECT
+            ).value,
+            "executor": None if node.executor is None else executors[node.executor]["type"],
+            "attempt": 1,
+            "value_repr": node.text,
+        }
+        for node in nodes
+    ]
+
+
+def key_of(dispatch_id: str, node: int, attempt: int) -> Message:
+    """Which row a node's update is about."""
+    return {"of_dispatch": dispatch_id, "of_node": node, "of_attempt": attempt}
+
+
+def finished(status: Status, report: Message, seal: Seal, place: tuple[str, int]) -> Message:
+    """What an outcome says of a node, as new values of its columns."""
+    digest = report.get("output")
+    return _EMPTY | {
+        "new_status": status.value,
+        "new_started": report.get("started"),
+        "new_ended": report.get("ended"),
+        "new_error": report.get("error"),
+        "new_output": digest,
+        "new_output_seal": None if digest is None else seal(digest, *place),
+        "new_value_repr": report.get("repr"),
+        "new_stdout": report.get("stdout"),
+        "new_stderr": report.get("stderr"),
+    }
+
+
+def blob_row(report: Message) -> Message:
+    """The row of an outcome's payload; a large one was written to its file by the worker."""
+    return {"digest": report["output"], "size": report["size"], "data": report["data"]}
+
+
+def circuit_rows(changes: Changes, dispatch_id: str, node_id: int, records: list[Message]) -> None:
+    """Add the rows of circuits that an electron has run."""
+    for record in records:
+        text = record.pop("structure_data", None)
+        if text is not None:
+            add(changes, "structure", {"key": record["structure"], "text": text})
+        add(
+            changes,
+            "circuit",
+            {
+                "id": record["id"],
+                "dispatch_id": dispatch_id,
+                "node_id": node_id,
+                "executor": record["executor"],
+                "execution_time": record["execution_time"],
+                "structure": record["structure"],
+                "record": msgpack.packb(record),
+            },
+        )
+
+
+def dispatch_error(failures: Iterable[tuple[int, str, str]]) -> str:
+    """Say which nodes failed and why, a line each: number, name, error."""
+    lines = [f"{name}({number}): {last_line(error)}" for number, name, error in failures]
+    return "\n".join(["The following electrons failed:", *lines])
+
+
+def last_line(error: str) -> str:
+    """The line of a traceback that names the error."""
+    lines = error.strip().splitlines()
+    return lines[-1] if lines else "no reason was given"
+
+
+def now() -> float:
+    """The time of day in seconds since the epoch."""
+    return time.time()

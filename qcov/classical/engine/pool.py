@@ -1,0 +1,348 @@
+"""The worker processes of an engine, and which electron goes to which.
+
+Workers are kept per environment (interpreter, working directory, import path). An idle worker gets
+an electron at once; electrons that are known to be short are also handed over ahead of time, so
+that a worker need not wait for the engine between two of them. When one turns out long, those that
+wait behind it are taken back. Each reports on its own; a worker's death fails the one that ran.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from qcov.classical.engine.channel import Message
+from qcov.classical.engine.spawn import Environment, Spawner, WorkerProcess
+from qcov.errors import QcovError, TimeLimitExceeded, WorkerLost
+
+#: Dispatch, node, attempt.
+Key = tuple[str, int, int]
+
+_SHORT = 0.01  # seconds: an electron below this is handed over ahead of time
+_AHEAD = 16  # electrons that a worker holds at most
+_LONG = 0.1  # seconds: after this the electrons behind are taken back
+_IDLE = 60.0  # seconds until an idle worker is let go
+_FUNCTIONS = 256  # functions that a worker keeps before it is replaced
+
+
+class Owner(Protocol):
+    """Who gave a task: it is told what becomes of it."""
+
+    def task_started(self, task: Task) -> None: ...
+    def task_progressed(self, task: Task, report: Message) -> None: ...
+    def task_ended(self, task: Task, outcome: Message) -> None: ...
+    def task_died(self, task: Task, error: QcovError) -> None: ...
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Task:
+    """An electron to be run."""
+
+    key: Key
+    name: str
+    environment: Environment
+    bundle: Message  #: what the worker gets, without the function's blob
+    function: tuple[str, bytes | None] | None  #: digest and blob
+    time_limit: float | None
+    owner: Owner
+
+
+@dataclass(slots=True, eq=False)
+class _Link:
+    """A worker process as the engine knows it."""
+
+    environment: Environment
+    process: WorkerProcess
+    tasks: deque[Task] = field(default_factory=deque[Task])  #: the first one runs
+    known: set[str] = field(default_factory=set[str])  #: digests of the functions it has
+    since: float = 0.0  #: when the first task began, or when the last one ended
+    blocked: bool = False  #: its electron waits for another dispatch
+    recalled: bool = False  #: asked to give back what waits
+    alarm: asyncio.TimerHandle | None = None
+    verdict: QcovError | None = None  #: why we stopped it
+    gone: bool = False
+
+    @property
+    def idle(self) -> bool:
+        return not self.tasks and not self.gone
+
+
+class Pool:
+    """Workers and the electrons that wait for them. All calls happen in the engine's loop.
+
+    Args:
+        size: How many electrons run at a time.
+        settings: What every worker is told: where blobs are, how many cores it may use.
+    """
+
+    def __init__(self, *, size: int, settings: Message) -> None:
+        self._size = size
+        self._loop = asyncio.get_running_loop()
+        self._spawner = Spawner(settings)
+        self._links: list[_Link] = []
+        self._waiting: dict[Environment, deque[Task]] = {}
+        self._durations: dict[str, float] = {}
+        self._stopping: dict[Key, QcovError] = {}  # to be stopped once they are taken back
+        self._feeding = False
+        self._watching = False
+
+    # -- what the engine asks
+
+    def submit(self, task: Task) -> None:
+        """Run a task as soon as a worker is free."""
+        self._waiting.setdefault(task.environment, deque()).append(task)
+        self._feed_soon()
+
+    def stop(self, key: Key) -> bool:
+        """Stop a task; its owner hears of it. False if the pool does not have it."""
+        for waiting in self._waiting.values():
+            for task in waiting:
+                if task.key == key:
+                    waiting.remove(task)
+                    error = WorkerLost(electron=task.name, reason="cancelled")
+                    self._loop.call_soon(task.owner.task_died, task, error)
+                    return True
+        for link in self._links:
+            held = [task for task in link.tasks if task.key == key]
+            if held:
+                self._stop_held(link, held[0])
+                return True
+        return False
+
+    @contextmanager
+    def blocked(self, dispatch_id: str, node_id: int) -> Iterator[None]:
+        """While an electron waits for another dispatch, its place goes to another one."""
+        links = [link for link in self._links if _runs(link, dispatch_id, node_id)]
+        for link in links:
+            link.blocked = True
+            self._recall(link)
+        self._feed_soon()
+        try:
+            yield
+        finally:
+            for link in links:
+                link.blocked = False
+
+    @property
+    def busy(self) -> bool:
+        """True while electrons run or wait."""
+        return any(self._waiting.values()) or any(link.tasks for link in self._links)
+
+    def close(self) -> None:
+        """Stop all workers and what they run."""
+        for link in self._links:
+            link.process.kill()
+        self._spawner.close()
+
+    # -- handing out
+
+    def _feed_soon(self) -> None:
+        """Hand out once for all that happens in this turn of the loop."""
+        if not self._feeding:
+            self._feeding = True
+            self._loop.call_soon(self._feed)
+
+    def _feed(self) -> None:
+        self._feeding = False
+        for environment, waiting in list(self._waiting.items()):
+            while waiting:
+                link = self._choose(environment, waiting[0])
+                if link is None:
+                    break
+                self._send(link, waiting.popleft())
+            if not waiting:
+                del self._waiting[environment]
+
+    def _choose(self, environment: Environment, task: Task) -> _Link | None:
+        mine = [link for link in self._links if link.environment == environment]
+        for link in mine:
+            if link.idle:
+                return link
+        if self._room():
+            return self._hire(environment)
+        if not self._is_short(task):
+            return None
+        open_ = [link for link in mine if not (link.gone or link.blocked or link.recalled)]
+        link = min(open_, key=lambda link: len(link.tasks), default=None)
+        return link if link and len(link.tasks) < _AHEAD and self._is_short(link.tasks[0]) else None
+
+    def _room(self) -> bool:
+        """See whether one more worker may run; an idle one of another environment makes room."""
+        at_work = [link for link in self._links if not link.blocked]
+        if len(at_work) < self._size:
+            return True
+        idle = next((link for link in at_work if link.idle), None)
+        if idle is None:
+            return False
+        self._dismiss(idle)
+        return True
+
+    def _is_short(self, task: Task) -> bool:
+        return self._durations.get(_function_of(task), _LONG) < _SHORT
+
+    def _send(self, link: _Link, task: Task) -> None:
+        blobs: dict[str, bytes] = task.bundle["blobs"]
+        if task.function is not None and task.function[0] not in link.known:
+            digest, blob = task.function
+            link.known.add(digest)
+            if blob is not None:
+                blobs = {**blobs, digest: blob}
+        link.tasks.append(task)
+        link.process.send({**task.bundle, "do": "run", "task": list(task.key), "blobs": blobs})
+        if len(link.tasks) == 1:
+            self._begin(link)
+        else:
+            self._watch()
+
+    def _begin(self, link: _Link) -> None:
+        """The link's first task runs now."""
+        task = link.tasks[0]
+        link.since = self._loop.time()
+        if verdict := self._stopping.pop(task.key, None):  # it began before it was taken back
+            return self._kill(link, verdict)
+        task.owner.task_started(task)
+        if task.time_limit is not None:
+            link.alarm = self._loop.call_later(task.time_limit, self._overrun, link, task)
+
+    def _overrun(self, link: _Link, task: Task) -> None:
+        assert task.time_limit is not None
+        self._kill(link, TimeLimitExceeded(electron=task.name, seconds=task.time_limit))
+
+    # -- taking back
+
+    def _watch(self) -> None:
+        if not self._watching:
+            self._watching = True
+            self._loop.call_later(_LONG / 2, self._look)
+
+    def _look(self) -> None:
+        """Take back what waits behind an electron that turned out long."""
+        self._watching = False
+        now = self._loop.time()
+        for link in self._links:
+            if len(link.tasks) > 1:
+                self._watch()
+                if now - link.since > _LONG:
+                    self._recall(link)
+
+    def _recall(self, link: _Link) -> None:
+        if len(link.tasks) > 1 and not link.recalled:
+            link.recalled = True
+            link.process.send({"do": "return"})
+
+    def _take_back(self, link: _Link, keys: list[list[Any]]) -> None:
+        back = {tuple(key) for key in keys}
+        returned = [task for task in link.tasks if task.key in back]
+        link.tasks = deque(task for task in link.tasks if task.key not in back)
+        for task in reversed(returned):
+            verdict = self._stopping.pop(task.key, None)
+            if verdict is None:
+                self._waiting.setdefault(task.environment, deque()).appendleft(task)
+            else:
+                self._loop.call_soon(task.owner.task_died, task, verdict)
+        self._feed_soon()
+
+    # -- what workers say
+
+    def _on_message(self, link: _Link, message: Message) -> None:
+        did = message["did"]
+        if did == "outcome":
+            self._on_outcome(link, message)
+        elif did == "progress":
+            if link.tasks and link.tasks[0].key == tuple(message["task"]):
+                link.tasks[0].owner.task_progressed(link.tasks[0], message)
+        elif did == "returned":
+            link.recalled = False
+            self._take_back(link, message["tasks"])
+        elif did == "leave":  # the code on disk has changed: a new worker must import it
+            self._take_back(link, message["tasks"])
+            self._dismiss(link)
+
+    def _on_outcome(self, link: _Link, outcome: Message) -> None:
+        if not link.tasks or link.tasks[0].key != tuple(outcome["task"]):
+            return  # it was stopped while its outcome was under way
+        task = link.tasks.popleft()
+        self._stopping.pop(task.key, None)
+        _disarm(link)
+        self._learn(task, outcome["ended"] - outcome["started"])
+        if link.tasks:
+            self._begin(link)
+        else:
+            link.since = self._loop.time()
+            if len(link.known) > _FUNCTIONS:
+                self._dismiss(link)
+            else:
+                self._loop.call_later(_IDLE, self._retire, link)
+        task.owner.task_ended(task, outcome)
+        self._feed_soon()
+
+    def _learn(self, task: Task, seconds: float) -> None:
+        name = _function_of(task)
+        self._durations[name] = 0.7 * self._durations.get(name, seconds) + 0.3 * seconds
+
+    # -- a worker's life
+
+    def _hire(self, environment: Environment) -> _Link:
+        process = self._spawner.start(environment)
+        link = _Link(environment, process)
+        process.on_message = lambda message: self._on_message(link, message)
+        process.on_end = lambda reason: self._on_end(link, reason)
+        self._links.append(link)
+        return link
+
+    def _retire(self, link: _Link) -> None:
+        """Let an idle worker go if it has stayed idle."""
+        if link.idle and self._loop.time() - link.since >= _IDLE - 1:
+            self._dismiss(link)
+
+    def _dismiss(self, link: _Link) -> None:
+        """Let a worker go that has nothing to do; it ends when its channel closes."""
+        link.gone = True
+        if link in self._links:
+            self._links.remove(link)
+        link.process.channel.close()
+
+    def _stop_held(self, link: _Link, task: Task) -> None:
+        """Stop a task that a worker has: the one that runs with its process, others by taking
+        them back first."""
+        verdict = WorkerLost(electron=task.name, reason="cancelled")
+        if task is link.tasks[0]:
+            self._kill(link, verdict)
+        else:
+            self._recall(link)
+            self._stopping[task.key] = verdict
+
+    def _kill(self, link: _Link, verdict: QcovError) -> None:
+        link.verdict = link.verdict or verdict
+        link.process.kill()
+
+    def _on_end(self, link: _Link, reason: str) -> None:
+        """A worker's process has ended: the electron that ran died with it, the others wait."""
+        if link in self._links:
+            self._links.remove(link)
+        link.gone = True
+        _disarm(link)
+        if link.tasks:
+            died = link.tasks.popleft()
+            self._take_back(link, [list(task.key) for task in link.tasks])
+            error = link.verdict or WorkerLost(electron=died.name, reason=reason)
+            died.owner.task_died(died, error)
+        self._feed_soon()
+
+
+def _disarm(link: _Link) -> None:
+    if link.alarm is not None:
+        link.alarm.cancel()
+        link.alarm = None
+
+
+def _function_of(task: Task) -> str:
+    return task.function[0] if task.function else task.name
+
+
+def _runs(link: _Link, dispatch_id: str, node_id: int) -> bool:
+    return bool(link.tasks) and link.tasks[0].key[:2] == (dispatch_id, node_id)

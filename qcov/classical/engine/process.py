@@ -1,0 +1,206 @@
+"""The engine process: one per data folder, started by whoever needs it first.
+
+It owns the store, listens on a socket that only its user can reach, and leaves when nobody has
+needed it for a while. `qcov start` lets the same process speak HTTP.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import importlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from qcov import __version__
+from qcov.classical.engine.channel import ChannelProtocol, Message, pack_error
+from qcov.classical.engine.runner import Engine
+from qcov.classical.engine.verbs import PROTOCOL, Verbs
+from qcov.errors import EngineError, QcovError
+from qcov.store.store import Ownership, Store, prepare_folder
+
+_log = logging.getLogger("qcov.engine")
+
+#: The part that speaks HTTP; it is loaded by name because it stands above the engine.
+_SERVER = "qcov_server.serving"
+
+_SOCKET_PATH_LIMIT = 100  # bytes; the system's own limit is 104 to 108
+
+
+class EngineProcess:
+    """An engine with its socket, its announcement, and the end of its life.
+
+    Args:
+        folder: The data folder.
+        workers: How many electrons run at a time.
+        idle_timeout: Seconds without work or clients after which it leaves.
+    """
+
+    def __init__(self, folder: Path, *, workers: int, idle_timeout: float) -> None:
+        self._folder = folder
+        self._idle_timeout = idle_timeout
+        self._announcement = folder / "engine.json"
+        self._stop = asyncio.Event()
+        self._last_use = time.monotonic()
+        self._server: Any = None
+        self._temporary: Path | None = None
+        self._store = Store(folder)
+        self.engine = Engine(self._store, workers=workers)
+        self._verbs = Verbs(
+            self.engine, {"stop": self._stop_verb, "serve": self._serve, "leave": self._leave_verb}
+        )
+
+    async def live(self, tell: Any) -> None:
+        """Run until told to stop or idle for too long; `tell` is called once it can be reached."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        path = self._socket_path()
+        listening = await loop.create_unix_server(self._connected, path=str(path))
+        path.chmod(0o600)
+        try:
+            self.engine.recover()
+            self._announce({"socket": str(path)})
+            tell()
+            self._look_idle()
+            await self._stop.wait()
+        finally:
+            self._announcement.unlink(missing_ok=True)
+            listening.close()
+            await self._close()
+
+    # -- life
+
+    async def _close(self) -> None:
+        if self._server is not None:
+            await self._server.stop()
+        self.engine.close()
+        await asyncio.to_thread(self._store.close)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _look_idle(self) -> None:
+        if self.engine.busy or self._verbs.connected or self._server is not None:
+            self._last_use = time.monotonic()
+        idle = time.monotonic() - self._last_use
+        if idle >= self._idle_timeout:
+            _log.info("leaving: idle for %.0f s", idle)
+            self._stop.set()
+        else:
+            asyncio.get_running_loop().call_later(
+                max(0.05, self._idle_timeout - idle), self._look_idle
+            )
+
+    def _socket_path(self) -> Path:
+        """In the data folder, or in a private folder of its own if that path is too long."""
+        path = self._folder / "engine.sock"
+        if len(os.fsencode(path)) > _SOCKET_PATH_LIMIT:
+            self._temporary = Path(tempfile.mkdtemp(prefix="qcov-"))  # mode 0700
+            path = self._temporary / "engine.sock"
+        path.unlink(missing_ok=True)  # left by one that was killed; we hold the lock
+        return path
+
+    def _announce(self, more: Message) -> None:
+        """Write where the engine can be reached."""
+        about = {"pid": os.getpid(), "version": __version__, "protocol": PROTOCOL}
+        with contextlib.suppress(FileNotFoundError):
+            about |= json.loads(self._announcement.read_text()) if more.get("url") else {}
+        draft = self._announcement.with_name(f".engine.{secrets.token_hex(4)}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            json.dump(about | more, file)
+        draft.replace(self._announcement)
+
+    def _connected(self) -> ChannelProtocol:
+        return ChannelProtocol(self._request, self._verbs.on_close)
+
+    def _request(self, channel: ChannelProtocol, request: Message) -> None:
+        self._last_use = time.monotonic()
+        self._verbs.on_message(channel, request)
+
+    # -- verbs of the process
+
+    async def _stop_verb(self) -> Message:
+        self._stop.set()
+        return {"pid": os.getpid()}
+
+    async def _leave_verb(self) -> bool:
+        """Make room for an engine of another version, if nothing runs."""
+        if self.engine.busy or self._server is not None:
+            return False
+        self._stop.set()
+        return True
+
+    async def _serve(self, host: str, port: int) -> Message:
+        """Speak HTTP on this address; where, and a one-time link to log in with."""
+        if self._server is None:
+            serving = importlib.import_module(_SERVER)
+            self._server = await serving.start(self.engine, self._folder, host=host, port=port)
+            self._announce({"url": self._server.url})
+        return {
+            "url": self._server.url,
+            "login": self._server.login_link(),
+            "pid": os.getpid(),
+        }
+
+
+def main() -> None:
+    """Run an engine for a data folder, unless there is one.
+
+    What became of it is written to the descriptor `--ready` as a line of JSON.
+    """
+    parser = argparse.ArgumentParser(prog="qcov-engine")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--ready", type=int, required=True)
+    parser.add_argument("--workers", type=int, required=True)
+    parser.add_argument("--idle-timeout", type=float, required=True)
+    arguments = parser.parse_args()
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    with os.fdopen(arguments.ready, "w", encoding="utf-8") as ready:
+
+        def tell(message: Message) -> None:
+            ready.write(json.dumps(message))
+            ready.close()
+
+        try:
+            prepare_folder(arguments.folder)
+            if Ownership(arguments.folder).acquire():
+                asyncio.run(_live(arguments, lambda: tell({"pid": os.getpid()})))
+            else:
+                tell({"taken": True})
+        except QcovError as error:
+            _log.error("%s", error)
+            _tell_if_open(ready, tell, error)
+            sys.exit(1)
+        except OSError as error:
+            _log.exception("the engine could not start")
+            _tell_if_open(ready, tell, EngineError(f"the engine could not start: {error}"))
+            sys.exit(1)
+
+
+def _tell_if_open(ready: Any, tell: Any, error: QcovError) -> None:
+    if not ready.closed:
+        tell({"error": pack_error(error)})
+
+
+async def _live(arguments: argparse.Namespace, tell: Any) -> None:
+    process = EngineProcess(
+        arguments.folder, workers=arguments.workers, idle_timeout=arguments.idle_timeout
+    )
+    await process.live(tell)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,463 @@
+"""One dispatch as it runs: between the schedule, the workers and the store.
+
+Whatever happens is first applied to the schedule, then committed, and only then acted upon: nobody
+hears of an outcome, and no electron starts because of it, before it is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from qcov.classical.engine import outcomes
+from qcov.classical.engine.channel import Message
+from qcov.classical.engine.pool import Task
+from qcov.classical.engine.schedule import (
+    RESULT,
+    CancelRequested,
+    NodeFinished,
+    NodeStarted,
+    Schedule,
+    Step,
+)
+from qcov.classical.engine.spawn import Environment
+from qcov.classical.graph import Node, Recipe, blobs_of, parse_nodes
+from qcov.classical.status import Status
+from qcov.errors import DispatchFailed, QcovError, StateError
+from qcov.store.changes import Changes
+
+class Services(Protocol):
+    """What a run needs of its engine."""
+
+    def commit(self, changes: Changes, then: Callable[[], None]) -> None: ...
+    def seal(self, digest: str, *place: object) -> str: ...
+    def blob(self, digest: str) -> bytes | None: ...
+    def keep_blob(self, digest: str, data: bytes | None) -> None: ...
+    def submit_task(self, task: Task) -> None: ...
+    def stop_task(self, key: tuple[str, int, int]) -> bool: ...
+    def start_child(self, run: Run, node: int, manifest: Message) -> None: ...
+    def child_of(self, run: Run, node: int) -> Run | None: ...
+    def parent_of(self, run: Run) -> Run | None: ...
+    def announce(self, dispatch_id: str, node: int | None, status: Status) -> None: ...
+    def run_ended(self, run: Run) -> None: ...
+
+
+class Run:
+    """A dispatch that has not ended yet, or has just ended.
+
+    Args:
+        services: The engine.
+        row: The dispatch's row.
+        manifest: Its graph.
+        rows: Its nodes' rows, as an earlier engine left them.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        row: Mapping[str, Any],
+        manifest: Message,
+        rows: Iterable[Mapping[str, Any]] = (),
+    ) -> None:
+        self.id: str = row["id"]
+        self.parent_id: str | None = row["parent_id"]
+        self.parent_node: int | None = row["parent_node"]
+        self.root_id: str = row["root_id"]
+        self.environment: Message = manifest["environment"]
+        self.status = Status(row["status"])
+        self.error: str | None = None
+        self.result: Message = {}  #: where the result is, once it is there
+        self.done: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
+        self._services = services
+        self._manifest = manifest
+        self._nodes = {node.id: node for node in parse_nodes(manifest)}
+        self._outputs = {n.id: n.value for n in self._nodes.values() if n.value is not None}
+        self._failures: list[tuple[int, str, str]] = []
+        self._text: str | None = None  # the repr of the node that is the result
+        self._parts: dict[int, list[Node]] = {}
+        self._needed: list[Node] = []
+        for node in self._nodes.values():
+            if node.source is not None:
+                self._parts.setdefault(self._origin(node), []).append(node)
+        self._schedule = Schedule(self._nodes.values(), self._restore(rows))
+        for left in rows:
+            self._schedule.attempt[left["node_id"]] = left["attempt"]
+
+    def _restore(self, rows: Iterable[Mapping[str, Any]]) -> dict[int, Status]:
+        """Take over what an earlier engine has finished."""
+        over = dict.fromkeys(self._outputs, Status.COMPLETED)
+        for row in rows:
+            status, number = Status(row["status"]), row["node_id"]
+            if status.terminal:
+                over[number] = status
+            if row["output"] is not None:
+                self._outputs[number] = row["output"]
+            if status is Status.FAILED:
+                self._failures.append((number, row["name"], row["error"]))
+            if self._manifest["result"] == {"node": number}:
+                self._text = row["value_repr"]
+        return over
+
+    # -- what the engine asks
+
+    def start(self) -> None:
+        """Begin, or go on after a restart."""
+        step = self._schedule.start()
+        changes: Changes = {}
+        if self.status in (Status.NEW_OBJECT, Status.PENDING):
+            self.status = Status.RUNNING
+            row = {"of_dispatch": self.id, "new_status": "RUNNING", "new_started": outcomes.now()}
+            outcomes.add(changes, "dispatch_started", row)
+            self._services.announce(self.id, None, Status.RUNNING)
+        self._commit(step, changes)
+
+    def cancel(self, nodes: Iterable[int] | None = None) -> None:
+        """Stop what runs, and do not start what waits."""
+        chosen = None if nodes is None else frozenset(nodes)
+        step = self._schedule.apply(CancelRequested(nodes=chosen))
+        changes: Changes = {}
+        if chosen is None and step.ended is None and not self.status.terminal:
+            self.status = Status.CANCELING
+            row = {"of_dispatch": self.id, "new_status": "CANCELING"}
+            outcomes.add(changes, "dispatch_status", row)
+            self._services.announce(self.id, None, Status.CANCELING)
+        self._commit(step, changes)
+
+    def attempt_of(self, node: int) -> int:
+        """How often the node has been tried, this time included."""
+        return self._schedule.attempt[node]
+
+    def stopping(self, node: int) -> bool:
+        """True if the node was cancelled while it went on."""
+        return self._schedule.status[node] is Status.CANCELING
+
+    def need_parts(self, parts: list[Node]) -> None:
+        """The parent's electrons need these elements of the result."""
+        self._needed = parts
+
+    def parts_of(self, node: int) -> list[Node]:
+        """The element nodes that are cut from a node, directly or through other elements."""
+        return self._parts.get(node, [])
+
+    # -- what the pool reports (see `pool.Owner`)
+
+    def task_started(self, task: Task) -> None:
+        node, attempt = task.key[1], task.key[2]
+        if node == RESULT or self._schedule.status[node] is not Status.PENDING:
+            return
+        self._schedule.apply(NodeStarted(node=node))
+        row = outcomes.key_of(self.id, node, attempt)
+        row |= {"new_status": "RUNNING", "new_started": outcomes.now()}
+        self._services.commit({"node_started": [row]}, _nothing)
+        self._services.announce(self.id, node, Status.RUNNING)
+
+    def task_progressed(self, task: Task, report: Message) -> None:
+        node = task.key[1]
+        changes: Changes = {}
+        outcomes.circuit_rows(changes, self.id, node, report["circuits"])
+        row = outcomes.key_of(self.id, node, task.key[2])
+        row |= {"new_stdout": report["stdout"], "new_stderr": report["stderr"]}
+        outcomes.add(changes, "node_printed", row)
+        self._services.commit(changes, _nothing)
+
+    def task_ended(self, task: Task, outcome: Message) -> None:
+        node = task.key[1]
+        changes: Changes = {}
+        outcomes.circuit_rows(changes, self.id, node, outcome.get("circuits", []))
+        if self._is_over(node):
+            return self._services.commit(changes, _nothing)
+        if node == RESULT:
+            return self._result_came(outcome)
+        if "manifest" in outcome:
+            return self._services.start_child(self, node, outcome["manifest"])
+        return self._finish(node, outcome, changes)
+
+    def task_died(self, task: Task, error: QcovError) -> None:
+        if not self._is_over(task.key[1]):
+            report = {"status": "FAILED", "error": f"{type(error).__name__}: {error}"}
+            self.task_ended(task, report | {"ended": outcomes.now()})
+
+    def child_ended(self, node: int, child: Run, changes: Changes) -> Callable[[], None]:
+        """A sublattice ends, in the same transaction as this run's node."""
+        report: Message = {"status": child.status.value, "ended": outcomes.now()}
+        if child.status is Status.COMPLETED:
+            report |= child.result
+        else:
+            error = DispatchFailed(
+                dispatch_id=child.id, status=child.status.value, error=child.error
+            )
+            report |= {"status": "FAILED", "error": f"DispatchFailed: {error}"}
+        return self._conclude(node, report, changes, final=True)
+
+    def child_refused(self, node: int, error: QcovError) -> None:
+        """The sublattice could not be stored."""
+        report = {"status": "FAILED", "error": f"{type(error).__name__}: {error}"}
+        self._finish(node, report | {"ended": outcomes.now()}, {})
+
+    # -- outcomes
+
+    def _finish(self, node: int, report: Message, changes: Changes) -> None:
+        self._services.commit(changes, self._conclude(node, report, changes))
+
+    def _conclude(
+        self, node: int, report: Message, changes: Changes, *, final: bool = False
+    ) -> Callable[[], None]:
+        """Take note of what came of an electron and of the parts that were cut from its value;
+        return what follows once `changes` are on disk."""
+        details: dict[int, Message] = {}
+        step = Step()
+        for cut in report.get("cuts", []):
+            status = Status.FAILED if "error" in cut else Status.COMPLETED
+            self._note(cut["node"], status, report | {"error": None} | cut, changes, details)
+            _join(step, self._apply(NodeFinished(node=cut["node"], status=status)))
+        status = Status(report["status"])
+        self._note(node, status, report, changes, details)
+        _join(step, self._apply(NodeFinished(node=node, status=status, final=final)))
+        return self._prepare(step, changes, details)
+
+    def _apply(self, event: NodeFinished) -> Step:
+        try:
+            return self._schedule.apply(event)
+        except StateError:  # it was cancelled while its outcome was under way
+            return Step()
+
+    def _note(
+        self,
+        node: int,
+        status: Status,
+        report: Message,
+        changes: Changes,
+        details: dict[int, Message],
+    ) -> None:
+        details[node] = report
+        if status is Status.COMPLETED:
+            self._outputs[node] = report["output"]
+            self._services.keep_blob(report["output"], report.get("data"))
+            if "size" in report:  # else it is another node's, and stored already
+                outcomes.add(changes, "blob", outcomes.blob_row(report))
+            if self._manifest["result"] == {"node": node}:
+                self._text = report["repr"]
+
+    def _result_came(self, outcome: Message) -> None:
+        changes: Changes = {}
+        status = Status(outcome["status"])
+        if status is Status.COMPLETED:
+            outcomes.add(changes, "blob", outcomes.blob_row(outcome))
+            for cut in outcome["cuts"]:
+                if "error" not in cut:
+                    outcomes.add(changes, "blob", outcomes.blob_row(cut))
+            wanted = ("output", "data", "size", "repr", "cuts", "started")
+            self.result = {name: outcome[name] for name in wanted}
+        else:
+            self._failures.append((RESULT, "the result", outcome["error"]))
+        self._commit(self._apply(NodeFinished(node=RESULT, status=status)), changes)
+
+    # -- committing, then acting
+
+    def _commit(self, step: Step, changes: Changes) -> None:
+        self._services.commit(changes, self._prepare(step, changes, {}))
+
+    def _prepare(
+        self, step: Step, changes: Changes, details: Mapping[int, Message]
+    ) -> Callable[[], None]:
+        """Add a step's rows to `changes`; return what follows once they are on disk."""
+        for number, status in step.settled:
+            if number != RESULT:
+                self._settled(number, status, details.get(number), changes)
+        for number in step.retry:
+            row = outcomes.key_of(self.id, number, self._schedule.attempt[number] - 1)
+            row |= {"new_status": "PENDING", "new_attempt": self._schedule.attempt[number]}
+            outcomes.add(changes, "node_requeued", row)
+        for number in step.stop:
+            row = outcomes.key_of(self.id, number, self._schedule.attempt[number])
+            if number != RESULT:
+                outcomes.add(changes, "node_status", row | {"new_status": "CANCELING"})
+        if step.ended is None:
+            return lambda: self._act(step)
+        self._ended(step.ended, changes)
+        parent = self._services.parent_of(self)
+        if parent is None or self.parent_node is None:
+            return lambda: self._act(step)
+        follows = parent.child_ended(self.parent_node, self, changes)
+        return lambda: (self._act(step), follows())[1]
+
+    def _settled(
+        self, number: int, status: Status, report: Message | None, changes: Changes
+    ) -> None:
+        row = outcomes.key_of(self.id, number, self._schedule.attempt[number])
+        if report is not None and status is Status.CANCELLED:
+            report = {**report, "error": None}
+        if report is None:
+            outcomes.add(changes, "node_status", row | {"new_status": status.value})
+            return
+        row |= outcomes.finished(status, report, self._services.seal, (self.id, number))
+        outcomes.add(changes, "node_finished", row)
+        if status is Status.FAILED:
+            self._failures.append((number, self._nodes[number].name, str(report["error"])))
+
+    def _ended(self, status: Status, changes: Changes) -> None:
+        self.status = status
+        if status is Status.FAILED:
+            self.error = outcomes.dispatch_error(self._failures)
+        digest = self.result.get("output") if status is Status.COMPLETED else None
+        seal = None if digest is None else self._services.seal(digest, self.id, "result")
+        row = {
+            "of_dispatch": self.id,
+            "new_status": status.value,
+            "new_ended": outcomes.now(),
+            "new_error": self.error,
+            "new_result": digest,
+            "new_result_seal": seal,
+            "new_result_repr": self.result.get("repr"),
+        }
+        outcomes.add(changes, "dispatch_ended", row)
+
+    def _act(self, step: Step) -> None:
+        """What was decided is on disk: let it happen."""
+        for number, status in step.settled:
+            if number != RESULT:
+                self._services.announce(self.id, number, status)
+        for number in step.ready:
+            self._launch(number)
+        for number in step.retry:
+            delay = self._nodes[number].retry_delay
+            asyncio.get_running_loop().call_later(delay, self._launch, number)
+        for number in step.stop:
+            self._stop(number)
+        if step.ended is not None:
+            self._services.announce(self.id, None, step.ended)
+            self._services.run_ended(self)
+            if not self.done.done():
+                self.done.set_result(step.ended)
+
+    def _stop(self, number: int) -> None:
+        child = self._services.child_of(self, number)
+        if child is not None:
+            child.cancel()
+        elif not self._services.stop_task((self.id, number, self._schedule.attempt[number])):
+            # between two tries, or its outcome is being committed
+            if not self._is_over(number):
+                self._finish(number, {"status": "CANCELLED", "ended": outcomes.now()}, {})
+
+    def _is_over(self, number: int) -> bool:
+        return self._schedule.status[number].terminal
+
+    # -- starting
+
+    def _launch(self, number: int) -> None:
+        if self._schedule.status[number] is not Status.PENDING:
+            return  # cancelled in the meantime
+        if number == RESULT:
+            return self._launch_result()
+        child = self._services.child_of(self, number)
+        if child is not None:  # built before a restart: go on with the child that stands
+            return child.need_parts(self.parts_of(number))
+        node = self._nodes[number]
+        digest = self._manifest["functions"][node.function]["digest"]
+        bundle = {
+            "kind": node.kind.value,
+            "name": node.name,
+            "function": digest,
+            "args": [self._recipe(source) for source in node.args],
+            "kwargs": {name: self._recipe(source) for name, source in node.kwargs.items()},
+            "cuts": self._cuts(self.parts_of(number), number),
+            "workdir": self._executor(node).get("workdir"),
+        }
+        function = (digest, self._services.blob(digest))
+        return self._submit(number, node.name, bundle, function, node.time_limit)
+
+    def _launch_result(self) -> None:
+        recipe: Recipe = self._manifest["result"]
+        source = recipe.get("node")
+        if source in self._outputs and not self._needed:
+            # The result is an electron's value as it stands: nothing to put together.
+            outcome = {"status": "COMPLETED", "output": self._outputs[source], "data": None}
+            self.result = outcome | {"repr": self._text, "cuts": []}
+            step = self._apply(NodeFinished(node=RESULT, status=Status.COMPLETED))
+            return self._commit(step, {})
+        bundle = {
+            "kind": "result",
+            "name": "the result",
+            "recipe": self._expand(recipe),
+            "cuts": self._cuts(self._needed, self.parent_node),
+        }
+        return self._submit(RESULT, "the result", bundle, None, None)
+
+    def _submit(
+        self,
+        number: int,
+        name: str,
+        bundle: Message,
+        function: tuple[str, bytes | None] | None,
+        time_limit: float | None,
+    ) -> None:
+        recipes = [*bundle.get("args", []), *bundle.get("kwargs", {}).values()]
+        recipes += [bundle["recipe"]] if "recipe" in bundle else []
+        digests = {digest for recipe in recipes for digest in blobs_of(recipe)}
+        digests |= {cut["item"] for cut in bundle["cuts"] if cut["item"] is not None}
+        blobs = {digest: self._services.blob(digest) for digest in digests}
+        small = {digest: blob for digest, blob in blobs.items() if blob is not None}
+        self._services.submit_task(
+            Task(
+                key=(self.id, number, self._schedule.attempt[number]),
+                name=name,
+                environment=Environment.from_json(self.environment),
+                bundle={**bundle, "blobs": small},
+                function=function,
+                time_limit=time_limit,
+                owner=self,
+            )
+        )
+
+    def _cuts(self, parts: list[Node], origin: int | None) -> list[Message]:
+        return [
+            {
+                "node": part.id,
+                "name": part.name,
+                "of": None if part.source == origin else part.source,
+                "item": part.item,
+                "attribute": part.attribute,
+            }
+            for part in parts
+        ]
+
+    def _recipe(self, number: int) -> Recipe:
+        """How a worker gets a node's value."""
+        node = self._nodes[number]
+        if node.recipe is not None:
+            return self._expand(node.recipe)
+        return {"blob": self._outputs[number]}
+
+    def _expand(self, recipe: Recipe) -> Recipe:
+        [(form, content)] = recipe.items()
+        if form == "node":
+            return self._recipe(content)
+        if form == "blob":
+            return recipe
+        if form == "dict":
+            return {"dict": [[key, self._expand(part)] for key, part in content]}
+        return {form: [self._expand(part) for part in content]}
+
+    def _origin(self, node: Node) -> int:
+        """The electron that an element is cut from, maybe through other elements."""
+        source = node.source
+        assert source is not None
+        while (above := self._nodes[source].source) is not None:
+            source = above
+        return source
+
+    def _executor(self, node: Node) -> Message:
+        return {} if node.executor is None else self._manifest["executors"][node.executor]["attributes"]
+
+
+def _join(step: Step, more: Step) -> None:
+    step.ready += more.ready
+    step.retry += more.retry
+    step.settled += more.settled
+    step.stop += more.stop
+    step.ended = step.ended or more.ended
+
+
+def _nothing() -> None:
+    """Nothing follows."""

@@ -1,0 +1,361 @@
+"""The engine: it takes dispatches, runs them, and answers for them.
+
+A thin shell around pure parts: `schedule` decides, `pool` runs, the store remembers. It lives in
+one event loop; what it does not do is load anybody's pickles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import socket
+import sys
+import uuid
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from qcov.classical.engine import outcomes
+from qcov.classical.engine.channel import Message
+from qcov.classical.engine.pool import Pool, Task
+from qcov.classical.engine.run import Run
+from qcov.classical.graph import parse_nodes
+from qcov.classical.status import Status
+from qcov.errors import EnvironmentMismatch, QcovError
+from qcov.store.changes import Changes
+from qcov.store.store import Store
+from qcov.transport import address
+
+_log = logging.getLogger("qcov.engine")
+
+_CACHE_BYTES = 256 << 20
+_EVENTS = 10_000  # kept for those who reconnect
+
+
+class Engine:
+    """Runs the dispatches of one store.
+
+    Args:
+        store: Where they live.
+        workers: How many electrons run at a time.
+    """
+
+    def __init__(self, store: Store, *, workers: int) -> None:
+        self.store = store
+        self._loop = asyncio.get_running_loop()
+        cores = max(1, (os.cpu_count() or 1) // workers)
+        settings = {"blob_folder": str(store.blob_folder), "cores": cores}
+        self._pool = Pool(size=workers, settings=settings)
+        self._runs: dict[str, Run] = {}
+        self._children: dict[tuple[str, int], str] = {}
+        self._keys: dict[str, asyncio.Future[str]] = {}
+        self._blobs: OrderedDict[str, bytes | None] = OrderedDict()
+        self._blob_bytes = 0
+        self._events: deque[Message] = deque(maxlen=_EVENTS)
+        self._event_number = 0
+        self._subscribers: set[asyncio.Queue[Message]] = set()
+        self._committing = 0
+
+    # -- verbs
+
+    async def submit(self, manifest: Message) -> str:
+        """Store a dispatch and start it; return its id once it is on disk.
+
+        With a `key` in the manifest, the dispatch that has this key already is the one; unless it
+        has failed or was cancelled, then a new one takes the key over.
+        """
+        self._check(manifest)
+        key: str | None = manifest.get("key")
+        if key is None:
+            return await self._store_and_start(manifest, str(uuid.uuid4()))
+        if key not in self._keys:
+            self._keys[key] = self._loop.create_future()
+            try:
+                self._keys[key].set_result(await self._submit_with_key(manifest, key))
+            except BaseException as error:
+                self._keys[key].set_exception(error)
+                raise
+            finally:
+                done = self._keys.pop(key)
+                done.exception() if done.done() else done.cancel()
+            return done.result()
+        return await asyncio.shield(self._keys[key])
+
+    async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:
+        """Wait until a dispatch has ended, or for `timeout` seconds; return its status."""
+        run = self._runs.get(dispatch_id)
+        if run is None:
+            return str(self.store.get_dispatch(dispatch_id)["status"])
+        await asyncio.wait([run.done], timeout=timeout)
+        return run.status.value
+
+    async def wait_inside(
+        self, dispatch_id: str, inside: tuple[str, int], timeout: float | None = None
+    ) -> str:
+        """Wait on behalf of an electron: another one takes its place meanwhile."""
+        with self._pool.blocked(*inside):
+            return await self.wait(dispatch_id, timeout)
+
+    async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
+        """Cancel a dispatch, or some of its nodes; say what was done."""
+        run = self._runs.get(dispatch_id)
+        if run is None:
+            status = self.store.get_dispatch(dispatch_id)["status"]
+            return f"Dispatch {dispatch_id} is already {status}."
+        run.cancel(node_ids)
+        if node_ids is None:
+            return f"Dispatch {dispatch_id} cancelled."
+        return f"Nodes {', '.join(map(str, node_ids))} of dispatch {dispatch_id} cancelled."
+
+    @contextlib.asynccontextmanager
+    async def subscribe(self) -> AsyncIterator[asyncio.Queue[Message]]:
+        """A queue that gets every change of status from now on."""
+        queue: asyncio.Queue[Message] = asyncio.Queue()
+        self._subscribers.add(queue)
+        try:
+            yield queue
+        finally:
+            self._subscribers.discard(queue)
+
+    def events_since(self, number: int) -> list[Message] | None:
+        """The events after the one with this number; None if they are not remembered."""
+        oldest = self._event_number - len(self._events)
+        if not oldest <= number <= self._event_number:
+            return None
+        return [event for event in self._events if event["seq"] > number]
+
+    def recover(self) -> None:
+        """Go on with what an earlier engine left; keep what it had finished."""
+        rows = self.store.unfinished()
+        for row in rows:
+            nodes = self.store.get_nodes(row["id"])
+            self.store.outputs(row["id"])  # refuses what was tampered with
+            self._runs[row["id"]] = Run(self, row, self.store.manifest(row["id"]), nodes)
+            if row["parent_id"] is not None:
+                self._children[row["parent_id"], row["parent_node"]] = row["id"]
+        for row in rows:
+            self._runs[row["id"]].start()
+        for row in rows:
+            if row["status"] == "CANCELING" and row["parent_id"] is None:
+                self._runs[row["id"]].cancel()
+
+    @property
+    def busy(self) -> bool:
+        """True while dispatches run."""
+        return bool(self._runs) or bool(self._committing)
+
+    def close(self) -> None:
+        """Stop the workers; what ran will run again when the store is next opened."""
+        self._pool.close()
+
+    # -- taking a dispatch
+
+    @staticmethod
+    def _check(manifest: Message) -> None:
+        """Refuse what cannot run here."""
+        environment = manifest["environment"]
+        if environment["host"] != socket.gethostname():
+            here = f"{sys.version_info.major}.{sys.version_info.minor}"
+            if environment["python"] != here:
+                raise EnvironmentMismatch(
+                    reason=f"it was built with Python {environment['python']} on "
+                    f"{environment['host']}, the engine has Python {here}",
+                    advice="Use the same minor version of Python on both machines.",
+                )
+            environment["executable"] = sys.executable
+            environment["cwd"] = os.getcwd()
+            environment["sys_path"] = list(sys.path)
+        if not os.access(environment["executable"], os.X_OK):
+            raise EnvironmentMismatch(
+                reason=f"the interpreter {environment['executable']} does not exist",
+                advice="Was its virtual environment removed? Dispatch from one that exists.",
+            )
+        if not os.path.isdir(environment["cwd"]):
+            raise EnvironmentMismatch(
+                reason=f"the folder {environment['cwd']} does not exist",
+                advice="Dispatch from a folder that exists.",
+            )
+
+    async def _submit_with_key(self, manifest: Message, key: str) -> str:
+        row = self.store.find_key(key)
+        if row is not None and row["status"] not in ("FAILED", "CANCELLED"):
+            return str(row["id"])
+        released: Changes = {} if row is None else {"key_released": [{"of_dispatch": row["id"]}]}
+        return await self._store_and_start(manifest, str(uuid.uuid4()), changes=released)
+
+    async def _store_and_start(
+        self, manifest: Message, dispatch_id: str, *, changes: Changes | None = None
+    ) -> str:
+        rows: Changes = changes or {}
+        row = self._dispatch_row(manifest, dispatch_id, None, None, rows)
+        stored = self._loop.create_future()
+
+        def done(error: QcovError | None) -> None:
+            self._loop.call_soon_threadsafe(_resolve, stored, error)
+
+        await self._loop.run_in_executor(None, self._write_large, manifest)
+        self.store.put(rows, done, keep=False)
+        await stored
+        self._start_run(row, manifest)
+        return dispatch_id
+
+    def _write_large(self, manifest: Message) -> None:
+        """Put the large blobs of a remote client's manifest on disk, before the rows name them."""
+        for digest, data in manifest["blobs"].items():
+            self.store.blob_row(digest, data)
+
+    def _dispatch_row(
+        self,
+        manifest: Message,
+        dispatch_id: str,
+        parent: Run | None,
+        parent_node: int | None,
+        changes: Changes,
+    ) -> Message:
+        """Add the rows of a new dispatch to `changes`; return its own."""
+        graph = {name: value for name, value in manifest.items() if name not in ("blobs", "spilled")}
+        text = json.dumps(graph).encode()
+        digest = address(text)
+        row: Message = {
+            "id": dispatch_id,
+            "name": manifest["name"],
+            "status": "PENDING",
+            "key": manifest.get("key"),
+            "root_id": dispatch_id if parent is None else parent.root_id,
+            "parent_id": None if parent is None else parent.id,
+            "parent_node": parent_node,
+            "created": outcomes.now(),
+            "manifest": digest,
+            "manifest_seal": self.seal(digest, dispatch_id, "manifest"),
+            "nodes_total": len(manifest["nodes"]),
+        }
+        outcomes.add(changes, "dispatch", row)
+        blobs = {**manifest["blobs"], digest: text}
+        outcomes.add(changes, "blob", *(self.store.blob_row(*item) for item in blobs.items()))
+        spilled = manifest.get("spilled", {}).items()
+        outcomes.add(
+            changes, "blob", *({"digest": name, "size": size, "data": None} for name, size in spilled)
+        )
+        for name, data in manifest["blobs"].items():
+            self.keep_blob(name, data if len(data) <= 1 << 16 else None)
+        rows = outcomes.node_rows(dispatch_id, parse_nodes(manifest), manifest["executors"])
+        if rows:
+            outcomes.add(changes, "node", *rows)
+        return row
+
+    def _start_run(self, row: Message, manifest: Message) -> Run:
+        run = self._runs[row["id"]] = Run(self, row, manifest)
+        run.start()
+        return run
+
+    # -- what runs need (see `run.Services`)
+
+    def commit(self, changes: Changes, then: Callable[[], None]) -> None:
+        """Write `changes`, then call `then` in the loop; at once if there is nothing to write."""
+        self._committing += 1
+
+        def finish() -> None:
+            self._committing -= 1
+            then()
+
+        def written(error: QcovError | None) -> None:
+            if error is not None:  # not a full disk, which is waited out: a defect of ours
+                _log.critical("could not store an outcome: %s", error)
+            self._loop.call_soon_threadsafe(finish)
+
+        if any(changes.values()):
+            self.store.put(changes, written)
+        else:
+            self._loop.call_soon(finish)
+
+    def seal(self, digest: str, *place: object) -> str:
+        """The store's seal."""
+        return self.store.seal(digest, *place)
+
+    def blob(self, digest: str) -> bytes | None:
+        """A small blob; None for one that workers read from its file."""
+        if digest in self._blobs:
+            self._blobs.move_to_end(digest)
+            return self._blobs[digest]
+        data = self.store.inline_blob(digest)
+        self.keep_blob(digest, data)
+        return data
+
+    def keep_blob(self, digest: str, data: bytes | None) -> None:
+        """Remember a blob that will be needed soon; None says that it is in a file."""
+        if digest in self._blobs:
+            return
+        self._blobs[digest] = data
+        self._blob_bytes += len(data or b"")
+        while self._blob_bytes > _CACHE_BYTES:
+            _, dropped = self._blobs.popitem(last=False)
+            self._blob_bytes -= len(dropped or b"")
+
+    def submit_task(self, task: Task) -> None:
+        """Hand an electron to the workers."""
+        self._pool.submit(task)
+
+    def stop_task(self, key: tuple[str, int, int]) -> bool:
+        """Stop an electron; False if the workers do not have it."""
+        return self._pool.stop(key)
+
+    def start_child(self, run: Run, node: int, manifest: Message) -> None:
+        """Store a sublattice and its link to the parent in one transaction, then start it."""
+        child_id = str(uuid.uuid4())
+        manifest["environment"] = run.environment
+        changes: Changes = {}
+        row = self._dispatch_row(manifest, child_id, run, node, changes)
+        link = outcomes.key_of(run.id, node, run.attempt_of(node)) | {
+            "new_sub_dispatch_id": child_id
+        }
+        outcomes.add(changes, "node_child", link)
+        self._children[run.id, node] = child_id
+
+        def begin() -> None:
+            child = self._runs[child_id] = Run(self, row, manifest)
+            child.need_parts(run.parts_of(node))
+            child.start()
+            if run.stopping(node):
+                child.cancel()
+
+        self.commit(changes, begin)
+
+    def child_of(self, run: Run, node: int) -> Run | None:
+        """The sublattice that a node has started, if it has."""
+        return self._runs.get(self._children.get((run.id, node), ""))
+
+    def parent_of(self, run: Run) -> Run | None:
+        """The run that waits for this one."""
+        return None if run.parent_id is None else self._runs.get(run.parent_id)
+
+    def announce(self, dispatch_id: str, node: int | None, status: Status) -> None:
+        """Tell the subscribers."""
+        self._event_number += 1
+        event: Message = {
+            "seq": self._event_number,
+            "dispatch": dispatch_id,
+            "node": node,
+            "status": status.value,
+            "time": outcomes.now(),
+        }
+        self._events.append(event)
+        for queue in self._subscribers:
+            queue.put_nowait(event)
+
+    def run_ended(self, run: Run) -> None:
+        """Forget a run: the store has all of it."""
+        self._runs.pop(run.id, None)
+        if run.parent_id is not None and run.parent_node is not None:
+            self._children.pop((run.parent_id, run.parent_node), None)
+
+
+def _resolve(future: asyncio.Future[None], error: QcovError | None) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -1,0 +1,197 @@
+"""How the engine starts worker processes, and learns of their ends.
+
+One zygote per interpreter forks the workers; each worker gets one end of a socket pair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from qcov.classical.engine.channel import ChannelProtocol, Message, Unpacker, pack
+
+_REASON_WAIT = 1.0  # seconds to wait for the zygote's word on how a worker ended
+
+#: Our own package comes last on the zygote's path: an installed one wins.
+_BOOT = (
+    "import sys; sys.path.append(sys.argv[2]); "
+    "from qcov.classical.engine.zygote import main; main(int(sys.argv[1]))"
+)
+_ROOT = str(Path(__file__).parents[3])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """What a worker must be like to run a program's electrons."""
+
+    executable: str
+    cwd: str
+    sys_path: tuple[str, ...]
+    preload: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, described: Message) -> Environment:
+        """From a manifest's `environment`."""
+        return cls(
+            executable=described["executable"],
+            cwd=described["cwd"],
+            sys_path=tuple(described["sys_path"]),
+            preload=tuple(described["preload"]),
+        )
+
+
+class WorkerProcess:
+    """A worker as seen from the engine; `on_message` and `on_end` are set by whoever uses it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.pid: int | None = None
+        self.on_message: Callable[[Message], None] = lambda _message: None
+        self.on_end: Callable[[str], None] = lambda _reason: None
+        self._reason: str | None = None
+        self._closed = False
+        self._killed = False
+        self._told = False
+        self.channel = ChannelProtocol(
+            lambda _, message: self.on_message(message), lambda _: self._hung_up()
+        )
+        loop = asyncio.get_running_loop()
+        self._connecting = loop.create_task(
+            loop.connect_accepted_socket(lambda: self.channel, sock)
+        )
+
+    def send(self, message: Message) -> None:
+        """Send it a message."""
+        self.channel.send(message)
+
+    def kill(self) -> None:
+        """Stop it and everything that it has started."""
+        self._killed = True
+        if self.pid is not None:
+            _kill_group(self.pid)
+
+    def born(self, pid: int) -> None:
+        """The zygote has forked it."""
+        self.pid = pid
+        if self._killed:
+            _kill_group(pid)
+
+    def ended(self, reason: str) -> None:
+        """The zygote has seen its end."""
+        self._reason = reason
+        if self.pid is not None:
+            _kill_group(self.pid)  # what it has started goes with it
+        if self._closed:
+            self._tell()
+
+    def _hung_up(self) -> None:
+        """All that it had sent has been read."""
+        self._closed = True
+        if self._reason is not None:
+            self._tell()
+        else:
+            asyncio.get_running_loop().call_later(_REASON_WAIT, self._tell)
+
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            self.on_end(self._reason or "it hung up without a word")
+
+
+def _kill_group(pid: int) -> None:
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+class Spawner:
+    """Starts workers; keeps one zygote per interpreter.
+
+    Args:
+        settings: What every worker is told besides its environment.
+    """
+
+    def __init__(self, settings: Message) -> None:
+        self._settings = settings
+        self._zygotes: dict[str, _Zygote] = {}
+
+    def start(self, environment: Environment) -> WorkerProcess:
+        """Start a worker; messages may be sent to it at once."""
+        zygote = self._zygotes.get(environment.executable)
+        if zygote is None or zygote.gone:
+            zygote = self._zygotes[environment.executable] = _Zygote(environment.executable)
+        settings = {
+            **self._settings,
+            "cwd": environment.cwd,
+            "sys_path": list(environment.sys_path),
+        }
+        return zygote.fork(settings, environment.preload)
+
+    def close(self) -> None:
+        """Let all zygotes go, and their workers with them."""
+        for zygote in self._zygotes.values():
+            zygote.close()
+
+
+class _Zygote:
+    def __init__(self, executable: str) -> None:
+        self.gone = False
+        self._loop = asyncio.get_running_loop()
+        self._workers: dict[int, WorkerProcess] = {}
+        self._by_pid: dict[int, WorkerProcess] = {}
+        self._numbers = 0
+        self._preloaded: set[str] = set()
+        self._unpacker = Unpacker()
+        self._socket, theirs = socket.socketpair()
+        descriptor = theirs.fileno()
+        self._process = subprocess.Popen(
+            [executable, "-P", "-c", _BOOT, str(descriptor), _ROOT],
+            pass_fds=[descriptor],
+            stdin=subprocess.DEVNULL,
+        )
+        theirs.close()
+        self._loop.add_reader(self._socket, self._read)
+
+    def fork(self, settings: Message, preload: tuple[str, ...]) -> WorkerProcess:
+        missing = [name for name in preload if name not in self._preloaded]
+        if missing:
+            self._preloaded.update(missing)
+            self._socket.sendall(pack({"do": "preload", "modules": missing}))
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        self._numbers += 1
+        worker = self._workers[self._numbers] = WorkerProcess(ours)
+        request = {"do": "fork", "worker": self._numbers, "settings": settings}
+        socket.send_fds(self._socket, [pack(request)], [theirs.fileno()])
+        theirs.close()
+        return worker
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(1 << 16)
+        except ConnectionError:
+            data = b""
+        if not data:
+            return self.close()
+        for message in self._unpacker.feed(data):
+            if message["did"] == "fork":
+                worker = self._workers.pop(message["worker"])
+                self._by_pid[message["pid"]] = worker
+                worker.born(message["pid"])
+            elif message["pid"] in self._by_pid:
+                self._by_pid.pop(message["pid"]).ended(message["reason"])
+
+    def close(self) -> None:
+        if not self.gone:
+            self.gone = True
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+            self._process.kill()
+            self._process.wait()

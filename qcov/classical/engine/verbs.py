@@ -1,0 +1,121 @@
+"""What a client may ask of an engine over its socket. The HTTP interface offers the same."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from qcov import __version__
+from qcov.classical.engine.channel import ChannelProtocol, Message, pack_error
+from qcov.classical.engine.runner import Engine
+from qcov.errors import EngineError, QcovError
+
+#: Changes when a client of another version would be misunderstood.
+PROTOCOL = 1
+
+Verb = Callable[..., Awaitable[Any]]
+
+
+class Verbs:
+    """Answers requests `{"number", "verb", "arguments"}` with `{"number", "value" | "error"}`.
+
+    Args:
+        engine: The engine.
+        extra: Verbs of the process around it, such as "stop".
+    """
+
+    def __init__(self, engine: Engine, extra: dict[str, Verb]) -> None:
+        self._engine = engine
+        self._tasks: dict[ChannelProtocol, set[asyncio.Task[None]]] = {}
+        self._verbs: dict[str, Verb] = {
+            "ping": self._ping,
+            "submit": engine.submit,
+            "wait": self._wait,
+            "cancel": engine.cancel,
+            "dispatches": self._dispatches,
+            "dispatch": self._dispatch,
+            "nodes": self._nodes,
+            "edges": self._edges,
+            "payload": self._payload,
+            "circuits": self._circuits,
+            "circuit_summary": self._circuit_summary,
+        } | extra
+
+    @property
+    def connected(self) -> bool:
+        """True while a client waits for an answer."""
+        return any(self._tasks.values())
+
+    def on_message(self, channel: ChannelProtocol, request: Message) -> None:
+        """Start answering a request."""
+        task = asyncio.get_running_loop().create_task(self._answer(channel, request))
+        waiting = self._tasks.setdefault(channel, set())
+        waiting.add(task)
+        task.add_done_callback(waiting.discard)
+
+    def on_close(self, channel: ChannelProtocol) -> None:
+        """The client is gone: nobody waits for its answers."""
+        for task in self._tasks.pop(channel, set()):
+            task.cancel()
+
+    async def _answer(self, channel: ChannelProtocol, request: Message) -> None:
+        answer: Message = {"number": request["number"]}
+        try:
+            verb = self._verbs.get(request["verb"])
+            if verb is None:
+                raise EngineError(f"the engine has no verb {request['verb']!r}")
+            answer["value"] = await verb(**request["arguments"])
+        except QcovError as error:
+            answer["error"] = pack_error(error)
+        except Exception as error:
+            answer["error"] = pack_error(EngineError(f"{type(error).__name__}: {error}"))
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"verb {request['verb']} failed", "exception": error}
+            )
+        channel.send(answer)
+
+    async def _ping(self) -> Message:
+        return {"pid": os.getpid(), "version": __version__, "protocol": PROTOCOL}
+
+    async def _wait(
+        self,
+        dispatch_id: str,
+        timeout: float | None = None,
+        inside: tuple[str, int] | None = None,
+    ) -> str:
+        if inside is not None:
+            return await self._engine.wait_inside(dispatch_id, tuple(inside), timeout)
+        return await self._engine.wait(dispatch_id, timeout)
+
+    # Reading happens in threads: a large answer must not keep electrons waiting.
+
+    async def _dispatches(self, **window: Any) -> Message:
+        rows, total = await asyncio.to_thread(self._engine.store.list_dispatches, **window)
+        return {"dispatches": rows, "total": total}
+
+    async def _dispatch(self, dispatch_id: str) -> Message:
+        return await asyncio.to_thread(self._read_dispatch, dispatch_id)
+
+    def _read_dispatch(self, dispatch_id: str) -> Message:
+        store = self._engine.store
+        row = store.get_dispatch(dispatch_id)
+        manifest = store.manifest(dispatch_id)
+        about = {name: manifest[name] for name in ("inputs_repr", "source", "result", "executors")}
+        return {**row, **about, "recipe": about["result"], "result": row["result"]}
+
+    async def _nodes(self, dispatch_id: str, **window: Any) -> list[Message]:
+        return await asyncio.to_thread(self._engine.store.get_nodes, dispatch_id, **window)
+
+    async def _edges(self, dispatch_id: str) -> list[tuple[int, int, str]]:
+        return await asyncio.to_thread(self._engine.store.get_edges, dispatch_id)
+
+    async def _payload(self, dispatch_id: str, of: str | int) -> Message | None:
+        return await asyncio.to_thread(self._engine.store.payload, dispatch_id, of)
+
+    async def _circuits(self, dispatch_id: str, **window: Any) -> list[Message]:
+        return await asyncio.to_thread(self._engine.store.get_circuits, dispatch_id, **window)
+
+    async def _circuit_summary(self, dispatch_id: str) -> list[Message]:
+        return await asyncio.to_thread(self._engine.store.circuit_summary, dispatch_id)

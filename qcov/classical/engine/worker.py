@@ -1,0 +1,272 @@
+"""What runs in a worker: load an electron, run it, report what came of it.
+
+A worker runs one electron at a time in its main thread. A second thread takes what the engine
+sends, so that electrons can be handed over ahead of time and taken back again, and reports what a
+long electron has printed and which circuits it has run so far. When the engine is gone, the worker
+ends, and everything that it started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+from qcov import records
+from qcov.classical.engine.channel import BlockingChannel, Message
+from qcov.classical.engine.streams import Streams
+from qcov.classical.graph import Recipe
+from qcov.context import Context, running
+from qcov.store import blobs as files
+from qcov.transport import address, dumps, loads, shorten
+
+_REPORT_EVERY = 0.25  # seconds, while an electron runs
+
+
+class Worker:
+    """One worker process.
+
+    Args:
+        channel: The way to the engine.
+        blob_folder: Where large payloads are.
+        cores: How many cores its electrons may use.
+    """
+
+    def __init__(self, channel: BlockingChannel, *, blob_folder: Path, cores: int) -> None:
+        self._channel = channel
+        self._blob_folder = blob_folder
+        self._cores = cores
+        self._functions: dict[str, Any] = {}
+        self._waiting: deque[Message] = deque()
+        self._changed = threading.Condition()
+        self._current: _Running | None = None
+        self._modules = _ImportedModules()
+        self._dispatch: str | None = None
+
+    def serve(self) -> None:
+        """Run electrons until the engine is gone."""
+        threading.Thread(target=self._listen, name="qcov-channel", daemon=True).start()
+        streams = Streams()
+        while True:
+            self._run_next(streams)
+
+    # -- the main thread
+
+    def _run_next(self, streams: Streams) -> None:
+        with self._changed:
+            while not self._waiting:
+                self._changed.wait()
+            task = self._waiting.popleft()
+            if self._outdated(task):
+                self._waiting.appendleft(task)
+                self._leave()
+        with records.collecting() as sink:
+            self._current = _Running(task, streams, sink)
+            outcome = self._run(task)
+            with self._changed:
+                self._current = None
+                outcome["stdout"], outcome["stderr"] = streams.take()
+                outcome["circuits"] = sink.drain()
+        self._channel.send(outcome)
+
+    def _outdated(self, task: Message) -> bool:
+        """True if a module that this process has imported was changed on disk since.
+
+        A user edits a module and runs the script again: an old copy in a warm worker would give
+        the old answer.
+        """
+        dispatch = task["task"][0]
+        if dispatch == self._dispatch:
+            return False
+        self._dispatch = dispatch
+        return self._modules.changed()
+
+    def _leave(self) -> None:
+        tasks = [task["task"] for task in self._waiting]
+        self._channel.send({"did": "leave", "tasks": tasks})
+        signal.pause()  # the engine hangs up, and that ends this process
+
+    def _run(self, task: Message) -> Message:
+        started = time.time()
+        outcome: Message = {"did": "outcome", "task": task["task"], "started": started}
+        dispatch_id, node_id, _ = task["task"]
+        context = Context(
+            dispatch_id=dispatch_id, node_id=node_id, electron=task["name"], cores=self._cores
+        )
+        try:
+            with running(context):
+                outcome |= self._compute(task)
+        except BaseException as error:  # an electron may raise anything, SystemExit too
+            outcome |= {"status": "FAILED", "error": describe(error)}
+        return outcome | {"ended": time.time()}
+
+    def _compute(self, task: Message) -> Message:
+        blobs = task["blobs"]
+        if task["kind"] == "result":
+            return self._report(self._assemble(task["recipe"], blobs), task)
+        function = self._function(task["function"], blobs)
+        args = [self._assemble(recipe, blobs) for recipe in task["args"]]
+        kwargs = {name: self._assemble(recipe, blobs) for name, recipe in task["kwargs"].items()}
+        if task["workdir"]:
+            os.chdir(task["workdir"])
+        if task["kind"] == "sublattice":
+            return self._build(function, args, kwargs)
+        value = function(*args, **kwargs)
+        if inspect.iscoroutine(value):
+            value = asyncio.run(value)
+        return self._report(value, task)
+
+    def _build(self, lattice: Any, args: list[Any], kwargs: dict[str, Any]) -> Message:
+        from qcov.classical.manifest import build_manifest, spill
+
+        manifest = build_manifest(lattice, tuple(args), kwargs)
+        return {"status": "COMPLETED", "manifest": spill(manifest, self._blob_folder)}
+
+    def _report(self, value: Any, task: Message) -> Message:
+        """Describe an electron's value, and the parts of it that others need."""
+        parts: dict[int | None, Any] = {None: value}
+        cuts: list[Message] = []
+        for cut in task["cuts"]:
+            if cut["of"] in parts:  # a part of a part that failed does not exist
+                cuts.append(self._cut(cut, parts, task["blobs"]))
+        described = self._describe(value, f"the value that electron {task['name']!r} returned")
+        return {"status": "COMPLETED", "cuts": cuts, **described}
+
+    def _cut(self, cut: Message, parts: dict[int | None, Any], blobs: dict[str, bytes]) -> Message:
+        try:
+            whole = parts[cut["of"]]
+            if cut["attribute"] is not None:
+                part = getattr(whole, cut["attribute"])
+            else:
+                part = whole[self._load(cut["item"], blobs)]
+            parts[cut["node"]] = part
+            return {"node": cut["node"], **self._describe(part, f"the element {cut['name']}")}
+        except Exception as error:  # the user's own __getitem__: anything can be raised
+            return {"node": cut["node"], "error": describe(error)}
+
+    def _describe(self, value: Any, what: str) -> Message:
+        blob = dumps(value, what=what)
+        digest = address(blob)
+        large = len(blob) > files.INLINE_LIMIT
+        if large:
+            files.write(self._blob_folder, digest, blob)
+        data = None if large else blob
+        return {"output": digest, "data": data, "size": len(blob), "repr": shorten(value)}
+
+    def _assemble(self, recipe: Recipe, blobs: dict[str, bytes]) -> Any:
+        [(form, content)] = recipe.items()
+        if form == "blob":
+            return self._load(content, blobs)
+        if form == "dict":
+            return {self._load(key, blobs): self._assemble(part, blobs) for key, part in content}
+        parts = [self._assemble(part, blobs) for part in content]
+        return {"list": list, "tuple": tuple, "set": set}[form](parts)
+
+    def _load(self, digest: str, blobs: dict[str, bytes]) -> Any:
+        blob = blobs[digest] if digest in blobs else files.read(self._blob_folder, digest)
+        return loads(blob, digest=digest)
+
+    def _function(self, digest: str, blobs: dict[str, bytes]) -> Callable[..., Any]:
+        if digest not in self._functions:
+            self._functions[digest] = self._load(digest, blobs)
+        return self._functions[digest]
+
+    # -- the other thread
+
+    def _listen(self) -> None:
+        """Take what the engine sends; this thread ends with the process."""
+        try:
+            while True:
+                busy = self._current is not None or bool(self._waiting)
+                timeout = _REPORT_EVERY if busy else None
+                readable, _, _ = select.select([self._channel], [], [], timeout)
+                if readable:
+                    for message in self._channel.receive():
+                        self._take(message)
+                else:
+                    self._progress()
+        except (EOFError, OSError):
+            os.killpg(0, signal.SIGKILL)  # the group holds what electrons have started
+
+    def _take(self, message: Message) -> None:
+        with self._changed:
+            if message["do"] == "run":
+                self._waiting.append(message)
+                self._changed.notify()
+            elif message["do"] == "return":
+                tasks = [task["task"] for task in self._waiting]
+                self._waiting.clear()
+                self._channel.send({"did": "returned", "tasks": tasks})
+
+    def _progress(self) -> None:
+        with self._changed:
+            current = self._current
+            if current is None:
+                return
+            stdout, stderr = current.streams.take()
+            circuits = current.sink.drain()
+            if stdout or stderr or circuits:
+                report = {"stdout": stdout, "stderr": stderr, "circuits": circuits}
+                self._channel.send({"did": "progress", "task": current.task["task"], **report})
+
+
+class _Running:
+    """The electron that runs now, and where its output gathers."""
+
+    def __init__(self, task: Message, streams: Streams, sink: records.Sink) -> None:
+        self.task, self.streams, self.sink = task, streams, sink
+
+
+class _ImportedModules:
+    """Notices that a module of the user's was changed after it was imported."""
+
+    def __init__(self) -> None:
+        self._installed = tuple({sys.prefix, sys.base_prefix, str(Path(__file__).parents[2])})
+        self._seen: dict[str, int] = {}
+
+    def changed(self) -> bool:
+        """Compare the modules' files with what they were when first seen."""
+        found = False
+        for module in list(sys.modules.values()):
+            path = getattr(module, "__file__", None)
+            if isinstance(path, str) and not path.startswith(self._installed):
+                written = _modified(path)
+                found |= self._seen.setdefault(path, written) != written
+        return found
+
+
+def _modified(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
+def describe(error: BaseException) -> str:
+    """An error with the user's own frames, without those of the worker."""
+    here = __file__
+    trace: TracebackType | None = error.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == here:
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+
+
+def run_worker(channel: BlockingChannel, settings: Message) -> None:
+    """The life of a worker process, after the fork."""
+    os.chdir(settings["cwd"])
+    sys.path[:] = settings["sys_path"]
+    gc.freeze()  # what the zygote has imported need not be walked, nor copied by being walked
+    blob_folder = Path(cast("str", settings["blob_folder"]))
+    Worker(channel, blob_folder=blob_folder, cores=settings["cores"]).serve()

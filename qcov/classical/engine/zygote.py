@@ -1,0 +1,124 @@
+"""The zygote: a clean process that forks workers.
+
+It has imported the heavy packages but never used them: forking after JAX or Torch have started
+their threads hangs, and importing them anew in every worker costs seconds. It is single-threaded
+and owns nothing but its children; when the engine is gone it ends, and they do.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import selectors
+import signal
+import socket
+import sys
+import warnings
+from typing import Any
+
+from qcov.classical.engine.channel import BlockingChannel, Message
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+class Zygote:
+    """Forks workers on request, and tells how they ended."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._channel = BlockingChannel(control)
+        self._ended, self._wake = os.pipe()
+        for end in (self._ended, self._wake):
+            os.set_blocking(end, False)
+
+    def serve(self) -> None:
+        """Do what the engine asks until it is gone."""
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        selector = selectors.DefaultSelector()
+        selector.register(self._control, selectors.EVENT_READ)
+        selector.register(self._ended, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is self._control:
+                    self._take()
+                else:
+                    os.read(self._ended, 4096)
+                    self._reap()
+
+    def _take(self) -> None:
+        data, descriptors, _, _ = socket.recv_fds(self._control, 1 << 18, 16)
+        if not data:
+            raise SystemExit(0)
+        waiting = iter(descriptors)
+        for message in self._channel.unpack(data):
+            if message["do"] == "preload":
+                _preload(message["modules"])
+            else:
+                self._fork(message, next(waiting))
+
+    def _fork(self, message: Message, descriptor: int) -> None:
+        with warnings.catch_warnings():
+            # JAX warns of any fork once it is imported; it has not been used here.
+            warnings.simplefilter("ignore")
+            pid = os.fork()
+        if pid == 0:
+            self._become_worker(message, descriptor)
+        os.close(descriptor)
+        self._channel.send({"did": "fork", "worker": message["worker"], "pid": pid})
+
+    def _become_worker(self, message: Message, descriptor: int) -> None:
+        os.setsid()  # a group of its own: what an electron starts is stopped with it
+        die_with_parent()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for end in (self._ended, self._wake):
+            os.close(end)
+        self._control.close()
+        from qcov.classical.engine.worker import run_worker
+
+        run_worker(BlockingChannel(socket.socket(fileno=descriptor)), message["settings"])
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            code = os.waitstatus_to_exitcode(status)
+            self._channel.send({"did": "end", "pid": pid, "reason": _reason(code)})
+
+
+def _reason(code: int) -> str:
+    if code >= 0:
+        return f"it exited with status {code}"
+    name = signal.Signals(-code).name
+    hint = ", which the system sends when memory runs out" if name == "SIGKILL" else ""
+    return f"signal {name}{hint}"
+
+
+def _preload(modules: list[str]) -> None:
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a broken package is reported by the electron that needs it
+            sys.stderr.write(f"qcov: {name} could not be imported ahead of time: {error}\n")
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to end this process when its parent ends (Linux; elsewhere the closed socket
+    does it, a little later)."""
+    if sys.platform == "linux":
+        libc: Any = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def main(descriptor: int) -> None:
+    """Run a zygote on this end of a socket pair."""
+    die_with_parent()
+    from qcov.classical.engine import worker  # noqa: F401  # every worker needs it: import once
+
+    Zygote(socket.socket(fileno=descriptor)).serve()

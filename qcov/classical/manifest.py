@@ -1,0 +1,69 @@
+"""What is handed to the engine: a graph as JSON, with the blobs that it refers to.
+
+Constants are stored once per content. A payload larger than `qcov.store.blobs.INLINE_LIMIT` does
+not travel in the manifest when the sender can write to the store's blob folder.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qcov.classical.lattice import Lattice
+from qcov.store import blobs as files
+from qcov.transport import dumps, shorten
+
+Manifest = dict[str, Any]
+
+#: What a zygote imports before it forks workers, if the program has imported it.
+_PRELOAD = ("numpy", "scipy", "autograd", "pennylane", "pennylane_lightning.lightning_qubit")
+
+
+def build_manifest(lattice: Lattice, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Manifest:
+    """Build a lattice's graph for these arguments and describe it."""
+    graph = lattice.graph(*args, **kwargs)
+    inputs = dumps({"args": args, "kwargs": dict(kwargs)}, what=f"an argument of {lattice.name!r}")
+    function = dumps(lattice, what=f"the lattice {lattice.name!r}")
+    shown = {
+        "args": [shorten(value, 200) for value in args],
+        "kwargs": {name: shorten(value, 200) for name, value in kwargs.items()},
+    }
+    return {
+        **graph.manifest(),
+        "name": lattice.name,
+        "source": lattice.source,
+        "inputs": graph.add_blob(inputs),
+        "inputs_repr": shown,
+        "lattice": graph.add_blob(function),
+        "blobs": graph.blobs,
+    }
+
+
+def environment() -> dict[str, Any]:
+    """What a worker needs to import what this program imports."""
+    here = os.getcwd()
+    return {
+        "executable": sys.executable,
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "host": socket.gethostname(),
+        "cwd": here,
+        "sys_path": [os.path.join(here, entry) for entry in sys.path],
+        "preload": [name for name in _PRELOAD if name in sys.modules],
+    }
+
+
+def spill(manifest: Manifest, folder: Path) -> Manifest:
+    """Write the manifest's large blobs to the store's folder; they need not travel then."""
+    small: dict[str, bytes] = {}
+    large: dict[str, int] = {}
+    for digest, data in manifest["blobs"].items():
+        if len(data) > files.INLINE_LIMIT:
+            files.write(folder, digest, data)
+            large[digest] = len(data)
+        else:
+            small[digest] = data
+    return {**manifest, "blobs": small, "spilled": large}
