@@ -25,6 +25,7 @@ QcovError
 └── QuantumError
     ├── NotAQNode               `qelectron` was given something else
     ├── InvalidQExecutor        not a quantum executor
+    ├── InvalidSetting          an executor has no such setting, or not with this value
     ├── UnknownDevice           no simulator device has this name
     ├── SelectorError           a selector chose none of its executors
     ├── UnsupportedInterface    an interface that PennyLane itself no longer supports
@@ -73,9 +74,7 @@ def suggest(name: str, known: Iterable[str]) -> str:
 class ConfigError(QcovError):
     """A setting is unknown or has a wrong value."""
 
-    def __init__(
-        self, *, key: str, reason: str, source: str, line: int | None = None
-    ) -> None:
+    def __init__(self, *, key: str, reason: str, source: str, line: int | None = None) -> None:
         where = f"{source}, line {line}" if line else source
         super().__init__(f"{where}: {key!r} {reason}")
         self.key, self.reason, self.source, self.line = key, reason, source, line
@@ -168,7 +167,9 @@ class NotALattice(WorkflowError, TypeError):
     """Something else than a lattice was dispatched."""
 
     def __init__(self, *, got: str) -> None:
-        super().__init__(f"only a lattice can be dispatched, got {got}. Decorate it with @ct.lattice.")
+        super().__init__(
+            f"only a lattice can be dispatched, got {got}. Decorate it with @ct.lattice."
+        )
         self.got = got
 
 
@@ -267,3 +268,62 @@ class TimeLimitExceeded(EngineError):
 
 class QuantumError(QcovError):
     """A circuit or its executor could not do what was asked."""
+
+
+class NotAQNode(QuantumError, TypeError):
+    """`qelectron` was given something else than a QNode."""
+
+    def __init__(self, *, got: str) -> None:
+        super().__init__(
+            f"a qelectron is made of a PennyLane QNode, got {got}. "
+            "Put @ct.qelectron above @qml.qnode(device)."
+        )
+        self.got = got
+
+
+class InvalidQExecutor(QuantumError, ValueError):
+    """Not a quantum executor, or one with settings that do not exist."""
+
+    def __init__(self, *, got: str, advice: str) -> None:
+        super().__init__(f"{got} is not a quantum executor. {advice}")
+        self.got, self.advice = got, advice
+
+
+class InvalidSetting(QuantumError, ValueError):
+    """A quantum executor has no such setting, or not with this value."""
+
+    def __init__(self, *, executor: str, setting: str, reason: str) -> None:
+        super().__init__(f"{executor}: {setting} {reason}")
+        self.executor, self.setting, self.reason = executor, setting, reason
+
+
+class UnknownDevice(QuantumError, ValueError):
+    """No simulator device has this name."""
+
+    def __init__(self, *, device: str, known: Iterable[str]) -> None:
+        self.device, self.known = device, tuple(sorted(known))
+        super().__init__(f"no PennyLane device is called {device!r}. {suggest(device, self.known)}")
+
+
+class SelectorError(QuantumError, ValueError):
+    """A selector is unknown, or chose none of its cluster's executors."""
+
+    def __init__(self, *, selector: str, reason: str) -> None:
+        super().__init__(f"selector {selector} {reason}")
+        self.selector, self.reason = selector, reason
+
+
+class UnsupportedInterface(QuantumError, ValueError):
+    """An interface that PennyLane itself no longer supports, or that circuits cannot use here."""
+
+    def __init__(self, *, interface: str, reason: str) -> None:
+        super().__init__(f"interface {interface!r} cannot be used: {reason}")
+        self.interface, self.reason = interface, reason
+
+
+class CircuitError(QuantumError):
+    """An executor could not run a circuit."""
+
+    def __init__(self, *, executor: str, reason: str) -> None:
+        super().__init__(f"{executor} could not run the circuit: {reason}")
+        self.executor, self.reason = executor, reason

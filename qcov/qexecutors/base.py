@@ -1,0 +1,234 @@
+"""What a quantum executor is: a pydantic model with one method, `run_batch`.
+
+Everything else that users of Covalent know (`batch_submit`, `batch_get_results`, `dict`, ...) is
+derived from it. Nothing here needs PennyLane, so an engine can read executors without it.
+"""
+
+from __future__ import annotations
+
+import builtins
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
+
+from qcov.errors import InvalidSetting, QuantumError, suggest
+
+
+class Circuit(Protocol):
+    """What qcov needs of a PennyLane `QuantumScript`, the form in which circuits travel."""
+
+    @property
+    def operations(self) -> Sequence[Any]:
+        """The operations, in order."""
+        ...
+
+    @property
+    def measurements(self) -> Sequence[Any]:
+        """The measurements, in order."""
+        ...
+
+    @property
+    def shots(self) -> Any:
+        """The shots, false if the circuit is analytic."""
+        ...
+
+    @property
+    def wires(self) -> Sequence[Any]:
+        """The wires in use."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitBatch:
+    """Circuits that run together, and how.
+
+    All circuits of a batch have the same shots, and all or none of them measure in mid-circuit.
+
+    Args:
+        circuits: PennyLane `QuantumScript`s with NumPy parameters.
+        wires: The wires of the device, as `qml.device` takes them: how many if they are numbered
+            from 0, their labels otherwise, None if the circuits say.
+        mcm_method: PennyLane's name of the way to measure in mid-circuit; None lets the device
+            choose.
+        postselect_mode: PennyLane's name of what becomes of shots that postselection drops.
+    """
+
+    circuits: tuple[Circuit, ...]
+    wires: int | tuple[Any, ...] | None = None
+    mcm_method: str | None = None
+    postselect_mode: str | None = None
+
+    def only(self, indices: Sequence[int]) -> CircuitBatch:
+        """The circuits at `indices`, run in the same way."""
+        return replace(self, circuits=tuple(self.circuits[index] for index in indices))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CircuitResult:
+    """A circuit's value together with what else its executor knows."""
+
+    value: Any
+    execution_time: float | None = None  #: seconds on the backend
+    device: str | None = None
+    backend: str | None = None
+    job_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+class BaseQExecutor(BaseModel, ABC):
+    """Runs circuits on one backend. A subclass says how in `run_batch`; nothing else is needed.
+
+    Args:
+        shots: 0 takes the QNode's own shots, None makes circuits analytic, a number overrides.
+        persist_data: Whether records keep circuits and results.
+
+    Example:
+        >>> import pennylane as qml
+        >>> class Mine(BaseQExecutor):
+        ...     def run_batch(self, batch):
+        ...         device = qml.device("default.qubit", wires=batch.wires)
+        ...         return qml.execute(batch.circuits, device, diff_method=None)
+    """
+
+    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+
+    #: Whether a call on an idle executor may run in the caller's own thread.
+    local: ClassVar[bool] = True
+
+    shots: int | None = 0
+    persist_data: bool = True
+
+    def __init__(self, **settings: Any) -> None:
+        unknown = settings.keys() - type(self).model_fields.keys() - {"type"}
+        for setting in sorted(unknown):
+            raise InvalidSetting(
+                executor=type(self).__name__,
+                setting=repr(setting),
+                reason=f"is not a setting. {suggest(setting, type(self).model_fields)}",
+            )
+        settings.pop("type", None)
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise _original(error, type(self).__name__) from None
+
+    @abstractmethod
+    def run_batch(self, batch: CircuitBatch) -> Sequence[Any]:
+        """Run all circuits of `batch` and return their results, in order.
+
+        A result is what `qml.execute` would give for the circuit, or a `CircuitResult` around it,
+        or an exception if only this circuit failed. Raise only if none of the circuits ran: they
+        may then be run again.
+        """
+
+    @property
+    def name(self) -> str:
+        """The class's name, by which records know the executor."""
+        return type(self).__name__
+
+    def select(self, circuit: Circuit) -> BaseQExecutor:  # noqa: ARG002  # clusters choose
+        """The executor that runs `circuit`: this one."""
+        return self
+
+    def leaves(self) -> tuple[BaseQExecutor, ...]:
+        """All executors that `select` may give."""
+        return (self,)
+
+    def derivative_device(self, wires: int | tuple[Any, ...] | None) -> Any | None:  # noqa: ARG002
+        """This thread's PennyLane device if it may differentiate by itself, else None."""
+        return None
+
+    # -- the names that Covalent had ---------------------------------------------------------
+
+    def batch_submit(self, qscripts_list: Sequence[Circuit]) -> list[Future[CircuitResult]]:
+        """Run circuits in another thread; a future for each of them."""
+        futures: list[Future[CircuitResult]] = [Future() for _ in qscripts_list]
+        pool = ThreadPoolExecutor(1)
+        pool.submit(self._fill, tuple(qscripts_list), futures)
+        pool.shutdown(wait=False)
+        return futures
+
+    def batch_get_results(
+        self, futures_list: Sequence[Future[CircuitResult]]
+    ) -> list[CircuitResult]:
+        """Wait for what `batch_submit` gave."""
+        return [future.result() for future in futures_list]
+
+    def dict(self, **options: Any) -> builtins.dict[str, Any]:
+        """The settings as a dictionary."""
+        return self.model_dump(**options)
+
+    def _fill(
+        self, circuits: tuple[Circuit, ...], futures: Sequence[Future[CircuitResult]]
+    ) -> None:
+        started = time.perf_counter()
+        try:
+            results = self.run_batch(CircuitBatch(circuits=circuits))
+        except Exception as error:  # noqa: BLE001  # it belongs to whoever asks for a result
+            results = [error] * len(futures)
+        share = (time.perf_counter() - started) / max(len(futures), 1)
+        for future, result in zip(futures, results, strict=True):
+            if isinstance(result, BaseException):
+                future.set_exception(result)
+            elif isinstance(result, CircuitResult):
+                future.set_result(result)
+            else:
+                future.set_result(CircuitResult(value=result, execution_time=share))
+
+    # -- JSON --------------------------------------------------------------------------------
+
+    @model_serializer(mode="wrap")
+    def _with_type(self, serialize: SerializerFunctionWrapHandler) -> Mapping[str, Any]:
+        return {"type": type(self).__name__, **serialize(self)}
+
+    @classmethod
+    def from_data(cls, data: object) -> Self:
+        """Rebuild an executor of any class from what `model_dump` gave; executors stay as they are.
+
+        Only classes that are loaded already are found: data never makes qcov import anything.
+        """
+        if isinstance(data, cls):
+            return data
+        if not isinstance(data, Mapping):
+            raise InvalidSetting(executor=cls.__name__, setting=repr(data), reason="is no executor")
+        settings = cast("Mapping[str, Any]", data)
+        known = {kind.__name__: kind for kind in _kinds(cls)}
+        kind = known.get(str(settings.get("type")))
+        if kind is None:
+            raise InvalidSetting(
+                executor=cls.__name__,
+                setting=f"type {settings.get('type')!r}",
+                reason=f"is no executor that is loaded. Known: {', '.join(sorted(known))}.",
+            )
+        return kind.model_validate(dict(settings))
+
+
+_Kind = TypeVar("_Kind", bound=BaseQExecutor)
+
+
+def _kinds(cls: type[_Kind]) -> list[type[_Kind]]:
+    return [cls, *(kind for child in cls.__subclasses__() for kind in _kinds(child))]
+
+
+def _original(error: ValidationError, executor: str) -> Exception:
+    """The first problem that pydantic found: our own error if a validator raised one."""
+    problem = error.errors()[0]
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, QuantumError):
+        return cause
+    return InvalidSetting(
+        executor=executor,
+        setting=".".join(map(str, problem["loc"])) or "settings",
+        reason=f"{problem['msg']}, got {problem['input']!r}",
+    )

@@ -1,0 +1,85 @@
+"""What a `Simulator` holds in one process only: devices, threads, worker processes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+from weakref import WeakSet
+
+from qcov.qexecutors import pennylane_adapter as adapter
+from qcov.qexecutors.simulator_processes import ProcessPool
+
+
+class LocalState:
+    """What a Simulator holds in this process only: devices, threads, worker processes.
+
+    A copy, a pickle or a forked child of it starts with nothing but the template.
+    """
+
+    def __init__(self, template: Any = None) -> None:
+        self.template = template  #: a device whose options new ones get
+        self.forget()
+        _alive.add(self)
+
+    def forget(self) -> None:
+        """Leave everything to the process that it belongs to."""
+        self._lock = threading.Lock()
+        self._devices = threading.local()
+        self._threads: ThreadPoolExecutor | None = None
+        self._processes: ProcessPool | None = None
+
+    def simulation(
+        self, wires: int | tuple[Any, ...] | None, make: Callable[[Any], Any]
+    ) -> adapter.Simulation:
+        """This thread's simulation on `wires`; `make` makes its device."""
+        known = cast("dict[Any, adapter.Simulation]", self._devices.__dict__)
+        found = known.get(wires)
+        if found is None:
+            found = known[wires] = adapter.Simulation(make(wires))
+        return found
+
+    def threads(self, workers: int) -> ThreadPoolExecutor:
+        """The threads, started on first use."""
+        with self._lock:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(workers, thread_name_prefix="qcov-simulator")
+            return self._threads
+
+    def processes(self, workers: int, device: str, options: Mapping[str, Any]) -> ProcessPool:
+        """The processes, started on first use."""
+        with self._lock:
+            if self._processes is None:
+                self._processes = ProcessPool(workers, device, options)
+            return self._processes
+
+    def close(self) -> None:
+        """End threads and processes; they start again when they are needed."""
+        with self._lock:
+            if self._threads is not None:
+                self._threads.shutdown()
+            if self._processes is not None:
+                self._processes.close()
+            self._threads = self._processes = None
+
+    def __reduce__(self) -> tuple[type[LocalState], tuple[Any]]:
+        return LocalState, (self.template,)
+
+    def __deepcopy__(self, _memo: object) -> LocalState:
+        return LocalState(self.template)
+
+    def __copy__(self) -> LocalState:
+        return LocalState(self.template)
+
+
+_alive: WeakSet[LocalState] = WeakSet()
+
+
+def _forget_parent() -> None:
+    for local in _alive:
+        local.forget()
+
+
+os.register_at_fork(after_in_child=_forget_parent)

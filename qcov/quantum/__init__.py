@@ -1,0 +1,1 @@
+"""How circuits travel from a qelectron to the executors that run them."""

@@ -1,0 +1,354 @@
+"""The QNode under every qelectron: how calls become circuits, and results what the caller expects.
+
+Part of the adapter around PennyLane; see `qcov.qexecutors.pennylane_adapter`.
+"""
+
+# pyright: basic
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pennylane
+from pennylane.debugging import pldb_device_manager
+from pennylane.devices import ExecutionConfig
+from pennylane.measurements import MeasurementProcess, Shots
+from pennylane.queuing import AnnotatedQueue
+from pennylane.tape import QuantumScript
+from pennylane.transforms.core import CompilePipeline
+
+from qcov.errors import UnsupportedInterface
+from qcov.qexecutors import pennylane_adapter as adapter
+from qcov.quantum.pennylane_device import DEVICE_METHODS, BatchDevice, as_arrays
+
+qml: Any = pennylane
+#: The attribute `pennylane.workflow.qnode` is the decorator; this is the module.
+_qnode_module: Any = importlib.import_module("pennylane.workflow.qnode")
+_Interface: Any = qml.math.Interface
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A circuit as one call of a QNode built it, and what the call returned."""
+
+    tape: Any
+    output: Any
+    pipeline: Any  #: the transforms above the circuit
+    values: str  #: "numpy", "tensor" (PennyLane's) or "framework" (traced, Torch, JAX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gradient:
+    """How PennyLane shall differentiate a circuit."""
+
+    method: Any
+    max_diff: int
+
+
+class BatchQNode(pennylane.QNode):
+    """A QNode on a `BatchDevice` whose calls share no state, so that threads may share it."""
+
+    device: BatchDevice
+    execute_kwargs: dict[str, Any]
+
+    def __init__(self, qnode: Any, device: BatchDevice) -> None:
+        super().__init__(**{**qnode._init_args, "device": device})
+        self._compile_pipeline = CompilePipeline(qnode.compile_pipeline)
+        self._shots = qnode._shots
+        self._shots_override_device = qnode._shots_override_device
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the circuit and wait for its value."""
+        if qml.capture.enabled():
+            raise UnsupportedInterface(
+                interface="capture",
+                reason="qelectrons hand circuits over, which program capture never makes. "
+                "Call qml.capture.disable().",
+            )
+        return self._impl_call(*args, **kwargs)
+
+    def _impl_call(self, *args: Any, **kwargs: Any) -> Any:
+        call = self.build(args, kwargs)
+        if self.is_concrete(call):
+            circuits, post = self.circuits(call)
+            return self.finish(call, post(self._run(circuits)))
+        return self.finish_bound(call, self.bind([call])[0])
+
+    def _run(self, circuits: Sequence[Any]) -> list[Any]:
+        if self.device.tracker.active:
+            return list(self.device.execute(circuits, ExecutionConfig(mcm_config=self._mcm())))
+        return self.device.run(circuits, self.mcm_method, self.postselect_mode)
+
+    def _mcm(self) -> Any:
+        return qml.devices.MCMConfig(
+            mcm_method=self.mcm_method, postselect_mode=self.postselect_mode
+        )
+
+    @property
+    def mcm_method(self) -> str | None:
+        """How to measure in mid-circuit."""
+        return self.execute_kwargs["mcm_method"]
+
+    @property
+    def postselect_mode(self) -> str | None:
+        """What becomes of shots that postselection drops."""
+        return self.execute_kwargs["postselect_mode"]
+
+    # -- building ----------------------------------------------------------------------------
+
+    def build(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        """Build the circuit of a call, in the caller's thread."""
+        kwargs = dict(kwargs)
+        shots = self.shots_of_executors(self._get_shots(kwargs))
+        with pldb_device_manager(self.device), AnnotatedQueue() as queue:
+            output = self.func(*args, **kwargs)
+        tape = QuantumScript.from_queue(queue, shots)
+        parameters = tape.get_parameters(trainable_only=False)
+        tape.trainable_params = qml.math.get_trainable_indices(parameters)
+        _qnode_module._validate_qfunc_output(output, tape.measurements)
+        pipeline = self._compile_pipeline
+        if len(pipeline):
+            pipeline = CompilePipeline(pipeline)
+            pipeline.set_classical_component(self, args, kwargs)
+        return Call(tape=tape, output=output, pipeline=pipeline, values=_kind_of(parameters))
+
+    def shots_of_executors(self, shots: Any) -> Any:
+        """The shots of a circuit; a subclass knows whether executors set their own."""
+        return shots
+
+    # -- values that nobody differentiates ---------------------------------------------------
+
+    def is_concrete(self, call: Call) -> bool:
+        """Whether the gradient machinery has nothing to do for this call."""
+        if call.values == "framework" or call.pipeline.is_informative:
+            return False
+        if self._interface == _Interface.NUMPY:
+            return True
+        if self._interface != _Interface.AUTO:
+            return False
+        return call.values == "numpy" or not (
+            self._own_backprop(call.tape) and self._executor_backprop(call.tape)
+        )
+
+    def circuits(self, call: Call) -> tuple[Sequence[Any], Callable[[Any], Any]]:
+        """The circuits that a concrete call runs, and what makes one result of theirs."""
+        tape = call.tape
+        if call.values == "tensor" and self._interface != _Interface.NUMPY:
+            tape = adapter.with_numpy_parameters(tape)
+        if not len(call.pipeline):
+            return (tape,), _first
+        circuits, post = call.pipeline((tape,))
+        return circuits, lambda results: post(tuple(results))[0]
+
+    def finish(self, call: Call, result: Any) -> Any:
+        """Give a concrete call's result the type that the bare QNode gives."""
+        if not call.tape.shots:
+            result = _like_lightning(result) if self._on_lightning() else as_arrays(result)
+        if call.values == "tensor" and self._interface == _Interface.AUTO:
+            wrap = qml.numpy.array if self._own_backprop(call.tape) else np.array
+            result = _wrapped(result, wrap)
+        return _arranged(call, result)
+
+    def _on_lightning(self) -> bool:
+        return self.device.original.name.startswith("lightning")
+
+    # -- values that somebody differentiates, traces, or keeps in a framework ----------------
+
+    def bind(self, calls: Sequence[Call]) -> Sequence[Any]:
+        """Run calls of one kind as one batch, with their interface and gradients around it."""
+        first = calls[0]
+        gradient = self.gradient(first)
+        options = {**self.execute_kwargs, "max_diff": gradient.max_diff}
+        if options["cache"] == "auto":
+            options["cache"] = False  # its keys, PennyLane's tape hashes, collide
+        return qml.execute(
+            [call.tape for call in calls],
+            device=self.device,
+            diff_method=gradient.method,
+            interface=self._interface,
+            transform_program=first.pipeline,
+            gradient_kwargs=self.gradient_kwargs,
+            **options,
+        )
+
+    def finish_bound(self, call: Call, result: Any) -> Any:
+        """Give a result its interface, where the circuit has no parameters, and its container."""
+        bare = not call.tape.get_parameters(trainable_only=False)
+        if bare and not call.pipeline.is_informative and self._interface != _Interface.AUTO:
+            result = _qnode_module._convert_to_interface(result, self._interface)
+        elif call.values == "framework" and self._own_backprop(call.tape):
+            result = _wrapped(result, qml.numpy.array, only=np.ndarray)
+        return _arranged(call, result)
+
+    def kind(self, call: Call) -> Hashable:
+        """Calls of the same kind may be bound as one batch."""
+        if len(call.pipeline):
+            return object()  # transforms remember the arguments of their call
+        gradient = self.gradient(call)
+        midway = adapter.measures_midway(call.tape)
+        interface = qml.math.get_interface(*call.tape.get_parameters(trainable_only=False))
+        return (gradient, interface, call.tape.shots, midway)
+
+    def gradient(self, call: Call) -> Gradient:
+        """Decide how to differentiate a circuit.
+
+        The simulator's own derivative is used where there is one executor and it can: backprop is
+        right to any order, adjoint to the first. PennyLane says nothing when it gives a second
+        derivative that it was not asked to prepare, but a wrong one; so all else is prepared for
+        two orders.
+        """
+        method, max_diff = self.diff_method, self.execute_kwargs["max_diff"]
+        if method in DEVICE_METHODS:
+            if method in ("best", "backprop", "device") and self._executor_backprop(call.tape):
+                return Gradient(method="backprop", max_diff=max_diff)
+            order = _order(call.tape)
+            wanted = method in ("adjoint", "device") or order is not None
+            if wanted and (order or 0) <= 1 and self._supports("adjoint", call.tape):
+                return Gradient(method="adjoint", max_diff=1)
+            method = "best"  # which is parameter-shift, for this device has no other
+        if method in ("best", "parameter-shift", "finite-diff"):
+            max_diff = max(max_diff, 2)
+        return Gradient(method=method, max_diff=max_diff)
+
+    def _executor_backprop(self, tape: Any) -> bool:
+        return self._supports("backprop", tape)
+
+    def _supports(self, method: str, tape: Any) -> bool:
+        device = self.device.derivative_device()
+        return device is not None and device.supports_derivatives(_CONFIGS[method], tape)
+
+    def _own_backprop(self, tape: Any) -> bool:
+        """Whether the bare QNode would use backprop."""
+        return (
+            self.diff_method in ("best", "backprop")
+            and not tape.shots
+            and self.device.original.supports_derivatives(_CONFIGS["backprop"], tape)
+        )
+
+    # -- copies ------------------------------------------------------------------------------
+
+    def __copy__(self) -> Any:
+        new = super().__copy__()  # a plain QNode, whatever this is
+        new.__class__ = type(self)
+        return new
+
+    def update(self, **settings: Any) -> Any:
+        """The same with other settings."""
+        new = super().update(**settings)
+        new.__class__ = type(self)
+        for key, value in self.__dict__.items():
+            new.__dict__.setdefault(key, value)
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_tape": None, "_qfunc_output": None}
+
+
+_CONFIGS = {
+    method: ExecutionConfig(gradient_method=method)  # type: ignore[arg-type]
+    for method in ("adjoint", "backprop")
+}
+
+
+def is_qnode(value: object) -> bool:
+    """Whether `value` is a PennyLane QNode."""
+    return isinstance(value, qml.QNode)
+
+
+def portable(qnode: Any) -> Any:
+    """A copy of a QNode that can be pickled even if it was used."""
+    new = copy.copy(qnode)
+    device = adapter.renew_device(new.device)
+    new.device = device
+    new._init_args = {**new._init_args, "device": device}
+    new._tape = new._qfunc_output = None
+    return new
+
+
+def is_traced_by_jax(call: Any) -> bool:
+    """Whether a call's values exist only while JAX traces the function that made them."""
+    return any(qml.math.is_abstract(value) or _is_jax_tracer(value) for value in _values(call.tape))
+
+
+def _is_jax_tracer(value: Any) -> bool:
+    return any(
+        kind.__module__.startswith("jax") and kind.__name__ == "Tracer"
+        for kind in type(value).__mro__
+    )
+
+
+def _values(tape: Any) -> list[Any]:
+    return tape.get_parameters(trainable_only=False)
+
+
+_NUMBERS = frozenset({float, int, bool, complex, np.ndarray, np.float64, np.complex128, np.int64})
+
+
+def _kind_of(parameters: Sequence[Any]) -> str:
+    """Say which kind of values a circuit has; see `Call`."""
+    kind = "numpy"
+    for value in parameters:
+        if type(value) in _NUMBERS or isinstance(value, np.generic):
+            continue
+        if not isinstance(value, qml.numpy.tensor):
+            return "framework"
+        kind = "tensor"
+    return kind
+
+
+def _order(tape: Any) -> int | None:
+    """How many derivatives are being taken of a circuit; None if its framework does not tell."""
+    order = 0
+    for value in _values(tape):
+        if type(value).__module__.startswith("torch") and value.requires_grad:
+            return None
+        order = max(order, _nesting(value))
+    return order
+
+
+def _nesting(value: Any) -> int:
+    depth = 0
+    while (inner := getattr(value, "_value", getattr(value, "primal", None))) is not None:
+        if type(value).__name__ not in ("ArrayBox", "JVPTracer", "LinearizeTracer"):
+            break
+        value, depth = inner, depth + 1
+    return depth
+
+
+def _first(results: Sequence[Any]) -> Any:
+    return results[0]
+
+
+def _like_lightning(result: Any) -> Any:
+    """Lightning gives analytic expectation values as Python's floats."""
+    if isinstance(result, np.float64):
+        return float(result)
+    if isinstance(result, tuple):
+        return tuple([_like_lightning(item) for item in result])
+    return result
+
+
+def _wrapped(result: Any, wrap: Callable[[Any], Any], only: Any = object) -> Any:
+    if isinstance(result, list | tuple):
+        return tuple([_wrapped(item, wrap, only) for item in result])
+    if isinstance(result, dict) or not isinstance(result, only):
+        return result
+    return wrap(result)
+
+
+def _arranged(call: Call, result: Any) -> Any:
+    """Put results into the container that the quantum function returned."""
+    partitioned = call.tape.shots.has_partitioned_shots
+    if isinstance(call.output, MeasurementProcess) and not partitioned:
+        return result
+    return _qnode_module._to_qfunc_output_type(result, call.output, partitioned)
+
+
+def override_shots(shots: Any, override: int | None) -> Any:
+    """Shots as executors want them: 0 leaves them, None makes circuits analytic."""
+    return shots if override == 0 else Shots(override)

@@ -1,0 +1,293 @@
+"""`@qelectron` makes a QNode whose circuits run on quantum executors."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, cast, overload
+
+from qcov.errors import InvalidQExecutor, NotAQNode, UnsupportedInterface
+from qcov.qexecutors import pennylane_adapter as adapter
+from qcov.qexecutors.base import BaseQExecutor
+from qcov.qexecutors.simulator import Simulator
+from qcov.quantum import pennylane_qnode, router
+from qcov.quantum.cluster import QCluster
+from qcov.quantum.device import QElectronDevice
+from qcov.quantum.futures import CircuitFuture
+from qcov.quantum.recording import Caller
+from qcov.quantum.selectors import Selector
+from qcov.records import CircuitRecord
+
+Executors = BaseQExecutor | Sequence[BaseQExecutor] | None
+
+_TENSORFLOW = ("tf", "tf-autograph", "tensorflow", "tensorflow-autograph")
+
+
+class QElectron(pennylane_qnode.BatchQNode):
+    """A QNode whose circuits run on quantum executors; made by `qelectron`.
+
+    It is called like the QNode and gives the same values and derivatives. `run_later` gives
+    futures instead. Transforms, `qml.draw`, `qml.specs`, `qml.set_shots`, `qml.Tracker` and
+    optimisers take it for the QNode that it is. Threads may share it.
+
+    Attributes:
+        original_qnode: The QNode that was decorated, untouched.
+        history: Records of the circuits that ran last.
+    """
+
+    def __init__(
+        self, qnode: Any, executor: BaseQExecutor, name: str | None, description: str | None
+    ) -> None:
+        described = qnode.func.__doc__ if description is None else description
+        caller = Caller(qelectron=name or _name(qnode.func), description=described)
+        own = qnode.device.original if isinstance(qnode, QElectron) else qnode.device
+        super().__init__(qnode, QElectronDevice(own, executor, caller))
+        self.original_qnode = qnode
+        self._waiting = _Waiting()
+
+    @property
+    def name(self) -> str:
+        """The name by which records know this qelectron."""
+        return self._caller.qelectron
+
+    @property
+    def description(self) -> str | None:
+        """What it is for."""
+        return self._caller.description
+
+    @property
+    def history(self) -> list[CircuitRecord]:
+        """Records of the circuits that ran last, oldest first; at most 1,000."""
+        return [run.to_record() for run in tuple(self._caller.history)]
+
+    def run_later(self, *args: Any, **kwargs: Any) -> CircuitFuture:
+        """Call the circuit, get a future for its result at once.
+
+        The circuit is built here and now, so its arguments may change afterwards. Circuits that
+        wait for the same executor run as one batch.
+
+        Example:
+            >>> import pennylane as qml
+            >>> @qelectron
+            ... @qml.qnode(qml.device("default.qubit", wires=1))
+            ... def circuit(angle):
+            ...     qml.RX(angle, wires=0)
+            ...     return qml.expval(qml.Z(0))
+            >>> futures = [circuit.run_later(angle) for angle in (0.0, 3.141592653589793)]
+            >>> [round(float(future.result())) for future in futures]
+            [1, -1]
+        """
+        call = self.build(args, kwargs)
+        if not self.is_concrete(call) or self.device.tracker.active:
+            return self._waiting.add(self, call)
+        circuits, post = self.circuits(call)
+        future = CircuitFuture()
+        request = self._device.request(circuits, self.mcm_method, self.postselect_mode)
+
+        def done(ticket: router.Ticket) -> None:
+            _fulfil(future, lambda: self.finish(call, post(ticket.results())))
+
+        router.submit(request, begin=future.set_running_or_notify_cancel, done=done)
+        return future
+
+    def shots_of_executors(self, shots: Any) -> Any:
+        """The shots of a circuit: the QNode's, unless all executors set the same ones."""
+        overrides = {leaf.shots for leaf in self._device.executor.leaves()}
+        if len(overrides) == 1:
+            return pennylane_qnode.override_shots(shots, overrides.pop())
+        return shots
+
+    def update(self, **settings: Any) -> QElectron:
+        """A qelectron with other settings; takes those of `QNode.update`."""
+        device = settings.get("device")
+        if device is not None and not isinstance(device, QElectronDevice):
+            settings["device"] = QElectronDevice(device, self._device.executor, self._caller)
+        new = super().update(**settings)
+        new._waiting = _Waiting()
+        return new
+
+    @property
+    def _device(self) -> QElectronDevice:
+        return cast("QElectronDevice", self.device)
+
+    @property
+    def _caller(self) -> Caller:
+        return self._device.caller
+
+    def __copy__(self) -> QElectron:
+        new = super().__copy__()
+        new._waiting = _Waiting()
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            **super().__getstate__(),
+            "original_qnode": pennylane_qnode.portable(self.original_qnode),
+            "_waiting": _Waiting(),
+        }
+
+
+@overload
+def qelectron(
+    qnode: Any,
+    *,
+    executors: Executors = None,
+    name: str | None = None,
+    description: str | None = None,
+    selector: str | Selector = "cyclic",
+) -> QElectron: ...
+@overload
+def qelectron(
+    qnode: None = None,
+    *,
+    executors: Executors = None,
+    name: str | None = None,
+    description: str | None = None,
+    selector: str | Selector = "cyclic",
+) -> Callable[[Any], QElectron]: ...
+def qelectron(
+    qnode: Any = None,
+    *,
+    executors: Executors = None,
+    name: str | None = None,
+    description: str | None = None,
+    selector: str | Selector = "cyclic",
+) -> QElectron | Callable[[Any], QElectron]:
+    """Make a QNode run its circuits on quantum executors. A decorator, or a call.
+
+    Args:
+        qnode: The PennyLane QNode.
+        executors: One executor, a list of them, or a QCluster. By default a `Simulator` on the
+            QNode's own device where that is a simulator, else on `default.qubit`.
+        name: How records call it; by default what the quantum function is called.
+        description: What it is for; by default the quantum function's docstring.
+        selector: How a list of several executors chooses; see `QCluster`.
+
+    Raises:
+        NotAQNode: `qnode` is something else; a TypeError.
+        InvalidQExecutor: Something in `executors` is not an executor; a ValueError.
+        SelectorError: No selector has this name; a ValueError.
+        UnsupportedInterface: The QNode wants TensorFlow; a ValueError.
+
+    Example:
+        >>> import pennylane as qml
+        >>> @qelectron(executors=[Simulator(), Simulator("lightning.qubit")])
+        ... @qml.qnode(qml.device("default.qubit", wires=1))
+        ... def circuit(angle):
+        ...     qml.RX(angle, wires=0)
+        ...     return qml.expval(qml.Z(0))
+        >>> [round(float(circuit(0.0))) for _ in range(2)]
+        [1, 1]
+        >>> [record.device for record in circuit.history]
+        ['default.qubit', 'lightning.qubit']
+    """
+
+    def decorate(qnode: Any) -> QElectron:
+        _check(qnode)
+        executor = _as_executor(executors, selector, qnode)
+        return QElectron(qnode, executor, name, description)
+
+    return decorate if qnode is None else decorate(qnode)
+
+
+def _check(qnode: Any) -> None:
+    if not pennylane_qnode.is_qnode(qnode):
+        raise NotAQNode(got=repr(qnode))
+    if str(qnode.interface) in _TENSORFLOW:
+        raise UnsupportedInterface(
+            interface=str(qnode.interface),
+            reason="PennyLane no longer supports TensorFlow. Use 'jax', 'torch' or 'autograd'.",
+        )
+
+
+def _as_executor(executors: Any, selector: str | Selector, qnode: Any) -> BaseQExecutor:
+    if executors is None:
+        return _default(qnode)
+    if isinstance(executors, BaseQExecutor):
+        return executors
+    if not isinstance(executors, list | tuple):
+        raise InvalidQExecutor(got=repr(executors), advice=_ADVICE)
+    members = list(cast("Sequence[Any]", executors))
+    if not members:
+        raise InvalidQExecutor(got="an empty list of executors", advice=_ADVICE)
+    for member in members:
+        if not isinstance(member, BaseQExecutor):
+            raise InvalidQExecutor(got=repr(member), advice=_ADVICE)
+    if len(members) == 1:
+        return members[0]
+    return QCluster(executors=members, selector=selector)
+
+
+_ADVICE = "Give executors=Simulator(), a list of executors, or a QCluster."
+
+
+def _default(qnode: Any) -> Simulator:
+    device = qnode.device.original if isinstance(qnode, QElectron) else qnode.device
+    if adapter.is_simulator(device):
+        return Simulator.on_device(device)
+    return Simulator()
+
+
+def _name(function: Any) -> str:
+    return getattr(function, "__name__", type(function).__name__)
+
+
+# -- calls that wait to be bound ---------------------------------------------------------------
+
+
+class _Waiting:
+    """The calls of one qelectron that wait to be bound, by kind."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._batches: dict[Hashable, _Batch] = {}
+
+    def add(self, qelectron: QElectron, call: pennylane_qnode.Call) -> CircuitFuture:
+        """Queue a call."""
+        key: Hashable = (threading.get_ident(), qelectron.kind(call))
+        with self._lock:
+            batch = self._batches.setdefault(key, _Batch())
+            future = CircuitFuture(lambda: self._bind(qelectron, key, batch))
+            batch.append((weakref.ref(future), call))
+        return future
+
+    def _bind(self, qelectron: QElectron, key: Hashable, batch: _Batch) -> None:
+        with self._lock:
+            if self._batches.get(key) is batch:
+                del self._batches[key]
+            taken, batch[:] = list(batch), []
+        # A future that nobody holds any more may belong to a trace that is over.
+        wanted = [(future, call) for ref, call in taken if (future := ref()) is not None]
+        wanted = [pair for pair in wanted if pair[0].set_running_or_notify_cancel()]
+        if wanted:
+            _run_bound(qelectron, wanted)
+
+
+class _Batch(list[tuple["weakref.ref[CircuitFuture]", pennylane_qnode.Call]]):
+    """Calls that will be bound together."""
+
+
+def _run_bound(
+    qelectron: QElectron, pairs: Sequence[tuple[CircuitFuture, pennylane_qnode.Call]]
+) -> None:
+    try:
+        results = qelectron.bind([call for _, call in pairs])
+    except Exception as error:  # noqa: BLE001  # it belongs to whoever asks for the result
+        if len(pairs) == 1:
+            pairs[0][0].set_exception(error)
+            return
+        for pair in pairs:  # one of them may have spoilt it for the others
+            _run_bound(qelectron, [pair])
+        return
+    for (future, call), result in zip(pairs, results, strict=True):
+        _fulfil(future, lambda call=call, result=result: qelectron.finish_bound(call, result))
+
+
+def _fulfil(future: CircuitFuture, make: Callable[[], Any]) -> None:
+    try:
+        value = make()
+    except Exception as error:  # noqa: BLE001  # it belongs to whoever asks for the result
+        future.set_exception(error)
+    else:
+        future.set_result(value)
