@@ -15,7 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
-from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.dialects.sqlite import Insert, insert
 
 from qcov.store.schema import blobs, circuits, dispatches, nodes, structures
 
@@ -23,6 +23,15 @@ from qcov.store.schema import blobs, circuits, dispatches, nodes, structures
 Changes = dict[str, list[Mapping[str, Any]]]
 
 TERMINAL = ("COMPLETED", "FAILED", "CANCELLED")
+
+
+_RESULT = ("result", "result_seal", "result_repr")
+_OUTPUT = ("output", "output_seal", "stdout", "stderr", "sub_dispatch_id")
+
+
+def _insert(table: sa.Table, left_out: tuple[str, ...] = ()) -> Insert:
+    columns = [column.name for column in table.columns if column.name not in left_out]
+    return insert(table).values({column: bindparam(column) for column in columns})
 
 
 def _open(status: sa.Column[str]) -> sa.ColumnElement[bool]:
@@ -38,9 +47,10 @@ def _dispatch_update(*columns: str) -> sa.Executable:
 
 
 def _node_update(*columns: str, appended: tuple[str, ...] = ()) -> sa.Executable:
+    empty: sa.ColumnElement[str] = sa.literal_column("''", sa.Text)
     more = {
-        column: sa.func.coalesce(nodes.c[column], "")
-        + sa.func.coalesce(bindparam(f"new_{column}", type_=sa.Text), "")
+        column: sa.func.coalesce(nodes.c[column], empty)
+        + sa.func.coalesce(bindparam(f"new_{column}", type_=sa.Text), empty)
         for column in appended
     }
     return (
@@ -56,12 +66,12 @@ def _node_update(*columns: str, appended: tuple[str, ...] = ()) -> sa.Executable
 
 
 STATEMENTS: dict[str, sa.Executable] = {
-    "blob": insert(blobs).on_conflict_do_nothing(),
+    "blob": _insert(blobs).on_conflict_do_nothing(),
     "key_released": (
         sa.update(dispatches).where(dispatches.c.id == bindparam("of_dispatch")).values(key=None)
     ),
-    "dispatch": sa.insert(dispatches),
-    "node": sa.insert(nodes),
+    "dispatch": _insert(dispatches, left_out=("started", "ended", "error", *_RESULT)),
+    "node": _insert(nodes, left_out=("started", "ended", "error", *_OUTPUT)),
     "dispatch_started": _dispatch_update("status", "started"),
     "node_child": _node_update("sub_dispatch_id"),
     "node_requeued": _node_update("status", "attempt"),
@@ -76,9 +86,17 @@ STATEMENTS: dict[str, sa.Executable] = {
     "dispatch_ended": _dispatch_update(
         "status", "ended", "error", "result", "result_seal", "result_repr"
     ),
-    "structure": insert(structures).on_conflict_do_nothing(),
-    "circuit": insert(circuits).on_conflict_do_nothing(),
+    "structure": _insert(structures).on_conflict_do_nothing(),
+    "circuit": _insert(circuits, left_out=("number",)).on_conflict_do_nothing(),
 }
+
+
+def compile_statements(dialect: sa.Dialect) -> dict[str, str]:
+    """The statements as SQL with named parameters.
+
+    Compiled once: SQLAlchemy's own handling of each row costs more than the database does.
+    """
+    return {name: str(statement.compile(dialect=dialect)) for name, statement in STATEMENTS.items()}
 
 
 def merge(groups: list[Changes]) -> Changes:

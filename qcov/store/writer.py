@@ -11,12 +11,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, cast
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import OperationalError
 
 from qcov.errors import QcovError, StoreError, StoreUnavailable
-from qcov.store.changes import STATEMENTS, Changes, merge
+from qcov.store.changes import Changes, compile_statements, merge
 
 #: Told once its changes are on disk (None), or why they are not.
 Done = Callable[[QcovError | None], None]
@@ -41,6 +43,7 @@ class Writer:
     def __init__(self, engine: sa.Engine, *, path: str) -> None:
         self._engine = engine
         self._path = path
+        self._statements = compile_statements(sqlite.dialect(paramstyle="named"))
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="qcov-writer", daemon=True)
         self._thread.start()
@@ -87,7 +90,7 @@ class Writer:
     def _write(self, changes: Changes) -> None:
         with self._engine.begin() as connection:
             for name, rows in changes.items():
-                connection.execute(STATEMENTS[name], rows)
+                connection.exec_driver_sql(self._statements[name], cast("Any", rows))
 
     def _refuse(self, request: _Request, error: sa.exc.SQLAlchemyError) -> None:
         while request.keep and isinstance(error, OperationalError):

@@ -130,12 +130,13 @@ class ChannelProtocol(asyncio.Protocol):
         self._closed = True
         self._on_close(self)
 
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message, now or once connected; nothing happens if the other side is gone."""
+    def send(self, *messages: Mapping[str, Any]) -> None:
+        """Send messages, now or once connected; nothing happens if the other side is gone."""
+        data = b"".join(map(pack, messages))
         if self._transport is not None:
-            self._transport.write(pack(message))
+            self._transport.write(data)
         elif not self._closed:
-            self._early.append(pack(message))
+            self._early.append(data)
 
     def close(self) -> None:
         """Hang up after what was sent has left."""

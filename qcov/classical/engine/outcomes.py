@@ -9,7 +9,6 @@ from typing import Any
 import msgpack
 
 from qcov.classical.engine.channel import Message
-from qcov.classical.graph import Kind, Node
 from qcov.classical.status import Status
 from qcov.store.changes import Changes
 
@@ -33,22 +32,21 @@ def add(changes: Changes, statement: str, *rows: Mapping[str, Any]) -> None:
     changes.setdefault(statement, []).extend(rows)
 
 
-def node_rows(dispatch_id: str, nodes: Iterable[Node], executors: list[Message]) -> list[Message]:
+def node_rows(dispatch_id: str, manifest: Message) -> list[Message]:
     """The rows of a new dispatch's nodes; constants are complete from the start."""
+    executors = [executor["type"] for executor in manifest["executors"]]
     return [
         {
             "dispatch_id": dispatch_id,
-            "node_id": node.id,
-            "name": node.name,
-            "kind": node.kind.value,
-            "status": (
-                Status.COMPLETED if node.kind is Kind.PARAMETER else Status.NEW_OBJECT
-            ).value,
-            "executor": None if node.executor is None else executors[node.executor]["type"],
+            "node_id": node["id"],
+            "name": node["name"],
+            "kind": node["kind"],
+            "status": "COMPLETED" if node["kind"] == "parameter" else "NEW_OBJECT",
+            "executor": executors[node["executor"]] if "executor" in node else None,
             "attempt": 1,
-            "value_repr": node.text,
+            "value_repr": node.get("text"),
         }
-        for node in nodes
+        for node in manifest["nodes"]
     ]
 
 

@@ -156,6 +156,8 @@ class Pool:
                 self._send(link, waiting.popleft())
             if not waiting:
                 del self._waiting[environment]
+        for link in self._links:
+            link.process.flush()
 
     def _choose(self, environment: Environment, task: Task) -> _Link | None:
         mine = [link for link in self._links if link.environment == environment]
@@ -192,7 +194,7 @@ class Pool:
             if blob is not None:
                 blobs = {**blobs, digest: blob}
         link.tasks.append(task)
-        link.process.send({**task.bundle, "do": "run", "task": list(task.key), "blobs": blobs})
+        link.process.queue({**task.bundle, "do": "run", "task": list(task.key), "blobs": blobs})
         if len(link.tasks) == 1:
             self._begin(link)
         else:

@@ -73,7 +73,12 @@ class EngineProcess:
             self._announce({"socket": str(path)})
             tell()
             self._look_idle()
-            await self._stop.wait()
+            stopped = asyncio.ensure_future(self._stop.wait())
+            await asyncio.wait(
+                [stopped, self.engine.broken], return_when=asyncio.FIRST_COMPLETED
+            )
+            if self.engine.broken.done():
+                self.engine.broken.result()
         finally:
             self._announcement.unlink(missing_ok=True)
             listening.close()

@@ -7,7 +7,7 @@ hears of an outcome, and no electron starts because of it, before it is on disk.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from qcov.classical.engine import outcomes
@@ -30,7 +30,7 @@ from qcov.store.changes import Changes
 class Services(Protocol):
     """What a run needs of its engine."""
 
-    def commit(self, changes: Changes, then: Callable[[], None]) -> None: ...
+    def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None: ...
     def seal(self, digest: str, *place: object) -> str: ...
     def blob(self, digest: str) -> bytes | None: ...
     def keep_blob(self, digest: str, data: bytes | None) -> None: ...
@@ -39,6 +39,8 @@ class Services(Protocol):
     def start_child(self, run: Run, node: int, manifest: Message) -> None: ...
     def child_of(self, run: Run, node: int) -> Run | None: ...
     def parent_of(self, run: Run) -> Run | None: ...
+    def note_started(self, run: Run, node: int, row: Message) -> None: ...
+    def note_ended(self, run: Run, node: int) -> None: ...
     def announce(self, dispatch_id: str, node: int | None, status: Status) -> None: ...
     def run_ended(self, run: Run) -> None: ...
 
@@ -149,8 +151,7 @@ class Run:
         self._schedule.apply(NodeStarted(node=node))
         row = outcomes.key_of(self.id, node, attempt)
         row |= {"new_status": "RUNNING", "new_started": outcomes.now()}
-        self._services.commit({"node_started": [row]}, _nothing)
-        self._services.announce(self.id, node, Status.RUNNING)
+        self._services.note_started(self, node, row)
 
     def task_progressed(self, task: Task, report: Message) -> None:
         node = task.key[1]
@@ -159,14 +160,15 @@ class Run:
         row = outcomes.key_of(self.id, node, task.key[2])
         row |= {"new_stdout": report["stdout"], "new_stderr": report["stderr"]}
         outcomes.add(changes, "node_printed", row)
-        self._services.commit(changes, _nothing)
+        self._services.commit(changes)
 
     def task_ended(self, task: Task, outcome: Message) -> None:
         node = task.key[1]
+        self._services.note_ended(self, node)
         changes: Changes = {}
         outcomes.circuit_rows(changes, self.id, node, outcome.get("circuits", []))
         if self._is_over(node):
-            return self._services.commit(changes, _nothing)
+            return self._services.commit(changes)
         if node == RESULT:
             return self._result_came(outcome)
         if "manifest" in outcome:
@@ -392,12 +394,11 @@ class Run:
         function: tuple[str, bytes | None] | None,
         time_limit: float | None,
     ) -> None:
-        recipes = [*bundle.get("args", []), *bundle.get("kwargs", {}).values()]
-        recipes += [bundle["recipe"]] if "recipe" in bundle else []
-        digests = {digest for recipe in recipes for digest in blobs_of(recipe)}
-        digests |= {cut["item"] for cut in bundle["cuts"] if cut["item"] is not None}
-        blobs = {digest: self._services.blob(digest) for digest in digests}
-        small = {digest: blob for digest, blob in blobs.items() if blob is not None}
+        small: dict[str, bytes] = {}
+        for digest in _digests(bundle):
+            blob = self._services.blob(digest)
+            if blob is not None:  # else the worker reads its file
+                small[digest] = blob
         self._services.submit_task(
             Task(
                 key=(self.id, number, self._schedule.attempt[number]),
@@ -451,13 +452,21 @@ class Run:
         return {} if node.executor is None else self._manifest["executors"][node.executor]["attributes"]
 
 
+def _digests(bundle: Message) -> Iterator[str]:
+    """The blobs that a worker needs for a bundle."""
+    for recipe in bundle.get("args", ()):
+        yield from blobs_of(recipe)
+    for recipe in bundle.get("kwargs", {}).values():
+        yield from blobs_of(recipe)
+    yield from blobs_of(bundle.get("recipe", {}))
+    for cut in bundle["cuts"]:
+        if cut["item"] is not None:
+            yield cut["item"]
+
+
 def _join(step: Step, more: Step) -> None:
     step.ready += more.ready
     step.retry += more.retry
     step.settled += more.settled
     step.stop += more.stop
     step.ended = step.ended or more.ended
-
-
-def _nothing() -> None:
-    """Nothing follows."""

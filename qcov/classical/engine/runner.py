@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import os
 import socket
 import sys
@@ -22,16 +21,14 @@ from qcov.classical.engine import outcomes
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.pool import Pool, Task
 from qcov.classical.engine.run import Run
-from qcov.classical.graph import parse_nodes
 from qcov.classical.status import Status
 from qcov.errors import EnvironmentMismatch, QcovError
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 from qcov.transport import address
 
-_log = logging.getLogger("qcov.engine")
-
 _CACHE_BYTES = 256 << 20
+_STARTED_AFTER = 0.02  # seconds that a node runs before its beginning is told
 _EVENTS = 10_000  # kept for those who reconnect
 
 
@@ -58,6 +55,10 @@ class Engine:
         self._event_number = 0
         self._subscribers: set[asyncio.Queue[Message]] = set()
         self._committing = 0
+        #: Fails when an outcome could not be stored: this engine must not go on.
+        self.broken: asyncio.Future[None] = self._loop.create_future()
+        self._started: dict[tuple[str, int], Message] = {}
+        self._written: deque[Callable[[], None]] = deque()
 
     # -- verbs
 
@@ -241,7 +242,7 @@ class Engine:
         )
         for name, data in manifest["blobs"].items():
             self.keep_blob(name, data if len(data) <= 1 << 16 else None)
-        rows = outcomes.node_rows(dispatch_id, parse_nodes(manifest), manifest["executors"])
+        rows = outcomes.node_rows(dispatch_id, manifest)
         if rows:
             outcomes.add(changes, "node", *rows)
         return row
@@ -253,23 +254,33 @@ class Engine:
 
     # -- what runs need (see `run.Services`)
 
-    def commit(self, changes: Changes, then: Callable[[], None]) -> None:
+    def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
         """Write `changes`, then call `then` in the loop; at once if there is nothing to write."""
+        if then is None:
+            return self.store.put(changes)
         self._committing += 1
-
-        def finish() -> None:
-            self._committing -= 1
-            then()
-
-        def written(error: QcovError | None) -> None:
-            if error is not None:  # not a full disk, which is waited out: a defect of ours
-                _log.critical("could not store an outcome: %s", error)
-            self._loop.call_soon_threadsafe(finish)
-
         if any(changes.values()):
-            self.store.put(changes, written)
-        else:
-            self._loop.call_soon(finish)
+            return self.store.put(changes, lambda error: self._on_written(then, error))
+        return self._finish_commit(then)
+
+    def _on_written(self, then: Callable[[], None], error: QcovError | None) -> None:
+        """In the writer's thread: wake the loop once for all that one transaction has written."""
+        if error is not None:  # not a full disk, which is waited out: a defect of ours
+            self._loop.call_soon_threadsafe(_resolve, self.broken, error)
+            return
+        self._written.append(then)
+        if len(self._written) == 1:
+            self._loop.call_soon_threadsafe(self._drain_written)
+
+    def _drain_written(self) -> None:
+        for _ in range(len(self._written)):
+            self._finish_commit(self._written.popleft())
+        if self._written:  # more came while we looked, and nobody was woken for it
+            self._loop.call_soon(self._drain_written)
+
+    def _finish_commit(self, then: Callable[[], None]) -> None:
+        self._committing -= 1
+        then()
 
     def seal(self, digest: str, *place: object) -> str:
         """The store's seal."""
@@ -330,6 +341,24 @@ class Engine:
     def parent_of(self, run: Run) -> Run | None:
         """The run that waits for this one."""
         return None if run.parent_id is None else self._runs.get(run.parent_id)
+
+    def note_started(self, run: Run, node: int, row: Message) -> None:
+        """A node has begun. Most end so soon that nobody needs to hear of their beginning."""
+        self._started[run.id, node] = row
+        if len(self._started) == 1:
+            self._loop.call_later(_STARTED_AFTER, self._tell_started)
+
+    def note_ended(self, run: Run, node: int) -> None:
+        """A node has ended."""
+        self._started.pop((run.id, node), None)
+
+    def _tell_started(self) -> None:
+        rows = list(self._started.values())
+        for dispatch_id, node in self._started:
+            self.announce(dispatch_id, node, Status.RUNNING)
+        self._started.clear()
+        if rows:
+            self.store.put({"node_started": rows})
 
     def announce(self, dispatch_id: str, node: int | None, status: Status) -> None:
         """Tell the subscribers."""

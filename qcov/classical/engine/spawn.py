@@ -58,6 +58,7 @@ class WorkerProcess:
         self._closed = False
         self._killed = False
         self._told = False
+        self._queued: list[Message] = []
         self.channel = ChannelProtocol(
             lambda _, message: self.on_message(message), lambda _: self._hung_up()
         )
@@ -69,6 +70,16 @@ class WorkerProcess:
     def send(self, message: Message) -> None:
         """Send it a message."""
         self.channel.send(message)
+
+    def queue(self, message: Message) -> None:
+        """Send it a message with the next `flush`."""
+        self._queued.append(message)
+
+    def flush(self) -> None:
+        """Send what was queued, at once."""
+        if self._queued:
+            self.channel.send(*self._queued)
+            self._queued.clear()
 
     def kill(self) -> None:
         """Stop it and everything that it has started."""
