@@ -35,7 +35,10 @@ def main() -> None:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     for extra in sys.argv[1:]:
         target = HERE / f"{extra}-{version}.txt"
-        lines = [HEADER.format(version=version, extra=extra), *(f"{pin}\n" for pin in resolve(extra))]
+        lines = [
+            HEADER.format(version=version, extra=extra),
+            *(f"{pin}\n" for pin in resolve(extra)),
+        ]
         target.write_text("".join(lines))
         print(f"{target.relative_to(HERE.parent)}: {len(lines) - 1} packages")
 

@@ -1,0 +1,14 @@
+"""The REST interface, under `/api/v1`."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from qcov_server.api import dispatches, events, status
+
+router = APIRouter(prefix="/api/v1")
+router.include_router(dispatches.router)
+router.include_router(events.router)
+router.include_router(status.router)
+
+__all__ = ["router"]

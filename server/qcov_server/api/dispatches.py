@@ -1,0 +1,165 @@
+"""Dispatches: list, look, submit, wait, cancel."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Mapping
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Body, Depends, HTTPException, Query
+
+from qcov.classical.status import Status
+from qcov_server.api.models import (
+    Cancelled,
+    CancelRequest,
+    CircuitPage,
+    CircuitSummary,
+    Dispatch,
+    DispatchPage,
+    Edge,
+    Graph,
+    Node,
+    NodePage,
+    PlacedNode,
+    Submitted,
+    Waited,
+)
+from qcov_server.depends import current_engine, current_store
+from qcov_server.engine import Engine, Store
+from qcov_server.layout import layered
+
+router = APIRouter(prefix="/dispatches", tags=["dispatches"])
+
+
+TheEngine = Annotated[Engine, Depends(current_engine)]
+TheStore = Annotated[Store, Depends(current_store)]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Offset = Annotated[int, Query(ge=0, le=2**31)]
+NodeId = Annotated[int | None, Query(ge=0)]
+
+
+# Reads are plain functions: they run in a worker thread, beside the engine's loop.
+@router.get("")
+def list_dispatches(
+    store: TheStore,
+    limit: Limit = 50,
+    offset: Offset = 0,
+    status: Annotated[str | None, Query(max_length=16)] = None,
+    search: Annotated[str | None, Query(max_length=200)] = None,
+) -> DispatchPage:
+    """The dispatches, newest first; sublattices are found by their id."""
+    rows, total = store.list_dispatches(
+        limit=limit, offset=offset, status=status, search=search, root_only=not search
+    )
+    items = [Dispatch.model_validate(row) for row in rows]
+    return DispatchPage(items=items, total=total, limit=limit, offset=offset)
+
+
+@router.post("", status_code=201)
+async def submit(engine: TheEngine, manifest: Annotated[dict[str, Any], Body()]) -> Submitted:
+    """Store a dispatch and run it. `blobs` in the manifest maps digests to base64 text."""
+    # Blobs that lie in the store's folder already are for clients on the engine's own socket.
+    received = {**manifest, "blobs": _decoded(manifest.get("blobs", {})), "spilled": {}}
+    try:
+        return Submitted(id=await engine.submit(received))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        detail = f"This is not a manifest: {type(error).__name__}: {error}."
+        raise HTTPException(422, detail) from error
+
+
+@router.get("/{dispatch_id}")
+def get_dispatch(store: TheStore, dispatch_id: str) -> Dispatch:
+    """One dispatch."""
+    return Dispatch.model_validate(store.get_dispatch(dispatch_id))
+
+
+@router.get("/{dispatch_id}/nodes")
+def get_nodes(
+    store: TheStore, dispatch_id: str, limit: Limit = 100, offset: Offset = 0
+) -> NodePage:
+    """The nodes of a dispatch, by their number."""
+    total = int(store.get_dispatch(dispatch_id)["nodes_total"])
+    rows = store.get_nodes(dispatch_id, limit=limit, offset=offset)
+    items = [Node.model_validate(row) for row in rows]
+    return NodePage(items=items, total=total, limit=limit, offset=offset)
+
+
+@router.get("/{dispatch_id}/graph")
+def get_graph(store: TheStore, dispatch_id: str) -> Graph:
+    """The graph of a dispatch, with positions."""
+    store.get_dispatch(dispatch_id)
+    nodes, edges = store.get_nodes(dispatch_id), store.get_edges(dispatch_id)
+    index = {int(node["node_id"]): place for place, node in enumerate(nodes)}
+    places = layered(len(nodes), [(index[source], index[target]) for source, target, _ in edges])
+    return Graph(
+        nodes=[
+            PlacedNode.model_validate({**node, "id": node["node_id"], "x": x, "y": y})
+            for node, (x, y) in zip(nodes, places, strict=True)
+        ],
+        edges=[Edge(source=source, target=target, label=label) for source, target, label in edges],
+    )
+
+
+@router.get("/{dispatch_id}/circuits")
+def get_circuits(
+    store: TheStore,
+    dispatch_id: str,
+    node_id: NodeId = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
+) -> CircuitPage:
+    """The circuits that a dispatch ran, or one of its nodes."""
+    store.get_dispatch(dispatch_id)
+    rows = store.get_circuits(dispatch_id, node_id, limit=limit, offset=offset)
+    items = [cast("dict[str, Any]", _plain(row)) for row in rows]
+    return CircuitPage(items=items, limit=limit, offset=offset)
+
+
+@router.get("/{dispatch_id}/circuits/summary")
+def get_circuit_summary(store: TheStore, dispatch_id: str) -> list[CircuitSummary]:
+    """How many circuits each executor ran, sublattices included."""
+    store.get_dispatch(dispatch_id)
+    return [CircuitSummary.model_validate(row) for row in store.circuit_summary(dispatch_id)]
+
+
+@router.get("/{dispatch_id}/wait")
+async def wait(
+    engine: TheEngine,
+    dispatch_id: str,
+    timeout: Annotated[float, Query(ge=0, le=60)] = 30.0,  # noqa: ASYNC109  # the client's choice
+) -> Waited:
+    """Answer when the dispatch has ended, or after `timeout` seconds."""
+    status = await engine.wait(dispatch_id, timeout)
+    return Waited(id=dispatch_id, status=status, finished=Status.is_terminal(status))
+
+
+@router.post("/{dispatch_id}/cancel")
+async def cancel(engine: TheEngine, dispatch_id: str, request: CancelRequest) -> Cancelled:
+    """Cancel a dispatch, or some of its nodes."""
+    outcome = await engine.cancel(dispatch_id, request.node_ids)
+    return Cancelled(id=dispatch_id, outcome=outcome)
+
+
+def _decoded(blobs: object) -> dict[str, bytes]:
+    try:
+        if not isinstance(blobs, Mapping):
+            raise TypeError("it is not an object")
+        pairs = cast("Mapping[str, str]", blobs).items()
+        return {digest: base64.b64decode(text, validate=True) for digest, text in pairs}
+    except (TypeError, ValueError, binascii.Error) as error:
+        detail = f"'blobs' must map digests to base64 text: {error}."
+        raise HTTPException(422, detail) from error
+
+
+def _plain(value: Any) -> Any:
+    """A record's values as JSON has them; bytes become base64 text."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in cast("list[Any]", value)]
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, float) and value - value != 0:  # not a number, or infinite
+        return str(value)
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

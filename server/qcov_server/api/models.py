@@ -1,0 +1,145 @@
+"""What the REST interface answers; the OpenAPI document is made from these."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Answer(BaseModel):
+    """Keys that are not named here stay inside."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Dispatch(Answer):
+    """One run of a lattice. Times are seconds since the epoch, UTC."""
+
+    id: str
+    name: str
+    status: str
+    parent_id: str | None = None
+    created: float
+    started: float | None = None
+    ended: float | None = None
+    error: str | None = None
+    result_repr: str | None = None
+    nodes_total: int
+    nodes_done: int
+
+
+class DispatchPage(Answer):
+    """A window of the dispatches, newest first."""
+
+    items: list[Dispatch]
+    total: int
+    limit: int
+    offset: int
+
+
+class Node(Answer):
+    """A vertex of a dispatch's graph."""
+
+    node_id: int
+    name: str
+    kind: str
+    status: str
+    executor: str | None = None
+    attempt: int = 0
+    started: float | None = None
+    ended: float | None = None
+    error: str | None = None
+    value_repr: str | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+    sub_dispatch_id: str | None = None
+
+
+class NodePage(Answer):
+    """A window of the nodes, by their number."""
+
+    items: list[Node]
+    total: int
+    limit: int
+    offset: int
+
+
+class PlacedNode(Answer):
+    """A node and where it is drawn."""
+
+    id: int
+    name: str
+    kind: str
+    status: str
+    sub_dispatch_id: str | None = None
+    x: float
+    y: float
+
+
+class Edge(Answer):
+    """One node's value used by another."""
+
+    source: int
+    target: int
+    label: str
+
+
+class Graph(Answer):
+    """A dispatch's graph, laid out."""
+
+    nodes: list[PlacedNode]
+    edges: list[Edge]
+
+
+class CircuitPage(Answer):
+    """A window of the circuits, in the order they ended."""
+
+    items: list[dict[str, Any]]
+    limit: int
+    offset: int
+
+
+class CircuitSummary(Answer):
+    """What one executor ran."""
+
+    executor: str
+    circuits: int
+    seconds: float | None = None
+
+
+class Submitted(Answer):
+    """A dispatch that is stored."""
+
+    id: str
+
+
+class Waited(Answer):
+    """How a dispatch stands after waiting."""
+
+    id: str
+    status: str
+    finished: bool
+
+
+class CancelRequest(BaseModel):
+    """What to cancel: everything, or some nodes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    node_ids: list[int] | None = Field(default=None, max_length=100_000)
+
+
+class Cancelled(Answer):
+    """What the cancellation did."""
+
+    id: str
+    outcome: str
+
+
+class ServerStatus(Answer):
+    """The server."""
+
+    version: str
+    pid: int
+    python: str

@@ -1,0 +1,52 @@
+"""The application: REST under `/api/v1`, pages everywhere else, the guard in front of both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.staticfiles import StaticFiles
+
+import qcov
+from qcov_server import api, problems, ui
+from qcov_server.auth import LoginCodes, Sessions
+from qcov_server.engine import Engine
+from qcov_server.guard import Guard
+
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+def create_app(
+    engine: Engine,
+    *,
+    token: str,
+    port: int,
+    hosts: Iterable[str] = (),
+    clock: Callable[[], float] = time.time,
+) -> FastAPI:
+    """The application for one engine.
+
+    Args:
+        engine: what it shows and steers; its methods are called in the running event loop.
+        token: what programs have to send.
+        port: where it is reached; Host headers must name it.
+        hosts: names under which it is reached besides those of the loopback interface.
+        clock: the time in seconds, for logins.
+    """
+    app = FastAPI(
+        title="qcov", version=qcov.__version__, docs_url=None, redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+    )  # fmt: skip
+    sessions = Sessions(token, port, clock)
+    app.state.engine = engine
+    app.state.sessions = sessions
+    app.state.login_codes = LoginCodes(clock)
+    problems.install(app)
+    app.include_router(api.router)
+    app.include_router(ui.router)
+    app.mount("/static", StaticFiles(directory=Path(ui.__file__).parent / "static"), name="static")
+    names = {f"{host}:{port}" for host in (*_LOOPBACK, *hosts)}
+    app.add_middleware(Guard, token=token, sessions=sessions, hosts=names)
+    return app

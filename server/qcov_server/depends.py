@@ -1,0 +1,19 @@
+"""What routes ask for."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from starlette.requests import Request
+
+from qcov_server.engine import Engine, Store
+
+
+def current_engine(request: Request) -> Engine:
+    """The engine that the application serves."""
+    return cast("Engine", request.app.state.engine)
+
+
+def current_store(request: Request) -> Store:
+    """Its store."""
+    return current_engine(request).store

@@ -1,0 +1,89 @@
+"""What the server asks of an engine and its store, and nothing more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+Row = Mapping[str, Any]
+
+
+class Store(Protocol):
+    """Reads; any thread may call them."""
+
+    def list_dispatches(
+        self,
+        *,
+        limit: int = 50,
+        offset: int = 0,
+        status: str | None = None,
+        search: str | None = None,
+        root_only: bool = True,
+    ) -> tuple[Sequence[Row], int]:
+        """A window of the dispatches, newest first, and how many there are in all."""
+        ...
+
+    def get_dispatch(self, dispatch_id: str) -> Row:
+        """One dispatch; `DispatchNotFound` for an unknown id."""
+        ...
+
+    def get_nodes(
+        self,
+        dispatch_id: str,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+        node_id: int | None = None,
+    ) -> Sequence[Row]:
+        """The nodes of a dispatch in their order, or the one with `node_id`."""
+        ...
+
+    def get_edges(self, dispatch_id: str) -> Sequence[tuple[int, int, str]]:
+        """Source, target and label of every edge."""
+        ...
+
+    def get_circuits(
+        self,
+        dispatch_id: str,
+        node_id: int | None = None,
+        *,
+        limit: int | None = None,
+        offset: int = 0,
+    ) -> Sequence[Row]:
+        """The circuits that a dispatch, or one of its nodes, ran."""
+        ...
+
+    def circuit_summary(self, dispatch_id: str) -> Sequence[Row]:
+        """How many circuits ran where, and for how long."""
+        ...
+
+
+class Engine(Protocol):
+    """What runs dispatches; its methods are called in its event loop."""
+
+    @property
+    def store(self) -> Store:
+        """Where its dispatches live."""
+        ...
+
+    async def submit(self, manifest: dict[str, Any]) -> str:
+        """Take a dispatch; returns its id once it is committed."""
+        ...
+
+    async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:  # noqa: ASYNC109
+        """Wait until a dispatch has ended, or for `timeout` seconds; returns its status."""
+        ...
+
+    async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
+        """Cancel a dispatch or some of its nodes; returns what was done."""
+        ...
+
+    def subscribe(self) -> AbstractAsyncContextManager[asyncio.Queue[dict[str, Any]]]:
+        """The changes of status from now on: `seq`, `dispatch`, `node`, `status`, `time`."""
+        ...
+
+    def events_since(self, number: int) -> list[dict[str, Any]] | None:
+        """The changes after the one with this `seq`; None if they are not remembered."""
+        ...

@@ -1,0 +1,167 @@
+"""The door: every request passes here before any route sees it.
+
+The server is for one user on one machine, but any page open in that user's browser can send it
+requests, and a name server can make a foreign name point at it. So the checks come in this order:
+the Host header names this server; the browser does not say that another site sent the request; the
+token or a session is there; the body is of a kind that no HTML form can send, and not too large.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from http.cookies import CookieError, SimpleCookie
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from qcov_server.auth import Sessions, same
+from qcov_server.problems import problem
+from qcov_server.ui.render import SIGN_IN_STYLE_DIGEST, sign_in_page, wants_page
+
+#: The largest body, in bytes. A dispatch carries its inputs.
+MAX_BODY = 512 * 1024 * 1024
+LOGIN_PATH = "/login"
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_SAFE = frozenset({"GET", "HEAD"})
+_POLICY = (
+    "default-src 'self'; img-src 'self' data:; style-src 'self' '{style}'; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY.format(style=SIGN_IN_STYLE_DIGEST),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+
+class Guard:
+    """The ASGI application around the application."""
+
+    def __init__(
+        self, app: ASGIApp, *, token: str, sessions: Sessions, hosts: Collection[str]
+    ) -> None:
+        self._app = app
+        self._token = token
+        self._sessions = sessions
+        self._hosts = frozenset(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse the request, or pass it on."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._serve(scope, receive, _with_headers(send, scope["path"]))
+        else:  # nothing here speaks WebSocket
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        refusal = (
+            self._refuse_host(request.headers)
+            or self._refuse_method(request.method)
+            or self._refuse_foreign_site(request)
+            or self._refuse_stranger(request)
+            or self._refuse_body(request)
+        )
+        if refusal is not None:
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, _limited(receive), send)
+
+    def _refuse_host(self, headers: Headers) -> Response | None:
+        given = headers.getlist("host")
+        if len(given) == 1 and given[0].lower() in self._hosts:
+            return None
+        return problem(421, "This server does not answer to that Host header.")
+
+    def _refuse_method(self, method: str) -> Response | None:
+        if method in _METHODS:
+            return None
+        return problem(
+            405, f"{method} is not served.", headers={"allow": ", ".join(sorted(_METHODS))}
+        )
+
+    def _refuse_foreign_site(self, request: Request) -> Response | None:
+        headers = request.headers
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
+        own = origin is None or origin.lower() == f"http://{headers['host'].lower()}"
+        if own and (site in ("same-origin", "none") or _is_visit(request)):
+            return None
+        return problem(403, "Requests from other sites are refused.")
+
+    def _refuse_stranger(self, request: Request) -> Response | None:
+        if request.url.path == LOGIN_PATH or self._is_known(request):
+            return None
+        if wants_page(request):
+            return sign_in_page()
+        detail = "Send the token as 'Authorization: Bearer ...', or log in: `qcov start`."
+        return problem(401, detail, headers={"www-authenticate": "Bearer"})
+
+    def _is_known(self, request: Request) -> bool:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme:
+            return scheme.lower() == "bearer" and same(given.strip(), self._token)
+        cookie = _cookie(request.headers, self._sessions.cookie)
+        return cookie is not None and self._sessions.valid(cookie)
+
+    def _refuse_body(self, request: Request) -> Response | None:
+        if request.method in _SAFE:
+            return None
+        length = request.headers.get("content-length", "0")
+        if length.isdecimal() and int(length) > MAX_BODY:
+            return problem(413, f"A request may have at most {MAX_BODY} bytes.")
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if kind == "application/json" or (
+            kind == "application/octet-stream" and request.method == "PUT"
+        ):
+            return None
+        return problem(415, "Send JSON, with 'Content-Type: application/json'.")
+
+
+def _is_visit(request: Request) -> bool:
+    """A link followed from another server on this machine, such as a notebook."""
+    headers = request.headers
+    return (
+        request.method in _SAFE
+        and headers.get("sec-fetch-site") == "same-site"
+        and headers.get("sec-fetch-mode") == "navigate"
+        and headers.get("sec-fetch-dest") == "document"
+    )
+
+
+def _cookie(headers: Headers, name: str) -> str | None:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(name)
+    except CookieError:
+        return None
+    return found.value if found else None
+
+
+def _limited(receive: Receive) -> Receive:
+    """Stop reading a body that is larger than it said."""
+    seen = 0
+
+    async def counted() -> Message:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        return message if seen <= MAX_BODY else {"type": "http.disconnect"}
+
+    return counted
+
+
+def _with_headers(send: Send, path: str) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            headers.update(_HEADERS)
+            headers["cache-control"] = "no-cache" if path.startswith("/static/") else "no-store"
+        await send(message)
+
+    return sent

@@ -1,0 +1,96 @@
+"""Errors as problem details (RFC 9457), or as a page where a person asked for one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from qcov.errors import (
+    ConfigError,
+    DispatchNotFound,
+    EnvironmentMismatch,
+    QcovError,
+    SchemaMismatch,
+    StateError,
+    StoreUnavailable,
+    TransportError,
+    WorkflowError,
+)
+from qcov_server.ui.render import render, wants_page
+
+_STATUS_OF: Mapping[type[QcovError], int] = {
+    DispatchNotFound: 404,
+    StateError: 409,
+    EnvironmentMismatch: 409,
+    WorkflowError: 422,
+    TransportError: 422,
+    StoreUnavailable: 503,
+    SchemaMismatch: 503,
+    ConfigError: 500,
+}
+
+
+def problem(
+    status: int, detail: str, *, kind: str = "", headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """A problem document.
+
+    Args:
+        status: the HTTP status.
+        detail: what happened and what to do.
+        kind: the name of the error in `qcov.errors`, where it is one of those.
+        headers: further headers of the response.
+    """
+    content = {
+        "type": f"urn:qcov:error:{kind}" if kind else "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    }
+    return JSONResponse(
+        content, status, headers=dict(headers or {}), media_type="application/problem+json"
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of the application leave it as a problem or an error page."""
+    app.add_exception_handler(QcovError, _qcov_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+
+
+def _qcov_error(request: Request, error: Exception) -> Response:
+    kinds = (_STATUS_OF[kind] for kind in type(error).__mro__ if kind in _STATUS_OF)
+    return _answer(request, next(kinds, 500), str(error), kind=type(error).__name__)
+
+
+def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _answer(request, error.status_code, str(error.detail), headers=error.headers)
+
+
+def _invalid_request(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    wrong = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+    return _answer(request, 422, "; ".join(wrong))
+
+
+def _answer(
+    request: Request,
+    status: int,
+    detail: str,
+    *,
+    kind: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    if not wants_page(request):
+        return problem(status, detail, kind=kind, headers=headers)
+    title = HTTPStatus(status).phrase
+    return render(
+        request, "error.html", {"title": title, "detail": detail, "code": status}, status=status
+    )

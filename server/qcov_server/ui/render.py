@@ -1,0 +1,64 @@
+"""Templates, their filters, and the one page that strangers see."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from qcov.inert import inert
+from qcov_server.ui.present import duration, exactly, icon, label, last_line
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+_environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(_TEMPLATES),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters.update(
+    inert=lambda text: inert(str(text)),
+    duration=duration,
+    exactly=exactly,
+    label=label,
+    icon=icon,
+    last_line=last_line,
+)
+
+
+def render(
+    request: Request, template: str, values: Mapping[str, Any], *, status: int = 200
+) -> HTMLResponse:
+    """A page, or a part of one."""
+    text = _environment.get_template(template).render({**values, "path": request.url.path})
+    return HTMLResponse(text, status, headers={"vary": "HX-Request"})
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a person with a browser asks, not a program."""
+    accepted = request.headers.get("accept", "")
+    return "text/html" in accepted and not request.url.path.startswith(("/api/", "/static/"))
+
+
+# -- the page for strangers --------------------------------------------------------------------
+# They may load nothing from this server, so its few rules of style stand in the page, and the
+# policy allows them by their digest.
+
+_SIGN_IN_STYLE = (_TEMPLATES / "sign_in.css").read_text(encoding="utf-8")
+SIGN_IN_STYLE_DIGEST = (
+    "sha256-" + base64.b64encode(hashlib.sha256(_SIGN_IN_STYLE.encode()).digest()).decode()
+)
+
+
+def sign_in_page(reason: str = "This page is for whoever started the server.") -> Response:
+    """Tell a browser without a session how to get one."""
+    text = _environment.get_template("sign_in.html").render(style=_SIGN_IN_STYLE, reason=reason)
+    return HTMLResponse(text, 401, headers={"www-authenticate": "Bearer"})

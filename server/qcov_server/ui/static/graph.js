@@ -1,0 +1,255 @@
+// The graph of one dispatch: positions come from the server, statuses from the event stream.
+"use strict";
+
+(async () => {
+  const box = document.getElementById("graph");
+  const note = document.getElementById("graph-note");
+  const dispatch = box.dataset.dispatch;
+  const MANY = 400; // from here on edges are straight lines, which are much faster to draw
+
+  const ICONS = {
+    NEW_OBJECT: "waiting",
+    PENDING: "waiting",
+    RUNNING: "running",
+    COMPLETED: "completed",
+    FAILED: "failed",
+    CANCELING: "cancelled",
+    CANCELLED: "cancelled",
+  };
+  const iconOf = (status) => ICONS[status] ?? "waiting";
+
+  const load = async () => {
+    const answer = await fetch(`/api/v1/dispatches/${dispatch}/graph`);
+    return answer.ok ? answer.json() : null;
+  };
+  const graph = await load();
+  if (!graph) {
+    note.textContent = "The graph could not be loaded.";
+    return;
+  }
+  note.textContent = graph.nodes.length ? "" : "This dispatch has no nodes.";
+
+  const style = () => {
+    const css = getComputedStyle(document.documentElement);
+    const color = (name) => css.getPropertyValue(`--${name}`).trim();
+    const many = graph.nodes.length > MANY;
+    // From far away the symbols cannot be seen, so the nodes of a large graph are filled.
+    const states = ["completed", "running", "failed"].map((state) => ({
+      selector: `node[icon = "${state}"]`,
+      style: {
+        "border-color": color(`${state}-line`),
+        ...(many && { "background-color": color(`${state}-line`) }),
+      },
+    }));
+    return [
+      {
+        selector: "node",
+        style: {
+          shape: "round-rectangle",
+          width: 184,
+          height: 44,
+          "corner-radius": 8,
+          "background-color": color(many ? "raised" : "panel"),
+          "border-width": 1.25,
+          "border-color": color("line-strong"),
+          "background-image": (node) => `/static/status/${node.data("icon")}.svg`,
+          "background-width": 18,
+          "background-height": 18,
+          "background-position-x": 12,
+          "background-clip": "none",
+          label: "data(label)",
+          color: color("text"),
+          "font-family": css.getPropertyValue("--sans"),
+          "font-size": 15,
+          "text-valign": "center",
+          "text-halign": "center",
+          "text-wrap": "ellipsis",
+          "text-max-width": 132,
+          "text-margin-x": 10,
+          "min-zoomed-font-size": 6,
+        },
+      },
+      {
+        selector: 'node[kind = "sublattice"]',
+        style: { "border-style": "double", "border-width": 4 },
+      },
+      {
+        selector: 'node[kind = "parameter"], node[kind = "collection"], node[kind = "element"]',
+        style: {
+          width: 132,
+          height: 30,
+          "corner-radius": 15,
+          "background-color": color("ground"),
+          "background-width": 12,
+          "background-height": 12,
+          "background-position-x": 8,
+          color: color("muted"),
+          "font-family": css.getPropertyValue("--mono"),
+          "font-size": 13,
+          "text-max-width": 96,
+        },
+      },
+      ...states,
+      {
+        selector: "node:selected",
+        style: {
+          "border-color": color("accent"),
+          "border-width": 3,
+          "background-color": color("accent-ground"),
+        },
+      },
+      {
+        selector: "edge",
+        style: {
+          width: 1.25,
+          "line-color": color("line-strong"),
+          "curve-style": many ? "haystack" : "round-taxi",
+          "taxi-direction": "downward",
+          "taxi-turn": "50%",
+          "taxi-radius": 8,
+          "target-arrow-shape": many ? "none" : "triangle",
+          "target-arrow-color": color("line-strong"),
+          "arrow-scale": 0.8,
+          "overlay-opacity": 0,
+          opacity: many ? 0.5 : 1,
+        },
+      },
+      {
+        selector: "edge.near",
+        style: { "line-color": color("accent"), "target-arrow-color": color("accent"), opacity: 1 },
+      },
+      { selector: "node:active", style: { "overlay-opacity": 0 } },
+      { selector: "core", style: { "active-bg-size": 0 } },
+    ];
+  };
+
+  const cy = cytoscape({
+    container: box,
+    elements: {
+      nodes: graph.nodes.map((node) => ({
+        data: {
+          id: String(node.id),
+          label: node.name,
+          kind: node.kind,
+          icon: iconOf(node.status),
+          sub: node.sub_dispatch_id,
+        },
+        position: { x: node.x, y: node.y },
+      })),
+      edges: graph.edges.map((edge, index) => ({
+        data: { id: `e${index}`, source: String(edge.source), target: String(edge.target) },
+      })),
+    },
+    layout: { name: "preset" },
+    style: style(),
+    minZoom: 0.02,
+    maxZoom: 2.5,
+    autoungrabify: true,
+    boxSelectionEnabled: false,
+    hideEdgesOnViewport: graph.nodes.length > 2000,
+  });
+
+  const fit = () => {
+    cy.fit(undefined, 36);
+    if (cy.zoom() > 1) {
+      cy.zoom(1);
+      cy.center();
+    }
+  };
+  // A flat graph needs no tall window; the style sheet sets the limits.
+  const { w, h } = cy.elements().boundingBox();
+  const needed = h * Math.min(1, (box.clientWidth - 72) / w) + 96;
+  box.closest(".workbench").style.setProperty("--wanted", `${Math.round(needed)}px`);
+  fit();
+
+  // Until somebody moves it, the whole graph stays in view.
+  let moved = false;
+  new ResizeObserver(() => {
+    cy.resize();
+    if (!moved) fit();
+  }).observe(box);
+  box.addEventListener("pointerdown", () => (moved = true));
+  box.addEventListener("wheel", () => (moved = true), { passive: true });
+
+  document.addEventListener("qcov:theme", () => cy.style(style()));
+  document.addEventListener("qcov:changes", (event) => {
+    cy.batch(() => {
+      for (const change of event.detail) {
+        if (change.dispatch !== dispatch || change.node === null) continue;
+        cy.getElementById(String(change.node)).data("icon", iconOf(change.status));
+      }
+    });
+  });
+
+  document.addEventListener("qcov:reset", async () => {
+    const now = await load();
+    cy.batch(() => {
+      for (const node of now?.nodes ?? []) {
+        cy.getElementById(String(node.id)).data({ icon: iconOf(node.status), sub: node.sub_dispatch_id });
+      }
+    });
+  });
+
+  // -- choosing a node ------------------------------------------------------------------------
+
+  const inspector = document.getElementById("inspector");
+  const hint = inspector.innerHTML;
+
+  const mark = (id) => {
+    for (const row of document.querySelectorAll("tr[data-node]")) {
+      row.toggleAttribute("data-chosen", row.dataset.node === id);
+    }
+  };
+
+  const choose = (id) => {
+    const node = cy.getElementById(id);
+    cy.elements().unselect();
+    cy.edges().removeClass("near");
+    node.select();
+    node.connectedEdges().addClass("near");
+    mark(id);
+    htmx.ajax("GET", `/dispatches/${dispatch}/nodes/${id}`, { target: inspector });
+  };
+
+  const leave = () => {
+    cy.elements().unselect();
+    cy.edges().removeClass("near");
+    mark(null);
+    inspector.innerHTML = hint;
+  };
+
+  cy.on("tap", "node", (event) => choose(event.target.id()));
+  cy.on("tap", (event) => {
+    if (event.target === cy) leave();
+  });
+  cy.on("dbltap", "node", (event) => {
+    const sub = event.target.data("sub");
+    if (sub) location.href = `/dispatches/${sub}`;
+  });
+  cy.on("mouseover", "node", () => (box.style.cursor = "pointer"));
+  cy.on("mouseout", "node", () => (box.style.cursor = ""));
+
+  const TOOLS = {
+    in: () => cy.zoom({ level: cy.zoom() * 1.3, renderedPosition: middle() }),
+    out: () => cy.zoom({ level: cy.zoom() / 1.3, renderedPosition: middle() }),
+    fit,
+  };
+  const middle = () => ({ x: cy.width() / 2, y: cy.height() / 2 });
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (button?.dataset.graph) {
+      moved = button.dataset.graph !== "fit";
+      TOOLS[button.dataset.graph]();
+    }
+    if (button?.dataset.select) choose(button.dataset.select);
+    if (button && "close" in button.dataset) leave();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") leave();
+  });
+  document.addEventListener("htmx:afterSettle", () => {
+    const chosen = cy.$("node:selected");
+    if (chosen.length) mark(chosen.id());
+  });
+})();

@@ -1,0 +1,198 @@
+"""An engine that keeps everything in memory, its server, and a client."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from qcov.errors import DispatchNotFound
+from qcov_server.serving import HttpServer, start
+
+T = TypeVar("T")
+
+
+class MemoryStore:
+    """What `qcov_server.engine.Store` asks for."""
+
+    def __init__(self) -> None:
+        self.dispatches: list[dict[str, Any]] = []
+        self.nodes: dict[str, list[dict[str, Any]]] = {}
+        self.edges: dict[str, list[tuple[int, int, str]]] = {}
+        self.circuits: dict[str, list[dict[str, Any]]] = {}
+
+    def add(
+        self,
+        dispatch_id: str,
+        nodes: Sequence[Mapping[str, Any]] = (),
+        edges: Sequence[tuple[int, int, str]] = (),
+        **columns: Any,
+    ) -> None:
+        """One more dispatch, the newest."""
+        done = sum(node.get("status") == "COMPLETED" for node in nodes)
+        row = {
+            "id": dispatch_id, "name": "workflow", "status": "COMPLETED", "parent_id": None,
+            "created": 1000.0, "started": 1000.0, "ended": 1002.5, "error": None,
+            "result_repr": None, "nodes_total": len(nodes), "nodes_done": done,
+        }  # fmt: skip
+        self.dispatches.insert(0, row | columns)
+        default = {
+            "kind": "electron", "status": "PENDING", "executor": "local", "attempt": 1,
+            "started": None, "ended": None, "error": None, "value_repr": None, "stdout": None,
+            "stderr": None, "sub_dispatch_id": None,
+        }  # fmt: skip
+        self.nodes[dispatch_id] = [
+            {**default, "node_id": number, "name": f"task {number}", **node}
+            for number, node in enumerate(nodes)
+        ]
+        self.edges[dispatch_id] = list(edges)
+
+    def list_dispatches(
+        self, *, limit: int = 50, offset: int = 0, status: str | None = None,
+        search: str | None = None, root_only: bool = True,
+    ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
+        found = [
+            row
+            for row in self.dispatches
+            if (not status or row["status"] == status)
+            and (not search or search in row["name"] or row["id"].startswith(search))
+            and (not root_only or row["parent_id"] is None)
+        ]
+        return found[offset : offset + limit], len(found)
+
+    def get_dispatch(self, dispatch_id: str) -> dict[str, Any]:
+        for row in self.dispatches:
+            if row["id"] == dispatch_id:
+                return row
+        raise DispatchNotFound(dispatch_id=dispatch_id, where="memory")
+
+    def get_nodes(
+        self, dispatch_id: str, *, limit: int | None = None, offset: int = 0,
+        node_id: int | None = None,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        nodes = self.nodes[dispatch_id]
+        if node_id is not None:
+            return [node for node in nodes if node["node_id"] == node_id]
+        return nodes[offset : None if limit is None else offset + limit]
+
+    def get_edges(self, dispatch_id: str) -> list[tuple[int, int, str]]:
+        return self.edges[dispatch_id]
+
+    def get_circuits(
+        self, dispatch_id: str, node_id: int | None = None, *, limit: int | None = None,
+        offset: int = 0,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        rows = self.circuits.get(dispatch_id, [])
+        return [row for row in rows if node_id in (None, row["node_id"])][offset:][:limit]
+
+    def circuit_summary(self, dispatch_id: str) -> list[dict[str, Any]]:
+        rows = self.circuits.get(dispatch_id, [])
+        return [{"executor": "Simulator", "circuits": len(rows), "seconds": 1.5}] if rows else []
+
+
+class MemoryEngine:
+    """What `qcov_server.engine.Engine` asks for; it runs nothing."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.submitted: list[dict[str, Any]] = []
+        self.cancelled: list[tuple[str, list[int] | None]] = []
+        self.events: list[dict[str, Any]] = []
+        self.queues: set[asyncio.Queue[dict[str, Any]]] = set()
+
+    async def submit(self, manifest: dict[str, Any]) -> str:
+        manifest["nodes"]
+        self.submitted.append(manifest)
+        return "new-id"
+
+    async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:
+        return str(self.store.get_dispatch(dispatch_id)["status"])
+
+    async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
+        self.store.get_dispatch(dispatch_id)
+        self.cancelled.append((dispatch_id, node_ids))
+        return "cancelled"
+
+    @contextlib.asynccontextmanager
+    async def subscribe(self) -> AsyncIterator[asyncio.Queue[dict[str, Any]]]:
+        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.queues.add(queue)
+        try:
+            yield queue
+        finally:
+            self.queues.discard(queue)
+
+    def events_since(self, number: int) -> list[dict[str, Any]] | None:
+        return self.events[number:] if number <= len(self.events) else None
+
+    def happen(self, dispatch_id: str, node: int | None, status: str) -> None:
+        """A change of status, as the engine tells it."""
+        event = {
+            "seq": len(self.events) + 1, "dispatch": dispatch_id, "node": node, "status": status,
+            "time": 1000.0,
+        }  # fmt: skip
+        self.events.append(event)
+        for queue in self.queues:
+            queue.put_nowait(event)
+
+
+class Server:
+    """A server in a thread of its own, as the engine process would run it."""
+
+    def __init__(self, engine: MemoryEngine, folder: Path) -> None:
+        self.engine = engine
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever)
+        self._thread.start()
+        self.http: HttpServer = self._run(start(engine, folder, host="localhost", port=0))
+        self.url = self.http.url
+        self.port = int(self.url.rpartition(":")[2])
+        self.token = (folder / "server.token").read_text()
+
+    def happen(self, dispatch_id: str, node: int | None, status: str) -> None:
+        """Let the engine tell a change of status."""
+        self.loop.call_soon_threadsafe(self.engine.happen, dispatch_id, node, status)
+
+    def login_code(self) -> str:
+        """A code from a new login link."""
+        return self.http.login_link().partition("code=")[2]
+
+    def close(self) -> None:
+        self._run(self.http.stop())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+
+
+@pytest.fixture
+def engine() -> MemoryEngine:
+    return MemoryEngine()
+
+
+@pytest.fixture
+def server(engine: MemoryEngine, tmp_path: Path) -> Iterator[Server]:
+    server = Server(engine, tmp_path)
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def stranger(server: Server) -> Iterator[httpx.Client]:
+    """A client without the token."""
+    with httpx.Client(base_url=server.url, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def client(stranger: httpx.Client, server: Server) -> httpx.Client:
+    stranger.headers["authorization"] = f"Bearer {server.token}"
+    return stranger
