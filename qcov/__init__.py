@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qcov import aio, executor
-    from qcov.classical.dispatch import cancel, dispatch, dispatch_sync, get_result
+    from qcov.classical.dispatch import cancel, dispatch, dispatch_sync, get_result, watch
     from qcov.classical.electron import Electron, electron, wait
     from qcov.classical.lattice import Lattice, lattice
     from qcov.classical.result import Result
@@ -48,11 +48,12 @@ __all__ = [
     "set_config",
     "status",
     "wait",
+    "watch",
 ]
 
 _HOMES = {
     "qcov.aio": ("aio",),
-    "qcov.classical.dispatch": ("cancel", "dispatch", "dispatch_sync", "get_result"),
+    "qcov.classical.dispatch": ("cancel", "dispatch", "dispatch_sync", "get_result", "watch"),
     "qcov.classical.electron": ("Electron", "electron", "wait"),
     "qcov.classical.lattice": ("Lattice", "lattice"),
     "qcov.classical.result": ("Result",),

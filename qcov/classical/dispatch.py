@@ -6,7 +6,8 @@ or the server at `dispatcher_addr`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, overload
 
 from qcov.classical.engine.address import Engine, engine_at
@@ -105,6 +106,30 @@ def get_result(
     if status_only:
         return Status(engine.call("dispatch", dispatch_id=dispatch_id)["status"])
     return Result.fetch(dispatch_id, engine)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a dispatch is."""
+
+    status: Status
+    done: int  #: electrons that have ended, those of sublattices included
+    total: int  #: electrons that are known; sublattices add theirs when they start
+
+
+def watch(dispatch_id: str, dispatcher_addr: str | None = None) -> Iterator[Progress]:
+    """Follow a dispatch: yields its progress whenever something has happened, until it has ended.
+
+    Raises:
+        DispatchNotFound: there is no such dispatch.
+    """
+    engine, seen = engine_at(dispatcher_addr), 0
+    while True:
+        state = engine.call("progress", dispatch_id=dispatch_id, after=seen)
+        seen, status = state["seq"], Status(state["status"])
+        yield Progress(status=status, done=state["done"], total=state["total"])
+        if status.terminal:
+            return
 
 
 def cancel(

@@ -141,7 +141,7 @@ class Result:
         """How many circuits ran on which executor, and for how many seconds, sublattices included.
 
         Returns:
-            Per executor: `executor`, `circuits`, `seconds`.
+            Per executor and device: `executor`, `device`, `circuits`, `seconds`.
         """
         return self._engine.call("circuit_summary", dispatch_id=self.dispatch_id)
 

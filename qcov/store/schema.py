@@ -85,6 +85,7 @@ circuits = Table(
     Column("dispatch_id", ForeignKey("dispatches.id", ondelete="CASCADE"), nullable=False),
     Column("node_id", Integer, nullable=False),
     Column("executor", Text, nullable=False),
+    Column("device", Text),
     Column("execution_time", Float),
     Column("structure", String(64)),
     Column("record", LargeBinary, nullable=False),  # msgpack of the rest of the record

@@ -241,13 +241,30 @@ class Store:
         return self._all(
             sa.select(
                 circuits.c.executor,
+                circuits.c.device,
                 sa.func.count().label("circuits"),
                 sa.func.sum(circuits.c.execution_time).label("seconds"),
             )
             .where(circuits.c.dispatch_id.in_(sa.select(tree.c.id)))
-            .group_by(circuits.c.executor)
-            .order_by(circuits.c.executor)
+            .group_by(circuits.c.executor, circuits.c.device)
+            .order_by(circuits.c.executor, circuits.c.device)
         )
+
+    def progress(self, dispatch_id: str) -> Row:
+        """The status of a dispatch, and how many of its electrons are done, of how many;
+        sublattices included."""
+        tree = _descendants(dispatch_id)
+        counted = self._all(
+            sa.select(nodes.c.status, sa.func.count().label("count"))
+            .where(nodes.c.dispatch_id.in_(sa.select(tree.c.id)), nodes.c.kind == "electron")
+            .group_by(nodes.c.status)
+        )
+        counts = {row["status"]: row["count"] for row in counted}
+        return {
+            "status": self.get_dispatch(dispatch_id)["status"],
+            "done": sum(counts.get(status, 0) for status in TERMINAL),
+            "total": sum(counts.values()),
+        }
 
     def children(self, dispatch_id: str) -> list[Row]:
         """The sublattices that a dispatch started, as dispatches."""

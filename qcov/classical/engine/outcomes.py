@@ -90,6 +90,7 @@ def circuit_rows(changes: Changes, dispatch_id: str, node_id: int, records: list
                 "dispatch_id": dispatch_id,
                 "node_id": node_id,
                 "executor": record["executor"],
+                "device": record["device"],
                 "execution_time": record["execution_time"],
                 "structure": record["structure"],
                 "record": msgpack.packb(record),

@@ -74,9 +74,7 @@ class EngineProcess:
             tell()
             self._look_idle()
             stopped = asyncio.ensure_future(self._stop.wait())
-            await asyncio.wait(
-                [stopped, self.engine.broken], return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait([stopped, self.engine.broken], return_when=asyncio.FIRST_COMPLETED)
             if self.engine.broken.done():
                 self.engine.broken.result()
         finally:

@@ -27,6 +27,7 @@ from qcov.classical.status import Status
 from qcov.errors import DispatchFailed, QcovError, StateError
 from qcov.store.changes import Changes
 
+
 class Services(Protocol):
     """What a run needs of its engine."""
 
@@ -41,7 +42,7 @@ class Services(Protocol):
     def parent_of(self, run: Run) -> Run | None: ...
     def note_started(self, run: Run, node: int, row: Message) -> None: ...
     def note_ended(self, run: Run, node: int) -> None: ...
-    def announce(self, dispatch_id: str, node: int | None, status: Status) -> None: ...
+    def announce(self, run: Run, node: int | None, status: Status) -> None: ...
     def run_ended(self, run: Run) -> None: ...
 
 
@@ -111,7 +112,7 @@ class Run:
             self.status = Status.RUNNING
             row = {"of_dispatch": self.id, "new_status": "RUNNING", "new_started": outcomes.now()}
             outcomes.add(changes, "dispatch_started", row)
-            self._services.announce(self.id, None, Status.RUNNING)
+            self._services.announce(self, None, Status.RUNNING)
         self._commit(step, changes)
 
     def cancel(self, nodes: Iterable[int] | None = None) -> None:
@@ -123,7 +124,7 @@ class Run:
             self.status = Status.CANCELING
             row = {"of_dispatch": self.id, "new_status": "CANCELING"}
             outcomes.add(changes, "dispatch_status", row)
-            self._services.announce(self.id, None, Status.CANCELING)
+            self._services.announce(self, None, Status.CANCELING)
         self._commit(step, changes)
 
     def attempt_of(self, node: int) -> int:
@@ -319,7 +320,7 @@ class Run:
         """What was decided is on disk: let it happen."""
         for number, status in step.settled:
             if number != RESULT:
-                self._services.announce(self.id, number, status)
+                self._services.announce(self, number, status)
         for number in step.ready:
             self._launch(number)
         for number in step.retry:
@@ -328,7 +329,7 @@ class Run:
         for number in step.stop:
             self._stop(number)
         if step.ended is not None:
-            self._services.announce(self.id, None, step.ended)
+            self._services.announce(self, None, step.ended)
             self._services.run_ended(self)
             if not self.done.done():
                 self.done.set_result(step.ended)
@@ -449,7 +450,11 @@ class Run:
         return source
 
     def _executor(self, node: Node) -> Message:
-        return {} if node.executor is None else self._manifest["executors"][node.executor]["attributes"]
+        return (
+            {}
+            if node.executor is None
+            else self._manifest["executors"][node.executor]["attributes"]
+        )
 
 
 def _digests(bundle: Message) -> Iterator[str]:

@@ -57,7 +57,7 @@ class Engine:
         self._committing = 0
         #: Fails when an outcome could not be stored: this engine must not go on.
         self.broken: asyncio.Future[None] = self._loop.create_future()
-        self._started: dict[tuple[str, int], Message] = {}
+        self._started: dict[tuple[str, int], tuple[Run, Message]] = {}
         self._written: deque[Callable[[], None]] = deque()
 
     # -- verbs
@@ -110,6 +110,22 @@ class Engine:
         if node_ids is None:
             return f"Dispatch {dispatch_id} cancelled."
         return f"Nodes {', '.join(map(str, node_ids))} of dispatch {dispatch_id} cancelled."
+
+    async def progress(self, dispatch_id: str, after: int = 0) -> Message:
+        """How far a dispatch is, sublattices included, once something has happened to it since
+        event number `after`.
+
+        Returns:
+            `seq`, the number of the last event; `status`; `done` and `total`, its electrons.
+        """
+        root = self.store.get_dispatch(dispatch_id)["root_id"]
+        async with self.subscribe() as queue:
+            known = (event for event in self._events if event["root"] == root)
+            if not any(event["seq"] > after for event in known) and dispatch_id in self._runs:
+                while (await queue.get())["root"] != root:
+                    pass
+        state = await asyncio.to_thread(self.store.progress, dispatch_id)
+        return {"seq": self._event_number, **state}
 
     @contextlib.asynccontextmanager
     async def subscribe(self) -> AsyncIterator[asyncio.Queue[Message]]:
@@ -217,7 +233,9 @@ class Engine:
         changes: Changes,
     ) -> Message:
         """Add the rows of a new dispatch to `changes`; return its own."""
-        graph = {name: value for name, value in manifest.items() if name not in ("blobs", "spilled")}
+        graph = {
+            name: value for name, value in manifest.items() if name not in ("blobs", "spilled")
+        }
         text = json.dumps(graph).encode()
         digest = address(text)
         row: Message = {
@@ -238,7 +256,9 @@ class Engine:
         outcomes.add(changes, "blob", *(self.store.blob_row(*item) for item in blobs.items()))
         spilled = manifest.get("spilled", {}).items()
         outcomes.add(
-            changes, "blob", *({"digest": name, "size": size, "data": None} for name, size in spilled)
+            changes,
+            "blob",
+            *({"digest": name, "size": size, "data": None} for name, size in spilled),
         )
         for name, data in manifest["blobs"].items():
             self.keep_blob(name, data if len(data) <= 1 << 16 else None)
@@ -344,7 +364,7 @@ class Engine:
 
     def note_started(self, run: Run, node: int, row: Message) -> None:
         """A node has begun. Most end so soon that nobody needs to hear of their beginning."""
-        self._started[run.id, node] = row
+        self._started[run.id, node] = (run, row)
         if len(self._started) == 1:
             self._loop.call_later(_STARTED_AFTER, self._tell_started)
 
@@ -353,19 +373,20 @@ class Engine:
         self._started.pop((run.id, node), None)
 
     def _tell_started(self) -> None:
-        rows = list(self._started.values())
-        for dispatch_id, node in self._started:
-            self.announce(dispatch_id, node, Status.RUNNING)
+        begun = list(self._started.values())
         self._started.clear()
-        if rows:
-            self.store.put({"node_started": rows})
+        for run, row in begun:
+            self.announce(run, row["of_node"], Status.RUNNING)
+        if begun:
+            self.store.put({"node_started": [row for _, row in begun]})
 
-    def announce(self, dispatch_id: str, node: int | None, status: Status) -> None:
+    def announce(self, run: Run, node: int | None, status: Status) -> None:
         """Tell the subscribers."""
         self._event_number += 1
         event: Message = {
             "seq": self._event_number,
-            "dispatch": dispatch_id,
+            "dispatch": run.id,
+            "root": run.root_id,
             "node": node,
             "status": status.value,
             "time": outcomes.now(),

@@ -34,6 +34,7 @@ class Verbs:
             "submit": engine.submit,
             "wait": self._wait,
             "cancel": engine.cancel,
+            "progress": engine.progress,
             "dispatches": self._dispatches,
             "dispatch": self._dispatch,
             "nodes": self._nodes,

@@ -55,6 +55,7 @@ def upgrade() -> None:
         sa.Column("dispatch_id", sa.String(length=36), nullable=False),
         sa.Column("node_id", sa.Integer(), nullable=False),
         sa.Column("executor", sa.Text(), nullable=False),
+        sa.Column("device", sa.Text(), nullable=True),
         sa.Column("execution_time", sa.Float(), nullable=True),
         sa.Column("structure", sa.String(length=64), nullable=True),
         sa.Column("record", sa.LargeBinary(), nullable=False),
