@@ -113,7 +113,7 @@ class ElectronOutput:
     def wait_for(self, electrons: ElectronOutput | Iterable[ElectronOutput]) -> Self:
         """Start only after `electrons` have completed; returns itself."""
         parents = [electrons] if isinstance(electrons, ElectronOutput) else list(electrons)
-        self._node.after.extend(parent.node_id for parent in parents)
+        self._node.after = [*self._node.after, *(parent.node_id for parent in parents)]
         return self
 
     # -- parts
@@ -268,10 +268,14 @@ class Builder:
     def _with_arguments(
         self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> ElectronOutput:
-        for position, value in enumerate(args):
-            node.args.append(self._input(value, f"argument {position + 1}", node.name))
-        for name, value in kwargs.items():
-            node.kwargs[name] = self._input(value, f"argument {name!r}", node.name)
+        node.args = [
+            self._input(value, f"argument {position}", node.name)
+            for position, value in enumerate(args, start=1)
+        ]
+        node.kwargs = {
+            name: self._input(value, f"argument {name!r}", node.name)
+            for name, value in kwargs.items()
+        }
         return ElectronOutput(self, node)
 
     def _output(self, **fields: Any) -> ElectronOutput:

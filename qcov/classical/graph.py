@@ -9,7 +9,7 @@ digests of blobs). The graph travels as a *manifest*: JSON that refers to blobs 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -39,9 +39,9 @@ class Node:
     name: str
     kind: Kind
     function: int | None = None  #: electron, sublattice: index into the graph's functions
-    args: list[int] = field(default_factory=list[int])
-    kwargs: dict[str, int] = field(default_factory=dict[str, int])
-    after: list[int] = field(default_factory=list[int])  #: nodes to wait for
+    args: Sequence[int] = ()
+    kwargs: Mapping[str, int] | None = None
+    after: Sequence[int] = ()  #: nodes to wait for
     executor: int | None = None  #: index into the graph's executors
     retries: int = 0
     retry_delay: float = 0.0  #: seconds
@@ -56,7 +56,7 @@ class Node:
     def inputs(self) -> Iterator[int]:
         """The nodes whose values this one needs."""
         yield from self.args
-        yield from self.kwargs.values()
+        yield from (self.kwargs or {}).values()
         if self.recipe is not None:
             yield from nodes_of(self.recipe)
         if self.source is not None:
@@ -71,10 +71,7 @@ class Node:
         }
 
 
-_DEFAULTS: dict[str, Any] = {
-    field.name: field.default_factory() if callable(field.default_factory) else field.default
-    for field in fields(Node)
-}
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Node)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +124,7 @@ class TransportGraph:
     def _edges_into(self, node: Node) -> Iterator[tuple[int, int, str]]:
         for position, source in enumerate(node.args):
             yield source, node.id, f"arg[{position}]"
-        for name, source in node.kwargs.items():
+        for name, source in (node.kwargs or {}).items():
             yield source, node.id, name
         for source in nodes_of(node.recipe or {}):
             yield source, node.id, ""
@@ -184,7 +181,8 @@ def blobs_of(recipe: Mapping[str, Any]) -> Iterator[str]:
 def parse_nodes(manifest: Mapping[str, Any]) -> list[Node]:
     """The nodes of a manifest."""
     rows: Sequence[Mapping[str, Any]] = manifest["nodes"]
-    return [Node(**{**row, "kind": Kind(row["kind"])}) for row in rows]
+    kinds = {kind.value: kind for kind in Kind}
+    return [Node(**{**row, "kind": kinds[row["kind"]]}) for row in rows]
 
 
 def key_blob(key: object) -> bytes:

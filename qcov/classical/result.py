@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -181,7 +182,7 @@ class Result:
     # -- for people
 
     def __str__(self) -> str:
-        shown = self._row["inputs_repr"]
+        shown = json.loads(self._row["inputs_repr"])
         outputs = "\n".join(
             f"{row['name']}({row['node_id']}): {row['value_repr']}"
             for row in self._nodes()

@@ -36,6 +36,7 @@ dispatches = Table(
     Column("started", Float),
     Column("ended", Float),
     Column("error", Text),
+    Column("inputs_repr", Text, nullable=False),  # JSON: args and kwargs
     Column("manifest", String(64), nullable=False),  # blob: the graph as JSON
     Column("manifest_seal", String(64), nullable=False),
     Column("result", String(64)),  # blob

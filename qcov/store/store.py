@@ -27,6 +27,14 @@ from qcov.transport import address, check_seal, seal
 
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "lustre", "beegfs", "gpfs", "fuse.sshfs", "9p")
 
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "cache_size=-65536",  # 64 MiB: the indexes stay in memory
+    "wal_autocheckpoint=8192",  # pages: copying back is work that can wait for a longer stretch
+)
+
 Row = dict[str, Any]
 
 
@@ -334,7 +342,7 @@ def _connect(path: Path, *, begin: str) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions begin where we say so
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     @sa.event.listens_for(engine, "begin")

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -61,6 +62,12 @@ class Client:
             for message in self._channel.receive():
                 return message
 
+    @property
+    def hung_up(self) -> bool:
+        """True if the engine has left since the last answer."""
+        readable, _, _ = select.select([self._channel], [], [], 0)
+        return bool(readable)  # nothing is asked, so only the end can be there
+
     def close(self) -> None:
         """Hang up."""
         self._channel.close()
@@ -95,7 +102,9 @@ def call(verb: str, **arguments: Any) -> Any:
 @contextlib.contextmanager
 def _connection() -> Iterator[Client]:
     key = (os.getpid(), data_dir())
-    client = _connections.open.pop(key, None) or connect(start=True)
+    client = _connections.open.pop(key, None)
+    if client is None or client.hung_up:
+        client = connect(start=True)
     yield client  # after an exception, Ctrl-C too, the answer may still come: it is not kept
     _connections.open[key] = client
 

@@ -363,7 +363,7 @@ class Run:
             "name": node.name,
             "function": digest,
             "args": [self._recipe(source) for source in node.args],
-            "kwargs": {name: self._recipe(source) for name, source in node.kwargs.items()},
+            "kwargs": {name: self._recipe(source) for name, source in (node.kwargs or {}).items()},
             "cuts": self._cuts(self.parts_of(number), number),
             "workdir": self._executor(node).get("workdir"),
         }
@@ -459,10 +459,12 @@ class Run:
 
 def _digests(bundle: Message) -> Iterator[str]:
     """The blobs that a worker needs for a bundle."""
-    for recipe in bundle.get("args", ()):
-        yield from blobs_of(recipe)
-    for recipe in bundle.get("kwargs", {}).values():
-        yield from blobs_of(recipe)
+    recipes = [*bundle.get("args", ()), *bundle.get("kwargs", {}).values()]
+    for recipe in recipes:
+        if "blob" in recipe:  # nearly always
+            yield recipe["blob"]
+        else:
+            yield from blobs_of(recipe)
     yield from blobs_of(bundle.get("recipe", {}))
     for cut in bundle["cuts"]:
         if cut["item"] is not None:

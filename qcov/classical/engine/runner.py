@@ -213,16 +213,10 @@ class Engine:
         def done(error: QcovError | None) -> None:
             self._loop.call_soon_threadsafe(_resolve, stored, error)
 
-        await self._loop.run_in_executor(None, self._write_large, manifest)
         self.store.put(rows, done, keep=False)
         await stored
         self._start_run(row, manifest)
         return dispatch_id
-
-    def _write_large(self, manifest: Message) -> None:
-        """Put the large blobs of a remote client's manifest on disk, before the rows name them."""
-        for digest, data in manifest["blobs"].items():
-            self.store.blob_row(digest, data)
 
     def _dispatch_row(
         self,
@@ -247,6 +241,7 @@ class Engine:
             "parent_id": None if parent is None else parent.id,
             "parent_node": parent_node,
             "created": outcomes.now(),
+            "inputs_repr": json.dumps(manifest["inputs_repr"]),
             "manifest": digest,
             "manifest_seal": self.seal(digest, dispatch_id, "manifest"),
             "nodes_total": len(manifest["nodes"]),

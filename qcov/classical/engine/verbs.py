@@ -90,30 +90,23 @@ class Verbs:
             return await self._engine.wait_inside(dispatch_id, tuple(inside), timeout)
         return await self._engine.wait(dispatch_id, timeout)
 
-    # Reading happens in threads: a large answer must not keep electrons waiting.
+    async def _dispatch(self, dispatch_id: str) -> Message:
+        return self._engine.store.get_dispatch(dispatch_id)
+
+    async def _payload(self, dispatch_id: str, of: str | int) -> Message | None:
+        return self._engine.store.payload(dispatch_id, of)
+
+    # Long reads happen in threads: they must not keep electrons waiting.
 
     async def _dispatches(self, **window: Any) -> Message:
         rows, total = await asyncio.to_thread(self._engine.store.list_dispatches, **window)
         return {"dispatches": rows, "total": total}
-
-    async def _dispatch(self, dispatch_id: str) -> Message:
-        return await asyncio.to_thread(self._read_dispatch, dispatch_id)
-
-    def _read_dispatch(self, dispatch_id: str) -> Message:
-        store = self._engine.store
-        row = store.get_dispatch(dispatch_id)
-        manifest = store.manifest(dispatch_id)
-        about = {name: manifest[name] for name in ("inputs_repr", "source", "result", "executors")}
-        return {**row, **about, "recipe": about["result"], "result": row["result"]}
 
     async def _nodes(self, dispatch_id: str, **window: Any) -> list[Message]:
         return await asyncio.to_thread(self._engine.store.get_nodes, dispatch_id, **window)
 
     async def _edges(self, dispatch_id: str) -> list[tuple[int, int, str]]:
         return await asyncio.to_thread(self._engine.store.get_edges, dispatch_id)
-
-    async def _payload(self, dispatch_id: str, of: str | int) -> Message | None:
-        return await asyncio.to_thread(self._engine.store.payload, dispatch_id, of)
 
     async def _circuits(self, dispatch_id: str, **window: Any) -> list[Message]:
         return await asyncio.to_thread(self._engine.store.get_circuits, dispatch_id, **window)

@@ -30,6 +30,7 @@ def upgrade() -> None:
         sa.Column("started", sa.Float(), nullable=True),
         sa.Column("ended", sa.Float(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("inputs_repr", sa.Text(), nullable=False),
         sa.Column("manifest", sa.String(length=64), nullable=False),
         sa.Column("manifest_seal", sa.String(length=64), nullable=False),
         sa.Column("result", sa.String(length=64), nullable=True),
