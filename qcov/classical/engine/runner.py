@@ -111,9 +111,11 @@ class Engine:
             return f"Dispatch {dispatch_id} cancelled."
         return f"Nodes {', '.join(map(str, node_ids))} of dispatch {dispatch_id} cancelled."
 
-    async def progress(self, dispatch_id: str, after: int = 0) -> Message:
+    async def progress(
+        self, dispatch_id: str, after: int = 0, timeout: float | None = None
+    ) -> Message:
         """How far a dispatch is, sublattices included, once something has happened to it since
-        event number `after`.
+        event number `after`, or after `timeout` seconds.
 
         Returns:
             `seq`, the number of the last event; `status`; `done` and `total`, its electrons.
@@ -122,8 +124,8 @@ class Engine:
         async with self.subscribe() as queue:
             known = (event for event in self._events if event["root"] == root)
             if not any(event["seq"] > after for event in known) and dispatch_id in self._runs:
-                while (await queue.get())["root"] != root:
-                    pass
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(_event_of(queue, root), timeout)
         state = await asyncio.to_thread(self.store.progress, dispatch_id)
         return {"seq": self._event_number, **state}
 
@@ -395,6 +397,11 @@ class Engine:
         self._runs.pop(run.id, None)
         if run.parent_id is not None and run.parent_node is not None:
             self._children.pop((run.parent_id, run.parent_node), None)
+
+
+async def _event_of(queue: asyncio.Queue[Message], root: str) -> None:
+    while (await queue.get())["root"] != root:
+        pass
 
 
 def _resolve(future: asyncio.Future[None], error: QcovError | None) -> None:

@@ -1,0 +1,145 @@
+"""An engine behind a server's REST interface."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from collections.abc import Iterator
+from typing import Any, cast
+
+import httpx
+
+from qcov.classical.engine.channel import Message, unpack_error
+from qcov.config import data_dir
+from qcov.errors import EngineError, EngineUnavailable, QcovError
+
+_PAGE = 1000
+_POLL = 30.0  # seconds that the server may hold a request while it waits
+_PROBLEM = "urn:qcov:error:"
+
+
+class RemoteEngine:
+    """The engine of a server.
+
+    The token is the variable `QCOV_TOKEN`, or that of this user's own server.
+
+    Args:
+        address: `host:port` or a URL.
+    """
+
+    def __init__(self, address: str) -> None:
+        url = address if "://" in address else f"http://{address}"
+        self.name = url.rstrip("/")
+        self._http = httpx.Client(
+            base_url=f"{self.name}/api/v1",
+            headers={"Authorization": f"Bearer {_token()}"},
+            timeout=httpx.Timeout(60.0, connect=10.0),
+            trust_env=False,  # a proxy is not asked for what is on this machine
+        )
+
+    def submit(self, manifest: Message) -> str:
+        """Hand a dispatch over, its blobs as base64."""
+        blobs = {
+            digest: base64.b64encode(data).decode() for digest, data in manifest["blobs"].items()
+        }
+        return self._post("/dispatches", {**manifest, "blobs": blobs})["id"]
+
+    def wait(self, dispatch_id: str, inside: tuple[str, int] | None) -> None:
+        """Hold one request after the other until the dispatch has ended."""
+        path = f"/dispatches/{dispatch_id}/wait"
+        while not self._get(path, timeout=_POLL)["finished"]:
+            pass
+
+    def blob(self, digest: str) -> bytes:
+        """Payloads come whole over HTTP: this is never needed."""
+        raise EngineError(f"{self.name} sent no data for blob {digest}")
+
+    def call(self, verb: str, **arguments: Any) -> Any:
+        """Ask the server what `verb` asks an engine."""
+        return getattr(self, f"_ask_{verb}")(**arguments)
+
+    # -- verbs
+
+    def _ask_dispatch(self, dispatch_id: str) -> Message:
+        return self._get(f"/dispatches/{dispatch_id}")
+
+    def _ask_nodes(self, dispatch_id: str, node_id: int | None = None) -> list[Message]:
+        path = f"/dispatches/{dispatch_id}/nodes"
+        if node_id is not None:
+            return self._get(path, node_id=node_id)["items"]
+        return list(self._pages(path))
+
+    def _ask_circuits(self, dispatch_id: str, node_id: int | None = None) -> list[Message]:
+        only = {} if node_id is None else {"node_id": node_id}
+        return list(self._pages(f"/dispatches/{dispatch_id}/circuits", **only))
+
+    def _ask_circuit_summary(self, dispatch_id: str) -> list[Message]:
+        return cast("list[Message]", self._get(f"/dispatches/{dispatch_id}/circuits/summary"))
+
+    def _ask_progress(self, dispatch_id: str, after: int = 0) -> Message:
+        return self._get(f"/dispatches/{dispatch_id}/progress", after=after)
+
+    def _ask_cancel(self, dispatch_id: str, node_ids: list[int] | None) -> str:
+        return self._post(f"/dispatches/{dispatch_id}/cancel", {"node_ids": node_ids})["outcome"]
+
+    def _ask_payload(self, dispatch_id: str, of: str | int) -> Message | None:
+        response = self._send("GET", f"/dispatches/{dispatch_id}/payloads/{of}")
+        if response.status_code == httpx.codes.NO_CONTENT:
+            return None
+        return {"digest": response.headers["etag"].strip('"'), "data": response.content}
+
+    # -- HTTP
+
+    def _pages(self, path: str, **filters: Any) -> Iterator[Message]:
+        offset = 0
+        while True:
+            items = self._get(path, limit=_PAGE, offset=offset, **filters)["items"]
+            yield from items
+            if len(items) < _PAGE:
+                return
+            offset += _PAGE
+
+    def _get(self, path: str, **query: Any) -> Message:
+        return self._send("GET", path, params=query).json()
+
+    def _post(self, path: str, body: Message) -> Message:
+        return self._send("POST", path, json=body).json()
+
+    def _send(self, method: str, path: str, **more: Any) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, **more)
+        except httpx.TransportError as error:
+            raise EngineUnavailable(
+                address=self.name,
+                reason=str(error),
+                advice="Is the server running there? `qcov start` starts one.",
+            ) from error
+        if response.is_error:
+            raise _problem(response, self.name)
+        return response
+
+
+def _problem(response: httpx.Response, address: str) -> QcovError:
+    """The error that a problem document (RFC 9457) describes."""
+    try:
+        document = response.json()
+        kind, detail = str(document["type"]), str(document["detail"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        kind, detail = "", response.text[:200]
+    if response.status_code == httpx.codes.UNAUTHORIZED:
+        advice = "Set QCOV_TOKEN to its token: the file server.token in its data folder."
+        return EngineUnavailable(address=address, reason="it refused the token", advice=advice)
+    if kind.startswith(_PROBLEM):
+        name = kind.removeprefix(_PROBLEM)
+        return unpack_error({"type": name, "message": detail, "about": {}})
+    return EngineError(f"{address} answered {response.status_code}: {detail}")
+
+
+def _token() -> str:
+    if given := os.environ.get("QCOV_TOKEN"):
+        return given
+    try:
+        return (data_dir() / "server.token").read_text(encoding="ascii").strip()
+    except OSError:
+        return ""
