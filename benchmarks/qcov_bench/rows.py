@@ -1,0 +1,46 @@
+"""What a benchmark says: our time beside a yardstick's, taken in turns in one run."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One comparison. Times are medians in seconds."""
+
+    name: str
+    ours: float
+    theirs: float | None  #: None where the goal is a limit
+    yardstick: str  #: what `theirs` is
+    limit: float | None = None  #: the goal: `ours` at most this many seconds
+    ratio: float | None = None  #: the goal: `ours / theirs` at most this
+    count: int = 1  #: how many things one time is for
+
+    @property
+    def met(self) -> bool:
+        """True if the goal is met."""
+        if self.limit is not None:
+            return self.ours <= self.limit
+        return self.theirs is not None and self.ours / self.theirs <= (self.ratio or 1.0)
+
+
+def interleaved(
+    ours: Callable[[], object], theirs: Callable[[], object], *, repeats: int
+) -> tuple[float, float]:
+    """Median seconds of both, measured in turns so that a slow moment meets both."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(repeats):
+        for function, taken in zip((ours, theirs), times, strict=True):
+            taken.append(seconds(function))
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def seconds(function: Callable[[], object]) -> float:
+    """How long one call takes."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
