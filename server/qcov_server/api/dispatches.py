@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Body, Depends, HTTPException, Query
 
 from qcov.classical.status import Status
+from qcov.inert import inert
 from qcov_server.api.models import (
     Cancelled,
     CancelRequest,
@@ -28,6 +29,7 @@ from qcov_server.api.models import (
 from qcov_server.depends import current_engine, current_store
 from qcov_server.engine import Engine, Store
 from qcov_server.layout import layered
+from qcov_server.ui.present import node_label
 
 router = APIRouter(prefix="/dispatches", tags=["dispatches"])
 
@@ -94,7 +96,10 @@ def get_graph(store: TheStore, dispatch_id: str) -> Graph:
     places = layered(len(nodes), [(index[source], index[target]) for source, target, _ in edges])
     return Graph(
         nodes=[
-            PlacedNode.model_validate({**node, "id": node["node_id"], "x": x, "y": y})
+            PlacedNode.model_validate(
+                {**node, "id": node["node_id"], "label": inert(node_label(node["name"]))}
+                | {"x": x, "y": y}
+            )
             for node, (x, y) in zip(nodes, places, strict=True)
         ],
         edges=[Edge(source=source, target=target, label=label) for source, target, label in edges],

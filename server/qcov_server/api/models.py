@@ -70,6 +70,7 @@ class PlacedNode(Answer):
 
     id: int
     name: str
+    label: str  #: what the drawing says
     kind: str
     status: str
     sub_dispatch_id: str | None = None

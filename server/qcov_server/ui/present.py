@@ -27,6 +27,17 @@ def icon(status: str) -> str:
     return _STATUSES.get(status, ("", "waiting"))[1]
 
 
+def node_label(name: str) -> str:
+    """What a node is called in a drawing: a parameter by its value, a collection by its type.
+
+    >>> node_label(":parameter:0.74"), node_label(":electron_list:"), node_label("vqe")
+    ('0.74', 'list', 'vqe')
+    """
+    if name.startswith(":parameter:"):
+        return name.removeprefix(":parameter:")
+    return name.strip(":").removeprefix("electron_") if name.startswith(":") else name
+
+
 def duration(seconds: float | None) -> str:
     """A length of time, short.
 

@@ -100,11 +100,15 @@ class MemoryEngine:
     """What `qcov_server.engine.Engine` asks for; it runs nothing."""
 
     def __init__(self) -> None:
+        self.queues: set[asyncio.Queue[dict[str, Any]]] = set()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
         self.store = MemoryStore()
         self.submitted: list[dict[str, Any]] = []
         self.cancelled: list[tuple[str, list[int] | None]] = []
         self.events: list[dict[str, Any]] = []
-        self.queues: set[asyncio.Queue[dict[str, Any]]] = set()
 
     async def submit(self, manifest: dict[str, Any]) -> str:
         manifest["nodes"]
@@ -173,22 +177,29 @@ class Server:
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
 
 
-@pytest.fixture
-def engine() -> MemoryEngine:
-    return MemoryEngine()
-
-
-@pytest.fixture
-def server(engine: MemoryEngine, tmp_path: Path) -> Iterator[Server]:
-    server = Server(engine, tmp_path)
+@pytest.fixture(scope="session")
+def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(MemoryEngine(), tmp_path_factory.mktemp("server"))
     yield server
     server.close()
 
 
 @pytest.fixture
+def engine(shared_server: Server) -> MemoryEngine:
+    """The served engine, as new."""
+    shared_server.engine.forget()
+    return shared_server.engine
+
+
+@pytest.fixture
+def server(shared_server: Server, engine: MemoryEngine) -> Server:
+    return shared_server
+
+
+@pytest.fixture
 def stranger(server: Server) -> Iterator[httpx.Client]:
     """A client without the token."""
-    with httpx.Client(base_url=server.url, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, verify=False, trust_env=False) as client:
         yield client
 
 

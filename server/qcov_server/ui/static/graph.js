@@ -129,7 +129,7 @@
       nodes: graph.nodes.map((node) => ({
         data: {
           id: String(node.id),
-          label: node.name,
+          label: node.label,
           kind: node.kind,
           icon: iconOf(node.status),
           sub: node.sub_dispatch_id,

@@ -1,0 +1,58 @@
+"""The `qcov` command.
+
+One Typer application; a module for each group of verbs. What an error says is one line on standard
+error, and the exit code is 1; a command that was written wrongly exits with 2.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+import qcov
+from qcov.cli import config, demo, dispatches, server
+from qcov.cli.output import fail
+from qcov.errors import QcovError
+
+app = typer.Typer(
+    name="qcov",
+    help="Run hybrid quantum-classical programs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"qcov {qcov.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: bool = typer.Option(
+        False, "--version", "-v", help="Show the version.", callback=_show_version, is_eager=True
+    ),
+) -> None:
+    """Run hybrid quantum-classical programs."""
+
+
+server.add_to(app)
+dispatches.add_to(app)
+demo.add_to(app)
+config.add_to(app)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except QcovError as error:
+        fail(str(error))
+    except BrokenPipeError:
+        # Whoever read our output has enough; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)

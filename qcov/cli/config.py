@@ -1,0 +1,55 @@
+"""`config`: look at settings and change them."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any, cast
+
+import typer
+
+from qcov.cli.output import fail, say, say_json
+from qcov.config import config_file, get_config, set_config
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give the application this verb."""
+    app.command()(config)
+
+
+def config(
+    key: str | None = typer.Argument(None, help="A key such as `dispatcher.port`, or a section."),
+    value: str | None = typer.Argument(None, help="Its new value, written to the file."),
+    path: bool = typer.Option(False, "--path", help="Say where the file is."),
+    as_json: bool = typer.Option(False, "--json", help="As JSON."),
+) -> None:
+    """Show settings, or set one."""
+    if path:
+        say(str(config_file()))
+    elif key and value is not None:
+        set_config(key, _parsed(value))
+    elif as_json:
+        say_json(get_config(key))
+    else:
+        _show(key or "", get_config(key))
+
+
+def _parsed(text: str) -> Any:
+    """A number, flag or list as TOML writes it; everything else is text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        if text.startswith(("[", "{")):
+            fail(f"{text!r} is neither a TOML list nor a TOML table", code=2)
+        return text
+
+
+def _show(key: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        say(f"{value}" if key else "")
+        return
+    for name, below in cast("dict[str, Any]", value).items():
+        full = f"{key}.{name}" if key else name
+        if isinstance(below, dict):
+            _show(full, below)
+        else:
+            say(f"{full} = {below!r}")

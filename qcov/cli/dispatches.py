@@ -1,0 +1,117 @@
+"""`ls` and `show`: what has been dispatched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from qcov.classical.engine.client import call
+from qcov.classical.status import Status
+from qcov.cli.output import fail, length, moment, say, say_json, say_table, status_text
+from qcov.errors import DispatchNotFound
+from qcov.inert import inert
+
+_ID_LENGTH = 36
+_COLUMNS = ("id", "name", "status", "nodes_done", "nodes_total", "created", "started", "ended")
+_MORE = (*_COLUMNS, "parent_id", "error", "result_repr")
+_NODE = (
+    "node_id", "name", "kind", "status", "executor", "attempt", "started", "ended", "error",
+    "value_repr", "stdout", "stderr", "sub_dispatch_id",
+)  # fmt: skip
+
+AS_JSON = typer.Option(False, "--json", help="As JSON.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give the application these verbs."""
+    app.command("ls")(list_dispatches)
+    app.command()(show)
+
+
+def list_dispatches(
+    limit: int = typer.Option(20, "--limit", "-l", min=1, max=1000, help="How many, at most."),
+    status: str | None = typer.Option(None, "--status", "-s", help="Only those with this status."),
+    search: str | None = typer.Option(None, "--search", help="By name, or by the start of the id."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """List dispatches, newest first."""
+    if status is not None and (status := status.upper()) not in Status.__members__:
+        known = ", ".join(Status)
+        fail(f"--status: {status!r} is not a status; there are {known}", code=2)
+    found = call("dispatches", limit=limit, status=status, search=search, root_only=not search)
+    rows: list[Mapping[str, Any]] = found["dispatches"]
+    if as_json:
+        say_json([_only(row, _COLUMNS) for row in rows])
+    elif rows:
+        say_table(("ID", "NAME", "STATUS", "NODES>", "CREATED", "DURATION>"), [*map(_line, rows)])
+        if found["total"] > len(rows):
+            say(f"{len(rows)} of {found['total']}; --limit shows more.")
+    elif status or search:
+        say("No dispatch matches.")
+    else:
+        say("Nothing has been dispatched yet. `qcov demo` is a good beginning.")
+
+
+def show(
+    dispatch_id: str = typer.Argument(help="The id of a dispatch, or how it begins."),
+    as_json: bool = AS_JSON,
+) -> None:
+    """Show one dispatch and its nodes."""
+    dispatch = call("dispatch", dispatch_id=_whole_id(dispatch_id))
+    nodes: list[Mapping[str, Any]] = call("nodes", dispatch_id=dispatch["id"])
+    circuits: list[Mapping[str, Any]] = call("circuit_summary", dispatch_id=dispatch["id"])
+    if as_json:
+        shown = [_only(node, _NODE) for node in nodes]
+        say_json({**_only(dispatch, _MORE), "nodes": shown, "circuits": circuits})
+    else:
+        _show(dispatch, nodes, circuits)
+
+
+def _show(
+    dispatch: Mapping[str, Any], nodes: list[Mapping[str, Any]], circuits: list[Mapping[str, Any]]
+) -> None:
+    say(f"{inert(dispatch['name'])}  {dispatch['id']}")
+    say(f"{dispatch['status']}, created {moment(dispatch['created'])}, took {length(dispatch)}")
+    if dispatch["result_repr"] is not None:
+        say(f"result: {inert(dispatch['result_repr'])}")
+    for row in circuits:
+        seconds = f", {row['seconds']:.2f} s" if row["seconds"] is not None else ""
+        say(f"circuits on {inert(row['executor'])}: {row['circuits']}{seconds}")
+    say()
+    say_table(("#>", "NAME", "KIND", "STATUS", "DURATION>", "VALUE"), [*map(_node_line, nodes)])
+    if dispatch["error"]:
+        say(f"\n{inert(dispatch['error'])}")
+
+
+def _line(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    done = f"{row['nodes_done']}/{row['nodes_total']}"
+    created = moment(row["created"])
+    return row["id"], row["name"], status_text(row["status"]), done, created, length(row)
+
+
+def _node_line(node: Mapping[str, Any]) -> tuple[Any, ...]:
+    error = str(node["error"] or "").strip().rpartition("\n")[2]
+    value = error or node["value_repr"] or ""
+    return (
+        str(node["node_id"]), node["name"], node["kind"], status_text(node["status"]),
+        length(node), value,
+    )  # fmt: skip
+
+
+def _whole_id(beginning: str) -> str:
+    """The id that begins so; an error if none or several do."""
+    if len(beginning) >= _ID_LENGTH:
+        return beginning
+    found = call("dispatches", limit=100, search=beginning, root_only=False)["dispatches"]
+    ids = [row["id"] for row in found if row["id"].startswith(beginning)]
+    if len(ids) > 1:
+        fail(f"{beginning!r} is the beginning of several ids: {', '.join(ids[:3])}, ...")
+    if not ids:
+        raise DispatchNotFound(dispatch_id=beginning, where="this data folder")
+    return str(ids[0])
+
+
+def _only(row: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    return {key: row[key] for key in keys}

@@ -1,0 +1,87 @@
+"""How the command line speaks: lines, tables, JSON, errors."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from qcov.inert import inert
+
+_COLORS = {
+    "COMPLETED": "green",
+    "RUNNING": "blue",
+    "FAILED": "red",
+    "CANCELLED": "yellow",
+    "CANCELING": "yellow",
+}
+
+
+def say(line: str = "") -> None:
+    """One line on standard output."""
+    typer.echo(line)
+
+
+def warn(line: str) -> None:
+    """One line on standard error."""
+    typer.secho(f"warning: {line}", err=True, fg="yellow")
+
+
+def fail(line: str, *, code: int = 1) -> NoReturn:
+    """Say what went wrong on standard error, and end."""
+    typer.secho(f"error: {inert(line)}", err=True, fg="red")
+    sys.exit(code)
+
+
+def say_json(value: object) -> None:
+    """A value as JSON."""
+    typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def say_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:
+    """A table; numbers of the last columns stand to the right."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in columns:
+        name = column.rstrip(">")
+        right = column.endswith(">")
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(inert(cell)) for cell in row))
+    console().print(table)
+
+
+def console() -> Console:
+    """Standard output; as wide as it needs to be where it is not a terminal."""
+    return Console(width=None if sys.stdout.isatty() else 200, highlight=False, soft_wrap=False)
+
+
+def status_text(status: str) -> Text:
+    """A status in its colour."""
+    return Text(status, style=_COLORS.get(status, ""))
+
+
+def length(row: Mapping[str, Any]) -> str:
+    """How long something took, or takes until now."""
+    if row["started"] is None:
+        return "-"
+    seconds = (row["ended"] or time.time()) - row["started"]
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"{minutes} m {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} m"
+    )
+
+
+def moment(seconds: float | None) -> str:
+    """A moment, in local time."""
+    if seconds is None:
+        return "-"
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

@@ -1,0 +1,153 @@
+"""`start`, `stop`, `restart`, `status`: the engine with its pages."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import typer
+
+from qcov.classical.engine.client import announcement, connect
+from qcov.cli.output import fail, say, say_json, warn
+from qcov.config import data_dir, get_config
+from qcov.errors import EngineUnavailable
+
+_STOP_TIMEOUT = 15.0
+
+_NOT_YET = {
+    "--develop": "it has no effect in this version",
+    "--mem-per-worker": "it belongs to a Dask cluster, and this version starts none",
+    "--threads-per-worker": "it belongs to a Dask cluster, and this version starts none",
+    "--no-cluster": "this version starts no Dask cluster anyway",
+    "--ignore-migrations": "the database is always brought up to date when the engine starts",
+}
+
+PORT = typer.Option(None, "--port", "-p", min=0, max=65535, help="Port of the pages. [48008]")
+DEVELOP = typer.Option(False, "--develop", "-d", help="Developer mode.")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give the application these verbs."""
+    for verb in (start, stop, restart, status):
+        app.command()(verb)
+
+
+def start(  # noqa: PLR0917  # Typer takes options as arguments
+    port: int | None = PORT,
+    develop: bool = DEVELOP,
+    mem_per_worker: str | None = typer.Option(
+        None, "--mem-per-worker", "-m", help="Memory of a Dask worker, such as 1GB."
+    ),
+    workers: int | None = typer.Option(
+        None, "--workers", "-n", min=1, help="How many electrons run at a time. [cores]"
+    ),
+    threads_per_worker: int | None = typer.Option(
+        None, "--threads-per-worker", "-t", min=1, help="Threads of a Dask worker."
+    ),
+    ignore_migrations: bool = typer.Option(
+        False, "--ignore-migrations", help="Start without bringing the database up to date."
+    ),
+    no_cluster: bool = typer.Option(
+        False, "--no-cluster", help="Start without Dask, as this version always does."
+    ),
+    triggers_only: bool = typer.Option(
+        False, "--triggers-only", help="Start only the server of triggers."
+    ),
+) -> None:
+    """Start the server, or say where it runs; prints a link that logs one browser in."""
+    if triggers_only:
+        fail("--triggers-only: this version has no triggers yet", code=2)
+    given = {
+        "--develop": develop,
+        "--mem-per-worker": mem_per_worker is not None,
+        "--threads-per-worker": threads_per_worker is not None,
+        "--ignore-migrations": ignore_migrations,
+        "--no-cluster": no_cluster,
+    }
+    for flag in (flag for flag, used in given.items() if used):
+        warn(f"{flag}: {_NOT_YET[flag]}")
+    _start(port, workers)
+
+
+def _start(port: int | None, workers: int | None) -> None:
+    if workers is not None:
+        if _running() is not None:
+            warn("--workers: the engine runs already; `qcov stop` it first to change that")
+        os.environ["QCOV_ENGINE_WORKERS"] = str(workers)  # the engine's process reads it
+    wanted = get_config("dispatcher.port") if port is None else port
+    client = connect(start=True)
+    served = client.call("serve", host=get_config("dispatcher.address"), port=wanted)
+    client.close()
+    if port and not served["url"].endswith(f":{port}"):
+        warn(f"it runs already, on another port than {port}; `qcov restart -p {port}` moves it")
+    say(f"qcov runs at {served['url']} (process {served['pid']})")
+    say(f"Log in, once: {served['login']}")
+
+
+def stop() -> None:
+    """Stop the server and its engine; dispatches that run go on when it is started again."""
+    say("qcov stopped." if _stop() else "qcov is not running.")
+
+
+def _stop() -> bool:
+    """Stop the engine and wait until it has gone; False if there was none."""
+    try:
+        client = connect(start=False)
+    except EngineUnavailable:
+        return False
+    pid = int(client.call("stop")["pid"])
+    client.close()
+    deadline = time.monotonic() + _STOP_TIMEOUT
+    while _alive(pid):
+        if time.monotonic() > deadline:
+            fail(f"process {pid} was told to stop, but is still there after {_STOP_TIMEOUT:g} s")
+        time.sleep(0.02)  # it is not our child: there is nothing to wait for
+    return True
+
+
+def restart(port: int | None = PORT, develop: bool = DEVELOP) -> None:
+    """Stop the server if it runs, then start it, on the same port unless another is given."""
+    if develop:
+        warn(f"--develop: {_NOT_YET['--develop']}")
+    address = (_running() or {}).get("url")
+    _stop()
+    _start(int(str(address).rpartition(":")[2]) if port is None and address else port, None)
+
+
+def status(
+    as_json: bool = typer.Option(False, "--json", help="As JSON, with `pid` and `address`."),
+) -> None:
+    """Say whether the server runs, and where."""
+    about = _running() or {}
+    address = about.get("url")
+    if as_json:
+        state = "running" if address else "embedded" if about else "stopped"
+        say_json(
+            {"status": state, "pid": about.get("pid"), "address": address,
+             "version": about.get("version"), "data_dir": str(data_dir())}
+        )  # fmt: skip
+    elif address:
+        say(f"qcov runs at {address} (process {about['pid']}).")
+    elif about:
+        say(f"The engine runs without a server (process {about['pid']}); `qcov start` adds it.")
+    else:
+        say("qcov is stopped.")
+
+
+def _running() -> dict[str, object] | None:
+    """What the engine says about itself, if there is one."""
+    try:
+        client = connect(start=False)
+    except EngineUnavailable:
+        return None
+    about = announcement(client.folder)
+    client.close()
+    return about
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import base64
+import math
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import MemoryEngine
+
+
+def test_dispatches_are_paged_filtered_and_found(
+    client: httpx.Client, engine: MemoryEngine
+) -> None:
+    for number in range(5):
+        engine.store.add(f"id{number}", status="FAILED" if number == 2 else "COMPLETED")
+    engine.store.add("child", parent_id="id1", name="inner")
+
+    page = client.get("/api/v1/dispatches", params={"limit": 2, "offset": 1}).json()
+    assert [row["id"] for row in page["items"]] == ["id3", "id2"]
+    assert page["total"] == 5
+
+    failed = client.get("/api/v1/dispatches", params={"status": "FAILED"}).json()
+    assert [row["id"] for row in failed["items"]] == ["id2"]
+
+    found = client.get("/api/v1/dispatches", params={"search": "inner"}).json()
+    assert [row["id"] for row in found["items"]] == ["child"]
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "offset=-1"])
+def test_a_wrong_query_is_a_problem(client: httpx.Client, query: str) -> None:
+    answer = client.get(f"/api/v1/dispatches?{query}")
+
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"].startswith(f"query.{query.partition('=')[0]}")
+
+
+@pytest.mark.parametrize(
+    "below", ["", "/nodes", "/graph", "/circuits", "/circuits/summary", "/wait"]
+)
+def test_an_unknown_dispatch_is_a_problem(client: httpx.Client, below: str) -> None:
+    answer = client.get(f"/api/v1/dispatches/nope{below}")
+
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "urn:qcov:error:DispatchNotFound"
+    assert "'nope'" in answer.json()["detail"]
+
+
+def test_one_dispatch_keeps_its_secrets(client: httpx.Client, engine: MemoryEngine) -> None:
+    engine.store.add("a", key="private", manifest_seal="seal", result_repr="42")
+
+    answer = client.get("/api/v1/dispatches/a").json()
+
+    assert answer["result_repr"] == "42"
+    assert "key" not in answer
+    assert "manifest_seal" not in answer
+
+
+def test_nodes_and_graph(client: httpx.Client, engine: MemoryEngine) -> None:
+    nodes = [
+        {"name": ":parameter:7", "kind": "parameter"},
+        {"name": "f", "status": "COMPLETED", "stdout": "hi\n"},
+    ]
+    engine.store.add("a", nodes, [(0, 1, "x")])
+
+    page = client.get("/api/v1/dispatches/a/nodes", params={"offset": 1}).json()
+    assert page["total"] == 2
+    assert page["items"][0]["stdout"] == "hi\n"
+
+    graph = client.get("/api/v1/dispatches/a/graph").json()
+    assert [node["label"] for node in graph["nodes"]] == ["7", "f"]
+    assert graph["nodes"][0]["y"] < graph["nodes"][1]["y"]
+    assert graph["edges"] == [{"source": 0, "target": 1, "label": "x"}]
+
+
+def test_circuits_are_plain_json(client: httpx.Client, engine: MemoryEngine) -> None:
+    engine.store.add("a")
+    record = {"node_id": 1, "result": [1.0, math.nan], "raw": b"\x00\xff", "shape": (2, 3)}
+    engine.store.circuits["a"] = [record, {"node_id": 2}]
+
+    page = client.get("/api/v1/dispatches/a/circuits", params={"node_id": 1}).json()
+    summary = client.get("/api/v1/dispatches/a/circuits/summary").json()
+
+    assert page["items"] == [{"node_id": 1, "result": [1.0, "nan"], "raw": "AP8=", "shape": [2, 3]}]
+    assert summary == [{"executor": "Simulator", "circuits": 2, "seconds": 1.5}]
+
+
+def test_a_dispatch_is_submitted(client: httpx.Client, engine: MemoryEngine) -> None:
+    blob = base64.b64encode(b"payload").decode()
+    manifest = {"nodes": [], "blobs": {"d1": blob}, "spilled": {"d2": 5}}
+
+    answer = client.post("/api/v1/dispatches", json=manifest)
+
+    assert answer.status_code == 201
+    assert answer.json() == {"id": "new-id"}
+    assert engine.submitted == [{"nodes": [], "blobs": {"d1": b"payload"}, "spilled": {}}]
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [{}, {"nodes": [], "blobs": {"d": "not base64!"}}, {"blobs": [1]}, {"blobs": {"d": 1}}],
+)
+def test_what_is_not_a_manifest_is_refused(
+    client: httpx.Client, engine: MemoryEngine, manifest: object
+) -> None:
+    answer = client.post("/api/v1/dispatches", json=manifest)
+
+    assert answer.status_code == 422
+    assert not engine.submitted
+
+
+@pytest.mark.parametrize("body", ["", "[", "[1]", '"x"', "{" * 5000])
+def test_a_body_that_is_no_object_is_refused(client: httpx.Client, body: str) -> None:
+    headers = {"content-type": "application/json"}
+
+    assert client.post("/api/v1/dispatches", content=body, headers=headers).status_code == 422
+
+
+def test_waiting(client: httpx.Client, engine: MemoryEngine) -> None:
+    engine.store.add("a", status="RUNNING")
+    engine.store.add("b", status="FAILED")
+
+    assert client.get("/api/v1/dispatches/a/wait?timeout=0").json()["finished"] is False
+    assert client.get("/api/v1/dispatches/b/wait").json() == {
+        "id": "b", "status": "FAILED", "finished": True,
+    }  # fmt: skip
+    assert client.get("/api/v1/dispatches/b/wait?timeout=1e9").status_code == 422
+
+
+def test_cancelling(client: httpx.Client, engine: MemoryEngine) -> None:
+    engine.store.add("a", status="RUNNING")
+
+    assert client.post("/api/v1/dispatches/a/cancel", json={}).status_code == 200
+    assert client.post("/api/v1/dispatches/a/cancel", json={"node_ids": [1]}).status_code == 200
+    assert engine.cancelled == [("a", None), ("a", [1])]
+    assert client.post("/api/v1/dispatches/a/cancel", json={"nodes": [1]}).status_code == 422
+    assert client.post("/api/v1/dispatches/x/cancel", json={}).status_code == 404
+
+
+def test_the_openapi_document_names_every_verb(client: httpx.Client) -> None:
+    paths = client.get("/api/v1/openapi.json").json()["paths"]
+
+    assert "/api/v1/dispatches/{dispatch_id}/graph" in paths
+    assert not [path for path in paths if not path.startswith("/api/v1/")]

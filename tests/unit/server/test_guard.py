@@ -1,0 +1,253 @@
+from __future__ import annotations
+
+import json
+import re
+import socket
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from fastapi.routing import iter_route_contexts
+from starlette.routing import Mount
+
+from qcov_server import guard
+from qcov_server.app import create_app
+
+if TYPE_CHECKING:
+    from conftest import MemoryEngine, Server
+
+PUBLIC = {"/login"}
+MUTATIONS = ["/api/v1/dispatches", "/api/v1/dispatches/a/cancel"]
+
+
+def all_routes(engine: MemoryEngine) -> list[tuple[str, str]]:
+    """Method and path of everything that the application answers, the REST part in it."""
+    app = create_app(engine, token="x", port=1)
+    found = [("GET", f"{route.path}/app.css") for route in app.routes if isinstance(route, Mount)]
+    for context in iter_route_contexts(app.routes):
+        path = re.sub(r"\{[^}]*\}", "1", context.path or "")
+        found.extend((method, path) for method in context.methods or ())
+    return found
+
+
+def test_every_route_is_found(engine: MemoryEngine) -> None:
+    routes = set(all_routes(engine))
+
+    assert ("GET", "/") in routes
+    assert ("POST", "/api/v1/dispatches") in routes
+    assert ("GET", "/api/v1/events") in routes
+    assert ("GET", "/api/v1/openapi.json") in routes
+    assert ("GET", "/dispatches/1/nodes/1") in routes
+    assert len(routes) > 15
+
+
+@pytest.mark.parametrize("way", ["none", "wrong", "query", "basic", "cookie", "empty"])
+def test_no_route_answers_a_stranger(
+    stranger: httpx.Client, server: Server, engine: MemoryEngine, way: str
+) -> None:
+    headers = {
+        "wrong": {"authorization": "Bearer wrong"},
+        "basic": {"authorization": f"Basic {server.token}"},
+        "cookie": {"cookie": f"qcov-session-{server.port}=99999999999.00ff"},
+        "empty": {"authorization": "Bearer"},
+    }.get(way, {})
+    query = f"?token={server.token}&access_token={server.token}" if way == "query" else ""
+
+    for method, path in all_routes(engine):
+        if path not in PUBLIC:
+            answer = stranger.request(method, path + query, headers=headers)
+            assert answer.status_code == 401, (method, path)
+            assert answer.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    "path", ["/nowhere", "/static/../app.py", "/api/v1/nowhere", "//", "/login/x"]
+)
+def test_what_does_not_exist_is_hidden_from_strangers_too(
+    stranger: httpx.Client, path: str
+) -> None:
+    assert stranger.get(path).status_code == 401
+
+
+def test_a_token_opens_everything(client: httpx.Client) -> None:
+    assert client.get("/api/v1/status").status_code == 200
+    assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "evil.example",
+        "evil.example:{port}",
+        "127.0.0.1.evil.example:{port}",
+        "localhost.:{port}",
+        "localhost:{other}",
+        "localhost",
+        "127.0.0.1",
+        "0.0.0.0:{port}",
+        "[::2]:{port}",
+        "::1:{port}",
+        "localhost:{port}@evil.example",
+        "",
+    ],
+)
+def test_a_foreign_host_header_is_refused(client: httpx.Client, server: Server, host: str) -> None:
+    name = host.format(port=server.port, other=server.port + 1)
+
+    assert client.get("/api/v1/status", headers={"host": name}).status_code in (400, 421)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST"])
+def test_its_own_names_pass(client: httpx.Client, server: Server, host: str) -> None:
+    headers = {"host": f"{host}:{server.port}"}
+
+    assert client.get("/api/v1/status", headers=headers).status_code == 200
+
+
+def test_two_host_headers_are_refused(server: Server) -> None:
+    request = (
+        f"GET /api/v1/status HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nHost: evil.example\r\n"
+        f"Authorization: Bearer {server.token}\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", server.port)) as sock:
+        sock.sendall(request.encode())
+        answer = sock.recv(4096).decode()
+
+    assert answer.split()[1] in {"400", "421"}
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:1"},
+        {"origin": "http://localhost.evil.example"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "anything"},
+        {
+            "sec-fetch-site": "cross-site",
+            "sec-fetch-mode": "navigate",
+            "sec-fetch-dest": "document",
+        },
+    ],
+)
+def test_other_sites_are_refused_with_a_valid_session_too(
+    stranger: httpx.Client, server: Server, method: str, headers: dict[str, str]
+) -> None:
+    stranger.get("/login", params={"code": server.login_code()})
+    assert stranger.get("/").status_code == 200
+
+    for path in ("/", "/api/v1/events", "/api/v1/dispatches", "/login"):
+        assert stranger.request(method, path, headers=headers).status_code == 403
+
+
+def test_a_link_from_a_notebook_on_this_machine_opens_a_page(
+    client: httpx.Client, server: Server
+) -> None:
+    visit = {
+        "sec-fetch-site": "same-site",
+        "sec-fetch-mode": "navigate",
+        "sec-fetch-dest": "document",
+    }
+
+    assert client.get("/", headers=visit).status_code == 200
+    assert client.post("/api/v1/dispatches", headers=visit, json={}).status_code == 403
+    own = {"origin": server.url, "sec-fetch-site": "same-origin"}
+    assert client.get("/api/v1/status", headers=own).status_code == 200
+
+
+@pytest.mark.parametrize("method", ["TRACE", "PROPFIND", "OPTIONS", "CONNECTX"])
+def test_other_methods_are_refused(client: httpx.Client, method: str) -> None:
+    assert client.request(method, "/api/v1/dispatches").status_code == 405
+
+
+def test_no_preflight_ever_succeeds(client: httpx.Client) -> None:
+    headers = {"origin": "https://evil.example", "access-control-request-method": "POST"}
+    answer = client.options("/api/v1/dispatches", headers=headers)
+
+    assert answer.status_code >= 400
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize("path", MUTATIONS)
+@pytest.mark.parametrize(
+    "kind",
+    ["multipart/form-data", "application/x-www-form-urlencoded", "text/plain", "", "text/json",
+     "application/octet-stream", "application/jsonp"],
+)  # fmt: skip
+def test_only_json_changes_anything(
+    client: httpx.Client, engine: MemoryEngine, path: str, kind: str
+) -> None:
+    headers = {"content-type": kind} if kind else {}
+    answer = client.post(path, content=json.dumps({"nodes": []}), headers=headers)
+
+    assert answer.status_code == 415
+    assert not engine.submitted
+    assert not engine.cancelled
+
+
+def test_a_body_may_be_too_large(
+    client: httpx.Client, engine: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "MAX_BODY", 100)
+    said = client.post("/api/v1/dispatches", json={"nodes": ["x" * 200]})
+    assert said.status_code == 413
+
+    def unsaid() -> object:  # chunked: no content-length
+        yield b'{"nodes": ["' + b"x" * 200 + b'"]}'
+
+    headers = {"content-type": "application/json"}
+    try:
+        answer = client.post("/api/v1/dispatches", content=unsaid(), headers=headers)
+        assert answer.status_code >= 400
+    except httpx.RemoteProtocolError:
+        pass  # hung up on
+    assert not engine.submitted
+
+
+def test_a_code_logs_one_browser_in_once(stranger: httpx.Client, server: Server) -> None:
+    code = server.login_code()
+    first = stranger.get("/login", params={"code": code})
+
+    assert first.status_code == 303
+    assert first.headers["location"] == "/"
+    cookie = first.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert server.token.lower() not in cookie
+    assert stranger.get("/").status_code == 200
+
+    with httpx.Client(base_url=server.url, verify=False, trust_env=False) as second:
+        again = second.get("/login", params={"code": code}, headers={"accept": "text/html"})
+        assert again.status_code == 401
+        assert "used already" in again.text
+        assert "set-cookie" not in again.headers
+
+
+def test_a_browser_without_a_session_learns_how_to_get_one(stranger: httpx.Client) -> None:
+    answer = stranger.get("/", headers={"accept": "text/html"})
+
+    assert answer.status_code == 401
+    assert "qcov start" in answer.text
+
+
+def test_every_answer_carries_the_headers(client: httpx.Client, stranger: httpx.Client) -> None:
+    for path in ("/", "/api/v1/status", "/static/app.css", "/nowhere", "/api/v1/dispatches/x"):
+        headers = client.get(path).headers
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "access-control-allow-origin" not in headers
+    assert client.get("/").headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["../app.py", "..%2fapp.py", "%2e%2e/app.py", "%252e%252e/app.py", "..%5capp.py", "/etc/passwd",
+     "%00", "C:%5c", "x" * 3000, "status"],
+)  # fmt: skip
+def test_static_files_stay_in_their_folder(client: httpx.Client, path: str) -> None:
+    assert client.get(f"/static/{path}").status_code == 404

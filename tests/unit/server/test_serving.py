@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qcov.errors import ConfigError, PortInUse
+from qcov_server.serving import start
+
+if TYPE_CHECKING:
+    from conftest import MemoryEngine, Server
+
+
+def test_a_port_in_use_is_named(engine: MemoryEngine, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(PortInUse, match=f"port {port} on localhost.*--port {port + 1}"):
+            asyncio.run(start(engine, tmp_path, host="localhost", port=port))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.1", "example.org", ""])
+def test_only_loopback_is_served(engine: MemoryEngine, tmp_path: Path, host: str) -> None:
+    with pytest.raises(ConfigError, match="only loopback addresses"):
+        asyncio.run(start(engine, tmp_path, host=host, port=0))
+
+
+def test_the_address_is_a_number(server: Server) -> None:
+    assert server.url == f"http://127.0.0.1:{server.port}"
+    assert server.http.login_link().startswith(f"{server.url}/login?code=")
+
+
+def test_the_port_is_free_after_a_stop(engine: MemoryEngine, tmp_path: Path) -> None:
+    async def serve_twice() -> tuple[str, str]:
+        first = await start(engine, tmp_path, host="localhost", port=0)
+        port = int(first.url.rpartition(":")[2])
+        await first.stop()
+        second = await start(engine, tmp_path, host="localhost", port=port)
+        await second.stop()
+        return first.url, second.url
+
+    first, second = asyncio.run(serve_twice())
+    assert first == second
