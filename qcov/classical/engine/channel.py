@@ -36,7 +36,9 @@ def pack_error(error: QcovError) -> Message:
 
 def unpack_error(message: Message) -> QcovError:
     """The error that `pack_error` described."""
-    kind = getattr(errors, message["type"], errors.EngineError)
+    kind = vars(errors).get(message["type"])
+    if not (isinstance(kind, type) and issubclass(kind, QcovError)):
+        kind = errors.EngineError
     error: QcovError = kind.__new__(kind, message["message"])
     error.args = (message["message"],)
     vars(error).update(message["about"])

@@ -1,0 +1,59 @@
+"""What all tests share: a data folder of their own, and no engine left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+
+def engine_pid(folder: Path) -> int | None:
+    """The engine that a data folder announces, if it lives."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        pid = int(json.loads((folder / "engine.json").read_text())["pid"])
+        return pid if psutil.pid_exists(pid) else None
+    return None
+
+
+def stop_engine(folder: Path) -> None:
+    """End a folder's engine, and wait until it is gone."""
+    pid = engine_pid(folder)
+    if pid is None:
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        process.terminate()
+        try:
+            process.wait(10)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+
+@pytest.fixture(autouse=True)
+def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The test's own data folder; an engine that it starts there is stopped at its end."""
+    folder = tmp_path / "data"
+    monkeypatch.setenv("QCOV_DATA_DIR", str(folder))
+    monkeypatch.setenv("QCOV_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setenv("QCOV_ENGINE_WORKERS", "2")
+    yield folder
+    stop_engine(folder)
+
+
+@pytest.fixture(scope="session")
+def _common_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("common") / "data"
+    yield folder
+    stop_engine(folder)
+
+
+@pytest.fixture
+def common_engine(data_folder: Path, _common_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """For tests that only need an engine: one for all of them. Returns its data folder."""
+    monkeypatch.setenv("QCOV_DATA_DIR", str(_common_folder))
+    return _common_folder

@@ -1,0 +1,50 @@
+"""The public names: a change here is a change for users."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+import qcov
+import qcov.aio
+import qcov.executor
+
+PUBLIC = {
+    "Electron", "Lattice", "QCluster", "Result", "TransportableObject", "__version__", "aio",
+    "as_completed", "cancel", "dispatch", "dispatch_sync", "electron", "executor", "gather",
+    "get_config", "get_context", "get_result", "lattice", "qelectron", "reload_config",
+    "set_config", "status", "wait", "watch",
+}  # fmt: skip
+EXECUTORS = {"BaseExecutor", "BaseQExecutor", "LocalExecutor", "QCluster", "Simulator"}
+AWAITABLE = {"cancel", "dispatch", "dispatch_sync", "get_result"}
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [("qcov", PUBLIC), ("qcov.executor", EXECUTORS), ("qcov.aio", AWAITABLE)],
+)
+def test_the_public_names_are_these(module: str, names: set[str]) -> None:
+    assert set(importlib.import_module(module).__all__) == names
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_every_public_name_can_be_loaded(name: str) -> None:
+    assert getattr(qcov, name) is not None
+
+
+@pytest.mark.parametrize("name", sorted(EXECUTORS))
+def test_every_executor_can_be_loaded(name: str) -> None:
+    assert isinstance(getattr(qcov.executor, name), type)
+
+
+def test_completion_offers_the_public_names() -> None:
+    assert dir(qcov) == sorted(PUBLIC)
+    assert dir(qcov.executor) == sorted(EXECUTORS)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="has no attribute 'Electrn'"):
+        qcov.Electrn  # noqa: B018
+    with pytest.raises(AttributeError, match="it has BaseExecutor, "):
+        qcov.executor.SlurmExecutr  # noqa: B018
