@@ -1,0 +1,129 @@
+"""The command line with a real engine process."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+import qcov as ct
+
+pytestmark = pytest.mark.process
+
+
+def qcov(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "qcov", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+@ct.electron
+def double(x: int) -> int:
+    return 2 * x
+
+
+@ct.electron
+def refuse(x: int) -> int:
+    raise ValueError(f"\x1b[31mno {x}")
+
+
+@ct.lattice
+def flow(x: int) -> int:
+    return double(double(x))
+
+
+@ct.lattice
+def flop(x: int) -> int:
+    return refuse(x)
+
+
+def test_start_status_restart_stop(data_folder: Path) -> None:
+    port = free_port()
+
+    started = qcov("start", "-p", str(port), "-n", "1", "-m", "1GB")
+    assert started.returncode == 0, started.stderr
+    assert f"http://127.0.0.1:{port}" in started.stdout
+    assert "--mem-per-worker: it belongs to a Dask cluster" in started.stderr
+
+    status = json.loads(qcov("status", "--json").stdout)
+    assert status["status"] == "running"
+    assert status["address"] == f"http://127.0.0.1:{port}"
+
+    again = qcov("start", "-p", str(port))
+    assert f"process {status['pid']}" in again.stdout
+
+    restarted = qcov("restart")
+    assert f"http://127.0.0.1:{port}" in restarted.stdout
+    assert f"process {status['pid']})" not in restarted.stdout
+
+    assert qcov("stop").stdout == "qcov stopped.\n"
+    assert json.loads(qcov("status", "--json").stdout)["pid"] is None
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
+
+
+def test_a_login_link_works_once(data_folder: Path) -> None:
+    link = re.findall(r"http\S+code=\S+", qcov("start", "-p", str(free_port())).stdout)[0]
+
+    with httpx.Client(trust_env=False, follow_redirects=True) as browser:
+        assert browser.get(link).status_code == 200
+    with httpx.Client(trust_env=False, follow_redirects=True) as browser:
+        assert browser.get(link).status_code == 401
+
+
+def test_a_port_in_use_is_an_error(data_folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ran = qcov("start", "-p", str(port))
+
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(f"error: port {port} on localhost is in use by another program.")
+
+
+def test_a_folder_that_cannot_be_used_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("QCOV_DATA_DIR", str(tmp_path / "file" / "below"))
+
+    ran = qcov("ls")
+
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("error: the data folder")
+    assert "QCOV_DATA_DIR" in ran.stderr
+
+
+def test_dispatches_are_listed_and_shown(common_engine: Path) -> None:
+    good = ct.dispatch_sync(flow)(4).dispatch_id
+    bad = ct.dispatch_sync(flop)(5).dispatch_id
+
+    listed = json.loads(qcov("ls", "--json", "-l", "2").stdout)
+    assert [(row["id"], row["status"]) for row in listed] == [(bad, "FAILED"), (good, "COMPLETED")]
+    assert good in qcov("ls").stdout
+    assert good not in qcov("ls", "--status", "failed").stdout
+
+    shown = json.loads(qcov("show", good, "--json").stdout)
+    assert shown["status"] == "COMPLETED"
+    assert shown["result_repr"] == "16"
+    assert {"double"} <= {node["name"] for node in shown["nodes"]}
+
+    text = qcov("show", bad[:8]).stdout
+    assert "ValueError: no 5" in text
+    assert "\x1b" not in text
+
+
+def test_an_unknown_dispatch_is_an_error(common_engine: Path) -> None:
+    for given in ("nope", "0" * 36):
+        ran = qcov("show", given)
+        assert ran.returncode == 1
+        assert ran.stderr.startswith(f"error: no dispatch {given!r}")

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import qcov
+
+if TYPE_CHECKING:
+    from conftest import Run
+
+
+@pytest.mark.parametrize("flag", ["-v", "--version"])
+def test_the_version(run: Run, flag: str) -> None:
+    ran = run(flag)
+
+    assert (ran.code, ran.out) == (0, f"qcov {qcov.__version__}\n")
+
+
+def test_help_lists_the_verbs(run: Run) -> None:
+    ran = run("--help")
+
+    assert ran.code == 0
+    for verb in ("start", "stop", "restart", "status", "ls", "show", "demo", "config"):
+        assert f" {verb} " in ran.out
+
+
+def test_python_dash_m_is_the_same() -> None:
+    command = [sys.executable, "-m", "qcov", "-v"]
+    ran = subprocess.run(command, capture_output=True, text=True)
+
+    assert ran.stdout == f"qcov {qcov.__version__}\n", ran.stderr
+
+
+def test_settings_are_shown_and_set(run: Run, tmp_path: Path) -> None:
+    assert run("config", "dispatcher.port").out == "48008\n"
+    assert run("config", "dispatcher.port", "5000").code == 0
+    assert run("config", "dispatcher.port").out == "5000\n"
+    assert run("config", "sdk.log_dir", "/var/log/qcov").code == 0
+    assert "sdk.log_dir = '/var/log/qcov'" in run("config", "sdk").out
+    assert "dispatcher.port = 5000" in run("config").out
+    assert json.loads(run("config", "--json").out)["dispatcher"]["port"] == 5000
+    assert run("config", "--path").out == f"{tmp_path / 'config' / 'qcov.conf'}\n"
+
+
+def test_a_list_is_given_as_toml(run: Run) -> None:
+    run("config", "executors.ssh.options", '["-a", "-b"]')
+
+    assert json.loads(run("config", "executors.ssh.options", "--json").out) == ["-a", "-b"]
+    assert run("config", "executors.ssh.options", "[1").code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("config", "dispatcher.prt"), "Did you mean 'port'"),
+        (("config", "dispatcher.port", "many"), "must be a port"),
+        (("config", "nowhere.x", "1"), "no known section"),
+    ],
+)
+def test_an_error_is_one_line(run: Run, arguments: tuple[str, ...], said: str) -> None:
+    ran = run(*arguments)
+
+    assert ran.code == 1
+    assert ran.out == ""
+    assert ran.err.startswith("error: ")
+    assert said in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_a_broken_file_is_named_with_its_line(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "config" / "qcov.conf"
+    file.parent.mkdir()
+    file.write_text("[dispatcher]\nport = x\n")
+
+    ran = run("config")
+
+    assert ran.code == 1
+    assert f"{file}, line 2" in ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("start", "--port", "x"), ("start", "--nope"), ("ls", "-s", "odd"), ("nope",)]
+)
+def test_a_wrong_command_exits_with_2(run: Run, arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).code == 2
+
+
+def test_what_cannot_be_done_yet_is_refused(run: Run) -> None:
+    ran = run("start", "--triggers-only")
+
+    assert ran.code == 2
+    assert "no triggers yet" in ran.err
+
+
+def test_nothing_runs_and_nothing_is_started_by_asking(run: Run, data_folder: Path) -> None:
+    assert run("status").out == "qcov is stopped.\n"
+    assert json.loads(run("status", "--json").out)["status"] == "stopped"
+    assert run("stop").out == "qcov is not running.\n"
+    assert not (data_folder / "engine.json").exists()
+
+
+def test_the_command_line_loads_no_server_and_no_pennylane() -> None:
+    code = (
+        "import sys, qcov.cli;"
+        "print([m for m in ('fastapi', 'uvicorn', 'sqlalchemy', 'pennylane') if m in sys.modules])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert ran.stdout == "[]\n", ran.stderr
