@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from qcov.version import __version__
+
 if TYPE_CHECKING:
     from qcov import aio, executor
     from qcov.classical.dispatch import cancel, dispatch, dispatch_sync, get_result, watch
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
     from qcov.quantum.futures import as_completed, gather
     from qcov.quantum.qelectron import qelectron
     from qcov.transport import TransportableObject
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Electron",

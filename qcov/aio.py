@@ -47,7 +47,8 @@ async def cancel(dispatch_id: str, *settings: Any, **more: Any) -> str:
 
 def _awaitable(function: Callable[..., T]) -> Callable[..., Awaitable[T]]:
     """Run `function` in a thread of its own: waiting for hours must not use up a pool's threads,
-    and an interpreter that exits need not join it."""
+    and an interpreter that exits need not join it.
+    """
 
     async def call(*args: Any, **kwargs: Any) -> T:
         loop = asyncio.get_running_loop()
@@ -57,7 +58,7 @@ def _awaitable(function: Callable[..., T]) -> Callable[..., Awaitable[T]]:
         def work() -> None:
             try:
                 value = context.run(function, *args, **kwargs)
-            except BaseException as error:  # handed to whoever awaits
+            except BaseException as error:  # noqa: BLE001  # handed to whoever awaits
                 _settle(loop, future.set_exception, future, error)
             else:
                 _settle(loop, future.set_result, future, value)

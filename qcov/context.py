@@ -6,7 +6,7 @@ circuit. It is the one place where the halves meet besides `qcov.records`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ def get_context() -> Context | None:
 
 
 @contextmanager
-def running(context: Context) -> Iterator[Context]:
+def running(context: Context) -> Generator[Context, None, None]:
     """Make `context` the current one; restored on the way out, whatever happens."""
     global _process
     token, before = _current.set(context), _process

@@ -56,6 +56,14 @@ def _rebuild(kind: type[QcovError], args: tuple[Any, ...], state: dict[str, Any]
     return error
 
 
+def error_class(name: str) -> type[QcovError]:
+    """The class of this tree with that name; `EngineError` for one that is not known here."""
+    found = globals().get(name)
+    if isinstance(found, type) and issubclass(found, QcovError):
+        return found
+    return EngineError
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """Say which of the `known` names was probably meant, and list them all.
 

@@ -16,7 +16,7 @@ import json
 import pickle
 import reprlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -99,7 +99,7 @@ def _check_header(blob: bytes) -> int:
 
 
 @contextmanager
-def _quiet_gc() -> Iterator[None]:
+def _quiet_gc() -> Generator[None, None, None]:
     """Keep the collector from walking a half-built object graph again and again."""
     enabled = gc.isenabled()
     gc.disable()
@@ -164,7 +164,9 @@ class TransportableObject:
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, TransportableObject):
-            return self._blob == other._blob or bool(self.get_deserialized() == other.get_deserialized())
+            return self._blob == other._blob or bool(
+                self.get_deserialized() == other.get_deserialized()
+            )
         return bool(self.get_deserialized() == other)
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]  # equal to unhashable values
@@ -187,9 +189,12 @@ def shorten(value: object, limit: int = 1000) -> str:
     """
     try:
         # repr of a huge container costs more than running the electron did
-        big = isinstance(value, (list, tuple, dict, set, frozenset)) and len(cast("Any", value)) > limit
+        big = (
+            isinstance(value, (list, tuple, dict, set, frozenset))
+            and len(cast("Any", value)) > limit
+        )
         text = _brief(value) if big else repr(value)
-    except Exception as error:  # the user's own __repr__: anything can be raised
+    except Exception as error:  # noqa: BLE001  # the user's own __repr__: anything can be raised
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"
     return text if len(text) <= limit else text[: limit - 3] + "..."
 

@@ -6,6 +6,7 @@ Dask's are neither.
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -78,7 +79,10 @@ def _dask() -> Iterator[Callable[[], None]]:
 
     with (
         LocalCluster(
-            n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address=None
+            n_workers=os.cpu_count(),
+            threads_per_worker=1,
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as dask,
     ):

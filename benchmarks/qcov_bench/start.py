@@ -20,9 +20,7 @@ def rows() -> list[Row]:
     bare = statistics.median(taken["pass"])
     ours = statistics.median(taken["import qcov"]) - bare
     return [
-        Row(
-            name="import qcov", ours=ours, theirs=bare, yardstick="an empty Python", limit=_LIMIT
-        )
+        Row(name="import qcov", ours=ours, theirs=bare, yardstick="an empty Python", limit=_LIMIT)
     ]
 
 

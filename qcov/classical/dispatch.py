@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 from qcov.classical.engine.address import Engine, engine_at
 from qcov.classical.lattice import Lattice
@@ -38,7 +38,7 @@ def dispatch(
         EngineUnavailable: there is no engine, and none can be started.
         StoreUnavailable: the data folder cannot be written.
     """
-    if not isinstance(orig_lattice, Lattice):
+    if not isinstance(cast("object", orig_lattice), Lattice):
         raise NotALattice(got=f"{orig_lattice!r} ({type(orig_lattice).__name__})")
 
     def wrapper(*args: Any, **kwargs: Any) -> str:

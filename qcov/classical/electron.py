@@ -11,16 +11,20 @@ import dis
 import functools
 import inspect
 import operator
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Self, cast, overload
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Self, cast, overload
 
-from qcov.classical.executors.base import BaseExecutor, executor_dict
+from qcov.classical.executors.base import BaseExecutor
+from qcov.classical.executors.registry import executor_dict
 from qcov.classical.graph import Function, Kind, Node, Recipe, TransportGraph, key_blob
 from qcov.errors import ElectronMisuse, SerializationError
 from qcov.transport import dumps
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 
 class Electron:
@@ -130,7 +134,7 @@ class ElectronOutput:
         return self._builder.apply(_call, self, *args, **kwargs)
 
     def __iter__(self) -> Iterator[ElectronOutput]:
-        count = _unpacked_count(sys._getframe(1))
+        count = _unpacked_count(inspect.currentframe())
         if count is None:
             advice = "Unpack it (`a, b = x`), index it, or loop inside an electron."
             raise self._misuse("iterated over", advice)
@@ -197,17 +201,30 @@ def _operator(function: Callable[..., Any], *, reflected: bool = False) -> Calla
 
 
 def _install_operators() -> None:
-    binary = "add sub mul truediv floordiv mod pow matmul lshift rshift and_ or_ xor".split()
+    binary = [
+        "add",
+        "sub",
+        "mul",
+        "truediv",
+        "floordiv",
+        "mod",
+        "pow",
+        "matmul",
+        "lshift",
+        "rshift",
+        "and_",
+        "or_",
+        "xor",
+    ]
     for name in binary:
         bare = name.rstrip("_")
         function = getattr(operator, name)
         setattr(ElectronOutput, f"__{bare}__", _operator(function))
         setattr(ElectronOutput, f"__r{bare}__", _operator(function, reflected=True))
-    for name in "eq ne lt le gt ge neg pos invert".split():
+    for name in ["eq", "ne", "lt", "le", "gt", "ge", "neg", "pos", "invert"]:
         setattr(ElectronOutput, f"__{name}__", _operator(getattr(operator, name)))
-    setattr(ElectronOutput, "__abs__", _operator(abs))
-    setattr(ElectronOutput, "__round__", _operator(round))
-    setattr(ElectronOutput, "__divmod__", _operator(divmod))
+    for function in (abs, round, divmod):
+        setattr(ElectronOutput, f"__{function.__name__}__", _operator(function))
 
 
 _install_operators()
@@ -372,7 +389,7 @@ def building() -> Builder | None:
 
 
 @contextmanager
-def recording(builder: Builder) -> Iterator[Builder]:
+def recording(builder: Builder) -> Generator[Builder, None, None]:
     """Let the electrons that are called inside add their nodes to `builder`."""
     token = _building.set(builder)
     try:
@@ -386,7 +403,7 @@ def _operation(function: Callable[..., Any]) -> Electron:
     return Electron(function)
 
 
-def _is_electron(value: object) -> Any:
+def _is_electron(value: object) -> TypeIs[ElectronOutput]:
     return isinstance(value, ElectronOutput)
 
 
@@ -407,13 +424,16 @@ def _key_text(key: object) -> str:
     return repr(key)
 
 
-def _unpacked_count(frame: Any) -> int | None:
-    """How many names the caller unpacks into: `a, b = x` is 2, None for a loop.
+def _unpacked_count(frame: FrameType | None) -> int | None:
+    """How many names the caller of `frame` unpacks into: `a, b = x` is 2, None for a loop.
 
     Python asks an object to unpack for its iterator only; how many names stand on the left is in
     the instruction that asks (https://docs.python.org/3/library/dis.html#opcode-UNPACK_SEQUENCE).
     """
-    code, at = frame.f_code.co_code, frame.f_lasti
+    caller = frame and frame.f_back
+    if caller is None:
+        return None
+    code, at = caller.f_code.co_code, caller.f_lasti
     if dis.opname[code[at]] != "UNPACK_SEQUENCE":
         return None
     count, shift, before = code[at + 1], 8, at - 2

@@ -182,7 +182,8 @@ def parse_nodes(manifest: Mapping[str, Any]) -> list[Node]:
     """The nodes of a manifest."""
     rows: Sequence[Mapping[str, Any]] = manifest["nodes"]
     kinds = {kind.value: kind for kind in Kind}
-    return [Node(**{**row, "kind": kinds[row["kind"]]}) for row in rows]
+    described: Iterator[dict[str, Any]] = ({**row, "kind": kinds[row["kind"]]} for row in rows)
+    return [Node(**fields) for fields in described]
 
 
 def key_blob(key: object) -> bytes:

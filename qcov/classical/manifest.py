@@ -6,7 +6,6 @@ not travel in the manifest when the sender can write to the store's blob folder.
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
 from collections.abc import Mapping
@@ -45,13 +44,13 @@ def build_manifest(lattice: Lattice, args: tuple[Any, ...], kwargs: Mapping[str,
 
 def environment() -> dict[str, Any]:
     """What a worker needs to import what this program imports."""
-    here = os.getcwd()
+    here = Path.cwd()
     return {
         "executable": sys.executable,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "host": socket.gethostname(),
-        "cwd": here,
-        "sys_path": [os.path.join(here, entry) for entry in sys.path],
+        "cwd": str(here),
+        "sys_path": [str(here / entry) for entry in sys.path],
         "preload": [name for name in _PRELOAD if name in sys.modules],
     }
 

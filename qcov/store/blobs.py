@@ -11,7 +11,7 @@ import re
 import secrets
 from pathlib import Path
 
-from qcov.errors import IntegrityError
+from qcov.errors import IntegrityError, StoreUnavailable
 
 #: Payloads up to this many bytes live in the database, in the transaction that names them.
 INLINE_LIMIT = 64 * 1024
@@ -29,10 +29,19 @@ def path_of(folder: Path, digest: str) -> Path:
 def write(folder: Path, digest: str, data: bytes) -> None:
     """Put a blob on disk; when this returns, it survives a crash of the machine."""
     target = path_of(folder, digest)
-    if target.exists():
-        return
-    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    draft = target.with_name(f".{digest}.{secrets.token_hex(4)}")
+    try:
+        if not target.exists():
+            _make_folder(folder)
+            _make_folder(target.parent)
+            _write(target, data)
+    except OSError as error:
+        advice = "Free some space, or set QCOV_DATA_DIR to a folder that can be written."
+        reason = error.strerror or str(error)
+        raise StoreUnavailable(path=str(folder), reason=reason, advice=advice) from error
+
+
+def _write(target: Path, data: bytes) -> None:
+    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with open(descriptor, "wb") as file:
@@ -44,6 +53,13 @@ def write(folder: Path, digest: str, data: bytes) -> None:
         draft.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a private folder whose name, too, survives a crash of the machine."""
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def read(folder: Path, digest: str) -> bytes:

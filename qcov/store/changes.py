@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import bindparam
 from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.sql.expression import ClauseElement
 
 from qcov.store.schema import blobs, circuits, dispatches, nodes, structures
 
@@ -38,7 +39,7 @@ def _open(status: sa.Column[str]) -> sa.ColumnElement[bool]:
     return sa.and_(*(status != sa.literal_column(f"'{state}'") for state in TERMINAL))
 
 
-def _dispatch_update(*columns: str) -> sa.Executable:
+def _dispatch_update(*columns: str) -> ClauseElement:
     return (
         sa.update(dispatches)
         .where(dispatches.c.id == bindparam("of_dispatch"), _open(dispatches.c.status))
@@ -46,7 +47,7 @@ def _dispatch_update(*columns: str) -> sa.Executable:
     )
 
 
-def _node_update(*columns: str, appended: tuple[str, ...] = ()) -> sa.Executable:
+def _node_update(*columns: str, appended: tuple[str, ...] = ()) -> ClauseElement:
     empty: sa.ColumnElement[str] = sa.literal_column("''", sa.Text)
     more = {
         column: sa.func.coalesce(nodes.c[column], empty)
@@ -65,10 +66,10 @@ def _node_update(*columns: str, appended: tuple[str, ...] = ()) -> sa.Executable
     )
 
 
-STATEMENTS: dict[str, sa.Executable] = {
+STATEMENTS: dict[str, ClauseElement] = {
     "blob": _insert(blobs).on_conflict_do_nothing(),
     "key_released": (
-        sa.update(dispatches).where(dispatches.c.id == bindparam("of_dispatch")).values(key=None)
+        sa.update(dispatches).where(dispatches.c.id == bindparam("of_dispatch")).values(key=sa.null())
     ),
     "dispatch": _insert(dispatches, left_out=("started", "ended", "error", *_RESULT)),
     "node": _insert(nodes, left_out=("started", "ended", "error", *_OUTPUT)),

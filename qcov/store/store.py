@@ -12,10 +12,11 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
-import msgpack
 import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DatabaseError
 
 from qcov.errors import DispatchNotFound, IntegrityError, StoreUnavailable
 from qcov.store import blobs as files
@@ -24,6 +25,7 @@ from qcov.store.migrations import migrate
 from qcov.store.schema import blobs, circuits, dispatches, nodes, structures
 from qcov.store.writer import Done, Writer
 from qcov.transport import address, check_seal, seal
+from qcov.wire import unpack
 
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "lustre", "beegfs", "gpfs", "fuse.sshfs", "9p")
 
@@ -48,13 +50,13 @@ class Store:
         prepare_folder(folder)
         self._key = _installation_key(folder / "seal.key")
         try:
+            private_file(self._path).close()  # SQLite gives its other files the same mode
             writing = _connect(self._path, begin="BEGIN IMMEDIATE")
             migrate(writing, str(self._path))
-        except sa.exc.OperationalError as error:
+        except DatabaseError as error:
             reason = str(error.__cause__)
-            advice = "Free some space, or set QCOV_DATA_DIR to a folder that can be written."
+            advice = "Free some space, restore its files, or set QCOV_DATA_DIR to another folder."
             raise StoreUnavailable(path=str(folder), reason=reason, advice=advice) from error
-        self._path.chmod(0o600)
         self._reading = _connect(self._path, begin="BEGIN")
         self._writing = writing
         self._writer = Writer(writing, path=str(folder))
@@ -126,8 +128,10 @@ class Store:
         return cast("str | None", row["result"])
 
     def payload(self, dispatch_id: str, of: str | int) -> Row | None:
-        """A sealed payload of a dispatch: of a node (its number), or its "result", "inputs" or
-        "lattice". None if there is none; `data` is None for one that is in a file."""
+        """A sealed payload: of a node (its number), or "result", "inputs" or "lattice".
+
+        None if there is none; its `data` is None for one that is in a file.
+        """
         if of == "result":
             digest = self.result_digest(dispatch_id)
         elif isinstance(of, str):
@@ -238,8 +242,7 @@ class Store:
             query = query.where(circuits.c.node_id == node_id)
         rows = self._all(query.order_by(circuits.c.number).limit(limit).offset(offset))
         return [
-            msgpack.unpackb(row["record"])
-            | {"structure_data": row["text"], "node_id": row["node_id"]}
+            unpack(row["record"]) | {"structure_data": row["text"], "node_id": row["node_id"]}
             for row in rows
         ]
 
@@ -259,8 +262,10 @@ class Store:
         )
 
     def progress(self, dispatch_id: str) -> Row:
-        """The status of a dispatch, and how many of its electrons are done, of how many;
-        sublattices included."""
+        """The status of a dispatch, and how many of its electrons are done, of how many.
+
+        Those of sublattices count too.
+        """
         tree = _descendants(dispatch_id)
         counted = self._all(
             sa.select(nodes.c.status, sa.func.count().label("count"))
@@ -282,12 +287,12 @@ class Store:
             .order_by(dispatches.c.parent_node)
         )
 
-    def _all(self, query: sa.Select[Any]) -> list[Row]:
+    def _all(self, query: sa.Executable) -> list[Row]:
         with self._reading.connect() as connection:
             rows: Sequence[Mapping[Any, Any]] = connection.execute(query).mappings().all()
         return [{str(key): value for key, value in row.items()} for row in rows]
 
-    def _one(self, query: sa.Select[Any]) -> Row | None:
+    def _one(self, query: sa.Executable) -> Row | None:
         rows = self._all(query)
         return rows[0] if rows else None
 
@@ -308,6 +313,11 @@ def prepare_folder(folder: Path) -> None:
     if kind := _network_file_system(folder):
         reason = f"it is on a network file system ({kind}), where SQLite's WAL mode loses data"
         raise StoreUnavailable(path=str(folder), reason=reason, advice=advice)
+
+
+def private_file(path: Path) -> BinaryIO:
+    """Open a file that only the user can read, making it if need be."""
+    return open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
 
 
 def _network_file_system(folder: Path) -> str | None:
@@ -339,20 +349,20 @@ def _installation_key(path: Path) -> bytes:
 def _connect(path: Path, *, begin: str) -> sa.Engine:
     engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30.0})
 
-    @sa.event.listens_for(engine, "connect")
+    @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions begin where we say so
         for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
-    @sa.event.listens_for(engine, "begin")
+    @event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
         connection.exec_driver_sql(begin)
 
     return engine
 
 
-def _nodes_done() -> sa.Select[tuple[int]]:
+def _nodes_done() -> sa.Select[int]:
     return sa.select(sa.func.count()).select_from(nodes).where(nodes.c.status == "COMPLETED")
 
 
@@ -369,7 +379,7 @@ class Ownership:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = open(folder / "engine.lock", "w", encoding="utf-8")  # noqa: SIM115
+        self._file = private_file(folder / "engine.lock")
 
     def acquire(self) -> bool:
         """Take it if it is free."""

@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from qcov.errors import QcovError, StoreError, StoreUnavailable
 from qcov.store.changes import Changes, compile_statements, merge
@@ -77,7 +77,7 @@ class Writer:
     def _commit(self, group: list[_Request]) -> None:
         try:
             self._write(merge([request.changes for request in group]))
-        except sa.exc.SQLAlchemyError as error:
+        except SQLAlchemyError as error:
             if len(group) > 1:  # find the one that spoils it
                 for request in group:
                     self._commit([request])
@@ -92,12 +92,12 @@ class Writer:
             for name, rows in changes.items():
                 connection.exec_driver_sql(self._statements[name], cast("Any", rows))
 
-    def _refuse(self, request: _Request, error: sa.exc.SQLAlchemyError) -> None:
+    def _refuse(self, request: _Request, error: SQLAlchemyError) -> None:
         while request.keep and isinstance(error, OperationalError):
             time.sleep(_RETRY_AFTER)
             try:
                 self._write(merge([request.changes]))
-            except sa.exc.SQLAlchemyError as again:
+            except SQLAlchemyError as again:
                 error = again
             else:
                 self._tell(request, None)

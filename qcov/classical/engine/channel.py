@@ -9,23 +9,15 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-import msgpack
-
-from qcov import errors
-from qcov.errors import QcovError
+from qcov.errors import QcovError, error_class
+from qcov.wire import Unpacker, pack
 
 Message = dict[str, Any]
 
-_MAX_MESSAGE = 2**31 - 1  # bytes
 _CHUNK = 1 << 18
-
-
-def pack(message: Mapping[str, Any]) -> bytes:
-    """A message as bytes."""
-    return cast("bytes", msgpack.packb(message))
 
 
 def pack_error(error: QcovError) -> Message:
@@ -36,10 +28,8 @@ def pack_error(error: QcovError) -> Message:
 
 def unpack_error(message: Message) -> QcovError:
     """The error that `pack_error` described."""
-    kind = vars(errors).get(message["type"])
-    if not (isinstance(kind, type) and issubclass(kind, QcovError)):
-        kind = errors.EngineError
-    error: QcovError = kind.__new__(kind, message["message"])
+    kind = error_class(message["type"])
+    error = kind.__new__(kind, message["message"])
     error.args = (message["message"],)
     vars(error).update(message["about"])
     return error
@@ -47,18 +37,6 @@ def unpack_error(message: Message) -> QcovError:
 
 def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, (str, int, float, bool))
-
-
-class Unpacker:
-    """Turns bytes as they come into messages."""
-
-    def __init__(self) -> None:
-        self._unpacker = msgpack.Unpacker(max_buffer_size=_MAX_MESSAGE, strict_map_key=False)
-
-    def feed(self, data: bytes) -> Iterator[Message]:
-        """The messages that are complete with `data`."""
-        self._unpacker.feed(data)
-        yield from cast("Iterator[Message]", self._unpacker)
 
 
 class BlockingChannel:
@@ -118,16 +96,21 @@ class ChannelProtocol(asyncio.Protocol):
         self._early: list[bytes] = []
         self._closed = False
 
+    # asyncio calls these
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands: send what came early."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.writelines(self._early)
         self._early.clear()
 
     def data_received(self, data: bytes) -> None:
+        """Take what came."""
         for message in self._unpacker.feed(data):
             self._on_message(self, message)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's name
+        """The other side is gone."""
         self._transport = None
         self._closed = True
         self._on_close(self)

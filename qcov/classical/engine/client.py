@@ -15,14 +15,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
 
-from qcov import __version__
 from qcov.classical.engine.channel import BlockingChannel, Message, unpack_error
 from qcov.config import data_dir, get_config
 from qcov.errors import EngineUnavailable
+from qcov.version import __version__
 
 _PROTOCOL = 1
 _BOOT = (
@@ -100,7 +100,7 @@ def call(verb: str, **arguments: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _connection() -> Iterator[Client]:
+def _connection() -> Generator[Client, None, None]:
     key = (os.getpid(), data_dir())
     client = _connections.open.pop(key, None)
     if client is None or client.hung_up:
@@ -137,9 +137,10 @@ def connect(*, start: bool) -> Client:
 def announcement(folder: Path) -> Message | None:
     """What the engine of a data folder says about itself; None if there is none."""
     try:
-        return cast("Message", json.loads((folder / "engine.json").read_text()))
+        said = json.loads((folder / "engine.json").read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+    return cast("Message", said) if isinstance(said, dict) and "socket" in said else None
 
 
 def _reach(folder: Path) -> Client | None:
@@ -171,12 +172,12 @@ def _same_version(client: Client) -> bool:
 
 
 @contextlib.contextmanager
-def _starting(folder: Path) -> Iterator[None]:
+def _starting(folder: Path) -> Generator[None, None, None]:
     """One program at a time starts the engine of a folder; others wait for it."""
-    from qcov.store.store import prepare_folder
+    from qcov.store.store import prepare_folder, private_file
 
     prepare_folder(folder)
-    with open(folder / "start.lock", "w", encoding="utf-8") as file:
+    with private_file(folder / "start.lock") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

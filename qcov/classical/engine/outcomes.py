@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import msgpack
-
 from qcov.classical.engine.channel import Message
 from qcov.classical.status import Status
 from qcov.store.changes import Changes
+from qcov.wire import pack
 
 #: Seals a digest for a place.
 Seal = Callable[..., str]
@@ -93,7 +92,7 @@ def circuit_rows(changes: Changes, dispatch_id: str, node_id: int, records: list
                 "device": record["device"],
                 "execution_time": record["execution_time"],
                 "structure": record["structure"],
-                "record": msgpack.packb(record),
+                "record": pack(record),
             },
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -32,10 +32,21 @@ _FUNCTIONS = 256  # functions that a worker keeps before it is replaced
 class Owner(Protocol):
     """Who gave a task: it is told what becomes of it."""
 
-    def task_started(self, task: Task) -> None: ...
-    def task_progressed(self, task: Task, report: Message) -> None: ...
-    def task_ended(self, task: Task, outcome: Message) -> None: ...
-    def task_died(self, task: Task, error: QcovError) -> None: ...
+    def task_started(self, task: Task) -> None:
+        """A worker has begun with it."""
+        ...
+
+    def task_progressed(self, task: Task, report: Message) -> None:
+        """It has printed, or run circuits."""
+        ...
+
+    def task_ended(self, task: Task, outcome: Message) -> None:
+        """It has come to its end."""
+        ...
+
+    def task_died(self, task: Task, error: QcovError) -> None:
+        """Its process has ended before it did."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -114,7 +125,7 @@ class Pool:
         return False
 
     @contextmanager
-    def blocked(self, dispatch_id: str, node_id: int) -> Iterator[None]:
+    def blocked(self, dispatch_id: str, node_id: int) -> Generator[None, None, None]:
         """While an electron waits for another dispatch, its place goes to another one."""
         links = [link for link in self._links if _runs(link, dispatch_id, node_id)]
         for link in links:
@@ -205,7 +216,8 @@ class Pool:
         task = link.tasks[0]
         link.since = self._loop.time()
         if verdict := self._stopping.pop(task.key, None):  # it began before it was taken back
-            return self._kill(link, verdict)
+            self._kill(link, verdict)
+            return
         task.owner.task_started(task)
         if task.time_limit is not None:
             link.alarm = self._loop.call_later(task.time_limit, self._overrun, link, task)
@@ -309,8 +321,10 @@ class Pool:
         link.process.channel.close()
 
     def _stop_held(self, link: _Link, task: Task) -> None:
-        """Stop a task that a worker has: the one that runs with its process, others by taking
-        them back first."""
+        """Stop a task that a worker has.
+
+        The one that runs ends with its process; another one is taken back first.
+        """
         verdict = WorkerLost(electron=task.name, reason="cancelled")
         if task is link.tasks[0]:
             self._kill(link, verdict)

@@ -23,12 +23,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from qcov import __version__
 from qcov.classical.engine.channel import ChannelProtocol, Message, pack_error
 from qcov.classical.engine.runner import Engine
 from qcov.classical.engine.verbs import PROTOCOL, Verbs
 from qcov.errors import EngineError, QcovError
 from qcov.store.store import Ownership, Store, prepare_folder
+from qcov.version import __version__
 
 _log = logging.getLogger("qcov.engine")
 

@@ -45,7 +45,7 @@ class RemoteEngine:
         }
         return self._post("/dispatches", {**manifest, "blobs": blobs})["id"]
 
-    def wait(self, dispatch_id: str, inside: tuple[str, int] | None) -> None:
+    def wait(self, dispatch_id: str, inside: tuple[str, int] | None) -> None:  # noqa: ARG002
         """Hold one request after the other until the dispatch has ended."""
         path = f"/dispatches/{dispatch_id}/wait"
         while not self._get(path, timeout=_POLL)["finished"]:
@@ -85,7 +85,7 @@ class RemoteEngine:
 
     def _ask_payload(self, dispatch_id: str, of: str | int) -> Message | None:
         response = self._send("GET", f"/dispatches/{dispatch_id}/payloads/{of}")
-        if response.status_code == httpx.codes.NO_CONTENT:
+        if response.status_code == int(httpx.codes.NO_CONTENT):
             return None
         return {"digest": response.headers["etag"].strip('"'), "data": response.content}
 
@@ -127,7 +127,7 @@ def _problem(response: httpx.Response, address: str) -> QcovError:
         kind, detail = str(document["type"]), str(document["detail"])
     except (json.JSONDecodeError, KeyError, TypeError):
         kind, detail = "", response.text[:200]
-    if response.status_code == httpx.codes.UNAUTHORIZED:
+    if response.status_code == int(httpx.codes.UNAUTHORIZED):
         advice = "Set QCOV_TOKEN to its token: the file server.token in its data folder."
         return EngineUnavailable(address=address, reason="it refused the token", advice=advice)
     if kind.startswith(_PROBLEM):

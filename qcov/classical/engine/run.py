@@ -207,7 +207,8 @@ class Run:
         self, node: int, report: Message, changes: Changes, *, final: bool = False
     ) -> Callable[[], None]:
         """Take note of what came of an electron and of the parts that were cut from its value;
-        return what follows once `changes` are on disk."""
+        return what follows once `changes` are on disk.
+        """
         details: dict[int, Message] = {}
         step = Step()
         for cut in report.get("cuts", []):
@@ -350,7 +351,7 @@ class Run:
 
     def _launch(self, number: int) -> None:
         if self._schedule.status[number] is not Status.PENDING:
-            return  # cancelled in the meantime
+            return None  # cancelled in the meantime
         if number == RESULT:
             return self._launch_result()
         child = self._services.child_of(self, number)

@@ -14,8 +14,8 @@ import socket
 import sys
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.channel import Message
@@ -114,8 +114,9 @@ class Engine:
     async def progress(
         self, dispatch_id: str, after: int = 0, timeout: float | None = None
     ) -> Message:
-        """How far a dispatch is, sublattices included, once something has happened to it since
-        event number `after`, or after `timeout` seconds.
+        """Say how far a dispatch is, once something has happened since event number `after`.
+
+        Or after `timeout` seconds. Sublattices count too.
 
         Returns:
             `seq`, the number of the last event; `status`; `done` and `total`, its electrons.
@@ -130,7 +131,7 @@ class Engine:
         return {"seq": self._event_number, **state}
 
     @contextlib.asynccontextmanager
-    async def subscribe(self) -> AsyncIterator[asyncio.Queue[Message]]:
+    async def subscribe(self) -> AsyncGenerator[asyncio.Queue[Message], None]:
         """A queue that gets every change of status from now on."""
         queue: asyncio.Queue[Message] = asyncio.Queue()
         self._subscribers.add(queue)
@@ -185,14 +186,14 @@ class Engine:
                     advice="Use the same minor version of Python on both machines.",
                 )
             environment["executable"] = sys.executable
-            environment["cwd"] = os.getcwd()
+            environment["cwd"] = str(Path.cwd())
             environment["sys_path"] = list(sys.path)
         if not os.access(environment["executable"], os.X_OK):
             raise EnvironmentMismatch(
                 reason=f"the interpreter {environment['executable']} does not exist",
                 advice="Was its virtual environment removed? Dispatch from one that exists.",
             )
-        if not os.path.isdir(environment["cwd"]):
+        if not Path(environment["cwd"]).is_dir():
             raise EnvironmentMismatch(
                 reason=f"the folder {environment['cwd']} does not exist",
                 advice="Dispatch from a folder that exists.",

@@ -13,9 +13,9 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from qcov.classical.engine.channel import ChannelProtocol, Message, Unpacker, pack
+from qcov.classical.engine.channel import ChannelProtocol, Message
+from qcov.wire import Unpacker, pack
 
 _REASON_WAIT = 1.0  # seconds to wait for the zygote's word on how a worker ended
 
@@ -190,7 +190,8 @@ class _Zygote:
         except ConnectionError:
             data = b""
         if not data:
-            return self.close()
+            self.close()
+            return
         for message in self._unpacker.feed(data):
             if message["did"] == "fork":
                 worker = self._workers.pop(message["worker"])

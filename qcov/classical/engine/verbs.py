@@ -7,10 +7,10 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from qcov import __version__
 from qcov.classical.engine.channel import ChannelProtocol, Message, pack_error
 from qcov.classical.engine.runner import Engine
 from qcov.errors import EngineError, QcovError
+from qcov.version import __version__
 
 #: Changes when a client of another version would be misunderstood.
 PROTOCOL = 1
@@ -70,7 +70,7 @@ class Verbs:
             answer["value"] = await verb(**request["arguments"])
         except QcovError as error:
             answer["error"] = pack_error(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # the engine must outlive its own defects
             answer["error"] = pack_error(EngineError(f"{type(error).__name__}: {error}"))
             asyncio.get_running_loop().call_exception_handler(
                 {"message": f"verb {request['verb']} failed", "exception": error}
@@ -87,7 +87,7 @@ class Verbs:
         inside: tuple[str, int] | None = None,
     ) -> str:
         if inside is not None:
-            return await self._engine.wait_inside(dispatch_id, tuple(inside), timeout)
+            return await self._engine.wait_inside(dispatch_id, (inside[0], inside[1]), timeout)
         return await self._engine.wait(dispatch_id, timeout)
 
     async def _dispatch(self, dispatch_id: str) -> Message:

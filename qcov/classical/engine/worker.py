@@ -24,11 +24,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, cast
 
-from qcov import records
 from qcov.classical.engine.channel import BlockingChannel, Message
 from qcov.classical.engine.streams import Streams
 from qcov.classical.graph import Recipe
 from qcov.context import Context, running
+from qcov.records import Sink, collecting
 from qcov.store import blobs as files
 from qcov.transport import address, dumps, loads, shorten
 
@@ -72,7 +72,7 @@ class Worker:
             if self._outdated(task):
                 self._waiting.appendleft(task)
                 self._leave()
-        with records.collecting() as sink:
+        with collecting() as sink:
             self._current = _Running(task, streams, sink)
             outcome = self._run(task)
             with self._changed:
@@ -108,7 +108,7 @@ class Worker:
         try:
             with running(context):
                 outcome |= self._compute(task)
-        except BaseException as error:  # an electron may raise anything, SystemExit too
+        except BaseException as error:  # noqa: BLE001  # an electron may raise anything, SystemExit too
             outcome |= {"status": "FAILED", "error": describe(error)}
         return outcome | {"ended": time.time()}
 
@@ -153,7 +153,7 @@ class Worker:
                 part = whole[self._load(cut["item"], blobs)]
             parts[cut["node"]] = part
             return {"node": cut["node"], **self._describe(part, f"the element {cut['name']}")}
-        except Exception as error:  # the user's own __getitem__: anything can be raised
+        except Exception as error:  # noqa: BLE001  # the user's own __getitem__: anything can be raised
             return {"node": cut["node"], "error": describe(error)}
 
     def _describe(self, value: Any, what: str) -> Message:
@@ -225,7 +225,7 @@ class Worker:
 class _Running:
     """The electron that runs now, and where its output gathers."""
 
-    def __init__(self, task: Message, streams: Streams, sink: records.Sink) -> None:
+    def __init__(self, task: Message, streams: Streams, sink: Sink) -> None:
         self.task, self.streams, self.sink = task, streams, sink
 
 
@@ -249,7 +249,7 @@ class _ImportedModules:
 
 def _modified(path: str) -> int:
     try:
-        return os.stat(path).st_mtime_ns
+        return Path(path).stat().st_mtime_ns
     except OSError:
         return 0
 

@@ -34,7 +34,7 @@ class Zygote:
 
     def serve(self) -> None:
         """Do what the engine asks until it is gone."""
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, _wake_up)
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         selector = selectors.DefaultSelector()
         selector.register(self._control, selectors.EVENT_READ)
@@ -92,6 +92,10 @@ class Zygote:
             self._channel.send({"did": "end", "pid": pid, "reason": _reason(code)})
 
 
+def _wake_up(_number: int, _frame: object) -> None:
+    """Nothing: the byte that the signal writes wakes the loop."""
+
+
 def _reason(code: int) -> str:
     if code >= 0:
         return f"it exited with status {code}"
@@ -104,13 +108,15 @@ def _preload(modules: list[str]) -> None:
     for name in modules:
         try:
             importlib.import_module(name)
-        except Exception as error:  # a broken package is reported by the electron that needs it
+        except Exception as error:  # noqa: BLE001  # a broken package is reported by the electron that needs it
             sys.stderr.write(f"qcov: {name} could not be imported ahead of time: {error}\n")
 
 
 def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent ends (Linux; elsewhere the closed socket
-    does it, a little later)."""
+    """Ask the kernel to end this process when its parent ends.
+
+    Only Linux can; elsewhere the closed socket does it, a little later.
+    """
     if sys.platform == "linux":
         libc: Any = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -119,6 +125,5 @@ def die_with_parent() -> None:
 def main(descriptor: int) -> None:
     """Run a zygote on this end of a socket pair."""
     die_with_parent()
-    from qcov.classical.engine import worker  # noqa: F401  # every worker needs it: import once
-
+    importlib.import_module("qcov.classical.engine.worker")  # every worker needs it: once
     Zygote(socket.socket(fileno=descriptor)).serve()
