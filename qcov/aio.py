@@ -46,8 +46,9 @@ async def cancel(dispatch_id: str, *settings: Any, **more: Any) -> str:
 
 
 def _awaitable(function: Callable[..., T]) -> Callable[..., Awaitable[T]]:
-    """Run `function` in a thread of its own: waiting for hours must not use up a pool's threads,
-    and an interpreter that exits need not join it.
+    """Run `function` in a thread of its own.
+
+    Waiting for hours must not use up a pool's threads, and an exiting interpreter joins those.
     """
 
     async def call(*args: Any, **kwargs: Any) -> T:

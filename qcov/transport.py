@@ -16,7 +16,7 @@ import json
 import pickle
 import reprlib
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sized
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -31,6 +31,8 @@ _HEADER = json.dumps(
     {"schema": _SCHEMA, "python": _PYTHON, "cloudpickle": cloudpickle.__version__}
 ).encode()
 _PREFIX = _MAGIC + len(_HEADER).to_bytes(2, "big") + _HEADER
+_pickle_all = cast("Callable[..., bytes]", vars(cloudpickle)["dumps"])  # it is not typed
+_CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
 #: Exact types whose plain pickle is the same as cloudpickle's, only ten times faster.
 _ATOMS = frozenset({int, float, complex, str, bytes, bool, type(None)})
 
@@ -42,8 +44,7 @@ def dumps(value: object, *, what: str) -> bytes:
     [1, 2.5]
     """
     try:
-        pickler = pickle if type(value) in _ATOMS else cloudpickle
-        return _PREFIX + pickler.dumps(value, protocol=5)
+        return _PREFIX + (pickle.dumps if type(value) in _ATOMS else _pickle_all)(value, protocol=5)
     except Exception as error:  # pickling runs the user's own __reduce__: anything can be raised
         reason = f"{type(error).__name__}: {error}"
         raise SerializationError(what=what, reason=reason) from error
@@ -189,10 +190,7 @@ def shorten(value: object, limit: int = 1000) -> str:
     """
     try:
         # repr of a huge container costs more than running the electron did
-        big = (
-            isinstance(value, (list, tuple, dict, set, frozenset))
-            and len(cast("Any", value)) > limit
-        )
+        big = type(value) in _CONTAINERS and len(cast("Sized", value)) > limit
         text = _brief(value) if big else repr(value)
     except Exception as error:  # noqa: BLE001  # the user's own __repr__: anything can be raised
         text = f"<{type(value).__name__} whose repr raised {type(error).__name__}>"

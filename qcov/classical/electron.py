@@ -131,6 +131,7 @@ class ElectronOutput:
         return self._builder.attribute(self, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> ElectronOutput:
+        """Call the value, a method for example: another node."""
         return self._builder.apply(_call, self, *args, **kwargs)
 
     def __iter__(self) -> Iterator[ElectronOutput]:

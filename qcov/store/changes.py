@@ -49,7 +49,7 @@ def _dispatch_update(*columns: str) -> ClauseElement:
 
 def _node_update(*columns: str, appended: tuple[str, ...] = ()) -> ClauseElement:
     empty: sa.ColumnElement[str] = sa.literal_column("''", sa.Text)
-    more = {
+    more: dict[str, Any] = {
         column: sa.func.coalesce(nodes.c[column], empty)
         + sa.func.coalesce(bindparam(f"new_{column}", type_=sa.Text), empty)
         for column in appended
@@ -62,14 +62,16 @@ def _node_update(*columns: str, appended: tuple[str, ...] = ()) -> ClauseElement
             nodes.c.attempt == bindparam("of_attempt"),
             _open(nodes.c.status),
         )
-        .values({column: bindparam(f"new_{column}") for column in columns} | more)
+        .values({**more, **{column: bindparam(f"new_{column}") for column in columns}})
     )
 
 
 STATEMENTS: dict[str, ClauseElement] = {
     "blob": _insert(blobs).on_conflict_do_nothing(),
     "key_released": (
-        sa.update(dispatches).where(dispatches.c.id == bindparam("of_dispatch")).values(key=sa.null())
+        sa.update(dispatches)
+        .where(dispatches.c.id == bindparam("of_dispatch"))
+        .values(key=sa.null())
     ),
     "dispatch": _insert(dispatches, left_out=("started", "ended", "error", *_RESULT)),
     "node": _insert(nodes, left_out=("started", "ended", "error", *_OUTPUT)),

@@ -52,7 +52,9 @@ dispatches = Table(
 nodes = Table(
     "nodes",
     metadata,
-    Column("dispatch_id", ForeignKey("dispatches.id", ondelete="CASCADE"), primary_key=True),
+    Column(
+        "dispatch_id", String(36), ForeignKey("dispatches.id", ondelete="CASCADE"), primary_key=True
+    ),
     Column("node_id", Integer, primary_key=True),
     Column("name", Text, nullable=False),
     Column("kind", String(16), nullable=False),
@@ -83,7 +85,9 @@ circuits = Table(
     metadata,
     Column("number", Integer, primary_key=True, autoincrement=True),
     Column("id", String(36), nullable=False, unique=True),
-    Column("dispatch_id", ForeignKey("dispatches.id", ondelete="CASCADE"), nullable=False),
+    Column(
+        "dispatch_id", String(36), ForeignKey("dispatches.id", ondelete="CASCADE"), nullable=False
+    ),
     Column("node_id", Integer, nullable=False),
     Column("executor", Text, nullable=False),
     Column("device", Text),

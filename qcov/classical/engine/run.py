@@ -31,19 +31,57 @@ from qcov.store.changes import Changes
 class Services(Protocol):
     """What a run needs of its engine."""
 
-    def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None: ...
-    def seal(self, digest: str, *place: object) -> str: ...
-    def blob(self, digest: str) -> bytes | None: ...
-    def keep_blob(self, digest: str, data: bytes | None) -> None: ...
-    def submit_task(self, task: Task) -> None: ...
-    def stop_task(self, key: tuple[str, int, int]) -> bool: ...
-    def start_child(self, run: Run, node: int, manifest: Message) -> None: ...
-    def child_of(self, run: Run, node: int) -> Run | None: ...
-    def parent_of(self, run: Run) -> Run | None: ...
-    def note_started(self, run: Run, node: int, row: Message) -> None: ...
-    def note_ended(self, run: Run, node: int) -> None: ...
-    def announce(self, run: Run, node: int | None, status: Status) -> None: ...
-    def run_ended(self, run: Run) -> None: ...
+    def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
+        """Write `changes`, then call `then`."""
+        ...
+
+    def seal(self, digest: str, *place: object) -> str:
+        """Bind a blob to a place in the store."""
+        ...
+
+    def blob(self, digest: str) -> bytes | None:
+        """A small blob; None for one in a file."""
+        ...
+
+    def keep_blob(self, digest: str, data: bytes | None) -> None:
+        """Remember a blob that will be needed soon."""
+        ...
+
+    def submit_task(self, task: Task) -> None:
+        """Hand an electron to the workers."""
+        ...
+
+    def stop_task(self, key: tuple[str, int, int]) -> bool:
+        """Stop an electron; False if the workers do not have it."""
+        ...
+
+    def start_child(self, run: Run, node: int, manifest: Message) -> None:
+        """Store a sublattice, then start it."""
+        ...
+
+    def child_of(self, run: Run, node: int) -> Run | None:
+        """The sublattice that a node has started."""
+        ...
+
+    def parent_of(self, run: Run) -> Run | None:
+        """The run that waits for this one."""
+        ...
+
+    def note_started(self, run: Run, node: int, row: Message) -> None:
+        """A node has begun."""
+        ...
+
+    def note_ended(self, run: Run, node: int) -> None:
+        """A node has ended."""
+        ...
+
+    def announce(self, run: Run, node: int | None, status: Status) -> None:
+        """Tell whoever watches."""
+        ...
+
+    def run_ended(self, run: Run) -> None:
+        """The dispatch has come to its end."""
+        ...
 
 
 class Run:
@@ -146,6 +184,7 @@ class Run:
     # -- what the pool reports (see `pool.Owner`)
 
     def task_started(self, task: Task) -> None:
+        """A worker has begun with a node."""
         node, attempt = task.key[1], task.key[2]
         if node == RESULT or self._schedule.status[node] is not Status.PENDING:
             return
@@ -155,6 +194,7 @@ class Run:
         self._services.note_started(self, node, row)
 
     def task_progressed(self, task: Task, report: Message) -> None:
+        """A node has printed, or run circuits."""
         node = task.key[1]
         changes: Changes = {}
         outcomes.circuit_rows(changes, self.id, node, report["circuits"])
@@ -164,6 +204,7 @@ class Run:
         self._services.commit(changes)
 
     def task_ended(self, task: Task, outcome: Message) -> None:
+        """A node has come to its end."""
         node = task.key[1]
         self._services.note_ended(self, node)
         changes: Changes = {}
@@ -177,6 +218,7 @@ class Run:
         return self._finish(node, outcome, changes)
 
     def task_died(self, task: Task, error: QcovError) -> None:
+        """A node's process has ended before it did."""
         if not self._is_over(task.key[1]):
             report = {"status": "FAILED", "error": f"{type(error).__name__}: {error}"}
             self.task_ended(task, report | {"ended": outcomes.now()})
@@ -206,8 +248,9 @@ class Run:
     def _conclude(
         self, node: int, report: Message, changes: Changes, *, final: bool = False
     ) -> Callable[[], None]:
-        """Take note of what came of an electron and of the parts that were cut from its value;
-        return what follows once `changes` are on disk.
+        """Take note of what came of an electron, and of the parts that were cut from its value.
+
+        Returns what follows once `changes` are on disk.
         """
         details: dict[int, Message] = {}
         step = Step()
@@ -339,10 +382,10 @@ class Run:
         child = self._services.child_of(self, number)
         if child is not None:
             child.cancel()
-        elif not self._services.stop_task((self.id, number, self._schedule.attempt[number])):
-            # between two tries, or its outcome is being committed
-            if not self._is_over(number):
-                self._finish(number, {"status": "CANCELLED", "ended": outcomes.now()}, {})
+            return
+        held = self._services.stop_task((self.id, number, self._schedule.attempt[number]))
+        if not held and not self._is_over(number):  # between two tries
+            self._finish(number, {"status": "CANCELLED", "ended": outcomes.now()}, {})
 
     def _is_over(self, number: int) -> bool:
         return self._schedule.status[number].terminal

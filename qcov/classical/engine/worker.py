@@ -137,10 +137,8 @@ class Worker:
     def _report(self, value: Any, task: Message) -> Message:
         """Describe an electron's value, and the parts of it that others need."""
         parts: dict[int | None, Any] = {None: value}
-        cuts: list[Message] = []
-        for cut in task["cuts"]:
-            if cut["of"] in parts:  # a part of a part that failed does not exist
-                cuts.append(self._cut(cut, parts, task["blobs"]))
+        # in their order: a part of a part that failed does not exist
+        cuts = [self._cut(cut, parts, task["blobs"]) for cut in task["cuts"] if cut["of"] in parts]
         described = self._describe(value, f"the value that electron {task['name']!r} returned")
         return {"status": "COMPLETED", "cuts": cuts, **described}
 
