@@ -1,0 +1,79 @@
+"""Migrations and tables say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from qcov.errors import SchemaMismatch
+from qcov.store import migrations
+from qcov.store.schema import metadata
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[sa.Engine]:
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'test.sqlite'}")
+    yield engine
+    engine.dispose()
+
+
+def described(engine: sa.Engine) -> dict[str, object]:
+    """All that SQLite says of its tables, in an order of our own."""
+    inspector = sa.inspect(engine)
+    return {
+        table: (
+            [{**column, "type": str(column["type"])} for column in inspector.get_columns(table)],
+            inspector.get_pk_constraint(table)["constrained_columns"],
+            sorted(map(str, inspector.get_foreign_keys(table))),
+            sorted(tuple(each["column_names"]) for each in inspector.get_unique_constraints(table)),
+            sorted((each["name"], *each["column_names"]) for each in inspector.get_indexes(table)),
+        )
+        for table in inspector.get_table_names()
+        if table != "alembic_version"
+    }
+
+
+def test_migrations_give_exactly_the_tables(database: sa.Engine, tmp_path: Path) -> None:
+    migrations.migrate(database, "test.sqlite")
+    made = sa.create_engine(f"sqlite:///{tmp_path / 'made.sqlite'}")
+    metadata.create_all(made)
+
+    assert described(database) == described(made)
+    made.dispose()
+    with database.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_the_newest_migration_is_the_head() -> None:
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+
+    assert scripts.get_heads() == [migrations.HEAD]
+
+
+def test_an_up_to_date_database_is_left_alone(database: sa.Engine) -> None:
+    migrations.migrate(database, "test.sqlite")
+    statements: list[str] = []
+    sa.event.listen(
+        database, "before_cursor_execute", lambda *args: statements.append(args[2].split()[0])
+    )
+
+    migrations.migrate(database, "test.sqlite")
+
+    assert migrations.current(database) == migrations.HEAD
+    assert set(statements) <= {"SELECT", "PRAGMA"}
+
+
+def test_a_newer_database_is_refused(database: sa.Engine) -> None:
+    migrations.migrate(database, "test.sqlite")
+    with database.begin() as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with pytest.raises(SchemaMismatch, match=r"test.sqlite has schema 9999.*Upgrade qcov"):
+        migrations.migrate(database, "test.sqlite")
+    assert migrations.current(database) == "9999"
