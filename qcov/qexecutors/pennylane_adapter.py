@@ -192,7 +192,10 @@ def with_numpy_parameters(circuit: Circuit) -> Circuit:
 
 def measures_midway(circuit: Circuit) -> bool:
     """Whether a circuit measures before its end."""
-    return any(isinstance(operation, qml.ops.MidMeasure) for operation in circuit.operations)
+    return any([type(operation) in _MIDWAY for operation in circuit.operations])
+
+
+_MIDWAY = frozenset({qml.ops.MidMeasure, qml.ops.PauliMeasure})
 
 
 # -- running -----------------------------------------------------------------------------------
@@ -295,7 +298,7 @@ class Simulation:
             if type(operation) not in _PLAIN_GATES:
                 return None
             shapes = tuple([getattr(value, "shape", ()) for value in operation.data])
-            key.append((type(operation), operation.wires.labels, shapes))
+            key.append((type(operation), _labels(operation), shapes))
         for measurement in circuit.measurements:
             if type(measurement) not in _PLAIN_MEASUREMENTS or measurement.mv is not None:
                 return None
@@ -323,6 +326,14 @@ class Simulation:
             self._observables.clear()
         self._observables[id(observable)] = (observable, key)  # kept, so that the id stays its own
         return key
+
+
+def _labels(operation: Any) -> Hashable:
+    """An operation's wires; a controlled one would put them together anew each time."""
+    parts = operation.hyperparameters
+    if "control_wires" in parts:
+        return parts["control_wires"].labels, parts["base"].wires.labels
+    return operation.wires.labels
 
 
 def _is_plain(structure: Hashable) -> bool:

@@ -128,16 +128,19 @@ class BatchDevice(Device):
         return False
 
     def _differentiates(self, config: ExecutionConfig, circuit: Any) -> Any | None:
-        if config.gradient_method not in DEVICE_METHODS:
-            return None
+        if config.gradient_method not in ("adjoint", "backprop"):
+            return None  # "best" was decided before, by the QNode
         device = self.derivative_device()
         return device if device and device.supports_derivatives(config, circuit) else None
 
     def _differentiate(self, method: str, circuits: Any, config: Any) -> Any:
         started = time.time()
         answer = getattr(self.derivative_device(), method)(circuits, config)
-        results = answer if method == "execute" else answer[0]
-        self.remember(circuits, results, started)
+        if config.gradient_method == "adjoint":  # whose results go through PennyLane's boundary
+            results = answer if method == "execute" else answer[0]
+            results = tuple([as_arrays(result) for result in results])
+            answer = results if method == "execute" else (results, answer[1])
+        self.remember(circuits, answer if method == "execute" else answer[0], started)
         return answer
 
     def __getstate__(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ import numpy as np
 import pennylane
 from pennylane.debugging import pldb_device_manager
 from pennylane.devices import ExecutionConfig
-from pennylane.measurements import MeasurementProcess, Shots
+from pennylane.measurements import ExpectationMP, MeasurementProcess, Shots, VarianceMP
 from pennylane.queuing import AnnotatedQueue
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
@@ -131,14 +131,12 @@ class BatchQNode(pennylane.QNode):
             return True
         if self._interface != _Interface.AUTO:
             return False
-        return call.values == "numpy" or not (
-            self._own_backprop(call.tape) and self._executor_backprop(call.tape)
-        )
+        return call.values == "numpy" or not self._stays_tensor(call.tape)
 
     def circuits(self, call: Call) -> tuple[Sequence[Any], Callable[[Any], Any]]:
         """The circuits that a concrete call runs, and what makes one result of theirs."""
         tape = call.tape
-        if call.values == "tensor" and self._interface != _Interface.NUMPY:
+        if call.values == "tensor" and not self._stays_tensor(tape):
             tape = adapter.with_numpy_parameters(tape)
         if not len(call.pipeline):
             return (tape,), _first
@@ -147,12 +145,20 @@ class BatchQNode(pennylane.QNode):
 
     def finish(self, call: Call, result: Any) -> Any:
         """Give a concrete call's result the type that the bare QNode gives."""
-        if not call.tape.shots:
-            result = _like_lightning(result) if self._on_lightning() else as_arrays(result)
-        if call.values == "tensor" and self._interface == _Interface.AUTO:
-            wrap = qml.numpy.array if self._own_backprop(call.tape) else np.array
-            result = _wrapped(result, wrap)
+        tape = call.tape
+        if not tape.shots:
+            result = as_arrays(result)
+            if self._on_lightning() and not len(call.pipeline):
+                result = _like_lightning(result, tape.measurements)
+        if call.values == "tensor":
+            if self._own_backprop(tape):
+                result = _wrapped(result, qml.numpy.array, only=np.ndarray | np.float64)
+            elif self._interface == _Interface.AUTO:
+                result = _wrapped(result, np.array)
         return _arranged(call, result)
+
+    def _stays_tensor(self, tape: Any) -> bool:
+        return self._own_backprop(tape) and self._executor_backprop(tape)
 
     def _on_lightning(self) -> bool:
         return self.device.original.name.startswith("lightning")
@@ -181,8 +187,10 @@ class BatchQNode(pennylane.QNode):
         bare = not call.tape.get_parameters(trainable_only=False)
         if bare and not call.pipeline.is_informative and self._interface != _Interface.AUTO:
             result = _qnode_module._convert_to_interface(result, self._interface)
-        elif call.values == "framework" and self._own_backprop(call.tape):
+        elif self._own_backprop(call.tape):
             result = _wrapped(result, qml.numpy.array, only=np.ndarray)
+        else:
+            result = _wrapped(result, np.array, only=qml.numpy.tensor)
         return _arranged(call, result)
 
     def kind(self, call: Call) -> Hashable:
@@ -324,13 +332,13 @@ def _first(results: Sequence[Any]) -> Any:
     return results[0]
 
 
-def _like_lightning(result: Any) -> Any:
-    """Lightning gives analytic expectation values as Python's floats."""
-    if isinstance(result, np.float64):
-        return float(result)
-    if isinstance(result, tuple):
-        return tuple([_like_lightning(item) for item in result])
-    return result
+def _like_lightning(result: Any, measurements: Sequence[Any]) -> Any:
+    """Lightning gives analytic expectation values and variances as Python's floats."""
+    if len(measurements) == 1:
+        plain = isinstance(measurements[0], ExpectationMP | VarianceMP) and np.ndim(result) == 0
+        return float(result) if plain else result
+    pairs = zip(result, measurements, strict=True)
+    return tuple([_like_lightning(item, [measurement]) for item, measurement in pairs])
 
 
 def _wrapped(result: Any, wrap: Callable[[Any], Any], only: Any = object) -> Any:

@@ -1,0 +1,203 @@
+"""Derivatives are right through every path, and shifted circuits travel as one batch."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+import pytest
+from pennylane import numpy as pnp
+
+from qcov.qexecutors.base import BaseQExecutor
+from qcov.qexecutors.simulator import Simulator
+from qcov.quantum.qelectron import QElectron, qelectron
+
+POINT = np.array([0.3, 0.5, 0.7])
+METHODS = ["best", "parameter-shift", "finite-diff", "adjoint", "backprop"]
+
+
+def build(device: str = "default.qubit", method: str = "best", **options: Any) -> Any:
+    @qml.qnode(qml.device(device, wires=2), diff_method=method, **options)
+    def circuit(x: Any) -> Any:
+        qml.RX(x[0], 0)
+        qml.RY(x[1], 1)
+        qml.CNOT([0, 1])
+        qml.RZ(x[2], 1)
+        qml.RX(x[0] * x[1], 1)
+        return qml.expval(qml.Z(0) @ qml.Z(1))
+
+    return circuit
+
+
+def reference(function: Callable[..., Any]) -> Any:
+    """Differentiate the bare circuit by backprop, which is right to any order."""
+    return function(build())
+
+
+def later(circuit: QElectron) -> Callable[[Any], Any]:
+    return lambda x: circuit.run_later(x).result()
+
+
+PATHS: dict[str, Callable[[QElectron], Callable[[Any], Any]]] = {
+    "call": lambda circuit: circuit,
+    "run_later": later,
+}
+
+
+@pytest.mark.parametrize("device", ["default.qubit", "lightning.qubit"])
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("path", PATHS)
+def test_first_derivative(
+    path: str, method: str, device: str, executor: BaseQExecutor | None
+) -> None:
+    if (device, method) == ("lightning.qubit", "backprop"):
+        pytest.skip("lightning has no backprop")
+    circuit = PATHS[path](qelectron(build(device, method), executors=executor))
+    x = pnp.array(POINT, requires_grad=True)
+
+    np.testing.assert_allclose(
+        qml.grad(circuit)(x), qml.grad(build())(x), atol=1e-5 if method == "finite-diff" else 1e-8
+    )
+
+
+@pytest.mark.parametrize("device", ["default.qubit", "lightning.qubit"])
+@pytest.mark.parametrize("method", ["best", "parameter-shift", "adjoint"])
+@pytest.mark.parametrize("path", PATHS)
+def test_second_derivative(
+    path: str, method: str, device: str, executor: BaseQExecutor | None
+) -> None:
+    """PennyLane itself is silently wrong here for adjoint, and for shifts unless max_diff=2."""
+    circuit = PATHS[path](qelectron(build(device, method), executors=executor))
+    x = pnp.array(POINT, requires_grad=True)
+
+    hessian = qml.jacobian(qml.grad(circuit))(x)
+    np.testing.assert_allclose(hessian, qml.jacobian(qml.grad(build()))(x), atol=1e-7)
+
+
+def test_shifted_circuits_are_one_batch(recording: Any) -> None:
+    circuit = qelectron(build(method="parameter-shift"), executors=recording)
+
+    qml.grad(circuit)(pnp.array(POINT, requires_grad=True))
+    assert recording.sizes == [1, 8]
+
+
+def test_futures_that_are_differentiated_are_one_batch(recording: Any) -> None:
+    circuit = qelectron(build(method="parameter-shift"), executors=recording)
+
+    def cost(x: Any) -> Any:
+        futures = [circuit.run_later(factor * x) for factor in (1.0, 2.0, 3.0)]
+        return sum(future.result() for future in futures)
+
+    bare = build()
+    x = pnp.array(POINT, requires_grad=True)
+    expected = qml.grad(lambda y: bare(y) + bare(2 * y) + bare(3 * y))(x)
+    np.testing.assert_allclose(qml.grad(cost)(x), expected, atol=1e-8)
+    assert recording.sizes == [3, 24]
+
+
+def test_a_single_first_argument_is_trainable() -> None:
+    """Its index is 0, which is false."""
+
+    @qml.qnode(qml.device("lightning.qubit", wires=1))
+    def bare(x: Any, y: Any) -> Any:
+        qml.RX(x, 0)
+        qml.RY(y, 0)
+        return qml.expval(qml.Z(0))
+
+    circuit = qelectron(bare)
+    arguments = pnp.array(0.3, requires_grad=True), pnp.array(0.4, requires_grad=False)
+    np.testing.assert_allclose(qml.grad(circuit)(*arguments), qml.grad(bare)(*arguments))
+
+
+def test_gradient_with_shots_of_the_executor() -> None:
+    circuit = qelectron(build(), executors=Simulator(shots=20_000, seed=7))
+    x = pnp.array(POINT, requires_grad=True)
+    np.testing.assert_allclose(qml.grad(circuit)(x), qml.grad(build())(x), atol=0.05)
+
+
+def test_optimiser(executor: BaseQExecutor | None) -> None:
+    x = y = pnp.array(POINT, requires_grad=True)
+    optimiser = qml.GradientDescentOptimizer(0.1)
+    circuit, bare = qelectron(build(), executors=executor), build()
+    for _ in range(3):
+        x, y = optimiser.step(circuit, x), optimiser.step(bare, y)
+    np.testing.assert_allclose(x, y, atol=1e-7)
+
+
+# -- frameworks --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def jax() -> Any:
+    module = pytest.importorskip("jax")
+    module.config.update("jax_enable_x64", True)
+    return module
+
+
+JAX_WAYS = {
+    "grad": lambda jax, f: jax.grad(f),
+    "jit": lambda jax, f: jax.jit(f),
+    "jit of grad": lambda jax, f: jax.jit(jax.grad(f)),
+    "hessian": lambda jax, f: jax.hessian(f),
+    "jit of hessian": lambda jax, f: jax.jit(jax.hessian(f)),
+    "value": lambda jax, f: f,
+}
+
+
+@pytest.mark.parametrize("device", ["default.qubit", "lightning.qubit"])
+@pytest.mark.parametrize("method", ["best", "parameter-shift", "adjoint"])
+@pytest.mark.parametrize("way", JAX_WAYS)
+@pytest.mark.parametrize("path", PATHS)
+def test_jax(path: str, way: str, method: str, device: str, jax: Any) -> None:
+    circuit = qelectron(build(device, method))
+    x = jax.numpy.array(POINT)
+
+    ours = JAX_WAYS[way](jax, PATHS[path](circuit))(x)
+    theirs = JAX_WAYS[way](jax, build())(x)
+    assert type(ours) is type(theirs)
+    assert ours.dtype == theirs.dtype
+    np.testing.assert_allclose(ours, theirs, atol=1e-7)
+
+
+def test_jax_futures_belong_to_their_trace(jax: Any) -> None:
+    """A future left over from one trace does not spoil the next."""
+    circuit = qelectron(build())
+    kept = []
+
+    def careless(x: Any) -> Any:
+        circuit.run_later(x)
+        kept.append(circuit.run_later(x))
+        return circuit.run_later(x).result()
+
+    for _ in range(2):
+        jax.grad(careless)(jax.numpy.array(POINT))
+    expected = jax.grad(build())(jax.numpy.array(POINT))
+    np.testing.assert_allclose(jax.grad(later(circuit))(jax.numpy.array(POINT)), expected)
+
+
+@pytest.fixture
+def torch() -> Any:
+    return pytest.importorskip("torch")
+
+
+@pytest.mark.parametrize("device", ["default.qubit", "lightning.qubit"])
+@pytest.mark.parametrize("method", ["best", "parameter-shift", "adjoint"])
+@pytest.mark.parametrize("path", PATHS)
+def test_torch(path: str, method: str, device: str, torch: Any) -> None:
+    circuit = PATHS[path](qelectron(build(device, method)))
+    x, y = (torch.tensor(POINT, requires_grad=True) for _ in range(2))
+
+    value, expected = circuit(x), build()(y)
+    value.backward()
+    expected.backward()
+    assert value.dtype == expected.dtype == torch.float64
+    torch.testing.assert_close(value, expected)
+    torch.testing.assert_close(x.grad, y.grad)
+
+
+def test_torch_hessian(torch: Any) -> None:
+    for method in ("best", "parameter-shift"):
+        circuit = qelectron(build("lightning.qubit", method))
+        hessian = torch.autograd.functional.hessian(circuit, torch.tensor(POINT))
+        expected = torch.autograd.functional.hessian(build(), torch.tensor(POINT))
+        torch.testing.assert_close(hessian, expected)
