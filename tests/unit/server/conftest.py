@@ -38,6 +38,7 @@ class MemoryStore:
         done = sum(node.get("status") == "COMPLETED" for node in nodes)
         row = {
             "id": dispatch_id, "name": "workflow", "status": "COMPLETED", "parent_id": None,
+            "root_id": dispatch_id, "inputs_repr": '{"args": [], "kwargs": {}}',
             "created": 1000.0, "started": 1000.0, "ended": 1002.5, "error": None,
             "result_repr": None, "nodes_total": len(nodes), "nodes_done": done,
         }  # fmt: skip
@@ -95,6 +96,12 @@ class MemoryStore:
         rows = self.circuits.get(dispatch_id, [])
         return [{"executor": "Simulator", "circuits": len(rows), "seconds": 1.5}] if rows else []
 
+    def payload(self, dispatch_id: str, of: str | int) -> dict[str, Any] | None:
+        return {"digest": "d" * 64, "data": b"pickle"} if of == "result" else None
+
+    def blob(self, digest: str) -> bytes:
+        raise AssertionError("all payloads here are small")
+
 
 class MemoryEngine:
     """What `qcov_server.engine.Engine` asks for; it runs nothing."""
@@ -122,6 +129,12 @@ class MemoryEngine:
         self.store.get_dispatch(dispatch_id)
         self.cancelled.append((dispatch_id, node_ids))
         return "cancelled"
+
+    async def progress(
+        self, dispatch_id: str, after: int = 0, timeout: float | None = None
+    ) -> dict[str, Any]:
+        status = self.store.get_dispatch(dispatch_id)["status"]
+        return {"seq": len(self.events), "status": status, "done": 1, "total": 2}
 
     @contextlib.asynccontextmanager
     async def subscribe(self) -> AsyncIterator[asyncio.Queue[dict[str, Any]]]:

@@ -86,7 +86,7 @@ def test_circuits_are_plain_json(client: httpx.Client, engine: MemoryEngine) -> 
     summary = client.get("/api/v1/dispatches/a/circuits/summary").json()
 
     assert page["items"] == [{"node_id": 1, "result": [1.0, "nan"], "raw": "AP8=", "shape": [2, 3]}]
-    assert summary == [{"executor": "Simulator", "circuits": 2, "seconds": 1.5}]
+    assert summary == [{"executor": "Simulator", "device": None, "circuits": 2, "seconds": 1.5}]
 
 
 def test_a_dispatch_is_submitted(client: httpx.Client, engine: MemoryEngine) -> None:
@@ -146,3 +146,21 @@ def test_the_openapi_document_names_every_verb(client: httpx.Client) -> None:
 
     assert "/api/v1/dispatches/{dispatch_id}/graph" in paths
     assert not [path for path in paths if not path.startswith("/api/v1/")]
+
+
+def test_a_payload_comes_with_its_digest(engine: MemoryEngine, client: httpx.Client) -> None:
+    engine.store.add("d1")
+
+    found = client.get("/api/v1/dispatches/d1/payloads/result")
+    missing = client.get("/api/v1/dispatches/d1/payloads/7")
+
+    assert (found.content, found.headers["etag"]) == (b"pickle", f'"{"d" * 64}"')
+    assert missing.status_code == 204
+
+
+def test_progress_counts_electrons(engine: MemoryEngine, client: httpx.Client) -> None:
+    engine.store.add("d1", status="RUNNING")
+
+    assert client.get("/api/v1/dispatches/d1/progress").json() == {
+        "seq": 0, "status": "RUNNING", "done": 1, "total": 2,
+    }  # fmt: skip

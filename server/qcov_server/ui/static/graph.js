@@ -123,7 +123,8 @@
     ];
   };
 
-  const cy = cytoscape({
+  // For whoever wants to look at the graph from the browser's console.
+  const cy = (window.qcovGraph = cytoscape({
     container: box,
     elements: {
       nodes: graph.nodes.map((node) => ({
@@ -147,7 +148,7 @@
     autoungrabify: true,
     boxSelectionEnabled: false,
     hideEdgesOnViewport: graph.nodes.length > 2000,
-  });
+  }));
 
   const fit = () => {
     cy.fit(undefined, 36);

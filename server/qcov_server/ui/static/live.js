@@ -142,7 +142,7 @@
 
   document.addEventListener("keydown", (event) => {
     const search = document.querySelector("input[type=search]");
-    const typing = event.target.closest("input, textarea, select");
+    const typing = event.target.closest("input:not([type=radio]), textarea, select");
     if (event.key === "/" && search && !typing && !event.ctrlKey && !event.metaKey) {
       event.preventDefault();
       search.focus();

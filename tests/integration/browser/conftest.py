@@ -1,0 +1,84 @@
+"""A real engine with its server, and a real Chromium that is logged in to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+
+from qcov.classical.engine.client import connect
+
+_CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def _find_chromium() -> str:
+    found = next(filter(None, map(shutil.which, _CHROMIUM)), None)
+    if found is None:
+        reason = "no Chromium here; `apt-get install chromium` brings one"
+        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        # Chromium's own sandbox does not work for root, as which tests often run.
+        browser = playwright.chromium.launch(
+            executable_path=_find_chromium(), args=["--no-sandbox"]
+        )
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Site:
+    """The pages of an engine."""
+
+    url: str
+    browser: Browser
+    complaints: list[str] = field(default_factory=list[str])  #: errors on the browser's console
+    contexts: list[BrowserContext] = field(default_factory=list[BrowserContext])
+
+    def open(self, path: str = "/", *, width: int = 1280, scheme: str = "light") -> Page:
+        """A page in a browser of its own that is logged in."""
+        context = self.browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if scheme == "dark" else "light",
+        )
+        self.contexts.append(context)
+        page = context.new_page()
+        page.on("console", self._listen)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.goto(login_link())
+        if path != "/":
+            page.goto(f"{self.url}{path}")
+        page.wait_for_selector("#connection[data-state=live]")
+        return page
+
+    def _listen(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+
+def login_link() -> str:
+    """A new link to the server of the test's engine, which is started if need be."""
+    client = connect(start=True)
+    try:
+        return client.call("serve", host="localhost", port=0)["login"]
+    finally:
+        client.close()
+
+
+@pytest.fixture
+def site(data_folder: Path, browser: Browser) -> Iterator[Site]:
+    """The pages of an engine of the test's own."""
+    site = Site(url=login_link().partition("/login")[0], browser=browser)
+    yield site
+    for context in site.contexts:
+        context.close()
+    assert not site.complaints

@@ -1,0 +1,215 @@
+"""The pages, as a person sees them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import Page, expect
+
+import qcov as ct
+
+if TYPE_CHECKING:
+    from conftest import Site
+
+pytestmark = [pytest.mark.browser, pytest.mark.process]
+
+
+@ct.electron
+def wait_for(gate: str) -> str:
+    """Ends when the test lets it, so that a running dispatch can be looked at."""
+    while not Path(gate).exists():
+        time.sleep(0.01)
+    return "open"
+
+
+@ct.electron
+def shout(text: str) -> str:
+    print("shouting", text)
+    return text.upper()
+
+
+@ct.electron
+def refuse(text: str) -> str:
+    raise ValueError(f"<b>no</b> {text}")
+
+
+@ct.lattice
+def gated(gate: str) -> str:
+    return shout(wait_for(gate))
+
+
+@ct.lattice
+def refused(text: str) -> str:
+    return refuse(shout(text))
+
+
+@ct.electron
+@ct.lattice
+def inner(text: str) -> str:
+    return shout(text)
+
+
+@ct.lattice
+def outer(text: str) -> str:
+    return inner(text)
+
+
+def icons(page: Page) -> dict[str, str]:
+    """What the drawn graph shows for each node."""
+    return page.evaluate(
+        "() => Object.fromEntries(qcovGraph.nodes().map(n => [n.data('label'), n.data('icon')]))"
+    )
+
+
+def wait_for_graph(page: Page) -> None:
+    page.wait_for_function("() => window.qcovGraph && qcovGraph.nodes().length > 0")
+
+
+def test_a_new_dispatch_and_its_end_appear_by_themselves(site: Site, tmp_path: Path) -> None:
+    page = site.open()
+    expect(page.get_by_text("Nothing has been dispatched yet")).to_be_visible()
+    page.evaluate("() => { window.sameDocument = true; }")
+
+    gate = tmp_path / "gate"
+    dispatch_id = ct.dispatch(gated)(str(gate))
+    row = page.locator("tr", has=page.locator(f"#d-{dispatch_id}"))
+    expect(row).to_contain_text("Running", timeout=5000)
+
+    gate.touch()
+    ct.get_result(dispatch_id, wait=True)
+    expect(row).to_contain_text("Completed", timeout=1000)
+    assert page.evaluate("() => window.sameDocument")
+
+
+def test_the_graph_follows_within_a_second(site: Site, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    dispatch_id = ct.dispatch(gated)(str(gate))
+    page = site.open(f"/dispatches/{dispatch_id}")
+    wait_for_graph(page)
+    page.wait_for_function(
+        "() => qcovGraph.nodes('[label = \"wait_for\"]').data('icon') === 'running'"
+    )
+    assert icons(page)["shout"] == "waiting"
+    page.evaluate("() => { window.sameDocument = true; }")
+
+    gate.touch()
+    ct.get_result(dispatch_id, wait=True)
+    page.wait_for_function(
+        "() => qcovGraph.nodes('[label = \"shout\"]').data('icon') === 'completed'", timeout=1000
+    )
+    expect(page.locator("#heading")).to_contain_text("Completed", timeout=1000)
+    expect(page.locator("#nodes tr", has_text="shout")).to_contain_text("Completed", timeout=1000)
+    assert page.evaluate("() => window.sameDocument")
+
+
+def test_a_node_is_looked_into(site: Site) -> None:
+    dispatch_id = ct.dispatch_sync(refused)("hello").dispatch_id
+    page = site.open(f"/dispatches/{dispatch_id}")
+    wait_for_graph(page)
+
+    page.get_by_role("button", name="shout").click()
+    inspector = page.locator("#inspector")
+    expect(inspector).to_contain_text("'HELLO'")
+    expect(inspector).to_contain_text("shouting hello")
+
+    page.evaluate("() => qcovGraph.nodes('[label = \"refuse\"]').emit('tap')")
+    expect(inspector).to_contain_text("ValueError: <b>no</b> HELLO")
+    expect(page.locator("tr[data-chosen]")).to_contain_text("refuse")
+
+    page.keyboard.press("Escape")
+    expect(inspector).to_contain_text("Choose a node")
+
+
+def test_a_sublattice_leads_to_its_own_page_and_back(site: Site) -> None:
+    dispatch_id = ct.dispatch_sync(outer)("x").dispatch_id
+    page = site.open(f"/dispatches/{dispatch_id}")
+
+    page.get_by_role("link", name="open").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("inner")
+    page.locator(".facts").get_by_role("link").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("outer")
+
+
+def test_a_dispatch_is_cancelled(site: Site, tmp_path: Path) -> None:
+    dispatch_id = ct.dispatch(gated)(str(tmp_path / "never"))
+    page = site.open(f"/dispatches/{dispatch_id}")
+    page.on("dialog", lambda dialog: dialog.accept())
+
+    page.get_by_role("button", name="Cancel", exact=True).click()
+
+    expect(page.locator("#heading .status")).to_have_text("Cancelled", timeout=5000)
+    expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
+
+
+def test_filter_and_search(site: Site) -> None:
+    ct.dispatch_sync(refused)("a")
+    ct.dispatch_sync(outer)("b")
+    page = site.open()
+    rows = page.locator("#rows tbody tr")
+    expect(rows).to_have_count(2)
+
+    page.get_by_text("Failed", exact=True).first.click()
+    expect(rows).to_have_count(1)
+    expect(rows).to_contain_text("refused")
+    expect(rows).to_contain_text("ValueError: <b>no</b> A")
+
+    page.get_by_text("All", exact=True).click()
+    expect(rows).to_have_count(2)
+    page.keyboard.press("/")
+    page.keyboard.type("out")
+    expect(rows).to_have_count(1)
+    assert page.url.endswith("search=out")
+    page.reload()
+    expect(rows).to_have_count(1)
+
+
+def test_light_and_dark(site: Site) -> None:
+    page = site.open(scheme="dark")
+    ground = "() => getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(ground)
+
+    page.get_by_role("button", name="Switch between light and dark").click()
+    light = page.evaluate(ground)
+    page.reload()
+
+    assert dark != light
+    assert page.evaluate(ground) == light
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_nothing_is_wider_than_the_window(site: Site, width: int) -> None:
+    dispatch_id = ct.dispatch_sync(refused)("a" * 300).dispatch_id
+
+    for path in ("/", f"/dispatches/{dispatch_id}"):
+        page = site.open(path, width=width)
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+
+
+def test_the_keyboard_reaches_a_dispatch(site: Site) -> None:
+    ct.dispatch_sync(outer)("b")
+    page = site.open()
+    link = page.get_by_role("link", name="outer")
+
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if link.evaluate("element => element === document.activeElement"):
+            break
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("outer")
+
+
+def test_a_stranger_is_told_how_to_log_in(site: Site) -> None:
+    page = site.browser.new_context().new_page()
+    answer = page.goto(site.url)
+
+    assert answer is not None
+    assert answer.status == 401
+    expect(page.get_by_text("qcov start")).to_be_visible()
+    assert (
+        page.evaluate("() => getComputedStyle(document.querySelector('main')).borderRadius")
+        == "12px"
+    )
