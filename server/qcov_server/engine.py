@@ -55,6 +55,14 @@ class Store(Protocol):
         """The circuits that a dispatch, or one of its nodes, ran."""
         ...
 
+    def payload(self, dispatch_id: str, of: str | int) -> Row | None:
+        """Digest and data of a sealed payload; `data` is None for one that is in a file."""
+        ...
+
+    def blob(self, digest: str) -> bytes:
+        """The bytes of a payload, checked."""
+        ...
+
     def circuit_summary(self, dispatch_id: str) -> Sequence[Row]:
         """How many circuits ran where, and for how long."""
         ...
@@ -78,6 +86,12 @@ class Engine(Protocol):
 
     async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
         """Cancel a dispatch or some of its nodes; returns what was done."""
+        ...
+
+    async def progress(
+        self, dispatch_id: str, after: int = 0, timeout: float | None = None
+    ) -> Row:
+        """How far a dispatch is, once something has happened since event `after`, or soon."""
         ...
 
     def subscribe(self) -> AbstractAsyncContextManager[asyncio.Queue[dict[str, Any]]]:

@@ -48,8 +48,11 @@ class Zygote:
                     self._reap()
 
     def _take(self) -> None:
-        data, descriptors, _, _ = socket.recv_fds(self._control, 1 << 18, 16)
-        if not data:
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._control, 1 << 18, 16)
+        except ConnectionError:
+            data, descriptors = b"", []
+        if not data:  # the engine is gone
             raise SystemExit(0)
         waiting = iter(descriptors)
         for message in self._channel.unpack(data):

@@ -78,11 +78,15 @@ def get_dispatch(store: TheStore, dispatch_id: str) -> Dispatch:
 
 @router.get("/{dispatch_id}/nodes")
 def get_nodes(
-    store: TheStore, dispatch_id: str, limit: Limit = 100, offset: Offset = 0
+    store: TheStore,
+    dispatch_id: str,
+    node_id: NodeId = None,
+    limit: Limit = 100,
+    offset: Offset = 0,
 ) -> NodePage:
     """The nodes of a dispatch, by their number."""
     total = int(store.get_dispatch(dispatch_id)["nodes_total"])
-    rows = store.get_nodes(dispatch_id, limit=limit, offset=offset)
+    rows = store.get_nodes(dispatch_id, limit=limit, offset=offset, node_id=node_id)
     items = [Node.model_validate(row) for row in rows]
     return NodePage(items=items, total=total, limit=limit, offset=offset)
 

@@ -19,11 +19,13 @@ class Dispatch(Answer):
     id: str
     name: str
     status: str
+    root_id: str
     parent_id: str | None = None
     created: float
     started: float | None = None
     ended: float | None = None
     error: str | None = None
+    inputs_repr: str = Field(description="The arguments as text: JSON with `args` and `kwargs`.")
     result_repr: str | None = None
     nodes_total: int
     nodes_done: int
@@ -50,6 +52,7 @@ class Node(Answer):
     started: float | None = None
     ended: float | None = None
     error: str | None = None
+    output: str | None = Field(default=None, description="The SHA-256 of its payload.")
     value_repr: str | None = None
     stdout: str | None = None
     stderr: str | None = None
@@ -105,8 +108,18 @@ class CircuitSummary(Answer):
     """What one executor ran."""
 
     executor: str
+    device: str | None = None
     circuits: int
     seconds: float | None = None
+
+
+class Progress(Answer):
+    """How far a dispatch is; electrons of sublattices count too."""
+
+    seq: int
+    status: str
+    done: int
+    total: int
 
 
 class Submitted(Answer):
