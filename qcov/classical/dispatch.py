@@ -6,6 +6,7 @@ or the server at `dispatcher_addr`.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, overload
@@ -43,8 +44,9 @@ def dispatch(
 
     def wrapper(*args: Any, **kwargs: Any) -> str:
         manifest = build_manifest(orig_lattice, args, kwargs)
-        described = {**manifest, "environment": environment(), "key": key}
-        return engine_at(dispatcher_addr).submit(described)
+        # The id is made here, so that the same request may be sent twice.
+        described = {"id": str(uuid.uuid4()), "environment": environment(), "key": key}
+        return engine_at(dispatcher_addr).submit({**manifest, **described})
 
     return wrapper
 

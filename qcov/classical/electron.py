@@ -14,14 +14,15 @@ import operator
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from graphlib import CycleError, TopologicalSorter
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 from qcov.classical.executors.base import BaseExecutor
 from qcov.classical.executors.registry import executor_dict
-from qcov.classical.graph import Function, Kind, Node, Recipe, TransportGraph, key_blob
-from qcov.errors import ElectronMisuse, SerializationError
-from qcov.transport import dumps
+from qcov.classical.graph import Function, Kind, Node, Recipe, TransportGraph
+from qcov.errors import ElectronMisuse, QcovError, SerializationError
+from qcov.transport import dumps, shorten
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -172,6 +173,13 @@ class ElectronOutput:
     def __array__(self, *_args: object, **_kwargs: object) -> Any:
         raise self._misuse("turned into an array", "Build the array inside an electron.")
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **settings: Any) -> Any:
+        """NumPy's functions, and its operators with an array on the left (NEP 13)."""
+        if method != "__call__":
+            use = f"given to numpy's {ufunc.__name__}.{method}"
+            raise self._misuse(use, "Call it inside an electron.")
+        return self._builder.apply(ufunc, *inputs, **settings)
+
     def __setitem__(self, _key: object, _value: object) -> None:
         raise self._misuse("changed in place", "Return a new value from an electron.")
 
@@ -201,6 +209,14 @@ def _operator(function: Callable[..., Any], *, reflected: bool = False) -> Calla
     return method
 
 
+_BUILTINS: tuple[tuple[str, Callable[..., Any], bool], ...] = (
+    ("abs", abs, False),
+    ("round", round, False),
+    ("divmod", divmod, False),
+    ("rdivmod", divmod, True),
+)
+
+
 def _install_operators() -> None:
     binary = [
         "add",
@@ -224,8 +240,8 @@ def _install_operators() -> None:
         setattr(ElectronOutput, f"__r{bare}__", _operator(function, reflected=True))
     for name in ["eq", "ne", "lt", "le", "gt", "ge", "neg", "pos", "invert"]:
         setattr(ElectronOutput, f"__{name}__", _operator(getattr(operator, name)))
-    for function in (abs, round, divmod):
-        setattr(ElectronOutput, f"__{function.__name__}__", _operator(function))
+    for name, function, reflected in _BUILTINS:
+        setattr(ElectronOutput, f"__{name}__", _operator(function, reflected=reflected))
 
 
 _install_operators()
@@ -269,7 +285,7 @@ class Builder:
             return self.apply(operator.getitem, output, key)
         source = self._own(output)
         shown = f"{source.name}[{_key_text(key)}]"
-        digest = self.graph.add_blob(key_blob(key))
+        digest = self._key(key)
         return self._output(name=shown, kind=Kind.ELEMENT, source=source.id, item=digest)
 
     def attribute(self, output: ElectronOutput, name: str) -> ElectronOutput:
@@ -278,10 +294,32 @@ class Builder:
         shown = f"{source.name}.{name}"
         return self._output(name=shown, kind=Kind.ELEMENT, source=source.id, attribute=name)
 
+    def order(self, output: ElectronOutput, parents: Iterable[ElectronOutput]) -> None:
+        """Let a node start only after others."""
+        child = self._own(output)
+        for parent in parents:
+            if not _is_electron(parent):
+                advice = "Give what calls of electrons returned."
+                raise output._misuse(f"made to wait for {parent!r}", advice)  # pyright: ignore[reportPrivateUsage]
+            child.after = [*child.after, self._own(parent).id]
+
     def finish(self, result: object) -> TransportGraph:
         """Take what the lattice returned; return the graph."""
         self.graph.result = self._result(result)
+        if any(node.after for node in self.graph.nodes):
+            self._refuse_circles()
         return self.graph
+
+    def _refuse_circles(self) -> None:
+        nodes = self.graph.nodes
+        try:
+            TopologicalSorter({n.id: {*n.inputs(), *n.after} for n in nodes}).prepare()
+        except CycleError as error:
+            numbers: list[int] = error.args[1]
+            circle = [nodes[number].name for number in numbers]
+            use = f"made to wait for what needs it ({' before '.join(circle)})"
+            advice = "None of them could ever start: let one wait less."
+            raise ElectronMisuse(electron=circle[0], use=use, advice=advice) from None
 
     def _with_arguments(
         self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -309,53 +347,35 @@ class Builder:
         """The node that gives `value` to an electron."""
         if _is_electron(value):
             return self._own(value).id
-        try:
-            blob = dumps(value, what=f"{label} of electron {consumer!r}")
-        except SerializationError as error:
-            if not isinstance(error.__cause__, _HoldsElectron):
-                raise
+        blob = _blob(value, what=f"{label} of electron {consumer!r}")
+        if blob is None:
             return self._collection(value, label, consumer).id
         return self.graph.add_parameter(value, blob).id
 
     def _collection(self, value: object, label: str, consumer: str) -> Node:
-        form = type(value).__name__
-        if form not in ("list", "tuple", "set", "dict"):
-            advice = "Lists, tuples, sets and dicts may hold electrons; other objects may not."
-            raise ElectronMisuse(
-                electron=form, use=f"passed as {label} of {consumer!r}", advice=advice
-            )
-        node = self.graph.add(name=f":electron_{form}:", kind=Kind.COLLECTION)
+        node = self.graph.add(name=f":electron_{type(value).__name__}:", kind=Kind.COLLECTION)
 
         def part(item: object) -> Recipe:
             return {"node": self._input(item, label, consumer)}
 
-        node.recipe = _container(value, form, part, self._key)
+        node.recipe = _container(value, part, self._key)
         return node
 
     def _result(self, value: object) -> Recipe:
         if _is_electron(value):
             return {"node": self._own(value).id}
-        try:
-            return {
-                "blob": self.graph.add_blob(
-                    dumps(value, what="the value that the lattice returned")
-                )
-            }
-        except SerializationError as error:
-            form = type(value).__name__
-            if not isinstance(error.__cause__, _HoldsElectron) or form not in (
-                *("list", "tuple", "set", "dict"),
-            ):
-                raise
-            return _container(value, form, self._result, self._key)
+        blob = _blob(value, what="the value that the lattice returned")
+        if blob is None:
+            return _container(value, self._result, self._key)
+        return {"blob": self.graph.add_blob(blob)}
 
     def _key(self, key: object) -> str:
-        return self.graph.add_blob(key_blob(key))
+        return self.graph.add_blob(_whole_blob(key, what=f"the key {shorten(key, 80)}"))
 
     def _function(self, electron: Electron) -> int:
         function = electron.function
         if id(function) not in self._functions:
-            blob = dumps(function, what=f"the function of electron {electron.name!r}")
+            blob = _whole_blob(function, what=f"the function of electron {electron.name!r}")
             made = Function(
                 digest=self.graph.add_blob(blob), name=electron.name, source=source_of(function)
             )
@@ -373,12 +393,42 @@ class Builder:
         return self._executors[key]
 
 
+_CONTAINERS = (list, tuple, set, dict)
+
+
+def _blob(value: object, *, what: str) -> bytes | None:
+    """The blob of a value; None for a container with electrons in it."""
+    try:
+        return dumps(value, what=what)
+    except SerializationError as error:
+        if isinstance(error.__cause__, _HoldsElectron) and type(value) in _CONTAINERS:
+            return None
+        raise _explained(error, what) from error.__cause__
+
+
+def _whole_blob(value: object, *, what: str) -> bytes:
+    """The blob of a value that must not have electrons in it."""
+    try:
+        return dumps(value, what=what)
+    except SerializationError as error:
+        raise _explained(error, what) from error.__cause__
+
+
+def _explained(error: SerializationError, what: str) -> QcovError:
+    held = error.__cause__
+    if not isinstance(held, _HoldsElectron):
+        return error
+    advice = "Pass it as an argument of its own, or in a list, tuple, set or dict."
+    return ElectronMisuse(electron=str(held), use=f"a part of {what}", advice=advice)
+
+
 def _container(
-    value: Any, form: str, part: Callable[[object], Recipe], key: Callable[[object], str]
+    value: Any, part: Callable[[object], Recipe], key: Callable[[object], str]
 ) -> Recipe:
-    if form == "dict":
-        return {"dict": [[key(name), part(item)] for name, item in value.items()]}
-    return {form: [part(item) for item in value]}
+    if isinstance(value, dict):
+        entries = cast("dict[object, object]", value).items()
+        return {"dict": [[key(name), part(item)] for name, item in entries]}
+    return {type(value).__name__: [part(item) for item in value]}
 
 
 _building: ContextVar[Builder | None] = ContextVar("qcov_building", default=None)
@@ -522,5 +572,8 @@ def electron(
 def wait(
     child: ElectronOutput, parents: ElectronOutput | Iterable[ElectronOutput]
 ) -> ElectronOutput:
-    """Let `child` start only after `parents` have completed; returns `child`."""
-    return child.wait_for(parents)
+    """Let `child` start only after `parents` have completed; returns `child`.
+
+    Where a lattice runs as plain Python, all has happened in order already.
+    """
+    return child.wait_for(parents) if _is_electron(child) else child

@@ -161,6 +161,11 @@ class Store:
             raise DispatchNotFound(dispatch_id=dispatch_id, where=str(self.folder))
         return row
 
+    def has_dispatch(self, dispatch_id: str) -> bool:
+        """True if there is a dispatch with this id."""
+        query = sa.select(dispatches.c.id).where(dispatches.c.id == dispatch_id)
+        return self._one(query) is not None
+
     def find_key(self, key: str) -> Row | None:
         """The dispatch with this idempotency key, if there is one."""
         return self._one(sa.select(dispatches).where(dispatches.c.key == key))

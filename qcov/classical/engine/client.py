@@ -32,6 +32,10 @@ _BOOT = (
 _ROOT = str(Path(__file__).parents[3])
 
 
+class ConnectionLost(EngineUnavailable):
+    """The engine went away in the middle of a request."""
+
+
 class Client:
     """A connection to the engine of a data folder."""
 
@@ -48,7 +52,7 @@ class Client:
             self._channel.send(request)
             answer = self._receive()
         except (OSError, EOFError) as error:
-            raise EngineUnavailable(
+            raise ConnectionLost(
                 address=str(self.folder),
                 reason="it went away in the middle of a request",
                 advice="What it had acknowledged is safe; ask again.",
@@ -86,15 +90,14 @@ _connections = _Connections()
 def call(verb: str, **arguments: Any) -> Any:
     """Ask the engine of the configured data folder, starting it if need be.
 
-    A connection that breaks is opened again, and the engine started again, once; except for
-    verbs that must not happen twice.
+    A connection that breaks is opened again, and the engine started again, once: all verbs may be
+    asked twice.
     """
     try:
         with _connection() as client:
             return client.call(verb, **arguments)
-    except EngineUnavailable:
-        if verb == "submit":
-            raise
+    except ConnectionLost:
+        pass
     with _connection() as client:
         return client.call(verb, **arguments)
 

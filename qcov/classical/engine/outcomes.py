@@ -104,9 +104,11 @@ def dispatch_error(failures: Iterable[tuple[int, str, str]]) -> str:
 
 
 def last_line(error: str) -> str:
-    """The line of a traceback that names the error."""
-    lines = error.strip().splitlines()
-    return lines[-1] if lines else "no reason was given"
+    """The line of a traceback that names the error, however many its message has."""
+    lines = error.strip().splitlines() or ["no reason was given"]
+    frames = [at for at, line in enumerate(lines) if line.startswith('  File "')]
+    after = lines[frames[-1] + 1 :] if frames else lines
+    return next((line for line in after if not line.startswith("    ")), lines[-1])
 
 
 def now() -> float:

@@ -273,7 +273,8 @@ class Pool:
             link.recalled = False
             self._take_back(link, message["tasks"])
         elif did == "leave":  # the code on disk has changed: a new worker must import it
-            self._take_back(link, message["tasks"])
+            _disarm(link)
+            self._take_back(link, [list(task.key) for task in link.tasks])
             self._dismiss(link)
 
     def _on_outcome(self, link: _Link, outcome: Message) -> None:

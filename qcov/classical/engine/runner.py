@@ -65,17 +65,21 @@ class Engine:
     async def submit(self, manifest: Message) -> str:
         """Store a dispatch and start it; return its id once it is on disk.
 
-        With a `key` in the manifest, the dispatch that has this key already is the one; unless it
+        The id is the client's, so that a request which is sent twice is one dispatch. With a `key`
+        in the manifest, the dispatch that has this key already is the one; unless it
         has failed or was cancelled, then a new one takes the key over.
         """
         self._check(manifest)
+        dispatch_id = str(uuid.UUID(manifest["id"]))
+        if dispatch_id in self._runs or self.store.has_dispatch(dispatch_id):
+            return dispatch_id
         key: str | None = manifest.get("key")
         if key is None:
-            return await self._store_and_start(manifest, str(uuid.uuid4()))
+            return await self._store_and_start(manifest, dispatch_id)
         if key not in self._keys:
             self._keys[key] = self._loop.create_future()
             try:
-                self._keys[key].set_result(await self._submit_with_key(manifest, key))
+                self._keys[key].set_result(await self._submit_with_key(manifest, dispatch_id, key))
             except BaseException as error:
                 self._keys[key].set_exception(error)
                 raise
@@ -199,12 +203,12 @@ class Engine:
                 advice="Dispatch from a folder that exists.",
             )
 
-    async def _submit_with_key(self, manifest: Message, key: str) -> str:
+    async def _submit_with_key(self, manifest: Message, dispatch_id: str, key: str) -> str:
         row = self.store.find_key(key)
         if row is not None and row["status"] not in ("FAILED", "CANCELLED"):
             return str(row["id"])
         released: Changes = {} if row is None else {"key_released": [{"of_dispatch": row["id"]}]}
-        return await self._store_and_start(manifest, str(uuid.uuid4()), changes=released)
+        return await self._store_and_start(manifest, dispatch_id, changes=released)
 
     async def _store_and_start(
         self, manifest: Message, dispatch_id: str, *, changes: Changes | None = None

@@ -7,7 +7,7 @@ with its last part, an element is reported together with the electron that it is
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from qcov.classical.graph import Kind, Node
@@ -81,13 +81,21 @@ class Schedule:
         self._ended: Status | None = None
         self._finished = dict(finished or {})
         for node in self._nodes.values():
-            self._link(node.id, {*node.inputs(), *node.after})
+            self._link(node.id, {*node.inputs(), *node.after, *self._ordered_by_elements(node)})
         self._link(RESULT, self._nodes)
 
     def _link(self, number: int, sources: Iterable[int]) -> None:
         for source in sources:
             self._consumers[source].append(number)
             self._waits[number] += 1
+
+    def _ordered_by_elements(self, node: Node) -> Iterator[int]:
+        """What a node's elements were told to wait for: they have no turn of their own."""
+        for number in node.inputs():
+            source = self._nodes[number]
+            while source.source is not None:
+                yield from source.after
+                source = self._nodes[source.source]
 
     def start(self) -> Step:
         """What can run at once."""

@@ -21,7 +21,6 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, cast
 
 from qcov.classical.engine.channel import BlockingChannel, Message
@@ -32,6 +31,12 @@ from qcov.records import Sink, collecting
 from qcov.store import blobs as files
 from qcov.transport import address, dumps, loads, shorten
 
+_PACKAGE = str(Path(__file__).parents[2])
+#: Frames from here stand between the worker and the user's code.
+_NOT_THE_USERS = tuple(
+    str(Path(cast("str", sys.modules[name].__file__)).parent)
+    for name in ("qcov", "asyncio", "cloudpickle")
+)
 _REPORT_EVERY = 0.25  # seconds, while an electron runs
 
 
@@ -48,12 +53,14 @@ class Worker:
         self._channel = channel
         self._blob_folder = blob_folder
         self._cores = cores
+        self._home = Path.cwd()
         self._functions: dict[str, Any] = {}
         self._waiting: deque[Message] = deque()
         self._changed = threading.Condition()
         self._current: _Running | None = None
         self._modules = _ImportedModules()
         self._dispatch: str | None = None
+        self._folder = Path.cwd()
 
     def serve(self) -> None:
         """Run electrons until the engine is gone."""
@@ -69,9 +76,8 @@ class Worker:
             while not self._waiting:
                 self._changed.wait()
             task = self._waiting.popleft()
-            if self._outdated(task):
-                self._waiting.appendleft(task)
-                self._leave()
+        if self._outdated(task):
+            self._leave()
         with collecting() as sink:
             self._current = _Running(task, streams, sink)
             outcome = self._run(task)
@@ -80,23 +86,22 @@ class Worker:
                 outcome["stdout"], outcome["stderr"] = streams.take()
                 outcome["circuits"] = sink.drain()
         self._channel.send(outcome)
+        self._modules.note()
 
     def _outdated(self, task: Message) -> bool:
         """True if a module that this process has imported was changed on disk since.
 
         A user edits a module and runs the script again: an old copy in a warm worker would give
-        the old answer.
+        the old answer. One look per dispatch is enough.
         """
-        dispatch = task["task"][0]
-        if dispatch == self._dispatch:
-            return False
-        self._dispatch = dispatch
-        return self._modules.changed()
+        dispatch, self._dispatch = self._dispatch, task["task"][0]
+        return dispatch != self._dispatch and self._modules.changed()
 
     def _leave(self) -> None:
-        tasks = [task["task"] for task in self._waiting]
-        self._channel.send({"did": "leave", "tasks": tasks})
-        signal.pause()  # the engine hangs up, and that ends this process
+        """Give everything back; the engine hangs up, and that ends this process."""
+        self._channel.send({"did": "leave"})
+        while True:
+            signal.pause()
 
     def _run(self, task: Message) -> Message:
         started = time.time()
@@ -119,8 +124,7 @@ class Worker:
         function = self._function(task["function"], blobs)
         args = [self._assemble(recipe, blobs) for recipe in task["args"]]
         kwargs = {name: self._assemble(recipe, blobs) for name, recipe in task["kwargs"].items()}
-        if task["workdir"]:
-            os.chdir(task["workdir"])
+        os.chdir(task["workdir"] or self._home)  # an earlier electron may have gone elsewhere
         if task["kind"] == "sublattice":
             return self._build(function, args, kwargs)
         value = function(*args, **kwargs)
@@ -232,17 +236,23 @@ class _ImportedModules:
 
     def __init__(self) -> None:
         self._installed = tuple({sys.prefix, sys.base_prefix, str(Path(__file__).parents[2])})
-        self._seen: dict[str, int] = {}
+        self._written: dict[str, int] = {}
+        self._count = 0
 
-    def changed(self) -> bool:
-        """Compare the modules' files with what they were when first seen."""
-        found = False
+    def note(self) -> None:
+        """Remember when the files of newly imported modules were written."""
+        if len(sys.modules) == self._count:
+            return
+        self._count = len(sys.modules)
         for module in list(sys.modules.values()):
             path = getattr(module, "__file__", None)
-            if isinstance(path, str) and not path.startswith(self._installed):
-                written = _modified(path)
-                found |= self._seen.setdefault(path, written) != written
-        return found
+            mine = isinstance(path, str) and not path.startswith(self._installed)
+            if mine and path not in self._written:
+                self._written[path] = _modified(path)
+
+    def changed(self) -> bool:
+        """True if one of those files was written since."""
+        return any(_modified(path) != written for path, written in self._written.items())
 
 
 def _modified(path: str) -> int:
@@ -253,12 +263,19 @@ def _modified(path: str) -> int:
 
 
 def describe(error: BaseException) -> str:
-    """An error with the user's own frames, without those of the worker."""
-    here = __file__
-    trace: TracebackType | None = error.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == here:
-        trace = trace.tb_next
-    return "".join(traceback.format_exception(type(error), error, trace)).rstrip()
+    """An error with the user's own frames, without those that led to them."""
+    told = traceback.TracebackException.from_exception(error)
+    _forget_our_frames(told)
+    return "".join(told.format()).rstrip()
+
+
+def _forget_our_frames(told: traceback.TracebackException) -> None:
+    frames = told.stack
+    while frames and frames[0].filename.startswith(_NOT_THE_USERS):
+        del frames[0]
+    for linked in (told.__cause__, told.__context__):
+        if linked is not None:
+            _forget_our_frames(linked)
 
 
 def run_worker(channel: BlockingChannel, settings: Message) -> None:
