@@ -245,9 +245,8 @@ class _ImportedModules:
             return
         self._count = len(sys.modules)
         for module in list(sys.modules.values()):
-            path = getattr(module, "__file__", None)
-            mine = isinstance(path, str) and not path.startswith(self._installed)
-            if mine and path not in self._written:
+            path = str(getattr(module, "__file__", None) or "")
+            if path and path not in self._written and not path.startswith(self._installed):
                 self._written[path] = _modified(path)
 
     def changed(self) -> bool:
