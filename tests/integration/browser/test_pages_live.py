@@ -115,7 +115,7 @@ def test_a_node_is_looked_into(site: Site) -> None:
     expect(inspector).to_contain_text("'HELLO'")
     expect(inspector).to_contain_text("shouting hello")
 
-    page.evaluate("() => qcovGraph.nodes('[label = \"refuse\"]').emit('tap')")
+    page.evaluate("() => void qcovGraph.nodes('[label = \"refuse\"]').emit('tap')")
     expect(inspector).to_contain_text("ValueError: <b>no</b> HELLO")
     expect(page.locator("tr[data-chosen]")).to_contain_text("refuse")
 
