@@ -88,9 +88,7 @@ class Engine(Protocol):
         """Cancel a dispatch or some of its nodes; returns what was done."""
         ...
 
-    async def progress(
-        self, dispatch_id: str, after: int = 0, timeout: float | None = None
-    ) -> Row:
+    async def progress(self, dispatch_id: str, after: int = 0, timeout: float | None = None) -> Row:
         """How far a dispatch is, once something has happened since event `after`, or soon."""
         ...
 
