@@ -97,6 +97,10 @@ def circuit_rows(changes: Changes, dispatch_id: str, node_id: int, records: list
         )
 
 
+#: What stands in a traceback before an error's frames, or between two errors.
+_HEADS = ("Traceback (most recent", "The above exception was", "During handling of the above")
+
+
 def dispatch_error(failures: Iterable[tuple[int, str, str]]) -> str:
     """Say which nodes failed and why, a line each: number, name, error."""
     lines = [f"{name}({number}): {last_line(error)}" for number, name, error in failures]
@@ -106,9 +110,9 @@ def dispatch_error(failures: Iterable[tuple[int, str, str]]) -> str:
 def last_line(error: str) -> str:
     """The line of a traceback that names the error, however many its message has."""
     lines = error.strip().splitlines() or ["no reason was given"]
-    frames = [at for at, line in enumerate(lines) if line.startswith('  File "')]
-    after = lines[frames[-1] + 1 :] if frames else lines
-    return next((line for line in after if not line.startswith("    ")), lines[-1])
+    heads = [at for at, line in enumerate(lines) if line.startswith(_HEADS)]
+    told = lines[heads[-1] + 1 :] if heads else lines
+    return next((line for line in told if line and not line.startswith("  ")), lines[-1])
 
 
 def now() -> float:

@@ -79,6 +79,7 @@ class Worker:
         if self._outdated(task):
             self._leave()
         with collecting() as sink:
+            streams.install()
             self._current = _Running(task, streams, sink)
             outcome = self._run(task)
             with self._changed:
