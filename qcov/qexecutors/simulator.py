@@ -39,7 +39,7 @@ class Simulator(BaseQExecutor):
 
     Example:
         >>> Simulator("lightning.qubit", parallel="process", workers=2, batch_obs=True)
-        Simulator(device='lightning.qubit', parallel='process', workers=2, ...)
+        Simulator(...device='lightning.qubit', parallel='process', workers=2, ...)
     """
 
     device: str = "default.qubit"

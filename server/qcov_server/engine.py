@@ -80,7 +80,7 @@ class Engine(Protocol):
         """Take a dispatch; returns its id once it is committed."""
         ...
 
-    async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:  # noqa: ASYNC109
+    async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:
         """Wait until a dispatch has ended, or for `timeout` seconds; returns its status."""
         ...
 

@@ -136,7 +136,7 @@ def get_circuit_summary(store: TheStore, dispatch_id: str) -> list[CircuitSummar
 async def wait(
     engine: TheEngine,
     dispatch_id: str,
-    timeout: Annotated[float, Query(ge=0, le=60)] = 30.0,  # noqa: ASYNC109  # the client's choice
+    timeout: Annotated[float, Query(ge=0, le=60)] = 30.0,
 ) -> Waited:
     """Answer when the dispatch has ended, or after `timeout` seconds."""
     status = await engine.wait(dispatch_id, timeout)
