@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Self, cast, overload
 
 from qcov.classical.executors.base import BaseExecutor
 from qcov.classical.executors.registry import executor_dict
-from qcov.classical.graph import Function, Kind, Node, Recipe, TransportGraph
+from qcov.classical.graph import Function, Kind, Node, Recipe, TransportGraph, check_acyclic
 from qcov.errors import ElectronMisuse, QcovError, SerializationError
 from qcov.transport import dumps, shorten
 
@@ -306,6 +306,8 @@ class Builder:
     def finish(self, result: object) -> TransportGraph:
         """Take what the lattice returned; return the graph."""
         self.graph.result = self._result(result)
+        if any(node.after for node in self.graph.nodes):  # nothing else can close a circle
+            check_acyclic(self.graph.nodes)
         if any(node.after for node in self.graph.nodes):
             self._refuse_circles()
         return self.graph

@@ -8,11 +8,13 @@ digests of blobs). The graph travels as a *manifest*: JSON that refers to blobs 
 
 from __future__ import annotations
 
+import graphlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
 
+from qcov.errors import ElectronMisuse
 from qcov.transport import address, dumps, shorten
 
 Recipe = dict[str, Any]
@@ -184,6 +186,20 @@ def parse_nodes(manifest: Mapping[str, Any]) -> list[Node]:
     kinds = {kind.value: kind for kind in Kind}
     described: Iterator[dict[str, Any]] = ({**row, "kind": kinds[row["kind"]]} for row in rows)
     return [Node(**fields) for fields in described]
+
+
+def check_acyclic(nodes: Sequence[Node]) -> None:
+    """Raise `ElectronMisuse` if nodes wait for each other in a circle."""
+    needs = {node.id: {*node.inputs(), *node.after} for node in nodes}
+    try:
+        graphlib.TopologicalSorter(needs).prepare()
+    except graphlib.CycleError as error:
+        circle: list[int] = error.args[1]
+        names = {node.id: node.name for node in nodes}
+        advice = f"{' waits for '.join(f'{names[n]}({n})' for n in reversed(circle))}."
+        raise ElectronMisuse(
+            electron=names[circle[0]], use="waited for by what it waits for", advice=advice
+        ) from error
 
 
 def key_blob(key: object) -> bytes:

@@ -101,6 +101,20 @@ def circuit_rows(changes: Changes, dispatch_id: str, node_id: int, records: list
 _HEADS = ("Traceback (most recent", "The above exception was", "During handling of the above")
 
 
+def dispatch_refused(dispatch_id: str, error: Exception) -> Changes:
+    """The rows of a dispatch that cannot go on."""
+    row = {
+        "of_dispatch": dispatch_id,
+        "new_status": Status.FAILED.value,
+        "new_ended": now(),
+        "new_error": f"{type(error).__name__}: {error}",
+        "new_result": None,
+        "new_result_seal": None,
+        "new_result_repr": None,
+    }
+    return {"dispatch_ended": [row]}
+
+
 def dispatch_error(failures: Iterable[tuple[int, str, str]]) -> str:
     """Say which nodes failed and why, a line each: number, name, error."""
     lines = [f"{name}({number}): {last_line(error)}" for number, name, error in failures]

@@ -22,7 +22,7 @@ from qcov.classical.engine.schedule import (
     Step,
 )
 from qcov.classical.engine.spawn import Environment
-from qcov.classical.graph import Node, Recipe, blobs_of, parse_nodes
+from qcov.classical.graph import Node, Recipe, blobs_of, check_acyclic, parse_nodes
 from qcov.classical.status import Status
 from qcov.errors import DispatchFailed, QcovError, StateError
 from qcov.store.changes import Changes
@@ -112,7 +112,9 @@ class Run:
         self.done: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
         self._services = services
         self._manifest = manifest
-        self._nodes = {node.id: node for node in parse_nodes(manifest)}
+        nodes = parse_nodes(manifest)
+        check_acyclic(nodes)
+        self._nodes = {node.id: node for node in nodes}
         self._outputs = {n.id: n.value for n in self._nodes.values() if n.value is not None}
         self._failures: list[tuple[int, str, str]] = []
         self._text: str | None = None  # the repr of the node that is the result

@@ -155,16 +155,26 @@ class Engine:
         """Go on with what an earlier engine left; keep what it had finished."""
         rows = self.store.unfinished()
         for row in rows:
-            nodes = self.store.get_nodes(row["id"])
-            self.store.outputs(row["id"])  # refuses what was tampered with
-            self._runs[row["id"]] = Run(self, row, self.store.manifest(row["id"]), nodes)
-            if row["parent_id"] is not None:
-                self._children[row["parent_id"], row["parent_node"]] = row["id"]
+            try:
+                self._restore(row)
+            except QcovError as error:  # it is damaged; the others are not
+                self.store.put(outcomes.dispatch_refused(row["id"], error))
+        for run in list(self._runs.values()):
+            run.start()
         for row in rows:
-            self._runs[row["id"]].start()
-        for row in rows:
-            if row["status"] == "CANCELING" and row["parent_id"] is None:
+            if (
+                row["status"] == "CANCELING"
+                and row["parent_id"] is None
+                and row["id"] in self._runs
+            ):
                 self._runs[row["id"]].cancel()
+
+    def _restore(self, row: Message) -> None:
+        nodes = self.store.get_nodes(row["id"])
+        self.store.outputs(row["id"])  # refuses what was tampered with
+        self._runs[row["id"]] = Run(self, row, self.store.manifest(row["id"]), nodes)
+        if row["parent_id"] is not None:
+            self._children[row["parent_id"], row["parent_node"]] = row["id"]
 
     @property
     def busy(self) -> bool:
@@ -215,6 +225,7 @@ class Engine:
     ) -> str:
         rows: Changes = changes or {}
         row = self._dispatch_row(manifest, dispatch_id, None, None, rows)
+        run = Run(self, row, manifest)  # refuses what is no graph, before it is stored
         stored = self._loop.create_future()
 
         def done(error: QcovError | None) -> None:
@@ -222,7 +233,8 @@ class Engine:
 
         self.store.put(rows, done, keep=False)
         await stored
-        self._start_run(row, manifest)
+        self._runs[dispatch_id] = run
+        run.start()
         return dispatch_id
 
     def _dispatch_row(
@@ -268,11 +280,6 @@ class Engine:
         if rows:
             outcomes.add(changes, "node", *rows)
         return row
-
-    def _start_run(self, row: Message, manifest: Message) -> Run:
-        run = self._runs[row["id"]] = Run(self, row, manifest)
-        run.start()
-        return run
 
     # -- what runs need (see `run.Services`)
 
