@@ -158,7 +158,7 @@ class Engine:
             try:
                 self._restore(row)
             except QcovError as error:  # it is damaged; the others are not
-                self.store.put(outcomes.dispatch_refused(row["id"], error))
+                self._refuse(row, error)
         for run in list(self._runs.values()):
             run.start()
         for row in rows:
@@ -168,6 +168,13 @@ class Engine:
                 and row["id"] in self._runs
             ):
                 self._runs[row["id"]].cancel()
+
+    def _refuse(self, row: Message, error: QcovError) -> None:
+        """A dispatch cannot go on, nor can those that wait for it."""
+        self.store.put(outcomes.dispatch_refused(row["id"], error))
+        self._runs.pop(row["id"], None)
+        if row["parent_id"] in self._runs:
+            self._refuse(self.store.get_dispatch(row["parent_id"]), error)
 
     def _restore(self, row: Message) -> None:
         nodes = self.store.get_nodes(row["id"])
