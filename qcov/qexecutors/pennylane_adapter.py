@@ -23,6 +23,7 @@ from functools import cache
 from importlib import metadata
 from typing import Any, cast
 
+import numpy as np
 import pennylane
 from pennylane.devices import Device, ExecutionConfig, MCMConfig
 from pennylane.measurements import ExpectationMP, ProbabilityMP, Shots, StateMP, VarianceMP
@@ -190,9 +191,31 @@ def with_numpy_parameters(circuit: Circuit) -> Circuit:
     return converted
 
 
+def untraced(value: Any) -> Any:
+    """Numbers without the derivatives that hang on them; None where JAX has no numbers yet."""
+    if isinstance(value, list | tuple):
+        return tuple([untraced(item) for item in value])
+    if isinstance(value, dict):
+        return value
+    try:
+        return qml.math.to_numpy(value)
+    except Exception:  # noqa: BLE001  # every framework refuses in a way of its own
+        return None
+
+
+def untraced_circuit(circuit: Circuit) -> Circuit:
+    """The same circuit with numbers only, so that keeping it keeps no trace alive."""
+    try:
+        return with_numpy_parameters(circuit)
+    except Exception:  # noqa: BLE001  # every framework refuses in a way of its own
+        values = cast("Any", circuit).get_parameters(trainable_only=False)
+        empty = [np.full(np.shape(value), np.nan) for value in values]
+        return cast("Any", circuit).bind_new_parameters(empty, list(range(len(values))))
+
+
 def measures_midway(circuit: Circuit) -> bool:
     """Whether a circuit measures before its end."""
-    return any([type(operation) in _MIDWAY for operation in circuit.operations])
+    return not _MIDWAY.isdisjoint(map(type, circuit.operations))
 
 
 _MIDWAY = frozenset({qml.ops.MidMeasure, qml.ops.PauliMeasure})

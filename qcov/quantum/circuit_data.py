@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -39,21 +40,24 @@ def plain(value: Any) -> Any:
     >>> plain((np.float64(0.5), {"00": np.int64(3)}, 1j))
     [0.5, {'00': 3}, {'re': 0.0, 'im': 1.0}]
     """
-    if value is None or isinstance(value, bool | int | float | str):
-        return float(value) if isinstance(value, float) else value  # NumPy's is one, too
+    if isinstance(value, float):  # NumPy's is one, too
+        return float(value) if math.isfinite(value) else None  # JSON knows no others
+    if value is None or isinstance(value, bool | int | str):
+        return value
     if isinstance(value, complex):
         return {"re": value.real, "im": value.imag}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
     if isinstance(value, list | tuple):
         return [plain(item) for item in cast("Sequence[Any]", value)]
+    return _plain_array(value)
+
+
+def _plain_array(value: Any) -> Any:
     try:
-        return _plain_array(np.asarray(value))
+        array = np.asarray(value)
     except Exception:  # noqa: BLE001  # a traced value has no numbers, and says so in many ways
         return None
-
-
-def _plain_array(array: np.ndarray[Any, Any]) -> Any:
     if array.dtype == object:
         return None
     if array.size > _MAX_NUMBERS:

@@ -140,7 +140,9 @@ class BatchDevice(Device):
             results = answer if method == "execute" else answer[0]
             results = tuple([as_arrays(result) for result in results])
             answer = results if method == "execute" else (results, answer[1])
-        self.remember(circuits, answer if method == "execute" else answer[0], started)
+        results = answer if method == "execute" else answer[0]
+        circuits = [adapter.untraced_circuit(circuit) for circuit in circuits]
+        self.remember(circuits, [adapter.untraced(result) for result in results], started)
         return answer
 
     def __getstate__(self) -> dict[str, Any]:

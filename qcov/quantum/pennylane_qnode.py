@@ -219,7 +219,7 @@ class BatchQNode(pennylane.QNode):
             if wanted and (order or 0) <= 1 and self._supports("adjoint", call.tape):
                 return Gradient(method="adjoint", max_diff=1)
             method = "best"  # which is parameter-shift, for this device has no other
-        if method in ("best", "parameter-shift", "finite-diff"):
+        if method in ("best", "parameter-shift", "finite-diff") and not _is_first_order(call.tape):
             max_diff = max(max_diff, 2)
         return Gradient(method=method, max_diff=max_diff)
 
@@ -313,10 +313,19 @@ def _order(tape: Any) -> int | None:
     """How many derivatives are being taken of a circuit; None if its framework does not tell."""
     order = 0
     for value in _values(tape):
-        if type(value).__module__.startswith("torch") and value.requires_grad:
+        kind = type(value)
+        if kind.__module__.startswith("torch") and value.requires_grad:
             return None
+        if kind.__name__ == "DynamicJaxprTracer":
+            return None  # what is compiled here may be differentiated around the compilation
         order = max(order, _nesting(value))
     return order
+
+
+def _is_first_order(tape: Any) -> bool:
+    """Whether no second derivative can follow. Preparing one costs autograd its cached Jacobian."""
+    order = _order(tape)
+    return order is not None and order <= 1 and qml.math.get_interface(*_values(tape)) == "autograd"
 
 
 def _nesting(value: Any) -> int:

@@ -121,11 +121,8 @@ class QElectron(pennylane_qnode.BatchQNode):
         return new
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            **super().__getstate__(),
-            "original_qnode": pennylane_qnode.portable(self.original_qnode),
-            "_waiting": _Waiting(),
-        }
+        portable = pennylane_qnode.portable(self.original_qnode)
+        return {**super().__getstate__(), "original_qnode": portable}
 
 
 @overload
@@ -242,6 +239,9 @@ class _Waiting:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._batches: dict[Hashable, _Batch] = {}
+
+    def __reduce__(self) -> tuple[type[_Waiting], tuple[()]]:
+        return _Waiting, ()  # what waits belongs to the process where it was asked for
 
     def add(self, qelectron: QElectron, call: pennylane_qnode.Call) -> CircuitFuture:
         """Queue a call."""

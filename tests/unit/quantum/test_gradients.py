@@ -138,14 +138,17 @@ JAX_WAYS = {
     "grad": lambda jax, f: jax.grad(f),
     "jit": lambda jax, f: jax.jit(f),
     "jit of grad": lambda jax, f: jax.jit(jax.grad(f)),
-    "hessian": lambda jax, f: jax.hessian(f),
-    "jit of hessian": lambda jax, f: jax.jit(jax.hessian(f)),
     "value": lambda jax, f: f,
 }
+JAX_METHODS = [
+    ("default.qubit", "best"),
+    ("lightning.qubit", "best"),
+    ("lightning.qubit", "adjoint"),
+    ("lightning.qubit", "parameter-shift"),
+]
 
 
-@pytest.mark.parametrize("device", ["default.qubit", "lightning.qubit"])
-@pytest.mark.parametrize("method", ["best", "parameter-shift", "adjoint"])
+@pytest.mark.parametrize(("device", "method"), JAX_METHODS)
 @pytest.mark.parametrize("way", JAX_WAYS)
 @pytest.mark.parametrize("path", PATHS)
 def test_jax(path: str, way: str, method: str, device: str, jax: Any) -> None:
@@ -157,6 +160,17 @@ def test_jax(path: str, way: str, method: str, device: str, jax: Any) -> None:
     assert type(ours) is type(theirs)
     assert ours.dtype == theirs.dtype
     np.testing.assert_allclose(ours, theirs, atol=1e-7)
+
+
+@pytest.mark.parametrize("method", ["best", "adjoint", "parameter-shift"])
+def test_jax_second_derivative(method: str, jax: Any) -> None:
+    @qml.qnode(qml.device("lightning.qubit", wires=1), diff_method=method)
+    def bare(x: Any) -> Any:
+        qml.RX(x, 0)
+        return qml.expval(qml.Z(0))
+
+    for circuit in (qelectron(bare), later(qelectron(bare))):
+        assert jax.grad(jax.grad(circuit))(0.3) == pytest.approx(-np.cos(0.3), abs=1e-6)
 
 
 def test_jax_futures_belong_to_their_trace(jax: Any) -> None:

@@ -1,0 +1,250 @@
+"""What `qelectron` takes and makes: forms, copies, pickles, transforms, bad input."""
+
+import copy
+from typing import Any
+
+import cloudpickle
+import numpy as np
+import pennylane as qml
+import pytest
+
+from qcov.errors import (
+    CircuitError,
+    InvalidQExecutor,
+    InvalidSetting,
+    NotAQNode,
+    SelectorError,
+    UnknownDevice,
+    UnsupportedInterface,
+)
+from qcov.qexecutors.base import BaseQExecutor, CircuitBatch
+from qcov.qexecutors.simulator import Simulator
+from qcov.quantum.cluster import QCluster
+from qcov.quantum.qelectron import QElectron, qelectron
+
+DEVICE = qml.device("lightning.qubit", wires=2)
+
+
+def function(x: Any) -> Any:
+    """Rotate, then entangle."""
+    qml.RX(x, 0)
+    qml.CNOT([0, 1])
+    return qml.expval(qml.Z(1))
+
+
+def make() -> Any:
+    return qml.QNode(function, DEVICE)
+
+
+def test_forms() -> None:
+    simulator = Simulator()
+    forms = [
+        qelectron(make()),
+        qelectron()(make()),
+        qelectron(executors=simulator, name="mine", description="yes")(make()),
+        qelectron(make(), executors=[simulator]),
+        qelectron(make(), executors=(Simulator(), Simulator()), selector="random"),
+        qelectron(make(), executors=QCluster(executors=[Simulator()])),
+    ]
+    for circuit in forms:
+        assert isinstance(circuit, QElectron)
+        assert isinstance(circuit, qml.QNode)
+        assert circuit(0.3) == pytest.approx(np.cos(0.3))
+        assert circuit.original_qnode.device is DEVICE
+    assert (forms[0].name, forms[0].description) == ("function", "Rotate, then entangle.")
+    assert (forms[2].name, forms[2].description) == ("mine", "yes")
+    assert forms[3].device.executors == [simulator]
+    assert isinstance(forms[4].device.executors[0], QCluster)
+    assert forms[0].device.executors[0].device == "lightning.qubit"
+
+
+def test_default_keeps_the_options_of_the_device() -> None:
+    device = qml.device("default.qubit", wires=2, seed=42)
+    twin = qml.device("default.qubit", wires=2, seed=42)
+    ours = qelectron(qml.QNode(function, device, shots=100))
+    theirs = qml.QNode(function, twin, shots=100)
+    assert [ours(0.8) for _ in range(3)] == [theirs(0.8) for _ in range(3)]
+
+
+@pytest.mark.parametrize("executors", [(), [], "Simulator", 3, {}, [Simulator(), "x"], [None]])
+def test_not_an_executor(executors: Any) -> None:
+    with pytest.raises(InvalidQExecutor, match="is not a quantum executor") as caught:
+        qelectron(make(), executors=executors)
+    assert isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("qnode", [function, 3, "x", DEVICE])
+def test_not_a_qnode(qnode: Any) -> None:
+    with pytest.raises(NotAQNode, match="is made of a PennyLane QNode"):
+        qelectron(qnode)
+
+
+def test_tensorflow_is_refused() -> None:
+    with pytest.raises(UnsupportedInterface, match="jax"):
+        qelectron(qml.QNode(function, DEVICE, interface="tf"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"device": "lihtning.qubit"}, UnknownDevice, "mean 'lightning.qubit'.*default.qubit"),
+        ({"devcie": "default.qubit"}, InvalidSetting, "mean 'device'"),
+        ({"device": "lightning.qubit", "btch_obs": True}, InvalidSetting, "mean 'batch_obs'"),
+        ({"parallel": "proces"}, InvalidSetting, "'auto', 'thread', 'process', False, None"),
+        ({"workers": 0}, InvalidSetting, "workers"),
+        ({"shots": "many"}, InvalidSetting, "shots"),
+    ],
+)
+def test_bad_settings(settings: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message) as caught:
+        Simulator(**settings)
+    assert isinstance(caught.value, ValueError)
+
+
+# -- selectors and clusters --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("selector", ["cylic", 3, None])
+def test_unknown_selector(selector: Any) -> None:
+    with pytest.raises(SelectorError):
+        QCluster(executors=[Simulator(), Simulator()], selector=selector)
+
+
+@pytest.mark.parametrize("choice", [None, "default.qubit", Simulator()])
+def test_a_selector_chooses_one_of_its_executors(choice: Any) -> None:
+    circuit = qelectron(make(), executors=[Simulator(), Simulator()], selector=lambda c, e: choice)
+    with pytest.raises(SelectorError, match="none of its cluster's executors"):
+        circuit(0.1)
+
+
+def test_every_cluster_takes_turns_by_itself() -> None:
+    clusters = [QCluster(executors=[Simulator(), Simulator("lightning.qubit")]) for _ in range(2)]
+    chosen = [cluster.select(None).device for _ in range(2) for cluster in clusters]
+    assert chosen == ["default.qubit"] * 2 + ["lightning.qubit"] * 2
+
+
+def test_a_batch_is_split_and_put_together_again() -> None:
+    inner = QCluster(executors=[Simulator("lightning.qubit"), Simulator()])
+    circuit = qelectron(make(), executors=[Simulator(), inner])
+    points = np.linspace(0, 1, 9)
+    futures = [circuit.run_later(point) for point in points]
+    np.testing.assert_allclose([future.result() for future in futures], np.cos(points))
+    devices = [record.device for record in circuit.history]
+    assert devices.count("lightning.qubit") == 2
+
+
+class ByAngle:
+    def __init__(self) -> None:
+        self.seen = 0
+
+    def __call__(self, circuit: Any, executors: Any) -> Any:
+        self.seen += 1
+        return executors[int(circuit.operations[0].data[0] > 1)]
+
+
+def test_a_selector_keeps_its_own_state() -> None:
+    selector = ByAngle()
+    circuit = qelectron(
+        make(), executors=[Simulator(), Simulator("lightning.qubit")], selector=selector
+    )
+    for angle in (0.1, 2.0):
+        circuit(angle)
+    assert selector.seen == 2
+    assert [run.device for run in circuit.history] == ["default.qubit", "lightning.qubit"]
+
+
+@pytest.mark.parametrize("selector", ["cyclic", "random", ByAngle()])
+def test_clusters_survive_json_and_pickle(selector: Any, recording: Any) -> None:
+    cluster = QCluster(
+        executors=[Simulator("lightning.qubit", shots=5), QCluster(executors=[recording])],
+        selector=selector,
+    )
+    for again in (
+        QCluster.model_validate_json(cluster.model_dump_json()),
+        cloudpickle.loads(cloudpickle.dumps(cluster)),
+        copy.deepcopy(cluster),
+    ):
+        assert [type(executor) for executor in again.leaves()] == [Simulator, type(recording)]
+        assert again.leaves()[0].shots == 5
+        assert again.select(make().construct((0.1,), {})) is not None
+    cluster.serialize_selector()
+    assert isinstance(cluster.selector, str)
+    assert callable(cluster.deserialize_selector())
+
+
+def test_covalents_names_work(executor: BaseQExecutor | None) -> None:
+    executor = executor or Simulator()
+    tape = make().construct((0.3,), {})
+    results = executor.batch_get_results(executor.batch_submit([tape, tape]))
+    assert [float(result.value) for result in results] == pytest.approx([np.cos(0.3)] * 2)
+    assert executor.dict()["type"] == type(executor).__name__
+
+
+class Short(BaseQExecutor):
+    def run_batch(self, batch: CircuitBatch) -> list[Any]:
+        return []
+
+
+def test_too_few_results() -> None:
+    with pytest.raises(CircuitError, match="0 results for 1 circuits"):
+        qelectron(make(), executors=Short())(0.1)
+
+
+# -- PennyLane around it -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "transform",
+    [
+        qml.transforms.cancel_inverses,
+        qml.transforms.merge_rotations,
+        qml.transforms.split_non_commuting,
+        qml.compile,
+        lambda circuit: circuit.update(diff_method="finite-diff"),
+        copy.copy,
+    ],
+)
+def test_transforms_above_and_below(transform: Any) -> None:
+    above = transform(qelectron(make()))
+    below = qelectron(transform(make()))
+    for circuit in (above, below):
+        assert isinstance(circuit, QElectron)
+        assert circuit(0.3) == pytest.approx(np.cos(0.3))
+        assert circuit.run_later(0.3).result() == pytest.approx(np.cos(0.3))
+
+
+def test_draw_specs_shots_tracker() -> None:
+    circuit = qelectron(make())
+    assert qml.draw(circuit)(0.3) == qml.draw(make())(0.3)
+    assert qml.specs(circuit)(0.3)["resources"] == qml.specs(make())(0.3)["resources"]
+    sampled = qml.set_shots(circuit, 10)
+    assert (10 * sampled(0.3)) % 1 == pytest.approx(0, abs=1e-9)
+    for device in (circuit.device, DEVICE):
+        with qml.Tracker(device) as tracker:
+            circuit(0.3)
+            circuit.run_later(0.3).result()
+        assert tracker.totals["executions"] == 2
+
+
+def test_gradient_transform() -> None:
+    x = qml.numpy.array(0.3, requires_grad=True)
+    circuit = qelectron(make())
+    np.testing.assert_allclose(qml.gradients.param_shift(circuit)(x), -np.sin(0.3))
+
+
+@pytest.mark.parametrize("shots", [0, None, 50])
+def test_shots_of_the_executor(shots: int | None) -> None:
+    circuit = qelectron(qml.QNode(function, DEVICE, shots=10), executors=Simulator(shots=shots))
+    circuit(0.3)
+    assert circuit.history[-1].shots == {0: 10, None: None, 50: 50}[shots]
+
+
+def test_pickle_of_a_used_one() -> None:
+    circuit = qelectron(make())
+    circuit(0.3)
+    circuit.original_qnode(0.3)
+    circuit.run_later(0.3).result()
+    again = cloudpickle.loads(cloudpickle.dumps(circuit))
+    assert again(0.3) == circuit(0.3)
+    assert again.run_later(0.3).result() == circuit(0.3)
+    assert len(again.history) == 2

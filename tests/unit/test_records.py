@@ -1,0 +1,208 @@
+"""Circuits leave records that are data, wherever they run and whoever collects."""
+
+import json
+import subprocess
+import sys
+import threading
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+import pytest
+
+from qcov import context, records
+from qcov.diagrams import draw, parse
+from qcov.qexecutors.simulator import Simulator
+from qcov.quantum.qelectron import qelectron
+
+
+@qml.qnode(qml.device("default.qubit", wires=3))
+def bare(x: Any) -> Any:
+    """Prepare and measure."""
+    qml.RX(x, 0)
+    qml.CRY(2 * x, [0, 2])
+    qml.Toffoli([0, 1, 2])
+    qml.QubitUnitary(np.eye(2), 1)
+    return qml.expval(qml.Z(0)), qml.probs([0])
+
+
+def test_fields() -> None:
+    circuit = qelectron(bare, name="mine")
+    with (
+        context.running(context.Context(dispatch_id="d", node_id=3, electron="task")),
+        records.collecting() as sink,
+    ):
+        value = circuit(0.3)
+        circuit.run_later(0.4).result()
+    circuit(0.5)
+
+    first, second = sink.drain()
+    assert sink.drain() == []
+    assert json.loads(json.dumps(first)) == first
+    assert first["id"] != second["id"]
+    expected = {
+        "dispatch_id": "d",
+        "node_id": 3,
+        "qelectron": "mine",
+        "description": "Prepare and measure.",
+        "executor": "Simulator",
+        "device": "default.qubit",
+        "shots": None,
+        "wires": 3,
+        "error": None,
+    }
+    assert expected.items() <= first.items()
+    assert first["result"] == [float(value[0]), value[1].tolist()]
+    assert first["parameters"][:2] == [0.3, 0.6]
+    assert first["structure"] == second["structure"]
+    assert first["structure_data"] is not None
+    assert second["structure_data"] is None
+    assert first["queued"] <= first["started"] <= first["finished"]
+    assert [attempt["number"] for attempt in first["attempts"]] == [1]
+
+    last = circuit.history[-1]
+    assert (last.dispatch_id, last.parameters[0]) == (None, 0.5)
+
+
+def test_a_record_can_be_rebuilt_and_drawn() -> None:
+    circuit = qelectron(bare)
+    circuit(0.3)
+    record = circuit.history[0]
+    assert record.drawing.splitlines() == [
+        "0: ──RX(0.30)─╭●────────╭●───────────────────┤ expval(Z(0)) probs",
+        "1: ───────────│─────────├●─QubitUnitary(...)─┤",
+        "2: ───────────╰RY(0.60)─╰X───────────────────┤",
+    ]
+    assert record.openqasm is None
+    assert record.specs["gates"] == {"RX": 1, "CRY": 1, "Toffoli": 1, "QubitUnitary": 1}
+
+
+def test_openqasm() -> None:
+    @qelectron
+    @qml.qnode(qml.device("default.qubit", wires=2))
+    def bell(angle: float) -> Any:
+        qml.Hadamard(0)
+        qml.CRZ(angle, [0, 1])
+        return qml.probs()
+
+    bell(0.25)
+    assert "h q[0];\ncrz(0.25) q[0],q[1];\n" in bell.history[0].openqasm
+
+
+def test_persist_data_false_keeps_circuit_and_result_out() -> None:
+    circuit = qelectron(bare, executors=Simulator(persist_data=False))
+    circuit(0.3)
+    record = circuit.history[0]
+    assert (record.structure, record.parameters, record.result) == (None, None, None)
+    assert (record.drawing, record.wires, record.executor) == (None, 3, "Simulator")
+
+
+def test_failures_are_recorded() -> None:
+    @qelectron
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def circuit(wire: int) -> Any:
+        qml.X(wire)
+        return qml.expval(qml.Z(0))
+
+    with records.collecting() as sink:
+        future = circuit.run_later(5)
+        assert future.exception() is not None
+    (record,) = sink.drain()
+    assert record["error"].startswith("WireError: ")
+    assert record["attempts"][0]["error"] == record["error"]
+
+
+@pytest.mark.parametrize("method", ["best", "parameter-shift"])
+def test_gradients_leave_a_record_per_circuit(method: str) -> None:
+    circuit = qelectron(bare.update(diff_method=method), executors=Simulator())
+    x = qml.numpy.array(0.3, requires_grad=True)
+    with records.collecting() as sink:
+        qml.jacobian(lambda y: circuit(y)[1])(x)
+    drained = sink.drain()
+    assert len(drained) == (1 if method == "best" else 1 + 2 + 4)
+    assert all(json.dumps(record) for record in drained)
+    assert drained[0]["parameters"][0] == pytest.approx(0.3)
+
+
+def test_sinks_collect_from_all_threads_and_only_meanwhile() -> None:
+    circuit = qelectron(bare)
+    circuit(0.1)
+    with records.collecting() as outer, records.collecting() as inner:
+        threads = [threading.Thread(target=circuit, args=(0.1,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [len(sink.drain()) for sink in (outer, inner)] == [4, 4]
+
+
+def test_ids_are_unique() -> None:
+    assert max(Counter(records.next_id() for _ in range(1000)).values()) == 1
+
+
+def test_large_results_are_cut() -> None:
+    @qelectron
+    @qml.qnode(qml.device("default.qubit", wires=13))
+    def circuit() -> Any:
+        return qml.state()
+
+    circuit()
+    result = circuit.history[0].result
+    assert (result["shape"], len(result["first"])) == ([2**13], 4096)
+    assert result["first"][0] == {"re": 1.0, "im": 0.0}
+
+
+KEY = """
+import numpy as np, pennylane as qml
+from qcov.quantum.circuit_data import structure_of
+tape = qml.tape.QuantumScript(
+    [qml.RX(0.1, 0), qml.MultiControlledX([0, 1, 2]), qml.QFT([0, 1])],
+    [qml.expval(qml.Hamiltonian([1.0, 2.0], [qml.Z(0), qml.X(1)])), qml.probs([0])],
+)
+print(structure_of(tape)[0])
+"""
+
+
+def test_structures_have_the_same_key_in_every_process() -> None:
+    keys = {
+        subprocess.run(
+            [sys.executable, "-c", KEY], capture_output=True, text=True, check=True
+        ).stdout
+        for _ in range(2)
+    }
+    assert len(keys) == 1
+
+
+DIFFERENT = [
+    ([qml.RX(0.1, 0)], [qml.expval(qml.Z(0))]),
+    ([qml.RY(0.1, 0)], [qml.expval(qml.Z(0))]),
+    ([qml.RX(0.1, 1)], [qml.expval(qml.Z(0))]),
+    ([qml.RX(0.1, 0)], [qml.expval(qml.Hermitian(np.eye(64), range(6)))]),
+    ([qml.RX(0.1, 0)], [qml.expval(qml.Hermitian(np.diag([1.0] * 63 + [2.0]), range(6)))]),
+    ([qml.MultiControlledX([0, 1, 2], [True, True])], [qml.probs()]),
+    ([qml.MultiControlledX([0, 1, 2], [True, False])], [qml.probs()]),
+]
+
+
+def test_different_circuits_have_different_keys() -> None:
+    from qcov.quantum.circuit_data import structure_of
+
+    tapes = [qml.tape.QuantumScript(*parts) for parts in DIFFERENT]
+    assert len({structure_of(tape)[0] for tape in tapes}) == len(tapes)
+
+
+def test_long_circuits_are_drawn_in_blocks() -> None:
+    row = '["RX", [0], [[]], null]'
+    structure = parse(f'{{"operations": [{", ".join([row] * 30)}], "measurements": []}}')
+    lines = draw(structure, [0.5] * 30).splitlines()
+    assert len([line for line in lines if line]) > 1
+    assert max(map(len, lines)) < 110
+
+
+def test_records_need_no_pennylane() -> None:
+    program = "import sys, qcov.records; print('pennylane' in sys.modules, 'numpy' in sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["False", "False"]
