@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -57,3 +57,9 @@ def common_engine(data_folder: Path, _common_folder: Path, monkeypatch: pytest.M
     """For tests that only need an engine: one for all of them. Returns its data folder."""
     monkeypatch.setenv("QCOV_DATA_DIR", str(_common_folder))
     return _common_folder
+
+
+@pytest.fixture(name="stop_engine")
+def _stop_engine() -> Callable[[Path], None]:
+    """Stop the engine of another folder than the test's own."""
+    return stop_engine

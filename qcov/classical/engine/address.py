@@ -50,6 +50,8 @@ class LocalEngine:
 
     def submit(self, manifest: Message) -> str:
         """Hand a dispatch over; its large payloads go straight to the store's folder."""
+        if not data_dir().is_dir():
+            client.call("ping")  # the engine makes and checks it
         return client.call("submit", manifest=spill(manifest, data_dir() / "blobs"))
 
     def wait(self, dispatch_id: str, inside: tuple[str, int] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 import qcov as ct
@@ -116,3 +118,13 @@ def outcome(workflow: object, *args: object, **kwargs: object) -> ct.Result:
 def run() -> Callable[..., ct.Result]:
     """Dispatch a function as a lattice, and wait."""
     return outcome
+
+
+@pytest.fixture
+def engine_process() -> Callable[[Path], psutil.Process]:
+    """The engine of a data folder, as a process."""
+
+    def find(folder: Path) -> psutil.Process:
+        return psutil.Process(json.loads((folder / "engine.json").read_text())["pid"])
+
+    return find

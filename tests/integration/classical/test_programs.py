@@ -1,0 +1,377 @@
+"""Every kind of program that a user may dispatch from."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import qcov as ct
+from qcov.errors import DispatchNotFound
+from qcov.store.store import Ownership
+
+PROGRAM = """
+import sys
+import qcov as ct
+from qcov.errors import DispatchNotFound
+from qcov.store.store import Ownership
+
+@ct.electron
+def double(x):
+    return 2 * x
+
+@ct.lattice
+def workflow(x):
+    return double(double(x))
+
+print(ct.dispatch_sync(workflow)(int(sys.argv[1]) if len(sys.argv) > 1 else 3).result)
+"""
+
+
+def test_a_script_without_a_guard(script: Any) -> None:
+    script.write(PROGRAM)
+
+    assert script.run() == "12"
+
+
+def test_a_program_on_standard_input(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-"], input=PROGRAM, capture_output=True, text=True, timeout=60,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.stdout == "12\n", ran.stderr
+
+
+def test_a_program_on_the_command_line(tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "4"], capture_output=True, text=True, timeout=60,
+        cwd=tmp_path,
+    )  # fmt: skip
+    assert ran.stdout == "16\n", ran.stderr
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Iterator[Callable[[str], str]]:
+    """Run cells in a notebook's kernel; returns what a cell prints."""
+    manager = pytest.importorskip("jupyter_client").manager
+    pytest.importorskip("ipykernel")
+    running, client = manager.start_new_kernel(cwd=str(tmp_path))
+
+    def run(cell: str) -> str:
+        printed: list[str] = []
+
+        def hear(message: dict[str, Any]) -> None:
+            if message["msg_type"] in ("stream", "error"):
+                content = message["content"]
+                printed.append(content.get("text") or "\n".join(content["traceback"]))
+
+        client.execute_interactive(textwrap.dedent(cell), output_hook=hear, timeout=60)
+        return "".join(printed)
+
+    yield run
+    client.stop_channels()
+    running.shutdown_kernel(now=True)
+
+
+def test_a_notebook(kernel: Callable[[str], str]) -> None:
+    kernel("import qcov as ct\n@ct.electron\ndef double(x):\n    return 2 * x")
+    cell = "print(ct.dispatch_sync(ct.lattice(lambda x: double(x)))({}).result)"
+    assert kernel(cell.format(2)) == "4\n"
+
+    kernel("@ct.electron\ndef double(x):\n    return 20 * x")
+    assert kernel(cell.format(2)) == "40\n"
+
+
+@pytest.mark.parametrize(
+    ("module", "use"),
+    [
+        ("jax", "jax.jit(lambda x: x + 1)(1.0).block_until_ready()"),
+        ("torch", "(torch.ones(500, 500) @ torch.ones(500, 500)).sum().item()"),
+    ],
+)
+@pytest.mark.slow
+def test_a_program_that_has_used_a_threaded_library(script: Any, module: str, use: str) -> None:
+    pytest.importorskip(module)
+    script.write(f"import {module}\n{use}\n{PROGRAM}")
+
+    assert script.run() == "12"
+
+
+def test_two_programs_at_once_on_a_fresh_folder(script: Any) -> None:
+    script.write(PROGRAM)
+    both = [script.start("1"), script.start("2")]
+
+    assert [process.communicate(timeout=60) for process in both] == [("4\n", ""), ("8\n", "")]
+
+
+def test_a_result_outlives_the_program_that_asked_for_it(script: Any, gate: Any) -> None:
+    script.write(f"""
+        import qcov as ct
+
+        @ct.electron
+        def slow():
+            with open({str(gate.begun)!r}, "w") as told:
+                told.write("begun")
+            with open({str(gate.open)!r}) as waiting:
+                waiting.read()
+            return "done"
+
+        print(ct.dispatch(ct.lattice(lambda: slow()))())
+    """)
+    dispatch_id = script.run()
+    assert gate.wait() == "begun"
+
+    assert ct.get_result(dispatch_id, status_only=True) == "RUNNING"
+    gate.let_go()
+    assert ct.get_result(dispatch_id, wait=True).result == "done"
+
+
+def test_a_module_beside_a_script_that_runs_elsewhere(script: Any, tmp_path: Path) -> None:
+    script.write("import inner\ndef helped(x):\n    return inner.twice(x)\n", "beside.py")
+    script.write("class Point:\n    x = 1\ndef twice(x):\n    return 2 * x\n", "inner.py")
+    script.write("""
+        import qcov as ct
+        import beside, inner
+
+        print(ct.dispatch_sync(ct.lattice(lambda x: [
+            ct.electron(beside.helped)(x), ct.electron(lambda p: p.x)(inner.Point())
+        ]))(4).result)
+    """)
+
+    assert script.run(cwd=tmp_path) == "[8, 1]"
+
+
+def test_a_module_edited_between_two_runs(script: Any) -> None:
+    script.write("""
+        import qcov as ct
+        import model
+
+        print(ct.dispatch_sync(ct.lattice(lambda: ct.electron(model.answer)()))().result)
+    """)
+    for number, value in enumerate([1, 22]):
+        script.write(f"def value():\n    return {value}\n", "constants.py")
+        code = f"import constants\n\ndef answer():\n    return constants.value(), {10**number}\n"
+        script.write(code, "model.py")
+        assert script.run() == str((value, 10**number))
+
+
+def test_only_the_inner_module_edited(script: Any) -> None:
+    script.write("import inner\ndef answer():\n    return inner.VALUE\n", "outer.py")
+    script.write("""
+        import qcov as ct
+
+        def work():
+            import outer
+            return outer.answer()
+
+        print(ct.dispatch_sync(ct.lattice(lambda: ct.electron(work)()))().result)
+    """)
+    for value in (1, 22):
+        script.write(f"VALUE = {value}\n", "inner.py")
+        assert script.run() == str(value)
+
+
+# -- in this program
+
+
+@ct.electron
+def double(x: int) -> int:
+    return 2 * x
+
+
+@ct.lattice
+def quadruple(x: int) -> int:
+    return double(double(x))
+
+
+@pytest.mark.usefixtures("common_engine")
+def test_inside_a_running_event_loop() -> None:
+    async def main() -> tuple[object, ...]:
+        blocking = ct.dispatch_sync(quadruple)(1).result
+        dispatch_id = await ct.aio.dispatch(quadruple)(2)
+        awaited = await ct.aio.get_result(dispatch_id, wait=True)
+        several = await asyncio.gather(*(ct.aio.dispatch_sync(quadruple)(n) for n in range(5)))
+        said = await ct.aio.cancel(dispatch_id)
+        return blocking, awaited.result, [each.result for each in several], said
+
+    blocking, awaited, several, said = asyncio.run(main())
+    assert (blocking, awaited, several) == (4, 8, [0, 4, 8, 12, 16])
+    assert "already COMPLETED" in str(said)
+
+
+@pytest.mark.usefixtures("common_engine")
+def test_the_loop_goes_on_while_a_result_is_awaited(gate: Any) -> None:
+    held = ct.lattice(ct.electron(gate.pass_through))
+
+    async def main() -> list[str]:
+        order: list[str] = []
+        waiting = asyncio.create_task(ct.aio.dispatch_sync(held)())
+        await asyncio.to_thread(gate.wait)
+        order.append("the loop is free")
+        await asyncio.to_thread(gate.let_go)
+        order.append((await waiting).status)
+        return order
+
+    assert asyncio.run(main()) == ["the loop is free", "COMPLETED"]
+
+
+@pytest.mark.usefixtures("common_engine")
+def test_errors_reach_who_awaits() -> None:
+    with pytest.raises(DispatchNotFound, match="nowhere"):
+        asyncio.run(ct.aio.get_result("nowhere"))
+
+
+@pytest.mark.usefixtures("common_engine")
+def test_more_nested_waits_than_workers() -> None:
+    def nest(depth: int) -> int:
+        if depth == 0:
+            return 0
+        below = ct.lattice(lambda: ct.electron(nest)(depth - 1))
+        return 1 + ct.dispatch_sync(below)().result
+
+    result = ct.dispatch_sync(ct.lattice(lambda: [ct.electron(nest)(4), ct.electron(nest)(4)]))()
+    assert result.result == [4, 4]
+
+
+@pytest.mark.usefixtures("common_engine")
+def test_an_electron_dispatches_to_its_own_engine() -> None:
+    def ask() -> tuple[str, str]:
+        dispatch_id = ct.dispatch(quadruple)(3)
+        return dispatch_id, os.environ["QCOV_DATA_DIR"]
+
+    dispatch_id, folder = ct.dispatch_sync(ct.lattice(ct.electron(ask)))().result
+    assert folder == os.environ["QCOV_DATA_DIR"]
+    assert ct.get_result(dispatch_id, wait=True).result == 12
+
+
+@pytest.mark.usefixtures("common_engine")
+def test_threads_ask_at_once() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda n: ct.dispatch_sync(quadruple)(n).result, range(16)))
+    assert results == [4 * n for n in range(16)]
+
+
+@pytest.mark.usefixtures("common_engine")
+def test_a_forked_child_asks_for_itself() -> None:
+    dispatch_id = ct.dispatch(quadruple)(1)
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            mine = ct.dispatch_sync(quadruple)(5).result
+            parents = ct.get_result(dispatch_id, wait=True).result
+            os.write(writing, f"{mine} {parents}".encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    results = [ct.dispatch_sync(quadruple)(n).result for n in range(5)]
+
+    with open(reading, encoding="utf-8") as answer:
+        assert answer.read() == "20 4"
+    os.waitpid(child, 0)
+    assert results == [0, 4, 8, 12, 16]
+
+
+@pytest.mark.usefixtures("common_engine")
+def test_control_c_while_waiting_loses_nothing(gate: Any) -> None:
+    dispatch_id = ct.dispatch(ct.lattice(lambda: ct.electron(gate.pass_through)("x")))()
+    gate.wait()
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            ct.get_result(dispatch_id, wait=True)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+    assert ct.get_result(dispatch_id).status == "RUNNING"
+    assert ct.dispatch_sync(quadruple)(2).result == 8
+    gate.let_go()
+    assert ct.get_result(dispatch_id, wait=True).status == "COMPLETED"
+
+
+# -- the engine's own life
+
+
+def test_an_idle_engine_leaves_and_the_next_call_starts_another(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch, engine_process: Any
+) -> None:
+    monkeypatch.setenv("QCOV_ENGINE_IDLE_TIMEOUT", "0.2")
+    dispatch_id = ct.dispatch(quadruple)(1)
+    assert ct.get_result(dispatch_id, wait=True).result == 4
+    first = engine_process(data_folder)
+    first.wait(10)
+
+    assert not (data_folder / "engine.json").exists()
+    assert ct.get_result(dispatch_id).result == 4
+
+
+def test_an_idle_engine_does_not_leave_someone_who_waits(
+    gate: Any, monkeypatch: pytest.MonkeyPatch, data_folder: Path, engine_process: Any
+) -> None:
+    monkeypatch.setenv("QCOV_ENGINE_IDLE_TIMEOUT", "0.1")
+    dispatch_id = ct.dispatch(ct.lattice(lambda: ct.electron(gate.pass_through)("x")))()
+    engine = engine_process(data_folder)
+    gate.wait()
+    with pytest.raises(Exception, match="timeout"):
+        engine.wait(0.5)
+    gate.let_go()
+    assert ct.get_result(dispatch_id, wait=True).status == "COMPLETED"
+
+
+def test_what_a_dead_engine_left_does_not_matter(data_folder: Path) -> None:
+    data_folder.mkdir(mode=0o700)
+    left = {"pid": 1, "socket": str(data_folder / "engine.sock")}
+    (data_folder / "engine.json").write_text(json.dumps(left))
+    (data_folder / "engine.sock").touch()
+
+    assert ct.dispatch_sync(quadruple)(1).result == 4
+
+
+def test_a_long_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_engine: Any) -> None:
+    folder = tmp_path / ("a" * 60) / ("b" * 60)
+    monkeypatch.setenv("QCOV_DATA_DIR", str(folder))
+    try:
+        assert ct.dispatch_sync(quadruple)(1).result == 4
+    finally:
+        stop_engine(folder)
+
+
+def test_all_files_are_private(data_folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        ct.dispatch_sync(ct.lattice(double))([0] * 100_000)
+    finally:
+        os.umask(before)
+
+    wrong = {
+        str(path.relative_to(data_folder)): oct(path.stat().st_mode & 0o777)
+        for path in (data_folder, *data_folder.rglob("*"))
+        if path.stat().st_mode & 0o777 != (0o700 if path.is_dir() else 0o600)
+    }
+    assert wrong == {}
+    assert list((data_folder / "blobs").glob("*/*"))
+
+
+def test_a_call_while_the_engine_leaves_waits_for_the_next(data_folder: Path) -> None:
+    """The old engine has taken its announcement away and still holds the folder."""
+    data_folder.mkdir(mode=0o700)
+    owner = Ownership(data_folder)
+    assert owner.acquire()
+    leaving = threading.Timer(0.7, owner._file.close)
+    leaving.start()
+
+    assert ct.dispatch_sync(quadruple)(1).result == 4
+    leaving.join()
