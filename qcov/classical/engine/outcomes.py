@@ -117,16 +117,18 @@ def dispatch_refused(dispatch_id: str, error: Exception) -> Changes:
 
 def dispatch_error(failures: Iterable[tuple[int, str, str]]) -> str:
     """Say which nodes failed and why, a line each: number, name, error."""
-    lines = [f"{name}({number}): {last_line(error)}" for number, name, error in failures]
+    lines = [f"{name}({number}): {brief(error)}" for number, name, error in failures]
     return "\n".join(["The following electrons failed:", *lines])
 
 
-def last_line(error: str) -> str:
-    """The line of a traceback that names the error, however many its message has."""
+def brief(error: str) -> str:
+    """An error without its traceback: the line that names it; all of one that has no traceback."""
     lines = error.strip().splitlines() or ["no reason was given"]
     heads = [at for at, line in enumerate(lines) if line.startswith(_HEADS)]
-    told = lines[heads[-1] + 1 :] if heads else lines
-    return next((line for line in told if line and not line.startswith("  ")), lines[-1])
+    if not heads:
+        return "\n  ".join(lines)
+    after = lines[heads[-1] + 1 :]
+    return next((line for line in after if line and not line.startswith("  ")), lines[-1])
 
 
 def now() -> float:

@@ -7,10 +7,11 @@ hears of an outcome, and no electron starts because of it, before it is on disk.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from qcov.classical.engine import outcomes
+from qcov.classical.engine.bundles import Bundles, digests
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.pool import Task
 from qcov.classical.engine.schedule import (
@@ -22,7 +23,7 @@ from qcov.classical.engine.schedule import (
     Step,
 )
 from qcov.classical.engine.spawn import Environment
-from qcov.classical.graph import Node, Recipe, blobs_of, check_acyclic, parse_nodes
+from qcov.classical.graph import Node, Recipe, check_acyclic, parse_nodes
 from qcov.classical.status import Status
 from qcov.errors import DispatchFailed, QcovError, StateError
 from qcov.store.changes import Changes
@@ -106,6 +107,7 @@ class Run:
         self.parent_node: int | None = row["parent_node"]
         self.root_id: str = row["root_id"]
         self.environment: Message = manifest["environment"]
+        self._environment = Environment.from_json(self.environment)
         self.status = Status(row["status"])
         self.error: str | None = None
         self.result: Message = {}  #: where the result is, once it is there
@@ -115,14 +117,11 @@ class Run:
         nodes = parse_nodes(manifest)
         check_acyclic(nodes)
         self._nodes = {node.id: node for node in nodes}
-        self._outputs = {n.id: n.value for n in self._nodes.values() if n.value is not None}
+        self._bundles = Bundles(self._nodes, manifest)
+        self._outputs = self._bundles.outputs
         self._failures: list[tuple[int, str, str]] = []
         self._text: str | None = None  # the repr of the node that is the result
-        self._parts: dict[int, list[Node]] = {}
         self._needed: list[Node] = []
-        for node in self._nodes.values():
-            if node.source is not None:
-                self._parts.setdefault(self._origin(node), []).append(node)
         self._schedule = Schedule(self._nodes.values(), self._restore(rows))
         for left in rows:
             self._schedule.attempt[left["node_id"]] = left["attempt"]
@@ -181,7 +180,7 @@ class Run:
 
     def parts_of(self, node: int) -> list[Node]:
         """The element nodes that are cut from a node, directly or through other elements."""
-        return self._parts.get(node, [])
+        return self._bundles.parts_of(node)
 
     # -- what the pool reports (see `pool.Owner`)
 
@@ -403,18 +402,9 @@ class Run:
         if child is not None:  # built before a restart: go on with the child that stands
             return child.need_parts(self.parts_of(number))
         node = self._nodes[number]
-        digest = self._manifest["functions"][node.function]["digest"]
-        bundle = {
-            "kind": node.kind.value,
-            "name": node.name,
-            "function": digest,
-            "args": [self._recipe(source) for source in node.args],
-            "kwargs": {name: self._recipe(source) for name, source in (node.kwargs or {}).items()},
-            "cuts": self._cuts(self.parts_of(number), number),
-            "workdir": self._executor(node).get("workdir"),
-        }
-        function = (digest, self._services.blob(digest))
-        return self._submit(number, node.name, bundle, function, node.time_limit)
+        bundle = self._bundles.electron(node)
+        function = (bundle["function"], self._services.blob(bundle["function"]))
+        return self._submit(number, bundle, function, node.time_limit)
 
     def _launch_result(self) -> None:
         recipe: Recipe = self._manifest["result"]
@@ -425,96 +415,32 @@ class Run:
             self.result = outcome | {"repr": self._text, "cuts": []}
             step = self._apply(NodeFinished(node=RESULT, status=Status.COMPLETED))
             return self._commit(step, {})
-        bundle = {
-            "kind": "result",
-            "name": "the result",
-            "recipe": self._expand(recipe),
-            "cuts": self._cuts(self._needed, self.parent_node),
-        }
-        return self._submit(RESULT, "the result", bundle, None, None)
+        bundle = self._bundles.result(self._needed, self.parent_node)
+        return self._submit(RESULT, bundle, None, None)
 
     def _submit(
         self,
         number: int,
-        name: str,
         bundle: Message,
         function: tuple[str, bytes | None] | None,
         time_limit: float | None,
     ) -> None:
         small: dict[str, bytes] = {}
-        for digest in _digests(bundle):
+        for digest in digests(bundle):
             blob = self._services.blob(digest)
             if blob is not None:  # else the worker reads its file
                 small[digest] = blob
         self._services.submit_task(
             Task(
                 key=(self.id, number, self._schedule.attempt[number]),
-                name=name,
-                environment=Environment.from_json(self.environment),
+                name=bundle["name"],
+                environment=self._environment,
                 bundle={**bundle, "blobs": small},
                 function=function,
                 time_limit=time_limit,
                 owner=self,
             )
         )
-
-    def _cuts(self, parts: list[Node], origin: int | None) -> list[Message]:
-        return [
-            {
-                "node": part.id,
-                "name": part.name,
-                "of": None if part.source == origin else part.source,
-                "item": part.item,
-                "attribute": part.attribute,
-            }
-            for part in parts
-        ]
-
-    def _recipe(self, number: int) -> Recipe:
-        """How a worker gets a node's value."""
-        node = self._nodes[number]
-        if node.recipe is not None:
-            return self._expand(node.recipe)
-        return {"blob": self._outputs[number]}
-
-    def _expand(self, recipe: Recipe) -> Recipe:
-        [(form, content)] = recipe.items()
-        if form == "node":
-            return self._recipe(content)
-        if form == "blob":
-            return recipe
-        if form == "dict":
-            return {"dict": [[key, self._expand(part)] for key, part in content]}
-        return {form: [self._expand(part) for part in content]}
-
-    def _origin(self, node: Node) -> int:
-        """The electron that an element is cut from, maybe through other elements."""
-        source = node.source
-        assert source is not None
-        while (above := self._nodes[source].source) is not None:
-            source = above
-        return source
-
-    def _executor(self, node: Node) -> Message:
-        return (
-            {}
-            if node.executor is None
-            else self._manifest["executors"][node.executor]["attributes"]
-        )
-
-
-def _digests(bundle: Message) -> Iterator[str]:
-    """The blobs that a worker needs for a bundle."""
-    recipes = [*bundle.get("args", ()), *bundle.get("kwargs", {}).values()]
-    for recipe in recipes:
-        if "blob" in recipe:  # nearly always
-            yield recipe["blob"]
-        else:
-            yield from blobs_of(recipe)
-    yield from blobs_of(bundle.get("recipe", {}))
-    for cut in bundle["cuts"]:
-        if cut["item"] is not None:
-            yield cut["item"]
 
 
 def _join(step: Step, more: Step) -> None:

@@ -100,6 +100,8 @@ class WorkerProcess:
             _kill_group(self.pid)  # what it has started goes with it
         if self._closed:
             self._tell()
+        else:  # there may be more to read; but what left its group could hold its end for ever
+            asyncio.get_running_loop().call_later(_REASON_WAIT, self._tell)
 
     def _hung_up(self) -> None:
         """All that it had sent has been read."""
@@ -112,6 +114,7 @@ class WorkerProcess:
     def _tell(self) -> None:
         if not self._told:
             self._told = True
+            self.channel.close()
             self.on_end(self._reason or "it hung up without a word")
 
 

@@ -1,0 +1,107 @@
+"""What a worker gets of a graph: an electron's function and inputs, as recipes over blobs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from qcov.classical.engine.channel import Message
+from qcov.classical.graph import Node, Recipe, blobs_of
+
+
+class Bundles:
+    """Describes a dispatch's electrons to workers.
+
+    Args:
+        nodes: The graph's nodes by number.
+        manifest: The graph.
+    """
+
+    def __init__(self, nodes: Mapping[int, Node], manifest: Mapping[str, Any]) -> None:
+        self._nodes = nodes
+        self._manifest = manifest
+        #: The digests of what is known already, constants first.
+        self.outputs = {node.id: node.value for node in nodes.values() if node.value is not None}
+        self._parts: dict[int, list[Node]] = {}
+        for node in nodes.values():
+            if node.source is not None:
+                self._parts.setdefault(self._origin(node.source), []).append(node)
+
+    def parts_of(self, number: int) -> list[Node]:
+        """The element nodes that are cut from a node, directly or through other elements."""
+        return self._parts.get(number, [])
+
+    def electron(self, node: Node) -> Message:
+        """The bundle of an electron or sublattice whose inputs are known."""
+        return {
+            "kind": node.kind.value,
+            "name": node.name,
+            "function": self._manifest["functions"][node.function]["digest"],
+            "args": [self._recipe(source) for source in node.args],
+            "kwargs": {name: self._recipe(source) for name, source in (node.kwargs or {}).items()},
+            "cuts": _cuts(self.parts_of(node.id), node.id),
+            "workdir": self._settings(node).get("workdir"),
+        }
+
+    def result(self, needed: list[Node], origin: int | None) -> Message:
+        """The bundle that puts the result together, and cuts what the parent needs of it."""
+        return {
+            "kind": "result",
+            "name": "the result",
+            "recipe": self._expand(self._manifest["result"]),
+            "cuts": _cuts(needed, origin),
+        }
+
+    def _recipe(self, number: int) -> Recipe:
+        node = self._nodes[number]
+        if node.recipe is not None:
+            return self._expand(node.recipe)
+        return {"blob": self.outputs[number]}
+
+    def _expand(self, recipe: Recipe) -> Recipe:
+        """The recipe with blobs in the place of nodes."""
+        [(form, content)] = recipe.items()
+        if form == "node":
+            return self._recipe(content)
+        if form == "blob":
+            return recipe
+        if form == "dict":
+            return {"dict": [[key, self._expand(part)] for key, part in content]}
+        return {form: [self._expand(part) for part in content]}
+
+    def _origin(self, source: int) -> int:
+        """The electron that an element of `source` is cut from, maybe through other elements."""
+        while (above := self._nodes[source].source) is not None:
+            source = above
+        return source
+
+    def _settings(self, node: Node) -> Message:
+        if node.executor is None:
+            return {}
+        return self._manifest["executors"][node.executor]["attributes"]
+
+
+def _cuts(parts: list[Node], origin: int | None) -> list[Message]:
+    return [
+        {
+            "node": part.id,
+            "name": part.name,
+            "of": None if part.source == origin else part.source,
+            "item": part.item,
+            "attribute": part.attribute,
+        }
+        for part in parts
+    ]
+
+
+def digests(bundle: Message) -> Iterator[str]:
+    """The blobs that a worker needs for a bundle, its function's left out."""
+    for recipe in (*bundle.get("args", ()), *bundle.get("kwargs", {}).values()):
+        if "blob" in recipe:  # nearly always
+            yield recipe["blob"]
+        else:
+            yield from blobs_of(recipe)
+    yield from blobs_of(bundle.get("recipe", {}))
+    for cut in bundle["cuts"]:
+        if cut["item"] is not None:
+            yield cut["item"]
