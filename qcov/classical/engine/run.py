@@ -23,7 +23,7 @@ from qcov.classical.engine.schedule import (
     Step,
 )
 from qcov.classical.engine.spawn import Environment
-from qcov.classical.graph import Node, Recipe, check_acyclic, parse_nodes
+from qcov.classical.graph import Node, check_acyclic, parse_nodes
 from qcov.classical.status import Status
 from qcov.errors import DispatchFailed, QcovError, StateError
 from qcov.store.changes import Changes
@@ -143,16 +143,15 @@ class Run:
 
     # -- what the engine asks
 
-    def start(self) -> None:
-        """Begin, or go on after a restart."""
+    def start(self, changes: Changes) -> Callable[[], None]:
+        """Begin, or go on after a restart; returns what follows once `changes` are on disk."""
         step = self._schedule.start()
-        changes: Changes = {}
         if self.status in (Status.NEW_OBJECT, Status.PENDING):
             self.status = Status.RUNNING
             row = {"of_dispatch": self.id, "new_status": "RUNNING", "new_started": outcomes.now()}
             outcomes.add(changes, "dispatch_started", row)
             self._services.announce(self, None, Status.RUNNING)
-        self._commit(step, changes)
+        return self._prepare(step, changes, {})
 
     def cancel(self, nodes: Iterable[int] | None = None) -> None:
         """Stop what runs, and do not start what waits."""
@@ -310,6 +309,9 @@ class Run:
         self, step: Step, changes: Changes, details: Mapping[int, Message]
     ) -> Callable[[], None]:
         """Add a step's rows to `changes`; return what follows once they are on disk."""
+        if RESULT in step.ready and self._result_is_there():
+            step.ready.remove(RESULT)
+            _join(step, self._apply(NodeFinished(node=RESULT, status=Status.COMPLETED)))
         for number, status in step.settled:
             if number != RESULT:
                 self._settled(number, status, details.get(number), changes)
@@ -397,7 +399,8 @@ class Run:
         if self._schedule.status[number] is not Status.PENDING:
             return None  # cancelled in the meantime
         if number == RESULT:
-            return self._launch_result()
+            bundle = self._bundles.result(self._needed, self.parent_node)
+            return self._submit(RESULT, bundle, None, None)
         child = self._services.child_of(self, number)
         if child is not None:  # built before a restart: go on with the child that stands
             return child.need_parts(self.parts_of(number))
@@ -406,17 +409,14 @@ class Run:
         function = (bundle["function"], self._services.blob(bundle["function"]))
         return self._submit(number, bundle, function, node.time_limit)
 
-    def _launch_result(self) -> None:
-        recipe: Recipe = self._manifest["result"]
-        source = recipe.get("node")
-        if source in self._outputs and not self._needed:
-            # The result is an electron's value as it stands: nothing to put together.
-            outcome = {"status": "COMPLETED", "output": self._outputs[source], "data": None}
-            self.result = outcome | {"repr": self._text, "cuts": []}
-            step = self._apply(NodeFinished(node=RESULT, status=Status.COMPLETED))
-            return self._commit(step, {})
-        bundle = self._bundles.result(self._needed, self.parent_node)
-        return self._submit(RESULT, bundle, None, None)
+    def _result_is_there(self) -> bool:
+        """True if the result is an electron's value as it stands: nothing to put together."""
+        source = self._manifest["result"].get("node")
+        if source not in self._outputs or self._needed:
+            return False
+        outcome = {"status": "COMPLETED", "output": self._outputs[source], "data": None}
+        self.result = outcome | {"repr": self._text, "cuts": []}
+        return True
 
     def _submit(
         self,

@@ -160,7 +160,8 @@ class Engine:
             except QcovError as error:  # it is damaged; the others are not
                 self._refuse(row, error)
         for run in list(self._runs.values()):
-            run.start()
+            changes: Changes = {}
+            self.commit(changes, run.start(changes))
         for row in rows:
             if (
                 row["status"] == "CANCELING"
@@ -233,6 +234,7 @@ class Engine:
         rows: Changes = changes or {}
         row = self._dispatch_row(manifest, dispatch_id, None, None, rows)
         run = Run(self, row, manifest)  # refuses what is no graph, before it is stored
+        begin = run.start(rows)
         stored = self._loop.create_future()
 
         def done(error: QcovError | None) -> None:
@@ -241,7 +243,7 @@ class Engine:
         self.store.put(rows, done, keep=False)
         await stored
         self._runs[dispatch_id] = run
-        run.start()
+        begin()
         return dispatch_id
 
     def _dispatch_row(
@@ -361,10 +363,12 @@ class Engine:
         outcomes.add(changes, "node_child", link)
         self._children[run.id, node] = child_id
 
+        child = self._runs[child_id] = Run(self, row, manifest)
+        child.need_parts(run.parts_of(node))
+        follows = child.start(changes)
+
         def begin() -> None:
-            child = self._runs[child_id] = Run(self, row, manifest)
-            child.need_parts(run.parts_of(node))
-            child.start()
+            follows()
             if run.stopping(node):
                 child.cancel()
 
