@@ -93,16 +93,12 @@ class ChannelProtocol(asyncio.Protocol):
         self._on_close = on_close
         self._unpacker = Unpacker()
         self._transport: asyncio.Transport | None = None
-        self._early: list[bytes] = []
-        self._closed = False
 
     # asyncio calls these
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection stands: send what came early."""
+        """The connection stands."""
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.writelines(self._early)
-        self._early.clear()
 
     def data_received(self, data: bytes) -> None:
         """Take what came."""
@@ -112,18 +108,87 @@ class ChannelProtocol(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # asyncio's name
         """The other side is gone."""
         self._transport = None
-        self._closed = True
         self._on_close(self)
 
-    def send(self, *messages: Mapping[str, Any]) -> None:
-        """Send messages, now or once connected; nothing happens if the other side is gone."""
-        data = b"".join(map(pack, messages))
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send a message; nothing happens if the other side is gone."""
         if self._transport is not None:
-            self._transport.write(data)
-        elif not self._closed:
-            self._early.append(data)
+            self._transport.write(pack(message))
 
     def close(self) -> None:
         """Hang up after what was sent has left."""
         if self._transport is not None:
             self._transport.close()
+
+
+class WorkerChannel:
+    """The engine's end of a worker's channel, in its event loop.
+
+    A worker that has died can no longer be written to, but what it had sent is still there to be
+    read. asyncio's own transports drop that when a write fails, and electrons that had ended would
+    run again.
+
+    Args:
+        sock: The engine's end of a socket pair.
+        on_message: Called with each message that comes.
+        on_close: Called once when all that was sent has been read.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        on_message: Callable[[Message], None],
+        on_close: Callable[[], None],
+    ) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._on_message = on_message
+        self._on_close = on_close
+        self._unpacker = Unpacker()
+        self._unsent = bytearray()
+        self._open = True
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(sock, self._read)
+
+    def send(self, *messages: Mapping[str, Any]) -> None:
+        """Send messages; nothing happens if the other side is gone."""
+        if self._open:
+            waiting = bool(self._unsent)
+            self._unsent += b"".join(map(pack, messages))
+            if not waiting:
+                self._write()
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._open:
+            self._open = False
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._socket.close()
+
+    def _write(self) -> None:
+        try:
+            sent = self._socket.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # it is gone; reading goes on to the end
+            sent = len(self._unsent)
+        del self._unsent[:sent]
+        if self._unsent:
+            self._loop.add_writer(self._socket, self._write)
+        else:
+            self._loop.remove_writer(self._socket)
+
+    def _read(self) -> None:
+        try:
+            data = self._socket.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:  # it died with something unread
+            data = b""
+        if data:
+            for message in self._unpacker.feed(data):
+                self._on_message(message)
+        else:
+            self.close()
+            self._on_close()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from qcov.classical.engine.channel import ChannelProtocol, Message
+from qcov.classical.engine.channel import Message, WorkerChannel
 from qcov.wire import Unpacker, pack
 
 _REASON_WAIT = 1.0  # seconds to wait for the zygote's word on how a worker ended
@@ -59,13 +59,7 @@ class WorkerProcess:
         self._killed = False
         self._told = False
         self._queued: list[Message] = []
-        self.channel = ChannelProtocol(
-            lambda _, message: self.on_message(message), lambda _: self._hung_up()
-        )
-        loop = asyncio.get_running_loop()
-        self._connecting = loop.create_task(
-            loop.connect_accepted_socket(lambda: self.channel, sock)
-        )
+        self.channel = WorkerChannel(sock, self._received, self._hung_up)
 
     def send(self, message: Message) -> None:
         """Send it a message."""
@@ -102,6 +96,9 @@ class WorkerProcess:
             self._tell()
         else:  # there may be more to read; but what left its group could hold its end for ever
             asyncio.get_running_loop().call_later(_REASON_WAIT, self._tell)
+
+    def _received(self, message: Message) -> None:
+        self.on_message(message)
 
     def _hung_up(self) -> None:
         """All that it had sent has been read."""
@@ -179,7 +176,6 @@ class _Zygote:
             self._preloaded.update(missing)
             self._socket.sendall(pack({"do": "preload", "modules": missing}))
         ours, theirs = socket.socketpair()
-        ours.setblocking(False)
         self._numbers += 1
         worker = self._workers[self._numbers] = WorkerProcess(ours)
         request = {"do": "fork", "worker": self._numbers, "settings": settings}
