@@ -194,12 +194,11 @@ def check_acyclic(nodes: Sequence[Node]) -> None:
     try:
         graphlib.TopologicalSorter(needs).prepare()
     except graphlib.CycleError as error:
-        circle: list[int] = error.args[1]
         names = {node.id: node.name for node in nodes}
-        advice = f"{' waits for '.join(f'{names[n]}({n})' for n in reversed(circle))}."
-        raise ElectronMisuse(
-            electron=names[circle[0]], use="waited for by what it waits for", advice=advice
-        ) from error
+        circle = [names[number] for number in error.args[1]]
+        use = f"made to wait for what needs it ({' before '.join(circle)})"
+        advice = "None of them could ever start: let one wait less."
+        raise ElectronMisuse(electron=circle[0], use=use, advice=advice) from None
 
 
 def key_blob(key: object) -> bytes:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, overload
 
-from qcov.classical.electron import Builder, recording, source_of
+from qcov.classical.builder import Builder, recording, source_of
 from qcov.classical.executors.base import BaseExecutor
 from qcov.classical.executors.registry import executor_dict
 from qcov.classical.graph import TransportGraph

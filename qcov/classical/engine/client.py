@@ -106,9 +106,15 @@ def call(verb: str, **arguments: Any) -> Any:
 def _connection() -> Generator[Client, None, None]:
     key = (os.getpid(), data_dir())
     client = _connections.open.pop(key, None)
-    if client is None or client.hung_up:
-        client = connect(start=True)
-    yield client  # after an exception, Ctrl-C too, the answer may still come: it is not kept
+    if client is not None and client.hung_up:
+        client.close()
+        client = None
+    client = client or connect(start=True)
+    try:
+        yield client
+    except BaseException:  # Ctrl-C too: the answer may still come, so it is not kept
+        client.close()
+        raise
     _connections.open[key] = client
 
 

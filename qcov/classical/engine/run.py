@@ -122,6 +122,7 @@ class Run:
         self._failures: list[tuple[int, str, str]] = []
         self._text: str | None = None  # the repr of the node that is the result
         self._needed: list[Node] = []
+        self._cancelling = [row["node_id"] for row in rows if row["status"] == "CANCELING"]
         self._schedule = Schedule(self._nodes.values(), self._restore(rows))
         for left in rows:
             self._schedule.attempt[left["node_id"]] = left["attempt"]
@@ -164,6 +165,13 @@ class Run:
             outcomes.add(changes, "dispatch_status", row)
             self._services.announce(self, None, Status.CANCELING)
         self._commit(step, changes)
+
+    def cancel_again(self) -> None:
+        """Stop what was to be stopped when an earlier engine came to its end."""
+        if self.status is Status.CANCELING:
+            self.cancel()
+        elif self._cancelling:
+            self.cancel(self._cancelling)
 
     def attempt_of(self, node: int) -> int:
         """How often the node has been tried, this time included."""

@@ -162,13 +162,8 @@ class Engine:
         for run in list(self._runs.values()):
             changes: Changes = {}
             self.commit(changes, run.start(changes))
-        for row in rows:
-            if (
-                row["status"] == "CANCELING"
-                and row["parent_id"] is None
-                and row["id"] in self._runs
-            ):
-                self._runs[row["id"]].cancel()
+        for run in list(self._runs.values()):
+            run.cancel_again()
 
     def _refuse(self, row: Message, error: QcovError) -> None:
         """A dispatch cannot go on, nor can those that wait for it."""

@@ -1,0 +1,238 @@
+"""Turning the calls that a lattice makes into a graph."""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, cast
+
+from qcov.classical.executors.base import BaseExecutor
+from qcov.classical.executors.registry import executor_dict
+from qcov.classical.graph import Function, Kind, Node, Recipe, TransportGraph, check_acyclic
+from qcov.classical.outputs import ElectronOutput, HoldsElectron, misuse, owned_node
+from qcov.errors import ElectronMisuse, QcovError, SerializationError
+from qcov.transport import dumps, shorten
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
+
+
+class Builder:
+    """Records the calls that a lattice makes as nodes of a graph."""
+
+    def __init__(self, metadata: Mapping[str, Any]) -> None:
+        self.graph = TransportGraph()
+        self._metadata = metadata
+        self._functions: dict[int, int] = {}
+        self._executors: dict[str, int] = {}
+        self._kept: list[object] = []  # objects whose id() is a key must not be collected
+
+    def call(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        settings: Mapping[str, Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> ElectronOutput:
+        """Add a node for a call of an electron's function, and nodes for its arguments."""
+        executor = self._executor(settings.get("executor"))
+        defaults = self.graph.executors[executor]["attributes"]
+        node = self.graph.add(
+            name=name,
+            kind=Kind.SUBLATTICE if is_lattice(function) else Kind.ELECTRON,
+            function=self._function(function, name),
+            executor=executor,
+            retries=_first(settings.get("retries"), defaults.get("retries"), 0),
+            retry_delay=_first(settings.get("retry_delay"), 0.0),
+            time_limit=_first(settings.get("time_limit"), defaults.get("time_limit")),
+        )
+        return self._with_arguments(node, args, kwargs)
+
+    def apply(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> ElectronOutput:
+        """Add a node for an operation on electrons, such as `a + b`."""
+        return self.call(function, function.__name__.lstrip("_"), {}, args, kwargs)
+
+    def item(self, output: ElectronOutput, key: object) -> ElectronOutput:
+        """Add a node for `output[key]`."""
+        if is_output(key):
+            return self.apply(operator.getitem, output, key)
+        source = owned_node(output, self)
+        shown = f"{source.name}[{_key_text(key)}]"
+        digest = self._key(key)
+        return self._output(name=shown, kind=Kind.ELEMENT, source=source.id, item=digest)
+
+    def attribute(self, output: ElectronOutput, name: str) -> ElectronOutput:
+        """Add a node for `output.name`."""
+        source = owned_node(output, self)
+        shown = f"{source.name}.{name}"
+        return self._output(name=shown, kind=Kind.ELEMENT, source=source.id, attribute=name)
+
+    def order(self, output: ElectronOutput, parents: Iterable[object]) -> None:
+        """Let a node start only after others."""
+        child = owned_node(output, self)
+        for parent in parents:
+            if not is_output(parent):
+                advice = "Give what calls of electrons returned."
+                raise misuse(output, f"made to wait for {parent!r}", advice)
+            child.after = [*child.after, owned_node(parent, self).id]
+
+    def finish(self, result: object) -> TransportGraph:
+        """Take what the lattice returned; return the graph."""
+        self.graph.result = self._result(result)
+        if any(node.after for node in self.graph.nodes):  # nothing else can close a circle
+            check_acyclic(self.graph.nodes)
+        return self.graph
+
+    def _with_arguments(
+        self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> ElectronOutput:
+        node.args = [
+            self._input(value, f"argument {position}", node.name)
+            for position, value in enumerate(args, start=1)
+        ]
+        node.kwargs = {
+            name: self._input(value, f"argument {name!r}", node.name)
+            for name, value in kwargs.items()
+        }
+        return ElectronOutput(self, node)
+
+    def _output(self, **fields: Any) -> ElectronOutput:
+        return ElectronOutput(self, self.graph.add(**fields))
+
+    def _input(self, value: object, label: str, consumer: str) -> int:
+        """The node that gives `value` to an electron."""
+        if is_output(value):
+            return owned_node(value, self).id
+        blob = _blob(value, what=f"{label} of electron {consumer!r}")
+        if blob is None:
+            return self._collection(value, label, consumer).id
+        return self.graph.add_parameter(value, blob).id
+
+    def _collection(self, value: object, label: str, consumer: str) -> Node:
+        node = self.graph.add(name=f":electron_{type(value).__name__}:", kind=Kind.COLLECTION)
+
+        def part(item: object) -> Recipe:
+            return {"node": self._input(item, label, consumer)}
+
+        node.recipe = _container(value, part, self._key)
+        return node
+
+    def _result(self, value: object) -> Recipe:
+        if is_output(value):
+            return {"node": owned_node(value, self).id}
+        blob = _blob(value, what="the value that the lattice returned")
+        if blob is None:
+            return _container(value, self._result, self._key)
+        return {"blob": self.graph.add_blob(blob)}
+
+    def _key(self, key: object) -> str:
+        return self.graph.add_blob(_whole_blob(key, what=f"the key {shorten(key, 80)}"))
+
+    def _function(self, function: Callable[..., Any], name: str) -> int:
+        if id(function) not in self._functions:
+            blob = _whole_blob(function, what=f"the function of electron {name!r}")
+            digest = self.graph.add_blob(blob)
+            self._functions[id(function)] = len(self.graph.functions)
+            self._kept.append(function)
+            self.graph.functions.append(
+                Function(digest=digest, name=name, source=source_of(function))
+            )
+        return self._functions[id(function)]
+
+    def _executor(self, executor: str | BaseExecutor | None) -> int:
+        described = executor_dict(executor or self._metadata.get("executor") or "local")
+        key = repr(described)
+        if key not in self._executors:
+            self._executors[key] = len(self.graph.executors)
+            self.graph.executors.append(described)
+        return self._executors[key]
+
+
+_CONTAINERS = (list, tuple, set, dict)
+
+
+def _blob(value: object, *, what: str) -> bytes | None:
+    """The blob of a value; None for a container with electrons in it."""
+    try:
+        return dumps(value, what=what)
+    except SerializationError as error:
+        if isinstance(error.__cause__, HoldsElectron) and type(value) in _CONTAINERS:
+            return None
+        raise _explained(error, what) from error.__cause__
+
+
+def _whole_blob(value: object, *, what: str) -> bytes:
+    """The blob of a value that must not have electrons in it."""
+    try:
+        return dumps(value, what=what)
+    except SerializationError as error:
+        raise _explained(error, what) from error.__cause__
+
+
+def _explained(error: SerializationError, what: str) -> QcovError:
+    held = error.__cause__
+    if not isinstance(held, HoldsElectron):
+        return error
+    advice = "Pass it as an argument of its own, or in a list, tuple, set or dict."
+    return ElectronMisuse(electron=str(held), use=f"a part of {what}", advice=advice)
+
+
+def _container(
+    value: Any, part: Callable[[object], Recipe], key: Callable[[object], str]
+) -> Recipe:
+    if isinstance(value, dict):
+        entries = cast("dict[object, object]", value).items()
+        return {"dict": [[key(name), part(item)] for name, item in entries]}
+    return {type(value).__name__: [part(item) for item in value]}
+
+
+_building: ContextVar[Builder | None] = ContextVar("qcov_building", default=None)
+
+
+def building() -> Builder | None:
+    """The graph that is being built here, if one is."""
+    return _building.get()
+
+
+@contextmanager
+def recording(builder: Builder) -> Generator[Builder, None, None]:
+    """Let the electrons that are called inside add their nodes to `builder`."""
+    token = _building.set(builder)
+    try:
+        yield builder
+    finally:
+        _building.reset(token)
+
+
+def is_output(value: object) -> TypeIs[ElectronOutput]:
+    """True for what stands for an electron's value."""
+    return isinstance(value, ElectronOutput)
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def is_lattice(function: object) -> bool:
+    """True for a lattice; its module needs this one, so the question is asked by name."""
+    return hasattr(function, "workflow_function")
+
+
+def _key_text(key: object) -> str:
+    if isinstance(key, slice):
+        bounds = cast("slice[Any, Any, Any]", key)
+        parts = ("" if part is None else repr(part) for part in (bounds.start, bounds.stop))
+        return ":".join(parts) if bounds.step is None else f"{':'.join(parts)}:{bounds.step!r}"
+    return repr(key)
+
+
+def source_of(function: object) -> str:
+    """The source of a function as the user wrote it, empty if it cannot be found."""
+    try:
+        return inspect.getsource(inspect.unwrap(cast("Callable[..., Any]", function)))
+    except (OSError, TypeError):
+        return ""
