@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 #: Distances between the centres of neighbours, in the drawing's units.
-COLUMN, ROW = 208.0, 92.0
+COLUMN, ROW = 220.0, 100.0
 _SWEEPS = 6
 _NARROW = 12  # layers of so many nodes are never folded
 
@@ -32,7 +32,7 @@ def layered(count: int, edges: Iterable[tuple[int, int]]) -> list[tuple[float, f
         x and y of every node, each layer centred around x = 0.
 
     >>> layered(3, [(0, 1), (0, 2)])
-    [(0.0, 0.0), (-104.0, 92.0), (104.0, 92.0)]
+    [(0.0, 0.0), (-110.0, 100.0), (110.0, 100.0)]
     """
     above: Neighbours = [[] for _ in range(count)]
     below: Neighbours = [[] for _ in range(count)]

@@ -5,6 +5,7 @@
   const box = document.getElementById("graph");
   const note = document.getElementById("graph-note");
   const dispatch = box.dataset.dispatch;
+  const LARGEST = 0.85; // how large a small graph is drawn at first
   const MANY = 400; // from here on edges are straight lines, which are much faster to draw
 
   const ICONS = {
@@ -46,25 +47,25 @@
         selector: "node",
         style: {
           shape: "round-rectangle",
-          width: 184,
-          height: 44,
-          "corner-radius": 8,
-          "background-color": color(many ? "raised" : "panel"),
+          width: 196,
+          height: 50,
+          "corner-radius": 9,
+          "background-color": color(many ? "line" : "panel"),
           "border-width": 1.25,
           "border-color": color("line-strong"),
           "background-image": (node) => `/static/status/${node.data("icon")}.svg`,
-          "background-width": 18,
-          "background-height": 18,
+          "background-width": 20,
+          "background-height": 20,
           "background-position-x": 12,
           "background-clip": "none",
           label: "data(label)",
           color: color("text"),
           "font-family": css.getPropertyValue("--sans"),
-          "font-size": 15,
+          "font-size": 17,
           "text-valign": "center",
           "text-halign": "center",
           "text-wrap": "ellipsis",
-          "text-max-width": 132,
+          "text-max-width": 146,
           "text-margin-x": 10,
           "min-zoomed-font-size": 6,
         },
@@ -76,17 +77,17 @@
       {
         selector: 'node[kind = "parameter"], node[kind = "collection"], node[kind = "element"]',
         style: {
-          width: 132,
-          height: 30,
-          "corner-radius": 15,
+          width: 150,
+          height: 34,
+          "corner-radius": 17,
           "background-color": color("ground"),
-          "background-width": 12,
-          "background-height": 12,
+          "background-width": 14,
+          "background-height": 14,
           "background-position-x": 8,
           color: color("muted"),
           "font-family": css.getPropertyValue("--mono"),
-          "font-size": 13,
-          "text-max-width": 96,
+          "font-size": 15,
+          "text-max-width": 110,
         },
       },
       ...states,
@@ -152,22 +153,31 @@
 
   const fit = () => {
     cy.fit(undefined, 36);
-    if (cy.zoom() > 1) {
-      cy.zoom(1);
+    if (cy.zoom() > LARGEST) {
+      cy.zoom(LARGEST);
       cy.center();
     }
   };
   // A flat graph needs no tall window; the style sheet sets the limits.
   const { w, h } = cy.elements().boundingBox();
-  const needed = h * Math.min(1, (box.clientWidth - 72) / w) + 96;
+  const needed = h * Math.min(LARGEST, (box.clientWidth - 72) / w) + 96;
   box.closest(".workbench").style.setProperty("--wanted", `${Math.round(needed)}px`);
-  fit();
+  // Where the whole would be too small to read, as on a phone, begin where something happens.
+  const begin = () => {
+    fit();
+    const busy = cy.nodes('[icon = "running"], [icon = "failed"]');
+    if (cy.zoom() < 0.35 && graph.nodes.length <= MANY) {
+      cy.zoom(0.6);
+      cy.center((busy.length ? busy : cy.nodes())[0]);
+    }
+  };
+  begin();
 
-  // Until somebody moves it, the whole graph stays in view.
+  // Until somebody moves it, the graph follows the size of its window.
   let moved = false;
   new ResizeObserver(() => {
     cy.resize();
-    if (!moved) fit();
+    if (!moved) begin();
   }).observe(box);
   box.addEventListener("pointerdown", () => (moved = true));
   box.addEventListener("wheel", () => (moved = true), { passive: true });
