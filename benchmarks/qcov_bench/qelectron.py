@@ -6,10 +6,7 @@ compared. The user's garbage collector is left as it is, and circuits are record
 
 from __future__ import annotations
 
-import statistics
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,23 +15,9 @@ import pennylane as qml
 from qcov import records
 from qcov.quantum.futures import gather
 from qcov.quantum.qelectron import qelectron
+from qcov_bench.rows import Row, interleaved
 
 _WIRES = 4
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One comparison."""
-
-    name: str
-    ours: float  #: seconds
-    theirs: float  #: seconds
-    goal: float  #: the ratio that `ours / theirs` must not exceed
-
-    @property
-    def ratio(self) -> float:
-        """How long ours takes, in units of theirs."""
-        return self.ours / self.theirs
 
 
 def rows() -> list[Row]:
@@ -52,7 +35,13 @@ def synchronous_call(calls: int = 100, rounds: int = 9) -> Row:
         return lambda: [circuit(point) for _ in range(calls)]
 
     mine, others = _in_turn(loop(ours), loop(bare), rounds)
-    return Row(name="synchronous call", ours=mine / calls, theirs=others / calls, goal=1.0)
+    return Row(
+        name="qelectron: a synchronous call",
+        ours=mine / calls,
+        theirs=others / calls,
+        yardstick="the bare QNode",
+        ratio=1.0,
+    )
 
 
 def thousand_later(rounds: int = 5) -> Row:
@@ -65,24 +54,26 @@ def thousand_later(rounds: int = 5) -> Row:
         lambda: [bare(point) for point in points],
         rounds,
     )
-    return Row(name="1,000 run_later", ours=mine, theirs=others, goal=0.5)
+    return Row(
+        name="qelectron: 1,000 run_later",
+        ours=mine,
+        theirs=others,
+        yardstick="a loop of 1,000 bare calls",
+        ratio=0.5,
+        count=1000,
+    )
 
 
 def _in_turn(
-    ours: Callable[[], object], theirs: Callable[[], object], rounds: int
+    ours: Callable[[], object], theirs: Callable[[], object], repeats: int
 ) -> tuple[float, float]:
-    """Median seconds of both, with every circuit recorded."""
-    times: tuple[list[float], list[float]] = ([], [])
+    """Median seconds of both, warm, with every circuit recorded."""
     with records.collecting() as sink:
         for function in (ours, theirs):
             function()
-        for _ in range(rounds):
-            for function, taken in zip((ours, theirs), times, strict=True):
-                started = time.perf_counter()
-                function()
-                taken.append(time.perf_counter() - started)
-            sink.drain()
-    return statistics.median(times[0]), statistics.median(times[1])
+        medians = interleaved(ours, theirs, repeats=repeats)
+        sink.drain()
+    return medians
 
 
 def _circuit() -> Any:

@@ -109,13 +109,16 @@ class BatchQNode(pennylane.QNode):
             output = self.func(*args, **kwargs)
         tape = QuantumScript.from_queue(queue, shots)
         parameters = tape.get_parameters(trainable_only=False)
-        tape.trainable_params = qml.math.get_trainable_indices(parameters)
-        _qnode_module._validate_qfunc_output(output, tape.measurements)
+        values = _kind_of(parameters)
+        trainable = [] if values == "numpy" else qml.math.get_trainable_indices(parameters)
+        tape.trainable_params = trainable
+        if not _is_only_measurement(output, tape):
+            _qnode_module._validate_qfunc_output(output, tape.measurements)
         pipeline = self._compile_pipeline
         if len(pipeline):
             pipeline = CompilePipeline(pipeline)
             pipeline.set_classical_component(self, args, kwargs)
-        return Call(tape=tape, output=output, pipeline=pipeline, values=_kind_of(parameters))
+        return Call(tape=tape, output=output, pipeline=pipeline, values=values)
 
     def shots_of_executors(self, shots: Any) -> Any:
         """The shots of a circuit; a subclass knows whether executors set their own."""
@@ -278,20 +281,18 @@ def portable(qnode: Any) -> Any:
     return new
 
 
-def is_traced_by_jax(call: Any) -> bool:
+def is_traced_by_jax(call: Call) -> bool:
     """Whether a call's values exist only while JAX traces the function that made them."""
-    return any(qml.math.is_abstract(value) or _is_jax_tracer(value) for value in _values(call.tape))
-
-
-def _is_jax_tracer(value: Any) -> bool:
-    return any(
-        kind.__module__.startswith("jax") and kind.__name__ == "Tracer"
-        for kind in type(value).__mro__
-    )
+    kinds = [kind for value in _values(call.tape) for kind in type(value).__mro__]
+    return any(kind.__module__.startswith("jax") and kind.__name__ == "Tracer" for kind in kinds)
 
 
 def _values(tape: Any) -> list[Any]:
     return tape.get_parameters(trainable_only=False)
+
+
+def _is_only_measurement(output: Any, tape: Any) -> bool:
+    return len(tape.measurements) == 1 and tape.measurements[0] is output
 
 
 _NUMBERS = frozenset({float, int, bool, complex, np.ndarray, np.float64, np.complex128, np.int64})

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, cast, overload
+from typing import Any, TypeAlias, cast, overload
 
-from qcov.errors import InvalidQExecutor, NotAQNode, UnsupportedInterface
+from qcov.errors import CircuitError, InvalidQExecutor, NotAQNode, UnsupportedInterface
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor
 from qcov.qexecutors.simulator import Simulator
@@ -245,14 +245,15 @@ class _Waiting:
 
     def add(self, qelectron: QElectron, call: pennylane_qnode.Call) -> CircuitFuture:
         """Queue a call."""
-        key: Hashable = (threading.get_ident(), qelectron.kind(call))
+        thread = threading.get_ident()
+        key: Hashable = (thread, qelectron.kind(call))
         with self._lock:
             batch = self._batches.setdefault(key, _Batch())
-            future = CircuitFuture(lambda: self._bind(qelectron, key, batch))
+            future = CircuitFuture(lambda: self._bind(qelectron, thread, key, batch))
             batch.append((weakref.ref(future), call))
         return future
 
-    def _bind(self, qelectron: QElectron, key: Hashable, batch: _Batch) -> None:
+    def _bind(self, qelectron: QElectron, thread: int, key: Hashable, batch: _Batch) -> None:
         with self._lock:
             if self._batches.get(key) is batch:
                 del self._batches[key]
@@ -260,6 +261,8 @@ class _Waiting:
         # A future that nobody holds any more may belong to a trace that is over.
         wanted = [(future, call) for ref, call in taken if (future := ref()) is not None]
         wanted = [pair for pair in wanted if pair[0].set_running_or_notify_cancel()]
+        if wanted and thread != threading.get_ident():
+            wanted = _without_strangers(qelectron, wanted)
         if wanted:
             _run_bound(qelectron, wanted)
 
@@ -268,9 +271,25 @@ class _Batch(list[tuple["weakref.ref[CircuitFuture]", pennylane_qnode.Call]]):
     """Calls that will be bound together."""
 
 
-def _run_bound(
-    qelectron: QElectron, pairs: Sequence[tuple[CircuitFuture, pennylane_qnode.Call]]
-) -> None:
+_Pairs: TypeAlias = Sequence[tuple[CircuitFuture, pennylane_qnode.Call]]
+
+
+def _without_strangers(qelectron: QElectron, pairs: _Pairs) -> _Pairs:
+    """Refuse calls that JAX traces in another thread: it would make their derivatives zero."""
+    own: list[tuple[CircuitFuture, pennylane_qnode.Call]] = []
+    for future, call in pairs:
+        if pennylane_qnode.is_traced_by_jax(call):
+            reason = (
+                "JAX traces it in another thread. Ask its future for the result inside the "
+                "function that is differentiated or compiled"
+            )
+            future.set_exception(CircuitError(executor=qelectron.name, reason=reason))
+        else:
+            own.append((future, call))
+    return own
+
+
+def _run_bound(qelectron: QElectron, pairs: _Pairs) -> None:
     try:
         results = qelectron.bind([call for _, call in pairs])
     except Exception as error:  # noqa: BLE001  # it belongs to whoever asks for the result

@@ -1,5 +1,6 @@
 """Derivatives are right through every path, and shifted circuits travel as one batch."""
 
+import concurrent.futures
 from collections.abc import Callable
 from typing import Any
 
@@ -8,11 +9,14 @@ import pennylane as qml
 import pytest
 from pennylane import numpy as pnp
 
+from qcov.errors import CircuitError
 from qcov.qexecutors.base import BaseQExecutor
 from qcov.qexecutors.simulator import Simulator
 from qcov.quantum.qelectron import QElectron, qelectron
 
 POINT = np.array([0.3, 0.5, 0.7])
+#: They differ in who differentiates: backprop, adjoint, parameter-shift over a cluster.
+DIFFERENTIATORS = ["its own", "lightning.qubit", "cluster"]
 METHODS = ["best", "parameter-shift", "finite-diff", "adjoint", "backprop"]
 
 
@@ -47,6 +51,7 @@ PATHS: dict[str, Callable[[QElectron], Callable[[Any], Any]]] = {
 @pytest.mark.parametrize("device", ["default.qubit", "lightning.qubit"])
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("executor", DIFFERENTIATORS, indirect=True)
 def test_first_derivative(
     path: str, method: str, device: str, executor: BaseQExecutor | None
 ) -> None:
@@ -63,6 +68,7 @@ def test_first_derivative(
 @pytest.mark.parametrize("device", ["default.qubit", "lightning.qubit"])
 @pytest.mark.parametrize("method", ["best", "parameter-shift", "adjoint"])
 @pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("executor", DIFFERENTIATORS, indirect=True)
 def test_second_derivative(
     path: str, method: str, device: str, executor: BaseQExecutor | None
 ) -> None:
@@ -187,6 +193,18 @@ def test_jax_futures_belong_to_their_trace(jax: Any) -> None:
         jax.grad(careless)(jax.numpy.array(POINT))
     expected = jax.grad(build())(jax.numpy.array(POINT))
     np.testing.assert_allclose(jax.grad(later(circuit))(jax.numpy.array(POINT)), expected)
+
+
+def test_jax_futures_belong_to_their_thread(jax: Any) -> None:
+    """Bound in another thread, their derivative would silently be zero."""
+    circuit = qelectron(build())
+
+    def careless(x: Any) -> Any:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            return pool.submit(circuit.run_later(x).result).result()
+
+    with pytest.raises(CircuitError, match="another thread"):
+        jax.grad(careless)(jax.numpy.array(POINT))
 
 
 @pytest.fixture
