@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -77,22 +78,24 @@ def test_a_path_is_always_inside_the_folder(name: str) -> None:
     assert path.resolve().is_relative_to(folder)
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[None]:
-    """No file of this process can grow."""
+    """No file of this process can grow; pytest's own output, if it goes to one, neither."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_named_and_leaves_nothing_half_written(
-    tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    request.getfixturevalue("full_disk")
-
-    with pytest.raises(StoreUnavailable, match="File too large.*Free some space"):
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+    with (
+        pytest.raises(StoreUnavailable, match="File too large.*Free some space"),
+        full_disk(),
+    ):
         blobs.write(tmp_path, DIGEST, DATA)
+
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
