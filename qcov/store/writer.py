@@ -45,6 +45,7 @@ class Writer:
         self._path = path
         self._statements = compile_statements(sqlite.dialect(paramstyle="named"))
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._held: list[_Request] = []  # came while the disk was full
         self._thread = threading.Thread(target=self._run, name="qcov-writer", daemon=True)
         self._thread.start()
 
@@ -62,12 +63,11 @@ class Writer:
             self._commit(group)
 
     def _gather(self) -> list[_Request] | None:
-        first = self._queue.get()
-        if first is None:
-            return None
-        group = [first]
-        while not self._queue.empty():
+        group, self._held = self._held, []
+        while not group or not self._queue.empty():
             following = self._queue.get()
+            if following is None and not group:
+                return None
             if following is None:  # finish this group, then meet the sentinel again
                 self._queue.put(None)
                 break
@@ -93,7 +93,7 @@ class Writer:
                 connection.exec_driver_sql(self._statements[name], cast("Any", rows))
 
     def _refuse(self, request: _Request, error: SQLAlchemyError) -> None:
-        while request.keep and isinstance(error, OperationalError):
+        while request.keep and isinstance(error, OperationalError) and self._waiting(error):
             time.sleep(_RETRY_AFTER)
             try:
                 self._write(merge([request.changes]))
@@ -102,13 +102,26 @@ class Writer:
             else:
                 self._tell(request, None)
                 return
+        self._tell(request, self._refusal(error))
+
+    def _waiting(self, error: SQLAlchemyError) -> bool:
+        """While the disk is full: refuse what need not be kept; False when it is time to stop."""
+        while not self._queue.empty():
+            following = self._queue.get()
+            if following is None:
+                self._queue.put(None)
+                return False
+            if following.keep:
+                self._held.append(following)
+            else:
+                self._tell(following, self._refusal(error))
+        return True
+
+    def _refusal(self, error: SQLAlchemyError) -> QcovError:
         if isinstance(error, OperationalError):
             advice = "Free some space or set QCOV_DATA_DIR to another folder."
-            reason = str(error.__cause__)
-            refusal: QcovError = StoreUnavailable(path=self._path, reason=reason, advice=advice)
-        else:
-            refusal = StoreError(f"the store refused a change: {error}")
-        self._tell(request, refusal)
+            return StoreUnavailable(path=self._path, reason=str(error.__cause__), advice=advice)
+        return StoreError(f"the store refused a change: {error}")
 
     @staticmethod
     def _tell(request: _Request, error: QcovError | None) -> None:

@@ -7,6 +7,7 @@ and owns nothing but its children; when the engine is gone it ends, and they do.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib
 import os
@@ -68,11 +69,12 @@ class Zygote:
             pid = os.fork()
         if pid == 0:
             self._become_worker(message, descriptor)
+        _own_group(pid)  # both do it: the engine may stop the worker before it has come that far
         os.close(descriptor)
         self._channel.send({"did": "fork", "worker": message["worker"], "pid": pid})
 
     def _become_worker(self, message: Message, descriptor: int) -> None:
-        os.setsid()  # a group of its own: what an electron starts is stopped with it
+        _own_group(0)
         die_with_parent()
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -97,6 +99,12 @@ class Zygote:
 
 def _wake_up(_number: int, _frame: object) -> None:
     """Nothing: the byte that the signal writes wakes the loop."""
+
+
+def _own_group(pid: int) -> None:
+    """Give a worker a group of its own: what an electron starts is stopped with it."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended already
+        os.setpgid(pid, pid)
 
 
 def _reason(code: int) -> str:

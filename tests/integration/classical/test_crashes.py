@@ -1,0 +1,410 @@
+"""Whatever is killed, at any instant: what was acknowledged is there, and the rest goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import signal
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import qcov as ct
+from qcov.errors import EngineUnavailable, IntegrityError, SchemaMismatch, StoreUnavailable
+from qcov.transport import address, dumps
+
+Process = Callable[[Path], psutil.Process]
+
+
+@ct.electron
+def same(x: Any) -> Any:
+    return x
+
+
+@pytest.fixture
+def chain(gate: Any, counter: Any) -> ct.Lattice:
+    """Twenty electrons that end, one that is held, and ten that wait for it."""
+    note, _ = counter
+
+    @ct.electron
+    def quick(number: int, _after: object = None) -> int:
+        note(f"quick-{number}")
+        return number
+
+    @ct.electron
+    def held(_after: object) -> str:
+        note("held")
+        gate.pass_through("begun")
+        return "held"
+
+    def workflow() -> Any:
+        before = [quick(number) for number in range(20)]
+        middle = held(before)
+        return [before, middle, [quick(number, middle) for number in range(20, 30)]]
+
+    return ct.lattice(workflow)
+
+
+EXPECTED = [list(range(20)), "held", list(range(20, 30))]
+
+
+def die(process: psutil.Process) -> None:
+    process.kill()
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process.wait(10)
+
+
+def zygotes(engine: psutil.Process) -> list[psutil.Process]:
+    return engine.children()
+
+
+def test_a_killed_engine_goes_on_where_it_was(
+    chain: ct.Lattice, gate: Any, counter: Any, data_folder: Path, engine_process: Process
+) -> None:
+    dispatch_id = ct.dispatch(chain)()
+    gate.wait()
+    engine = engine_process(data_folder)
+    workers = engine.children(recursive=True)
+    die(engine)
+    _, alive = psutil.wait_procs(workers, timeout=5)
+    assert alive == []
+
+    assert ct.get_result(dispatch_id).status == "RUNNING"
+    gate.wait()
+    gate.let_go()
+    result = ct.get_result(dispatch_id, wait=True)
+
+    assert result.result == EXPECTED
+    ran = counter[1]()
+    assert sorted(ran) == sorted(["held", "held", *(f"quick-{number}" for number in range(30))])
+    assert {str(node["status"]) for node in result.get_all_node_results()} == {"COMPLETED"}
+
+
+def test_who_waits_while_the_engine_is_killed_waits_on(
+    chain: ct.Lattice, gate: Any, data_folder: Path, engine_process: Process
+) -> None:
+    dispatch_id = ct.dispatch(chain)()
+    gate.wait()
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(lambda: ct.get_result(dispatch_id, wait=True).result)
+        die(engine_process(data_folder))
+        gate.wait()
+        gate.let_go()
+        assert waiting.result(30) == EXPECTED
+
+
+def test_a_killed_zygote_takes_only_what_ran(
+    gate: Any, counter: Any, data_folder: Path, engine_process: Process
+) -> None:
+    note, lines = counter
+
+    @ct.electron(retries=1)
+    def held() -> str:
+        note("held")
+        gate.pass_through("begun")
+        return "held"
+
+    def workflow() -> Any:
+        done = same(1)
+        middle = held()
+        return done, middle, same(middle)
+
+    dispatch_id = ct.dispatch(ct.lattice(workflow))()
+    gate.wait()
+    for zygote in zygotes(engine_process(data_folder)):
+        die(zygote)
+    gate.wait()
+    gate.let_go()
+
+    assert ct.get_result(dispatch_id, wait=True).result == (1, "held", "held")
+    assert lines() == ["held", "held"]
+    assert ct.dispatch_sync(ct.lattice(same))(4).result == 4
+
+
+def test_a_killed_worker_fails_its_electron_alone(
+    gate: Any, counter: Any, data_folder: Path
+) -> None:
+    note, lines = counter
+
+    @ct.electron
+    def held() -> None:
+        note(str(os.getpid()))
+        gate.pass_through("begun")
+
+    dispatch_id = ct.dispatch(ct.lattice(lambda: [held(), same(1)]))()
+    gate.wait()
+    os.kill(int(lines()[0]), signal.SIGKILL)
+    result = ct.get_result(dispatch_id, wait=True)
+
+    assert result.status == "FAILED"
+    assert "held(0): WorkerLost" in str(result.error)
+    assert result.get_node_result(1)["status"] == "COMPLETED"
+
+
+def test_sublattices_go_on_after_a_crash(
+    gate: Any, counter: Any, data_folder: Path, engine_process: Process
+) -> None:
+    """The child's result is the value of an electron that an earlier engine has run."""
+    note, lines = counter
+
+    @ct.electron
+    def early() -> dict[str, int]:
+        note("early")
+        return {"a": 1}
+
+    @ct.electron
+    def held(_after: object) -> None:
+        gate.pass_through("begun")
+
+    def inner() -> Any:
+        first = early()
+        held(first)
+        return first
+
+    def workflow() -> Any:
+        child = ct.electron(ct.lattice(inner))()
+        return same(child), same(child["a"])
+
+    dispatch_id = ct.dispatch(ct.lattice(workflow))()
+    gate.wait()
+    child = ct.get_result(dispatch_id).get_node_result(0)["sublattice_result"].dispatch_id
+    die(engine_process(data_folder))
+    assert ct.get_result(dispatch_id).status == "RUNNING"
+    gate.wait()
+    gate.let_go()
+    result = ct.get_result(dispatch_id, wait=True)
+
+    assert result.error is None
+    assert result.result == ({"a": 1}, 1)
+    assert lines() == ["early"]
+    assert result.get_node_result(0)["sublattice_result"].dispatch_id == child
+
+
+@pytest.mark.parametrize("what", ["dispatch", "node", "sublattice"])
+def test_what_was_cancelled_stays_cancelled_after_a_crash(
+    gate: Any, data_folder: Path, engine_process: Process, what: str, counter: Any
+) -> None:
+    """The engine dies when the wish is on disk and the electron has not stopped yet."""
+    note, lines = counter
+
+    @ct.electron
+    def held() -> None:
+        note("ran")
+        gate.pass_through("begun")
+
+    inner = ct.electron(ct.lattice(held))
+    dispatch_id = ct.dispatch(ct.lattice(inner if what == "sublattice" else held))()
+    gate.wait()
+    die(engine_process(data_folder))
+    statements = {
+        "dispatch": "UPDATE dispatches SET status = 'CANCELING'",
+        "node": "UPDATE nodes SET status = 'CANCELING' WHERE status = 'RUNNING'",
+        "sublattice": "UPDATE nodes SET status = 'CANCELING' WHERE kind = 'sublattice'",
+    }
+    with sqlite3.connect(data_folder / "qcov.sqlite") as connection:
+        assert connection.execute(statements[what]).rowcount == 1
+    connection.close()
+
+    result = ct.get_result(dispatch_id, wait=True)
+    assert result.status == "CANCELLED"
+    assert result.get_node_result(0)["status"] == "CANCELLED"
+    assert lines() == ["ran"]
+
+
+def test_retries_are_not_renewed_by_a_crash(
+    gate: Any, counter: Any, data_folder: Path, engine_process: Process
+) -> None:
+    note, lines = counter
+
+    @ct.electron(retries=1)
+    def failing() -> None:
+        note("ran")
+        if len(lines()) > 1:
+            gate.pass_through("begun")
+        raise ValueError
+
+    dispatch_id = ct.dispatch(ct.lattice(failing))()
+    gate.wait()
+    die(engine_process(data_folder))
+    assert ct.get_result(dispatch_id).status == "RUNNING"
+    gate.wait()
+    gate.let_go()
+
+    assert ct.get_result(dispatch_id, wait=True).status == "FAILED"
+    assert lines() == ["ran"] * 3  # once, its retry, and that again after the crash
+
+
+def test_many_kills_lose_nothing(data_folder: Path, counter: Any, engine_process: Process) -> None:
+    note, _ = counter
+
+    @ct.electron
+    def work(number: int) -> int:
+        note(str(number))
+        return number
+
+    dispatch_id = ct.dispatch(ct.lattice(lambda: [work(number) for number in range(300)]))()
+    seen: dict[int, Any] = {}
+    for _ in range(2):
+        with contextlib.suppress(EngineUnavailable):
+            next(iter(ct.watch(dispatch_id)))
+        with contextlib.suppress(FileNotFoundError, psutil.NoSuchProcess):
+            die(engine_process(data_folder))
+        for row in ct.get_result(dispatch_id)._nodes():
+            if row["status"] == "COMPLETED":
+                seen.setdefault(row["node_id"], row["ended"])
+
+    result = ct.get_result(dispatch_id, wait=True)
+    assert result.result == list(range(300))
+    ended = {row["node_id"]: row["ended"] for row in result._nodes()}
+    assert {number: ended[number] for number in seen} == seen  # none of them ran again
+
+
+# -- a full disk
+
+
+@pytest.fixture
+def full_disk(data_folder: Path, engine_process: Process) -> Iterator[Callable[[bool], None]]:
+    """Let no file of the engine grow, or let them grow again."""
+
+    def limit(full: bool) -> None:
+        size = 0 if full else resource.RLIM_INFINITY
+        pid = engine_process(data_folder).pid
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    yield limit
+    limit(False)
+
+
+def test_a_full_disk_refuses_dispatches_and_says_so(
+    data_folder: Path, full_disk: Callable[[bool], None]
+) -> None:
+    assert ct.dispatch_sync(ct.lattice(same))(1).result == 1
+    full_disk(True)
+    with pytest.raises(StoreUnavailable, match="cannot be used.*Free some space"):
+        ct.dispatch(ct.lattice(same))(2)
+    full_disk(False)
+
+    assert ct.dispatch_sync(ct.lattice(same))(3).result == 3
+
+
+def test_outcomes_wait_for_space(
+    gate: Any, counter: Any, data_folder: Path, full_disk: Callable[[bool], None]
+) -> None:
+    note, lines = counter
+
+    @ct.electron
+    def work() -> str:
+        gate.pass_through("begun")
+        note("ran")
+        return "kept"
+
+    dispatch_id = ct.dispatch(ct.lattice(lambda: same(work())))()
+    gate.wait()
+    full_disk(True)
+    gate.let_go()
+    while not lines():
+        os.sched_yield()
+    with pytest.raises(StoreUnavailable):
+        ct.dispatch(ct.lattice(same))(2)
+    full_disk(False)
+
+    assert ct.get_result(dispatch_id, wait=True).result == "kept"
+    assert lines() == ["ran"]
+
+
+# -- folders and files that cannot be
+
+
+@pytest.mark.parametrize("where", ["a file", "below a file", "/proc/nowhere"])
+def test_an_impossible_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    (tmp_path / "a file").write_text("precious")
+    folder = {"a file": tmp_path / "a file", "below a file": tmp_path / "a file" / "data"}
+    monkeypatch.setenv("QCOV_DATA_DIR", str(folder.get(where, where)))
+
+    for ask in (lambda: ct.dispatch(ct.lattice(same))(1), lambda: ct.get_result("x")):
+        with pytest.raises(StoreUnavailable, match="Set QCOV_DATA_DIR to a folder of yours"):
+            ask()
+    assert (tmp_path / "a file").read_text() == "precious"
+
+
+def alter(folder: Path, *statement: Any) -> None:
+    with contextlib.closing(sqlite3.connect(folder / "qcov.sqlite")) as connection, connection:
+        assert connection.execute(*statement).rowcount > 0
+
+
+def test_a_data_folder_of_a_newer_qcov(data_folder: Path, stop_engine: Any) -> None:
+    dispatch_id = ct.dispatch_sync(ct.lattice(same))(1).dispatch_id
+    stop_engine(data_folder)
+    alter(data_folder, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(SchemaMismatch, match="Upgrade qcov"):
+        ct.get_result(dispatch_id)
+    alter(data_folder, "UPDATE alembic_version SET version_num = '0001'")
+
+    assert ct.get_result(dispatch_id).result == 1
+
+
+class Canary:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+def test_a_tampered_folder_loads_nothing_in_this_program(data_folder: Path, tmp_path: Path) -> None:
+    canary = dumps(Canary(tmp_path / "canary"), what="it")
+    result = ct.dispatch_sync(ct.lattice(same))([1, 2])
+    digest = address(canary)
+    alter(data_folder, "INSERT INTO blobs VALUES (?, ?, ?)", (digest, len(canary), canary))
+    with contextlib.closing(sqlite3.connect(data_folder / "qcov.sqlite")) as connection:
+        before = connection.execute("SELECT output FROM nodes WHERE node_id = 0").fetchone()[0]
+
+    # another blob, under its own digest, in place of a node's output and of the result
+    alter(data_folder, "UPDATE nodes SET output = ? WHERE node_id = 0", (digest,))
+    alter(data_folder, "UPDATE dispatches SET result = ?", (digest,))
+    again = ct.get_result(result.dispatch_id)
+    for read in (
+        lambda: again.result,
+        lambda: again.get_node_result(0),
+        again.get_all_node_outputs,
+    ):
+        with pytest.raises(IntegrityError):
+            read()
+
+    # other bytes under the digest that the rows name
+    alter(data_folder, "UPDATE nodes SET output = ? WHERE node_id = 0", (before,))
+    alter(data_folder, "UPDATE dispatches SET result = ?", (before,))
+    alter(data_folder, "UPDATE blobs SET data = ? WHERE digest = ?", (canary, before))
+    with pytest.raises(IntegrityError):
+        _ = again.result
+
+    # a graph that was altered
+    alter(data_folder, "UPDATE dispatches SET manifest = ?", (digest,))
+    for read in (lambda: again.inputs, lambda: again.lattice):
+        with pytest.raises(IntegrityError):
+            read()
+    assert not (tmp_path / "canary").exists()
+
+
+def test_one_damaged_dispatch_does_not_stop_the_others(
+    gate: Any, data_folder: Path, engine_process: Process
+) -> None:
+    damaged = ct.dispatch(ct.lattice(lambda: [same(1), ct.electron(gate.pass_through)("x")]))()
+    gate.wait()
+    while ct.get_result(damaged).get_node_result(0)["status"] != "COMPLETED":
+        os.sched_yield()
+    die(engine_process(data_folder))
+    alter(data_folder, "UPDATE nodes SET output_seal = 'forged' WHERE node_id = 0")
+
+    assert ct.dispatch_sync(ct.lattice(same))(5).result == 5
+    result = ct.get_result(damaged, wait=True)
+    assert result.status == "FAILED"
+    assert "IntegrityError" in str(result.error)
