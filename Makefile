@@ -37,7 +37,7 @@ check: $(STAMP) ## Format, lint, types, layers, unit tests; under two minutes
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/unit -q -m "not process and not slow" $(ARGS)
+	$(BIN)/python -m pytest tests/unit -q -m "not process and not slow" -n logical --maxprocesses 4 $(ARGS)
 
 format: $(STAMP) ## Put the code into the project's format
 	$(BIN)/ruff format .
