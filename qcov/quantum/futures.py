@@ -24,15 +24,16 @@ class CircuitFuture(concurrent.futures.Future[Any]):
     def __init__(self, bind: Callable[[], None] | None = None) -> None:
         super().__init__()
         self._bind = bind
+        self.hurry: Callable[[], None] | None = None  #: runs in this thread what waits elsewhere
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the circuit's value; raises what went wrong, every time."""
-        self.start()
+        self._press(timeout)
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for what went wrong, if anything did."""
-        self.start()
+        self._press(timeout)
         return super().exception(timeout)
 
     def done(self) -> bool:
@@ -50,6 +51,11 @@ class CircuitFuture(concurrent.futures.Future[Any]):
         bind, self._bind = self._bind, None
         if bind is not None and not super().done():
             bind()
+
+    def _press(self, timeout: float | None) -> None:
+        self.start()
+        if timeout is None and self.hurry is not None and not super().done():
+            self.hurry()
 
     def __await__(self) -> Generator[Any, None, Any]:
         return asyncio.wrap_future(self).__await__()

@@ -86,9 +86,13 @@ class QElectron(pennylane_qnode.BatchQNode):
         request = self._device.request(circuits, self.mcm_method, self.postselect_mode)
 
         def done(ticket: router.Ticket) -> None:
+            future.hurry = None  # which would keep the circuit alive
             _fulfil(future, lambda: self.finish(call, post(ticket.results())))
 
-        router.submit(request, begin=future.set_running_or_notify_cancel, done=done)
+        begin = future.set_running_or_notify_cancel
+        ticket = router.submit(request, begin=begin, done=done)
+        if not ticket.finished:
+            future.hurry = ticket.hurry
         return future
 
     def shots_of_executors(self, shots: Any) -> Any:

@@ -1,8 +1,8 @@
 """The router: which circuit runs on which executor, and when.
 
-Every executor has one *lane*. Whoever finds it idle runs its circuits itself, in its own thread;
-whoever finds it busy leaves circuits there. What gathered meanwhile runs as one batch when the lane
-is free again. So nothing waits for company, and nothing that waits runs alone.
+Every executor has one *lane*. Whoever calls and finds it idle runs circuits itself, in its own
+thread; whoever finds it busy leaves circuits there. What gathered meanwhile runs as one batch when
+the lane is free again. Circuits for later gather until no more come, or until somebody wants one.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Ticket:
         self.request = request
         self.context: Context | None = get_context()
         self.queued = time.time()
+        self.executors: tuple[BaseQExecutor, ...] = ()
         self._outcomes: list[Any] = [_MISSING] * len(request.circuits)
         self._missing = len(request.circuits)
         self._lock = threading.Lock()
@@ -78,6 +79,17 @@ class Ticket:
             self._finished.set()
             if self._done is not None:
                 self._done(self)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all circuits have run."""
+        return self._finished.is_set()
+
+    def hurry(self) -> None:
+        """Run what still waits for its turn in this thread, where nobody runs anything yet."""
+        for executor in self.executors:
+            if not self._finished.is_set():
+                _lane(executor).take_over(executor)
 
     def wait(self) -> list[Any]:
         """Wait for all circuits; their results, or the first error."""
@@ -135,6 +147,7 @@ def _split(ticket: Ticket) -> list[tuple[BaseQExecutor, list[_Job]]]:
         executor = ticket.request.executor.select(circuit)
         jobs = parts.setdefault(id(executor), (executor, []))[1]
         jobs.append(_Job(ticket, index, _with_its_shots(executor, circuit)))
+    ticket.executors = tuple([executor for executor, _ in parts.values()])
     return list(parts.values())
 
 
@@ -145,30 +158,44 @@ def _with_its_shots(executor: BaseQExecutor, circuit: Circuit) -> Circuit:
 
 
 class _Lane:
-    """The circuits that wait for one executor, and the thread that runs them."""
+    """The circuits that wait for one executor, and the thread that runs them.
+
+    While circuits keep coming, the lane's own thread rests: it would only fight with the thread
+    that builds them for Python's lock. Whoever wants a result meanwhile takes over.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._waiting: deque[_Job] = deque()
-        self._busy = False
+        self._busy = False  #: somebody runs circuits, or will
+        self._resting = False  #: it is the lane's own thread, which rests first
         self._thread: ThreadPoolExecutor | None = None
 
     def run(self, executor: BaseQExecutor, jobs: Sequence[_Job]) -> None:
-        """Run jobs in this thread if the lane is idle; otherwise they wait for their turn."""
-        if self._enter(jobs):
+        """Run jobs in this thread if nobody else runs some; otherwise they wait for their turn."""
+        with self._lock:
+            self._waiting.extend(jobs)
+            mine = self._resting or not self._busy
+            self._busy, self._resting = True, self._resting and not mine
+        if mine:
             self._serve(executor)
 
     def submit(self, executor: BaseQExecutor, jobs: Sequence[_Job]) -> None:
         """Run jobs in the lane's own thread."""
-        if self._enter(jobs):
-            self._start(executor)
-
-    def _enter(self, jobs: Sequence[_Job]) -> bool:
-        """Queue jobs; True makes the caller responsible for serving them."""
         with self._lock:
             self._waiting.extend(jobs)
-            idle, self._busy = not self._busy, True
-        return idle
+            idle = not self._busy
+            if idle:
+                self._busy = self._resting = True
+        if idle:
+            self._start(executor)
+
+    def take_over(self, executor: BaseQExecutor) -> None:
+        """Run what waits in this thread, if the lane's own still rests."""
+        with self._lock:
+            mine, self._resting = self._resting, False
+        if mine:
+            self._serve(executor)
 
     def _serve(self, executor: BaseQExecutor) -> None:
         """Run all that waits; what came meanwhile is the business of the lane's own thread."""
@@ -179,14 +206,25 @@ class _Lane:
             _execute(executor, jobs)
         finally:
             with self._lock:
-                more = self._busy = bool(self._waiting)
+                more = self._busy = self._resting = bool(self._waiting)
             if more:
                 self._start(executor)
 
     def _start(self, executor: BaseQExecutor) -> None:
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"qcov-{executor.name}")
-        self._thread.submit(self._serve, executor)
+        self._thread.submit(self._rest_and_serve, executor)
+
+    def _rest_and_serve(self, executor: BaseQExecutor) -> None:
+        pause, before = _SHORTEST_REST, 0
+        while self._resting and before < len(self._waiting):
+            before = len(self._waiting)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_REST)
+        self.take_over(executor)
+
+
+_SHORTEST_REST, _LONGEST_REST = 0.0005, 0.016  # seconds; the rest ends when nothing came meanwhile
 
 
 _lanes: dict[int, _Lane] = {}

@@ -10,7 +10,9 @@ import pennylane as qml
 import pytest
 from pydantic import PrivateAttr
 
+from qcov.errors import CircuitError
 from qcov.qexecutors.base import BaseQExecutor, CircuitBatch
+from qcov.qexecutors.pennylane_adapter import check_queues
 from qcov.qexecutors.simulator import Simulator
 from qcov.quantum.futures import as_completed, gather
 from qcov.quantum.qelectron import QElectron, qelectron
@@ -159,3 +161,18 @@ def test_threads_record_their_own_circuits() -> None:
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         for values in pool.map(work, qnodes):
             np.testing.assert_allclose(values, expected)
+
+
+def test_moved_internals_of_pennylane_fail_loudly(monkeypatch: pytest.MonkeyPatch) -> None:
+    check_queues()
+    monkeypatch.setattr(qml.QueuingManager, "_active_contexts", OneForAll())
+    with pytest.raises(CircuitError, match="queuing of PennyLane"):
+        check_queues()
+
+
+class OneForAll(list[Any]):
+    """A stack of queues that all threads share, as PennyLane's own is."""
+
+    def swap(self, new: list[Any]) -> list[Any]:
+        old, self[:] = list(self), new
+        return old
