@@ -14,6 +14,7 @@ QcovError
 │   ├── NotALattice             something else was dispatched
 │   ├── ElectronMisuse          an electron was used as if it had a value already
 │   ├── InvalidExecutor         not an executor, or one that nobody knows
+│   ├── WrongSetting            an electron cannot have this setting's value
 │   └── DispatchFailed          the dispatch has no result to give
 ├── EngineError
 │   ├── EngineUnavailable       the engine cannot be reached or started
@@ -197,6 +198,14 @@ class InvalidExecutor(WorkflowError, ValueError):
     def __init__(self, *, got: str, advice: str) -> None:
         super().__init__(f"{got} is not an executor. {advice}")
         self.got, self.advice = got, advice
+
+
+class WrongSetting(WorkflowError, ValueError):
+    """An electron cannot have this setting's value."""
+
+    def __init__(self, *, setting: str, got: str, expected: str) -> None:
+        super().__init__(f"{setting} must be {expected}, not {got}.")
+        self.setting, self.got, self.expected = setting, got, expected
 
 
 class DispatchFailed(WorkflowError):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast, overload
 
 from qcov.classical.builder import building
-from qcov.classical.executors.base import BaseExecutor
+from qcov.classical.executors.base import BaseExecutor, check_setting
 from qcov.classical.executors.registry import executor_dict
 from qcov.classical.outputs import ElectronOutput
 
@@ -40,8 +40,8 @@ class Electron:
             "retry_delay": retry_delay,
             "time_limit": time_limit,
         }
-        if executor is not None:
-            executor_dict(executor)  # a wrong one is reported where it was given
+        for name, value in self.metadata.items():
+            _check(name, value)
         functools.update_wrapper(self, function, updated=())
         self._signature = _signature(function)
 
@@ -70,9 +70,7 @@ class Electron:
 
     @executor.setter
     def executor(self, executor: str | BaseExecutor | None) -> None:
-        if executor is not None:
-            executor_dict(executor)
-        self.metadata["executor"] = executor
+        self.set_metadata("executor", executor)
 
     def get_metadata(self, name: str) -> Any:
         """A setting by its name, None if it is not set."""
@@ -80,13 +78,19 @@ class Electron:
 
     def set_metadata(self, name: str, value: Any) -> None:
         """Change a setting."""
-        if name == "executor":
-            self.executor = value
-        else:
-            self.metadata[name] = value
+        _check(name, value)
+        self.metadata[name] = value
 
     def __repr__(self) -> str:
         return f"<electron {self.name}>"
+
+
+def _check(name: str, value: Any) -> None:
+    """Report a wrong setting where it was given, not when it is used."""
+    if name in ("retries", "retry_delay", "time_limit"):
+        check_setting(name, value)
+    elif name == "executor" and value is not None:
+        executor_dict(value)
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
@@ -135,6 +139,7 @@ def electron(
 
     Raises:
         InvalidExecutor: `executor` is not an executor, or nobody knows its name.
+        WrongSetting: one of the numbers cannot be.
 
     >>> @electron(retries=2)
     ... def add(x, y):

@@ -78,8 +78,8 @@ class Writer:
         try:
             self._write(merge([request.changes for request in group]))
         except SQLAlchemyError as error:
-            if len(group) > 1:  # find the one that spoils it
-                for request in group:
+            if len(group) > 1:  # find the one that spoils it; those that may wait come last
+                for request in sorted(group, key=lambda request: request.keep):
                     self._commit([request])
             else:
                 self._refuse(group[0], error)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self
+
+from qcov.errors import WrongSetting
 
 
 class BaseExecutor:
@@ -17,6 +20,8 @@ class BaseExecutor:
     short_name: str = ""
 
     def __init__(self, *, time_limit: float | None = None, retries: int = 0) -> None:
+        check_setting("time_limit", time_limit)
+        check_setting("retries", retries)
         self.time_limit = time_limit
         self.retries = retries
 
@@ -37,3 +42,25 @@ class BaseExecutor:
         return type(self) is type(other) and vars(self) == vars(other)
 
     __hash__ = object.__hash__
+
+
+def check_setting(name: str, value: object) -> None:
+    """Refuse a value that an electron cannot have; None stands for the default.
+
+    Raises:
+        WrongSetting: `value` is not a number of tries, or of seconds.
+    """
+    if value is None:
+        return
+    if name == "retries":
+        fits, expected = isinstance(value, int) and value >= 0, "a whole number, 0 or more"
+    elif name == "time_limit":
+        fits, expected = _is_seconds(value) and value != 0, "a number of seconds above 0"
+    else:
+        fits, expected = _is_seconds(value), "a number of seconds, 0 or more"
+    if not fits or isinstance(value, bool):
+        raise WrongSetting(setting=name, got=repr(value), expected=expected)
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value) and value >= 0
