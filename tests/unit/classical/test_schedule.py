@@ -201,7 +201,7 @@ class Running(RuleBasedStateMachine):
         self.out: set[int] = set()
         self.terminal: dict[int, Status] = {}
         self.runs: dict[int, int] = {}
-        self.completed: set[int] = set()
+        self.stopped: set[int] = set()
         self.cancelled = False
         self.ended: list[Status] = []
 
@@ -217,6 +217,8 @@ class Running(RuleBasedStateMachine):
             self.terminal[number] = status
         for number in (*step.ready, *step.retry):
             assert number not in self.terminal
+            assert number not in self.stopped, "a node runs again that was to be stopped"
+            assert not self.cancelled
             self.out.add(number)
         for number in step.ready:
             self.runs[number] = self.runs.get(number, 0) + 1
@@ -227,6 +229,7 @@ class Running(RuleBasedStateMachine):
         for number in step.retry:
             self.runs[number] += 1
         assert set(step.stop) <= self.out
+        self.stopped |= set(step.stop)
         if step.ended is not None:
             self.ended.append(step.ended)
 
