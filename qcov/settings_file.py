@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from tomlkit.container import Container
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable, Table
 
+from qcov import private_file
 from qcov.errors import ConfigError
 
 
@@ -38,7 +38,7 @@ def write_settings(
             check(text, str(path))
             changed = _changed(text, changes, str(path))
             check(changed, str(path))
-            _replace(path, changed)
+            private_file.write(path, changed.encode())
     except OSError as error:
         raise ConfigError(
             key=path.name, reason=f"cannot be written: {error.strerror}", source=str(path)
@@ -79,17 +79,3 @@ def _locked(path: Path) -> Generator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _replace(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise

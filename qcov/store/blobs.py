@@ -6,11 +6,10 @@ with its folder, then renamed. Whoever commits a row that names a blob does so a
 
 from __future__ import annotations
 
-import os
 import re
-import secrets
 from pathlib import Path
 
+from qcov import private_file
 from qcov.errors import IntegrityError, StoreUnavailable
 
 #: Payloads up to this many bytes live in the database, in the transaction that names them.
@@ -33,33 +32,18 @@ def write(folder: Path, digest: str, data: bytes) -> None:
         if not target.exists():
             _make_folder(folder)
             _make_folder(target.parent)
-            _write(target, data)
+            private_file.write(target, data)
     except OSError as error:
         advice = "Free some space, or set QCOV_DATA_DIR to a folder that can be written."
         reason = error.strerror or str(error)
         raise StoreUnavailable(path=str(folder), reason=reason, advice=advice) from error
 
 
-def _write(target: Path, data: bytes) -> None:
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(target)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
-    _sync_folder(target.parent)
-
-
 def _make_folder(folder: Path) -> None:
     """Make a private folder whose name, too, survives a crash of the machine."""
     if not folder.is_dir():
         folder.mkdir(mode=0o700, exist_ok=True)
-        _sync_folder(folder.parent)
+        private_file.sync_folder(folder.parent)
 
 
 def read(folder: Path, digest: str) -> bytes:
@@ -68,11 +52,3 @@ def read(folder: Path, digest: str) -> bytes:
         return path_of(folder, digest).read_bytes()
     except FileNotFoundError as error:
         raise IntegrityError(blob=digest, reason="its file is gone") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,12 +12,13 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DatabaseError
 
+from qcov import private_file
 from qcov.errors import DispatchNotFound, IntegrityError, StoreUnavailable
 from qcov.store import blobs as files
 from qcov.store.changes import TERMINAL, Changes
@@ -50,7 +51,7 @@ class Store:
         prepare_folder(folder)
         self._key = _installation_key(folder / "seal.key")
         try:
-            private_file(self._path).close()  # SQLite gives its other files the same mode
+            private_file.touch(self._path).close()  # SQLite gives its other files the same mode
             writing = _connect(self._path, begin="BEGIN IMMEDIATE")
             migrate(writing, str(self._path))
         except DatabaseError as error:
@@ -320,11 +321,6 @@ def prepare_folder(folder: Path) -> None:
         raise StoreUnavailable(path=str(folder), reason=reason, advice=advice)
 
 
-def private_file(path: Path) -> BinaryIO:
-    """Open a file that only the user can read, making it if need be."""
-    return open(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
-
-
 def _network_file_system(folder: Path) -> str | None:
     """The kind of network file system that holds `folder`, None for a local one."""
     try:
@@ -341,13 +337,7 @@ def _network_file_system(folder: Path) -> str | None:
 def _installation_key(path: Path) -> bytes:
     """The key that seals this store's blobs; made once, readable by the user alone."""
     if not path.exists():
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(secrets.token_bytes(32))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        private_file.write(path, secrets.token_bytes(32))
     return path.read_bytes()
 
 
@@ -384,7 +374,7 @@ class Ownership:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._file = private_file(folder / "engine.lock")
+        self._file = private_file.touch(folder / "engine.lock")
 
     def acquire(self) -> bool:
         """Take it if it is free."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+
+from qcov import private_file
 
 CODE_LIFETIME = 15 * 60.0  #: seconds until an unused login link stops working
 SESSION_LIFETIME = 30 * 24 * 3600.0  #: seconds until a browser has to log in again
@@ -23,13 +24,7 @@ def load_token(folder: Path) -> str:
     """The installation's token, made on first use, in a file readable by the user alone."""
     path = folder / "server.token"
     if not path.exists():
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(32))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        private_file.write(path, secrets.token_urlsafe(32).encode("ascii"))
     return path.read_text(encoding="ascii").strip()
 
 

@@ -19,6 +19,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, cast
 
+from qcov import private_file
 from qcov.classical.engine.channel import BlockingChannel, Message, unpack_error
 from qcov.config import data_dir, get_config
 from qcov.errors import EngineUnavailable
@@ -183,10 +184,10 @@ def _same_version(client: Client) -> bool:
 @contextlib.contextmanager
 def _starting(folder: Path) -> Generator[None, None, None]:
     """One program at a time starts the engine of a folder; others wait for it."""
-    from qcov.store.store import prepare_folder, private_file
+    from qcov.store.store import prepare_folder
 
     prepare_folder(folder)
-    with private_file(folder / "start.lock") as file:
+    with private_file.touch(folder / "start.lock") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 

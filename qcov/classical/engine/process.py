@@ -14,7 +14,6 @@ import importlib
 import json
 import logging
 import os
-import secrets
 import shutil
 import signal
 import sys
@@ -23,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from qcov import private_file
 from qcov.classical.engine.channel import ChannelProtocol, Message, pack_error
 from qcov.classical.engine.runner import Engine
 from qcov.classical.engine.verbs import PROTOCOL, Verbs
@@ -119,11 +119,7 @@ class EngineProcess:
         about = {"pid": os.getpid(), "version": __version__, "protocol": PROTOCOL}
         with contextlib.suppress(FileNotFoundError):
             about |= json.loads(self._announcement.read_text()) if more.get("url") else {}
-        draft = self._announcement.with_name(f".engine.{secrets.token_hex(4)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump(about | more, file)
-        draft.replace(self._announcement)
+        private_file.write(self._announcement, json.dumps(about | more).encode())
 
     def _connected(self) -> ChannelProtocol:
         return ChannelProtocol(self._request, self._verbs.on_close)
