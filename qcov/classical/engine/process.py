@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from qcov import private_file
-from qcov.classical.engine.channel import ChannelProtocol, Message, pack_error
+from qcov.classical.engine.channel import PROTOCOL, ChannelProtocol, Message, pack_error
 from qcov.classical.engine.runner import Engine
-from qcov.classical.engine.verbs import PROTOCOL, Verbs
-from qcov.errors import EngineError, QcovError
+from qcov.classical.engine.verbs import Verbs
+from qcov.errors import EngineError, EngineUnavailable, QcovError
 from qcov.store.store import Ownership, Store, prepare_folder
 from qcov.version import __version__
 
@@ -35,6 +35,7 @@ _log = logging.getLogger("qcov.engine")
 #: The part that speaks HTTP; it is loaded by name because it stands above the engine.
 _SERVER = "qcov_server.serving"
 
+_LEAVING = 30.0  # seconds that an engine may take to leave
 _SOCKET_PATH_LIMIT = 100  # bytes; the system's own limit is 104 to 108
 
 
@@ -180,7 +181,8 @@ def main() -> None:
 
         try:
             prepare_folder(arguments.folder)
-            if Ownership(arguments.folder).acquire():
+            owner = Ownership(arguments.folder)  # kept until this process ends
+            if _acquire(owner, arguments.folder):
                 asyncio.run(_live(arguments, lambda: tell({"pid": os.getpid()})))
             else:
                 tell({"taken": True})
@@ -192,6 +194,20 @@ def main() -> None:
             _log.exception("the engine could not start")
             _tell_if_open(ready, tell, EngineError(f"the engine could not start: {error}"))
             sys.exit(1)
+
+
+def _acquire(owner: Ownership, folder: Path) -> bool:
+    """Own the folder; wait for an engine that is leaving. False if one is there and stays."""
+    deadline = time.monotonic() + _LEAVING
+    while not owner.acquire():
+        if (folder / "engine.json").exists():
+            return False
+        if time.monotonic() > deadline:
+            reason = "another process holds the folder and does not answer"
+            advice = "End it; `fuser` tells which one has engine.lock open."
+            raise EngineUnavailable(address=str(folder), reason=reason, advice=advice)
+        time.sleep(0.02)
+    return True
 
 
 def _tell_if_open(ready: Any, tell: Any, error: QcovError) -> None:

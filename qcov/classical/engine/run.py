@@ -178,8 +178,8 @@ class Run:
         return self._schedule.attempt[node]
 
     def stopping(self, node: int) -> bool:
-        """True if the node was cancelled while it went on."""
-        return self._schedule.status[node] is Status.CANCELING
+        """True if the node was cancelled while it went on, or while its sublattice was stored."""
+        return self._schedule.status[node] in (Status.CANCELING, Status.CANCELLED)
 
     def need_parts(self, parts: list[Node]) -> None:
         """The parent's electrons need these elements of the result."""

@@ -313,6 +313,7 @@ def test_an_idle_engine_leaves_and_the_next_call_starts_another(
     assert ct.get_result(dispatch_id, wait=True).result == 4
     first = engine_process(data_folder)
     first.wait(10)
+    monkeypatch.setenv("QCOV_ENGINE_IDLE_TIMEOUT", "60")
 
     assert not (data_folder / "engine.json").exists()
     assert ct.get_result(dispatch_id).result == 4
@@ -375,3 +376,9 @@ def test_a_call_while_the_engine_leaves_waits_for_the_next(data_folder: Path) ->
 
     assert ct.dispatch_sync(quadruple)(1).result == 4
     leaving.join()
+
+
+def test_a_running_engine_owns_its_folder(data_folder: Path) -> None:
+    ct.dispatch_sync(quadruple)(1)
+
+    assert not Ownership(data_folder).acquire()
