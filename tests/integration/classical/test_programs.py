@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import os
 import signal
@@ -19,13 +20,11 @@ import pytest
 
 import qcov as ct
 from qcov.errors import DispatchNotFound
-from qcov.store.store import Ownership
 
 PROGRAM = """
 import sys
 import qcov as ct
 from qcov.errors import DispatchNotFound
-from qcov.store.store import Ownership
 
 @ct.electron
 def double(x):
@@ -308,7 +307,7 @@ def test_control_c_while_waiting_loses_nothing(gate: Any) -> None:
 def test_an_idle_engine_leaves_and_the_next_call_starts_another(
     data_folder: Path, monkeypatch: pytest.MonkeyPatch, engine_process: Any
 ) -> None:
-    monkeypatch.setenv("QCOV_ENGINE_IDLE_TIMEOUT", "0.2")
+    monkeypatch.setenv("QCOV_ENGINE_IDLE_TIMEOUT", "1")
     dispatch_id = ct.dispatch(quadruple)(1)
     assert ct.get_result(dispatch_id, wait=True).result == 4
     first = engine_process(data_folder)
@@ -369,9 +368,9 @@ def test_all_files_are_private(data_folder: Path) -> None:
 def test_a_call_while_the_engine_leaves_waits_for_the_next(data_folder: Path) -> None:
     """The old engine has taken its announcement away and still holds the folder."""
     data_folder.mkdir(mode=0o700)
-    owner = Ownership(data_folder)
-    assert owner.acquire()
-    leaving = threading.Timer(0.7, owner._file.close)
+    lock = (data_folder / "engine.lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    leaving = threading.Timer(0.7, lock.close)
     leaving.start()
 
     assert ct.dispatch_sync(quadruple)(1).result == 4
@@ -381,4 +380,5 @@ def test_a_call_while_the_engine_leaves_waits_for_the_next(data_folder: Path) ->
 def test_a_running_engine_owns_its_folder(data_folder: Path) -> None:
     ct.dispatch_sync(quadruple)(1)
 
-    assert not Ownership(data_folder).acquire()
+    with (data_folder / "engine.lock").open("r+") as lock, pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

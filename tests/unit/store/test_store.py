@@ -415,16 +415,18 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(data_folder: Path)
 
 def test_one_process_owns_a_folder(tmp_path: Path) -> None:
     owner = Ownership(tmp_path)
-    assert owner.acquire()
+    owner.acquire(1)
     code = (
         "import sys; from pathlib import Path; from qcov.store.store import Ownership; "
-        "print(Ownership(Path(sys.argv[1])).acquire())"
+        "Ownership(Path(sys.argv[1])).acquire(1)"
     )
-    other = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert f"StoreUnavailable: the data folder {tmp_path} cannot be used" in refused.stderr
+    assert f"process {os.getpid()} writes to it" in refused.stderr
 
-    assert other.stdout == "False\n"
+    owner.release()
+    assert subprocess.run(command).returncode == 0
 
 
 def test_the_database_flushes_every_commit(store: Store) -> None:
