@@ -9,7 +9,8 @@ QcovError
 ├── StoreError
 │   ├── StoreUnavailable        the data folder cannot be used
 │   ├── SchemaMismatch          the database was made by a newer qcov
-│   └── DispatchNotFound        no dispatch has this id
+│   ├── DispatchNotFound        no dispatch has this id
+│   └── NodeNotFound            the dispatch has no node with this number
 ├── WorkflowError
 │   ├── NotALattice             something else was dispatched
 │   ├── ElectronMisuse          an electron was used as if it had a value already
@@ -163,6 +164,16 @@ class DispatchNotFound(StoreError):
             f"no dispatch {dispatch_id!r} in {where}. `qcov ls` lists the ones that exist."
         )
         self.dispatch_id, self.where = dispatch_id, where
+
+
+class NodeNotFound(StoreError, LookupError):
+    """A dispatch has no node with this number."""
+
+    def __init__(self, *, dispatch_id: str, node_id: int) -> None:
+        super().__init__(
+            f"dispatch {dispatch_id} has no node {node_id}. `qcov show {dispatch_id}` lists them."
+        )
+        self.dispatch_id, self.node_id = dispatch_id, node_id
 
 
 # -- workflows ---------------------------------------------------------------------------------

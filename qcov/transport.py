@@ -56,11 +56,17 @@ def loads(blob: bytes, *, digest: str | None = None) -> Any:
     Raises `IntegrityError` for bytes that are not the blob they should be, `VersionMismatch` for
     a blob that another Python made.
     """
-    if digest is not None and not hmac.compare_digest(address(blob), digest):
-        raise IntegrityError(blob=digest, reason="its content does not match its digest")
+    if digest is not None:
+        verify(blob, digest)
     start = _check_header(blob)
     with _quiet_gc():
         return pickle.loads(memoryview(blob)[start:])
+
+
+def verify(blob: bytes, digest: str) -> None:
+    """Raise `IntegrityError` unless `digest` is the blob's; nothing is loaded."""
+    if not hmac.compare_digest(address(blob), digest):
+        raise IntegrityError(blob=digest, reason="its content does not match its digest")
 
 
 def address(blob: bytes) -> str:

@@ -17,7 +17,8 @@ def pack(value: object) -> bytes:
     >>> unpack(pack({"size": 3, "data": b"abc"}))
     {'size': 3, 'data': b'abc'}
     """
-    return _msgpack.packb(value)
+    # what an electron prints or raises may hold what UTF-8 has no place for
+    return _msgpack.packb(value, unicode_errors="backslashreplace")
 
 
 def unpack(data: bytes) -> Any:

@@ -127,7 +127,7 @@ def watch(dispatch_id: str, dispatcher_addr: str | None = None) -> Iterator[Prog
     """
     engine, seen = engine_at(dispatcher_addr), 0
     while True:
-        state = engine.call("progress", dispatch_id=dispatch_id, after=seen)
+        state = engine.progress(dispatch_id, seen, _inside())
         seen, status = state["seq"], Status(state["status"])
         yield Progress(status=status, done=state["done"], total=state["total"])
         if status.terminal:
@@ -155,6 +155,10 @@ def cancel(
 
 def _wait(engine: Engine, dispatch_id: str) -> None:
     """Return when the dispatch has ended; inside an electron, give its place to another one."""
+    engine.wait(dispatch_id, _inside())
+
+
+def _inside() -> tuple[str, int] | None:
+    """The electron that we are in."""
     context = get_context()
-    inside = None if context is None else (context.dispatch_id, context.node_id)
-    engine.wait(dispatch_id, inside)
+    return None if context is None else (context.dispatch_id, context.node_id)

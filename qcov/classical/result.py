@@ -10,7 +10,8 @@ from qcov.classical.engine.address import Engine, engine_at
 from qcov.classical.engine.channel import Message
 from qcov.classical.graph import Kind
 from qcov.classical.status import Status
-from qcov.transport import TransportableObject, loads
+from qcov.errors import NodeNotFound
+from qcov.transport import TransportableObject, verify
 
 if TYPE_CHECKING:
     from qcov.classical.lattice import Lattice
@@ -116,11 +117,11 @@ class Result:
             records of the circuits that it ran.
 
         Raises:
-            KeyError: the dispatch has no such node.
+            NodeNotFound: the dispatch has no such node; a LookupError.
         """
         rows = self._engine.call("nodes", dispatch_id=self.dispatch_id, node_id=node_id)
         if not rows:
-            raise KeyError(f"dispatch {self.dispatch_id} has no node {node_id}")
+            raise NodeNotFound(dispatch_id=self.dispatch_id, node_id=node_id)
         return self._node(rows[0])
 
     def get_all_node_results(self) -> list[dict[str, Any]]:
@@ -176,7 +177,7 @@ class Result:
             return None
         data = found["data"]
         blob = self._engine.blob(found["digest"]) if data is None else data
-        loads(blob, digest=found["digest"])
+        verify(blob, found["digest"])
         return TransportableObject.from_blob(blob, text or "")
 
     # -- for people

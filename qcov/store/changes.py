@@ -77,9 +77,9 @@ STATEMENTS: dict[str, ClauseElement] = {
     "node": _insert(nodes, left_out=("started", "ended", "error", *_OUTPUT)),
     "dispatch_started": _dispatch_update("status", "started"),
     "node_child": _node_update("sub_dispatch_id"),
-    "node_requeued": _node_update("status", "attempt"),
-    "node_started": _node_update("status", "started"),
     "node_printed": _node_update(appended=("stdout", "stderr")),
+    "node_requeued": _node_update("status", "attempt", appended=("stdout", "stderr")),
+    "node_started": _node_update("status", "started"),
     "node_finished": _node_update(
         *("status", "started", "ended", "error", "output", "output_seal", "value_repr"),
         appended=("stdout", "stderr"),

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import secrets
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -374,12 +375,34 @@ class Ownership:
     """
 
     def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._file = private_file.touch(folder / "engine.lock")
 
-    def acquire(self) -> bool:
-        """Take it if it is free."""
+    def acquire(self, seconds: int) -> None:
+        """Take it, waiting for another process that has it to end.
+
+        Raises `StoreUnavailable` if that takes more than `seconds`. Call it in the main thread.
+        """
+        before = signal.signal(signal.SIGALRM, _give_up)
+        signal.alarm(seconds)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        except TimeoutError as error:
+            owner = self._file.read().decode(errors="replace") or "another process"
+            reason = f"process {owner} writes to it, and does not answer"
+            advice = "Stop that process, then try again."
+            raise StoreUnavailable(path=str(self._folder), reason=reason, advice=advice) from error
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, before)
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()).encode())
+        self._file.flush()
+
+    def release(self) -> None:
+        """Let another process have it."""
+        self._file.close()
+
+
+def _give_up(_number: int, _frame: object) -> None:
+    raise TimeoutError

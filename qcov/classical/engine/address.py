@@ -31,6 +31,10 @@ class Engine(Protocol):
         """Return when a dispatch has ended."""
         ...
 
+    def progress(self, dispatch_id: str, after: int, inside: tuple[str, int] | None) -> Message:
+        """How far a dispatch is, once something has happened since event `after`."""
+        ...
+
     def blob(self, digest: str) -> bytes:
         """The bytes of a large payload."""
         ...
@@ -57,6 +61,10 @@ class LocalEngine:
     def wait(self, dispatch_id: str, inside: tuple[str, int] | None) -> None:
         """Wait on the socket."""
         client.call("wait", dispatch_id=dispatch_id, inside=inside)
+
+    def progress(self, dispatch_id: str, after: int, inside: tuple[str, int] | None) -> Message:
+        """Wait on the socket for the next event."""
+        return client.call("progress", dispatch_id=dispatch_id, after=after, inside=inside)
 
     def blob(self, digest: str) -> bytes:
         """Read it from the store's folder."""

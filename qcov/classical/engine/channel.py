@@ -17,6 +17,9 @@ from qcov.wire import Unpacker, pack
 
 Message = dict[str, Any]
 
+#: Changes when a client of another version would be misunderstood.
+PROTOCOL = 1
+
 _CHUNK = 1 << 18
 
 

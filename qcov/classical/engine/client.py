@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from qcov import private_file
-from qcov.classical.engine.channel import BlockingChannel, Message, unpack_error
+from qcov.classical.engine.channel import PROTOCOL, BlockingChannel, Message, unpack_error
 from qcov.config import data_dir, get_config
 from qcov.errors import EngineUnavailable
 from qcov.version import __version__
 
-_PROTOCOL = 1
 _BOOT = (
     "import sys; sys.path.append(sys.argv.pop(1)); "
     "from qcov.classical.engine.process import main; main()"
@@ -169,7 +168,7 @@ def _reach(folder: Path) -> Client | None:
 def _same_version(client: Client) -> bool:
     """False if the engine is of another version and has made room for ours."""
     about = client.call("ping")
-    if about["protocol"] == _PROTOCOL and about["version"] == __version__:
+    if about["protocol"] == PROTOCOL and about["version"] == __version__:
         return True
     if client.call("leave"):
         return False

@@ -70,6 +70,15 @@ def finished(status: Status, report: Message, seal: Seal, place: tuple[str, int]
     }
 
 
+def retried(report: Message) -> Message:
+    """What is kept of an attempt that is followed by another one."""
+    error = f"{report.get('stderr') or ''}{report.get('error') or ''}\n"
+    return {
+        "new_stdout": report.get("stdout"),
+        "new_stderr": f"{error}[the attempt above failed; it is tried again]\n",
+    }
+
+
 def blob_row(report: Message) -> Message:
     """The row of an outcome's payload; a large one was written to its file by the worker."""
     return {"digest": report["output"], "size": report["size"], "data": report["data"]}

@@ -9,6 +9,7 @@ wait behind it are taken back. Each reports on its own; a worker's death fails t
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.spawn import Environment, Spawner, WorkerProcess
-from qcov.errors import QcovError, TimeLimitExceeded, WorkerLost
+from qcov.errors import EnvironmentMismatch, QcovError, TimeLimitExceeded, WorkerLost
 
 #: Dispatch, node, attempt.
 Key = tuple[str, int, int]
@@ -26,6 +27,7 @@ _SHORT = 0.01  # seconds: an electron below this is handed over ahead of time
 _AHEAD = 16  # electrons that a worker holds at most
 _LONG = 0.1  # seconds: after this the electrons behind are taken back
 _IDLE = 60.0  # seconds until an idle worker is let go
+_REMEMBERED = 10_000  # functions whose duration is known
 _FUNCTIONS = 256  # functions that a worker keeps before it is replaced
 
 
@@ -60,6 +62,7 @@ class Task:
     function: tuple[str, bytes | None] | None  #: digest and blob
     time_limit: float | None
     owner: Owner
+    number: int = 0  #: in the order in which they came
 
 
 @dataclass(slots=True, eq=False)
@@ -74,12 +77,14 @@ class _Link:
     blocked: bool = False  #: its electron waits for another dispatch
     recalled: bool = False  #: asked to give back what waits
     alarm: asyncio.TimerHandle | None = None
-    verdict: QcovError | None = None  #: why we stopped it
+    retiring: asyncio.TimerHandle | None = None
+    verdict: tuple[Task, QcovError] | None = None  #: which task we stopped it for, and why
+    ready: bool = False  #: it has started, and has imported what it needs
     gone: bool = False
 
     @property
     def idle(self) -> bool:
-        return not self.tasks and not self.gone
+        return not self.tasks and not self.gone and self.verdict is None
 
 
 class Pool:
@@ -98,6 +103,8 @@ class Pool:
         self._waiting: dict[Environment, deque[Task]] = {}
         self._durations: dict[str, float] = {}
         self._stopping: dict[Key, QcovError] = {}  # to be stopped once they are taken back
+        self._numbers = itertools.count()
+        self._closed = False
         self._feeding = False
         self._watching = False
 
@@ -105,6 +112,7 @@ class Pool:
 
     def submit(self, task: Task) -> None:
         """Run a task as soon as a worker is free."""
+        task.number = next(self._numbers)
         self._waiting.setdefault(task.environment, deque()).append(task)
         self._feed_soon()
 
@@ -114,8 +122,7 @@ class Pool:
             for task in waiting:
                 if task.key == key:
                     waiting.remove(task)
-                    error = WorkerLost(electron=task.name, reason="cancelled")
-                    self._loop.call_soon(task.owner.task_died, task, error)
+                    self._loop.call_soon(task.owner.task_died, task, _cancelled(task))
                     return True
         for link in self._links:
             held = [task for task in link.tasks if task.key == key]
@@ -144,7 +151,8 @@ class Pool:
         return any(self._waiting.values()) or any(link.tasks for link in self._links)
 
     def close(self) -> None:
-        """Stop all workers and what they run."""
+        """Stop all workers and what they run; nobody hears of it."""
+        self._closed = True
         for link in self._links:
             link.process.kill()
         self._spawner.close()
@@ -159,16 +167,35 @@ class Pool:
 
     def _feed(self) -> None:
         self._feeding = False
-        for environment, waiting in list(self._waiting.items()):
-            while waiting:
-                link = self._choose(environment, waiting[0])
-                if link is None:
-                    break
-                self._send(link, waiting.popleft())
+        if self._closed:
+            return
+        # the program that has waited longest comes first
+        for environment, waiting in sorted(self._waiting.items(), key=_age):
+            try:
+                self._feed_one(environment, waiting)
+            except OSError as error:
+                self._give_up(environment, waiting, error)
             if not waiting:
                 del self._waiting[environment]
         for link in self._links:
             link.process.flush()
+
+    def _feed_one(self, environment: Environment, waiting: deque[Task]) -> None:
+        while waiting:
+            link = self._choose(environment, waiting[0])
+            if link is None:
+                return
+            self._send(link, waiting.popleft())
+
+    def _give_up(self, environment: Environment, waiting: deque[Task], error: OSError) -> None:
+        """No worker can be started for a program: its electrons fail, others go on."""
+        for task in waiting:
+            mismatch = EnvironmentMismatch(
+                reason=f"no worker process of {environment.executable} can be started ({error})",
+                advice="Was its virtual environment removed? Dispatch from one that exists.",
+            )
+            self._loop.call_soon(task.owner.task_died, task, mismatch)
+        waiting.clear()
 
     def _choose(self, environment: Environment, task: Task) -> _Link | None:
         mine = [link for link in self._links if link.environment == environment]
@@ -206,17 +233,17 @@ class Pool:
                 blobs = {**blobs, digest: blob}
         link.tasks.append(task)
         link.process.queue({**task.bundle, "do": "run", "task": list(task.key), "blobs": blobs})
-        if len(link.tasks) == 1:
-            self._begin(link)
-        else:
+        if len(link.tasks) > 1:
             self._watch()
+        elif link.ready:
+            self._begin(link)
 
     def _begin(self, link: _Link) -> None:
         """The link's first task runs now."""
         task = link.tasks[0]
         link.since = self._loop.time()
         if verdict := self._stopping.pop(task.key, None):  # it began before it was taken back
-            self._kill(link, verdict)
+            self._kill(link, task, verdict)
             return
         task.owner.task_started(task)
         if task.time_limit is not None:
@@ -224,7 +251,7 @@ class Pool:
 
     def _overrun(self, link: _Link, task: Task) -> None:
         assert task.time_limit is not None
-        self._kill(link, TimeLimitExceeded(electron=task.name, seconds=task.time_limit))
+        self._kill(link, task, TimeLimitExceeded(electron=task.name, seconds=task.time_limit))
 
     # -- taking back
 
@@ -240,7 +267,7 @@ class Pool:
         for link in self._links:
             if len(link.tasks) > 1:
                 self._watch()
-                if now - link.since > _LONG:
+                if link.ready and now - link.since > _LONG:
                     self._recall(link)
 
     def _recall(self, link: _Link) -> None:
@@ -264,7 +291,13 @@ class Pool:
 
     def _on_message(self, link: _Link, message: Message) -> None:
         did = message["did"]
-        if did == "outcome":
+        if self._closed:
+            return
+        if did == "ready":
+            link.ready = True
+            if link.tasks:
+                self._begin(link)
+        elif did == "outcome":
             self._on_outcome(link, message)
         elif did == "progress":
             if link.tasks and link.tasks[0].key == tuple(message["task"]):
@@ -284,19 +317,27 @@ class Pool:
         self._stopping.pop(task.key, None)
         _disarm(link)
         self._learn(task, outcome["ended"] - outcome["started"])
-        if link.tasks:
+        if link.verdict is not None:  # it was stopped, too late: those behind do not go with it
+            self._take_back(link, [list(held.key) for held in link.tasks])
+        elif link.tasks:
             self._begin(link)
         else:
-            link.since = self._loop.time()
-            if len(link.known) > _FUNCTIONS:
-                self._dismiss(link)
-            else:
-                self._loop.call_later(_IDLE, self._retire, link)
+            self._rest(link)
         task.owner.task_ended(task, outcome)
         self._feed_soon()
 
+    def _rest(self, link: _Link) -> None:
+        """A worker has nothing to do."""
+        link.since = self._loop.time()
+        if len(link.known) > _FUNCTIONS:
+            self._dismiss(link)
+        elif link.retiring is None:
+            link.retiring = self._loop.call_later(_IDLE, self._retire, link)
+
     def _learn(self, task: Task, seconds: float) -> None:
         name = _function_of(task)
+        if len(self._durations) > _REMEMBERED:
+            self._durations.clear()
         self._durations[name] = 0.7 * self._durations.get(name, seconds) + 0.3 * seconds
 
     # -- a worker's life
@@ -311,8 +352,14 @@ class Pool:
 
     def _retire(self, link: _Link) -> None:
         """Let an idle worker go if it has stayed idle."""
-        if link.idle and self._loop.time() - link.since >= _IDLE - 1:
+        link.retiring = None
+        if not link.idle:
+            return
+        rested = self._loop.time() - link.since
+        if rested >= _IDLE:
             self._dismiss(link)
+        else:
+            link.retiring = self._loop.call_later(_IDLE - rested, self._retire, link)
 
     def _dismiss(self, link: _Link) -> None:
         """Let a worker go that has nothing to do; it ends when its channel closes."""
@@ -326,15 +373,14 @@ class Pool:
 
         The one that runs ends with its process; another one is taken back first.
         """
-        verdict = WorkerLost(electron=task.name, reason="cancelled")
         if task is link.tasks[0]:
-            self._kill(link, verdict)
+            self._kill(link, task, _cancelled(task))
         else:
             self._recall(link)
-            self._stopping[task.key] = verdict
+            self._stopping[task.key] = _cancelled(task)
 
-    def _kill(self, link: _Link, verdict: QcovError) -> None:
-        link.verdict = link.verdict or verdict
+    def _kill(self, link: _Link, task: Task, verdict: QcovError) -> None:
+        link.verdict = link.verdict or (task, verdict)
         link.process.kill()
 
     def _on_end(self, link: _Link, reason: str) -> None:
@@ -343,12 +389,23 @@ class Pool:
             self._links.remove(link)
         link.gone = True
         _disarm(link)
-        if link.tasks:
+        if self._closed:
+            return
+        stopped = link.verdict[0] if link.verdict else None
+        if link.tasks and stopped in (None, link.tasks[0]):
             died = link.tasks.popleft()
-            self._take_back(link, [list(task.key) for task in link.tasks])
-            error = link.verdict or WorkerLost(electron=died.name, reason=reason)
-            died.owner.task_died(died, error)
+            lost = WorkerLost(electron=died.name, reason=reason)
+            died.owner.task_died(died, link.verdict[1] if link.verdict else lost)
+        self._take_back(link, [list(task.key) for task in link.tasks])
         self._feed_soon()
+
+
+def _cancelled(task: Task) -> QcovError:
+    return WorkerLost(electron=task.name, reason="it was cancelled")
+
+
+def _age(entry: tuple[Environment, deque[Task]]) -> int:
+    return entry[1][0].number if entry[1] else 0
 
 
 def _disarm(link: _Link) -> None:

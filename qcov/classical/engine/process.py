@@ -26,7 +26,7 @@ from qcov import private_file
 from qcov.classical.engine.channel import PROTOCOL, ChannelProtocol, Message, pack_error
 from qcov.classical.engine.runner import Engine
 from qcov.classical.engine.verbs import Verbs
-from qcov.errors import EngineError, EngineUnavailable, QcovError
+from qcov.errors import EngineError, QcovError
 from qcov.store.store import Ownership, Store, prepare_folder
 from qcov.version import __version__
 
@@ -35,7 +35,8 @@ _log = logging.getLogger("qcov.engine")
 #: The part that speaks HTTP; it is loaded by name because it stands above the engine.
 _SERVER = "qcov_server.serving"
 
-_LEAVING = 30.0  # seconds that an engine may take to leave
+_TAKE_OVER = 30  # seconds to wait for an engine that is about to leave
+
 _SOCKET_PATH_LIMIT = 100  # bytes; the system's own limit is 104 to 108
 
 
@@ -182,10 +183,8 @@ def main() -> None:
         try:
             prepare_folder(arguments.folder)
             owner = Ownership(arguments.folder)  # kept until this process ends
-            if _acquire(owner, arguments.folder):
-                asyncio.run(_live(arguments, lambda: tell({"pid": os.getpid()})))
-            else:
-                tell({"taken": True})
+            owner.acquire(_TAKE_OVER)
+            asyncio.run(_live(arguments, lambda: tell({"pid": os.getpid()})))
         except QcovError as error:
             _log.error("%s", error)
             _tell_if_open(ready, tell, error)
@@ -194,20 +193,6 @@ def main() -> None:
             _log.exception("the engine could not start")
             _tell_if_open(ready, tell, EngineError(f"the engine could not start: {error}"))
             sys.exit(1)
-
-
-def _acquire(owner: Ownership, folder: Path) -> bool:
-    """Own the folder; wait for an engine that is leaving. False if one is there and stays."""
-    deadline = time.monotonic() + _LEAVING
-    while not owner.acquire():
-        if (folder / "engine.json").exists():
-            return False
-        if time.monotonic() > deadline:
-            reason = "another process holds the folder and does not answer"
-            advice = "End it; `fuser` tells which one has engine.lock open."
-            raise EngineUnavailable(address=str(folder), reason=reason, advice=advice)
-        time.sleep(0.02)
-    return True
 
 
 def _tell_if_open(ready: Any, tell: Any, error: QcovError) -> None:

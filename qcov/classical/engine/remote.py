@@ -51,6 +51,15 @@ class RemoteEngine:
         while not self._get(path, timeout=_POLL)["finished"]:
             pass
 
+    def progress(
+        self,
+        dispatch_id: str,
+        after: int,
+        inside: tuple[str, int] | None,  # noqa: ARG002
+    ) -> Message:
+        """Hold a request until something has happened."""
+        return self._get(f"/dispatches/{dispatch_id}/progress", after=after)
+
     def blob(self, digest: str) -> bytes:
         """Payloads come whole over HTTP: this is never needed."""
         raise EngineError(f"{self.name} sent no data for blob {digest}")
@@ -76,9 +85,6 @@ class RemoteEngine:
 
     def _ask_circuit_summary(self, dispatch_id: str) -> list[Message]:
         return cast("list[Message]", self._get(f"/dispatches/{dispatch_id}/circuits/summary"))
-
-    def _ask_progress(self, dispatch_id: str, after: int = 0) -> Message:
-        return self._get(f"/dispatches/{dispatch_id}/progress", after=after)
 
     def _ask_cancel(self, dispatch_id: str, node_ids: list[int] | None) -> str:
         return self._post(f"/dispatches/{dispatch_id}/cancel", {"node_ids": node_ids})["outcome"]

@@ -25,7 +25,7 @@ from qcov.classical.engine.schedule import (
 from qcov.classical.engine.spawn import Environment
 from qcov.classical.graph import Node, check_acyclic, parse_nodes
 from qcov.classical.status import Status
-from qcov.errors import DispatchFailed, QcovError, StateError
+from qcov.errors import DispatchFailed, NodeNotFound, QcovError, StateError, TimeLimitExceeded
 from qcov.store.changes import Changes
 
 
@@ -56,7 +56,7 @@ class Services(Protocol):
         """Stop an electron; False if the workers do not have it."""
         ...
 
-    def start_child(self, run: Run, node: int, manifest: Message) -> None:
+    def start_child(self, run: Run, node: int, manifest: Message, changes: Changes) -> None:
         """Store a sublattice, then start it."""
         ...
 
@@ -110,6 +110,7 @@ class Run:
         self._environment = Environment.from_json(self.environment)
         self.status = Status(row["status"])
         self.error: str | None = None
+        self.verdict: QcovError | None = None  #: why it was stopped, if not by the user
         self.result: Message = {}  #: where the result is, once it is there
         self.done: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
         self._services = services
@@ -154,32 +155,58 @@ class Run:
             self._services.announce(self, None, Status.RUNNING)
         return self._prepare(step, changes, {})
 
-    def cancel(self, nodes: Iterable[int] | None = None) -> None:
-        """Stop what runs, and do not start what waits."""
+    def cancel(
+        self, changes: Changes, nodes: Iterable[int] | None = None
+    ) -> tuple[Callable[[], None], set[int]]:
+        """Stop what runs, and do not start what waits.
+
+        Returns what follows once `changes` are on disk, and the nodes that it is about. Raises
+        `NodeNotFound` for a node that the graph does not have.
+        """
         chosen = None if nodes is None else frozenset(nodes)
+        for number in chosen or ():
+            if number not in self._nodes:
+                raise NodeNotFound(dispatch_id=self.id, node_id=number)
         step = self._schedule.apply(CancelRequested(nodes=chosen))
-        changes: Changes = {}
+        stopped = {*step.stop, *(number for number, _ in step.settled)}
         if chosen is None and step.ended is None and not self.status.terminal:
             self.status = Status.CANCELING
             row = {"of_dispatch": self.id, "new_status": "CANCELING"}
             outcomes.add(changes, "dispatch_status", row)
             self._services.announce(self, None, Status.CANCELING)
-        self._commit(step, changes)
+        return self._prepare(step, changes, {}), stopped
+
+    def stop(self, nodes: Iterable[int] | None = None) -> None:
+        """Cancel, without anybody who waits for it."""
+        changes: Changes = {}
+        follows, _ = self.cancel(changes, nodes)
+        self._services.commit(changes, follows)
 
     def cancel_again(self) -> None:
         """Stop what was to be stopped when an earlier engine came to its end."""
         if self.status is Status.CANCELING:
-            self.cancel()
+            self.stop()
         elif self._cancelling:
-            self.cancel(self._cancelling)
+            self.stop(self._cancelling)
 
     def attempt_of(self, node: int) -> int:
         """How often the node has been tried, this time included."""
         return self._schedule.attempt[node]
 
-    def stopping(self, node: int) -> bool:
-        """True if the node was cancelled while it went on, or while its sublattice was stored."""
-        return self._schedule.status[node] in (Status.CANCELING, Status.CANCELLED)
+    def child_began(self, node: int, child: Run) -> None:
+        """A sublattice is stored, and has begun."""
+        if self._schedule.status[node] in (Status.CANCELING, Status.CANCELLED):
+            child.stop()
+            return
+        limit = self._nodes[node].time_limit
+        if limit is not None:
+            asyncio.get_running_loop().call_later(limit, self._child_overran, node, child)
+
+    def _child_overran(self, node: int, child: Run) -> None:
+        if not child.status.terminal:
+            name, limit = self._nodes[node].name, self._nodes[node].time_limit
+            child.verdict = TimeLimitExceeded(electron=name, seconds=limit or 0.0)
+            child.stop()
 
     def need_parts(self, parts: list[Node]) -> None:
         """The parent's electrons need these elements of the result."""
@@ -206,10 +233,12 @@ class Run:
         node = task.key[1]
         changes: Changes = {}
         outcomes.circuit_rows(changes, self.id, node, report["circuits"])
-        row = outcomes.key_of(self.id, node, task.key[2])
-        row |= {"new_stdout": report["stdout"], "new_stderr": report["stderr"]}
-        outcomes.add(changes, "node_printed", row)
+        outcomes.add(changes, "node_printed", self._printed(task, report))
         self._services.commit(changes)
+
+    def _printed(self, task: Task, report: Message) -> Message:
+        printed = {"new_stdout": report["stdout"], "new_stderr": report["stderr"]}
+        return outcomes.key_of(self.id, task.key[1], task.key[2]) | printed
 
     def task_ended(self, task: Task, outcome: Message) -> None:
         """A node has come to its end."""
@@ -220,9 +249,10 @@ class Run:
         if self._is_over(node):
             return self._services.commit(changes)
         if node == RESULT:
-            return self._result_came(outcome)
+            return self._result_came(outcome, changes)
         if "manifest" in outcome:
-            return self._services.start_child(self, node, outcome["manifest"])
+            outcomes.add(changes, "node_printed", self._printed(task, outcome))
+            return self._services.start_child(self, node, outcome["manifest"], changes)
         return self._finish(node, outcome, changes)
 
     def task_died(self, task: Task, error: QcovError) -> None:
@@ -237,10 +267,10 @@ class Run:
         if child.status is Status.COMPLETED:
             report |= child.result
         else:
-            error = DispatchFailed(
+            error = child.verdict or DispatchFailed(
                 dispatch_id=child.id, status=child.status.value, error=child.error
             )
-            report |= {"status": "FAILED", "error": f"DispatchFailed: {error}"}
+            report |= {"status": "FAILED", "error": f"{type(error).__name__}: {error}"}
         return self._conclude(node, report, changes, final=True)
 
     def child_refused(self, node: int, error: QcovError) -> None:
@@ -294,8 +324,7 @@ class Run:
             if self._manifest["result"] == {"node": node}:
                 self._text = report["repr"]
 
-    def _result_came(self, outcome: Message) -> None:
-        changes: Changes = {}
+    def _result_came(self, outcome: Message, changes: Changes) -> None:
         status = Status(outcome["status"])
         if status is Status.COMPLETED:
             outcomes.add(changes, "blob", outcomes.blob_row(outcome))
@@ -326,7 +355,7 @@ class Run:
         for number in step.retry:
             row = outcomes.key_of(self.id, number, self._schedule.attempt[number] - 1)
             row |= {"new_status": "PENDING", "new_attempt": self._schedule.attempt[number]}
-            outcomes.add(changes, "node_requeued", row)
+            outcomes.add(changes, "node_requeued", row | outcomes.retried(details.get(number, {})))
         for number in step.stop:
             row = outcomes.key_of(self.id, number, self._schedule.attempt[number])
             if number != RESULT:
@@ -392,7 +421,7 @@ class Run:
     def _stop(self, number: int) -> None:
         child = self._services.child_of(self, number)
         if child is not None:
-            child.cancel()
+            child.stop()
             return
         held = self._services.stop_task((self.id, number, self._schedule.attempt[number]))
         if not held and not self._is_over(number):  # between two tries

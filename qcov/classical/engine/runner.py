@@ -14,7 +14,7 @@ import socket
 import sys
 import uuid
 from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 
 from qcov.classical.engine import outcomes
@@ -48,7 +48,7 @@ class Engine:
         self._pool = Pool(size=workers, settings=settings)
         self._runs: dict[str, Run] = {}
         self._children: dict[tuple[str, int], str] = {}
-        self._keys: dict[str, asyncio.Future[str]] = {}
+        self._submitting: dict[str, asyncio.Task[str]] = {}  # by key or id
         self._blobs: OrderedDict[str, bytes | None] = OrderedDict()
         self._blob_bytes = 0
         self._events: deque[Message] = deque(maxlen=_EVENTS)
@@ -71,23 +71,13 @@ class Engine:
         """
         self._check(manifest)
         dispatch_id = str(uuid.UUID(manifest["id"]))
-        if dispatch_id in self._runs or self.store.has_dispatch(dispatch_id):
-            return dispatch_id
-        key: str | None = manifest.get("key")
-        if key is None:
-            return await self._store_and_start(manifest, dispatch_id)
-        if key not in self._keys:
-            self._keys[key] = self._loop.create_future()
-            try:
-                self._keys[key].set_result(await self._submit_with_key(manifest, dispatch_id, key))
-            except BaseException as error:
-                self._keys[key].set_exception(error)
-                raise
-            finally:
-                done = self._keys.pop(key)
-                done.exception() if done.done() else done.cancel()
-            return done.result()
-        return await asyncio.shield(self._keys[key])
+        asked = manifest.get("key") or dispatch_id
+        if asked not in self._submitting:
+            task = self._loop.create_task(self._submit(manifest, dispatch_id))
+            self._submitting[asked] = task
+            task.add_done_callback(lambda _: self._submitting.pop(asked))
+        # a client that goes away neither stops it nor takes the others along
+        return await asyncio.shield(self._submitting[asked])
 
     async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:
         """Wait until a dispatch has ended, or for `timeout` seconds; return its status."""
@@ -97,23 +87,31 @@ class Engine:
         await asyncio.wait([run.done], timeout=timeout)
         return run.status.value
 
-    async def wait_inside(
-        self, dispatch_id: str, inside: tuple[str, int], timeout: float | None = None
-    ) -> str:
-        """Wait on behalf of an electron: another one takes its place meanwhile."""
-        with self._pool.blocked(*inside):
-            return await self.wait(dispatch_id, timeout)
+    def inside(self, electron: tuple[str, int] | None) -> contextlib.AbstractContextManager[None]:
+        """While an electron waits for something, another one takes its place."""
+        return contextlib.nullcontext() if electron is None else self._pool.blocked(*electron)
 
     async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
-        """Cancel a dispatch, or some of its nodes; say what was done."""
+        """Cancel a dispatch, or some of its nodes; say what was done, once it is on disk."""
         run = self._runs.get(dispatch_id)
         if run is None:
             status = self.store.get_dispatch(dispatch_id)["status"]
             return f"Dispatch {dispatch_id} is already {status}."
-        run.cancel(node_ids)
+        changes: Changes = {}
+        follows, stopped = run.cancel(changes, node_ids)
+        noted = self._loop.create_future()
+
+        def then() -> None:
+            follows()
+            _resolve(noted, None)
+
+        self.commit(changes, then)
+        await asyncio.shield(noted)
         if node_ids is None:
             return f"Dispatch {dispatch_id} cancelled."
-        return f"Nodes {', '.join(map(str, node_ids))} of dispatch {dispatch_id} cancelled."
+        over = sorted(set(node_ids) - stopped)
+        told = f"Nodes {_listed(stopped)} of dispatch {dispatch_id} cancelled."
+        return told if not over else f"{told} Nodes {_listed(over)} had ended."
 
     async def progress(
         self, dispatch_id: str, after: int = 0, timeout: float | None = None
@@ -131,8 +129,9 @@ class Engine:
             if not any(event["seq"] > after for event in known) and dispatch_id in self._runs:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(_event_of(queue, root), timeout)
+        seen = self._event_number
         state = await asyncio.to_thread(self.store.progress, dispatch_id)
-        return {"seq": self._event_number, **state}
+        return {"seq": seen, **state}
 
     @contextlib.asynccontextmanager
     async def subscribe(self) -> AsyncGenerator[asyncio.Queue[Message], None]:
@@ -216,30 +215,36 @@ class Engine:
                 advice="Dispatch from a folder that exists.",
             )
 
-    async def _submit_with_key(self, manifest: Message, dispatch_id: str, key: str) -> str:
-        row = self.store.find_key(key)
-        if row is not None and row["status"] not in ("FAILED", "CANCELLED"):
-            return str(row["id"])
-        released: Changes = {} if row is None else {"key_released": [{"of_dispatch": row["id"]}]}
-        return await self._store_and_start(manifest, dispatch_id, changes=released)
+    async def _submit(self, manifest: Message, dispatch_id: str) -> str:
+        if dispatch_id in self._runs or self.store.has_dispatch(dispatch_id):
+            return dispatch_id
+        changes: Changes = {}
+        key: str | None = manifest.get("key")
+        row = None if key is None else self.store.find_key(key)
+        if row is not None:
+            if row["status"] not in ("FAILED", "CANCELLED"):
+                return str(row["id"])
+            changes["key_released"] = [{"of_dispatch": row["id"]}]
+        await self._store_and_start(manifest, dispatch_id, changes)
+        return dispatch_id
 
-    async def _store_and_start(
-        self, manifest: Message, dispatch_id: str, *, changes: Changes | None = None
-    ) -> str:
-        rows: Changes = changes or {}
-        row = self._dispatch_row(manifest, dispatch_id, None, None, rows)
+    async def _store_and_start(self, manifest: Message, dispatch_id: str, changes: Changes) -> None:
+        row = self._dispatch_row(manifest, dispatch_id, None, None, changes)
         run = Run(self, row, manifest)  # refuses what is no graph, before it is stored
-        begin = run.start(rows)
+        begin = run.start(changes)
         stored = self._loop.create_future()
 
         def done(error: QcovError | None) -> None:
             self._loop.call_soon_threadsafe(_resolve, stored, error)
 
-        self.store.put(rows, done, keep=False)
-        await stored
         self._runs[dispatch_id] = run
+        self.store.put(changes, done, keep=False)
+        try:
+            await stored
+        except QcovError:
+            del self._runs[dispatch_id]
+            raise
         begin()
-        return dispatch_id
 
     def _dispatch_row(
         self,
@@ -307,7 +312,8 @@ class Engine:
 
     def _drain_written(self) -> None:
         for _ in range(len(self._written)):
-            self._finish_commit(self._written.popleft())
+            # each in a turn of its own: a defect in one must not keep the others
+            self._loop.call_soon(self._finish_commit, self._written.popleft())
         if self._written:  # more came while we looked, and nobody was woken for it
             self._loop.call_soon(self._drain_written)
 
@@ -333,10 +339,10 @@ class Engine:
         if digest in self._blobs:
             return
         self._blobs[digest] = data
-        self._blob_bytes += len(data or b"")
+        self._blob_bytes += _weight(data)
         while self._blob_bytes > _CACHE_BYTES:
             _, dropped = self._blobs.popitem(last=False)
-            self._blob_bytes -= len(dropped or b"")
+            self._blob_bytes -= _weight(dropped)
 
     def submit_task(self, task: Task) -> None:
         """Hand an electron to the workers."""
@@ -346,28 +352,28 @@ class Engine:
         """Stop an electron; False if the workers do not have it."""
         return self._pool.stop(key)
 
-    def start_child(self, run: Run, node: int, manifest: Message) -> None:
+    def start_child(self, run: Run, node: int, manifest: Message, changes: Changes) -> None:
         """Store a sublattice and its link to the parent in one transaction, then start it."""
         child_id = str(uuid.uuid4())
         manifest["environment"] = run.environment
-        changes: Changes = {}
-        row = self._dispatch_row(manifest, child_id, run, node, changes)
-        link = outcomes.key_of(run.id, node, run.attempt_of(node)) | {
-            "new_sub_dispatch_id": child_id
-        }
-        outcomes.add(changes, "node_child", link)
+        try:
+            row = self._dispatch_row(manifest, child_id, run, node, changes)
+            child = Run(self, row, manifest)
+        except QcovError as error:
+            return run.child_refused(node, error)
+        link = {"new_sub_dispatch_id": child_id}
+        attempt = run.attempt_of(node)
+        outcomes.add(changes, "node_child", outcomes.key_of(run.id, node, attempt) | link)
         self._children[run.id, node] = child_id
-
-        child = self._runs[child_id] = Run(self, row, manifest)
+        self._runs[child_id] = child
         child.need_parts(run.parts_of(node))
         follows = child.start(changes)
 
         def begin() -> None:
             follows()
-            if run.stopping(node):
-                child.cancel()
+            run.child_began(node, child)
 
-        self.commit(changes, begin)
+        return self.commit(changes, begin)
 
     def child_of(self, run: Run, node: int) -> Run | None:
         """The sublattice that a node has started, if it has."""
@@ -420,6 +426,15 @@ class Engine:
 async def _event_of(queue: asyncio.Queue[Message], root: str) -> None:
     while (await queue.get())["root"] != root:
         pass
+
+
+def _weight(blob: bytes | None) -> int:
+    """What it costs to remember a blob, its digest included, in bytes."""
+    return len(blob or b"") + 200
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(numbers))) or "none"
 
 
 def _resolve(future: asyncio.Future[None], error: QcovError | None) -> None:

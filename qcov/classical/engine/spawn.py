@@ -6,6 +6,7 @@ One zygote per interpreter forks the workers; each worker gets one end of a sock
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -135,14 +136,17 @@ class Spawner:
 
     def start(self, environment: Environment) -> WorkerProcess:
         """Start a worker; messages may be sent to it at once."""
-        zygote = self._zygotes.get(environment.executable)
-        if zygote is None or zygote.gone:
-            zygote = self._zygotes[environment.executable] = _Zygote(environment.executable)
         settings = {
             **self._settings,
             "cwd": environment.cwd,
             "sys_path": list(environment.sys_path),
         }
+        zygote = self._zygotes.get(environment.executable)
+        if zygote is not None and not zygote.gone:
+            with contextlib.suppress(OSError):  # it has died, and we have not heard of it yet
+                return zygote.fork(settings, environment.preload)
+            zygote.close()
+        zygote = self._zygotes[environment.executable] = _Zygote(environment.executable)
         return zygote.fork(settings, environment.preload)
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ when the electron ends, or now and then while it runs.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import io
 import os
@@ -13,22 +14,25 @@ import sys
 import tempfile
 from typing import TextIO
 
-#: At most this much of a stream is kept for one report; the end is what matters.
+#: At most this much of a stream is kept for one electron, in bytes.
 _LIMIT = 1 << 20
+#: The files are emptied between two electrons once they are this large.
+_LARGE = 1 << 26
 
 
 class Streams:
     """Takes over standard output and error of this process."""
 
     def __init__(self) -> None:
-        self._files = (_nameless(), _nameless())
+        self._files = (_Tail(), _Tail())
         self._streams: tuple[TextIO, ...] = ()
-        self.install()
+        self.begin()
 
-    def install(self) -> None:
-        """Take over, whatever an electron did to its streams."""
+    def begin(self) -> None:
+        """Take over for the next electron, whatever the last one did to its streams."""
         for descriptor, file in enumerate(self._files, start=1):
-            os.dup2(file, descriptor)
+            file.begin()
+            os.dup2(file.descriptor, descriptor)
         if (sys.stdout, sys.stderr) != self._streams or sys.stdout.closed or sys.stderr.closed:
             self._streams = (_writer(1, errors="strict"), _writer(2, errors="backslashreplace"))
             sys.stdout, sys.stderr = self._streams
@@ -39,7 +43,7 @@ class Streams:
             # electrons may put anything there, and close it
             with contextlib.suppress(AttributeError, ValueError, OSError):
                 stream.flush()
-        return _drain(self._files[0]), _drain(self._files[1])
+        return self._files[0].read(), self._files[1].read()
 
 
 def _writer(descriptor: int, *, errors: str) -> io.TextIOWrapper:
@@ -47,16 +51,41 @@ def _writer(descriptor: int, *, errors: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(file, encoding="utf-8", errors=errors)
 
 
-def _nameless() -> int:
-    """A new file without a name, which is appended to."""
-    with tempfile.TemporaryFile() as file:
-        return os.open(f"/dev/fd/{file.fileno()}", os.O_RDWR | os.O_APPEND)
+class _Tail:
+    """A file without a name that is appended to, and read on from where it was read before.
+
+    It is never shortened while somebody may be writing: what came in between would be lost.
+    """
+
+    def __init__(self) -> None:
+        with tempfile.TemporaryFile() as file:
+            self.descriptor = os.open(f"/dev/fd/{file.fileno()}", os.O_RDWR | os.O_APPEND)
+        self._at = 0
+        self._left = _LIMIT
+        self._decoder = _decoder()
+
+    def begin(self) -> None:
+        """What follows is another electron's."""
+        self._at = os.fstat(self.descriptor).st_size
+        self._left = _LIMIT
+        self._decoder = _decoder()
+        if self._at > _LARGE:
+            os.ftruncate(self.descriptor, 0)
+            self._at = 0
+
+    def read(self) -> str:
+        """What came since the last call, as long as the electron's share lasts."""
+        size = os.fstat(self.descriptor).st_size
+        if size <= self._at:
+            return ""
+        data = os.pread(self.descriptor, min(size - self._at, self._left), self._at)
+        cut = self._left > 0 and size - self._at > self._left
+        self._at = size
+        self._left -= len(data)
+        note = f"\n[what follows the first {_LIMIT} bytes is left out]\n" if cut else ""
+        return self._decoder.decode(data) + note
 
 
-def _drain(file: int) -> str:
-    size = os.fstat(file).st_size
-    if not size:
-        return ""
-    text = os.pread(file, _LIMIT, max(0, size - _LIMIT)).decode("utf-8", "backslashreplace")
-    os.ftruncate(file, 0)
-    return text if size <= _LIMIT else f"[... {size - _LIMIT} bytes left out]\n{text}"
+def _decoder() -> codecs.IncrementalDecoder:
+    """A character may come in two parts."""
+    return codecs.getincrementaldecoder("utf-8")("backslashreplace")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from qcov.classical.engine.channel import ChannelProtocol, Message, pack_error
+from qcov.classical.engine.channel import PROTOCOL, ChannelProtocol, Message, pack_error
 from qcov.classical.engine.runner import Engine
 from qcov.errors import EngineError, QcovError
 from qcov.version import __version__
-
-#: Changes when a client of another version would be misunderstood.
-PROTOCOL = 1
 
 Verb = Callable[..., Awaitable[Any]]
 
@@ -34,7 +31,7 @@ class Verbs:
             "submit": engine.submit,
             "wait": self._wait,
             "cancel": engine.cancel,
-            "progress": engine.progress,
+            "progress": self._progress,
             "dispatches": self._dispatches,
             "dispatch": self._dispatch,
             "nodes": self._nodes,
@@ -84,17 +81,24 @@ class Verbs:
         self,
         dispatch_id: str,
         timeout: float | None = None,
-        inside: tuple[str, int] | None = None,
+        inside: Sequence[Any] | None = None,
     ) -> str:
-        if inside is not None:
-            return await self._engine.wait_inside(dispatch_id, (inside[0], inside[1]), timeout)
-        return await self._engine.wait(dispatch_id, timeout)
+        with self._engine.inside(_electron(inside)):
+            return await self._engine.wait(dispatch_id, timeout)
+
+    async def _progress(
+        self, dispatch_id: str, after: int = 0, inside: Sequence[Any] | None = None
+    ) -> Message:
+        with self._engine.inside(_electron(inside)):
+            return await self._engine.progress(dispatch_id, after)
 
     async def _dispatch(self, dispatch_id: str) -> Message:
         return self._engine.store.get_dispatch(dispatch_id)
 
     async def _payload(self, dispatch_id: str, of: str | int) -> Message | None:
-        return self._engine.store.payload(dispatch_id, of)
+        if of == "result":
+            return self._engine.store.payload(dispatch_id, of)
+        return await asyncio.to_thread(self._engine.store.payload, dispatch_id, of)
 
     # Long reads happen in threads: they must not keep electrons waiting.
 
@@ -113,3 +117,7 @@ class Verbs:
 
     async def _circuit_summary(self, dispatch_id: str) -> list[Message]:
         return await asyncio.to_thread(self._engine.store.circuit_summary, dispatch_id)
+
+
+def _electron(inside: Sequence[Any] | None) -> tuple[str, int] | None:
+    return None if inside is None else (inside[0], inside[1])

@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import sys
+import sysconfig
 import threading
 import time
 import traceback
@@ -37,6 +38,7 @@ _NOT_THE_USERS = tuple(
     str(Path(cast("str", sys.modules[name].__file__)).parent)
     for name in ("qcov", "asyncio", "cloudpickle")
 )
+_LONGEST = 65_536  # characters of an error
 _REPORT_EVERY = 0.25  # seconds, while an electron runs
 
 
@@ -58,6 +60,7 @@ class Worker:
         self._waiting: deque[Message] = deque()
         self._changed = threading.Condition()
         self._current: _Running | None = None
+        self._busy = False
         self._modules = _ImportedModules()
         self._dispatch: str | None = None
         self._folder = Path.cwd()
@@ -66,6 +69,7 @@ class Worker:
         """Run electrons until the engine is gone."""
         threading.Thread(target=self._listen, name="qcov-channel", daemon=True).start()
         streams = Streams()
+        self._channel.send({"did": "ready"})
         while True:
             self._run_next(streams)
 
@@ -76,14 +80,15 @@ class Worker:
             while not self._waiting:
                 self._changed.wait()
             task = self._waiting.popleft()
+            self._busy = True  # before the other thread looks
         if self._outdated(task):
             self._leave()
         with collecting() as sink:
-            streams.install()
+            streams.begin()
             self._current = _Running(task, streams, sink)
             outcome = self._run(task)
             with self._changed:
-                self._current = None
+                self._current, self._busy = None, False
                 outcome["stdout"], outcome["stderr"] = streams.take()
                 outcome["circuits"] = sink.drain()
         self._channel.send(outcome)
@@ -192,8 +197,7 @@ class Worker:
         """Take what the engine sends; this thread ends with the process."""
         try:
             while True:
-                busy = self._current is not None or bool(self._waiting)
-                timeout = _REPORT_EVERY if busy else None
+                timeout = _REPORT_EVERY if self._busy or self._waiting else None
                 readable, _, _ = select.select([self._channel], [], [], timeout)
                 if readable:
                     for message in self._channel.receive():
@@ -236,7 +240,8 @@ class _ImportedModules:
     """Notices that a module of the user's was changed after it was imported."""
 
     def __init__(self) -> None:
-        self._installed = tuple({sys.prefix, sys.base_prefix, str(Path(__file__).parents[2])})
+        folders = {*sysconfig.get_paths().values(), str(Path(__file__).parents[2])}
+        self._installed = tuple(f"{folder}{os.sep}" for folder in folders)
         self._written: dict[str, int] = {}
         self._count = 0
 
@@ -266,7 +271,10 @@ def describe(error: BaseException) -> str:
     """An error with the user's own frames, without those that led to them."""
     told = traceback.TracebackException.from_exception(error)
     _forget_our_frames(told)
-    return "".join(told.format()).rstrip()
+    text = "".join(told.format()).rstrip()
+    return (
+        text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}\n...\n{text[-_LONGEST // 2 :]}"
+    )
 
 
 def _forget_our_frames(told: traceback.TracebackException) -> None:
