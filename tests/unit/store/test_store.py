@@ -145,7 +145,9 @@ def test_terminal_states_of_nodes_never_change(
         **finished(store, b"second", second),
         "node_status": [NODE | {"new_status": second}],
         "node_started": [NODE | {"new_status": second, "new_started": 9.0}],
-        "node_requeued": [NODE | {"new_status": second, "new_attempt": 2}],
+        "node_requeued": [
+            NODE | {"new_status": second, "new_attempt": 2, "new_stdout": "", "new_stderr": ""}
+        ],
         "node_printed": [NODE | {"new_stdout": "late", "new_stderr": "late"}],
         "node_child": [NODE | {"new_sub_dispatch_id": "late"}],
     }
@@ -181,7 +183,14 @@ def test_an_outcome_of_an_earlier_attempt_is_ignored(
     store: Store, put: Put, dispatch_rows: Rows
 ) -> None:
     put(dispatch_rows())
-    put({"node_requeued": [NODE | {"new_status": "PENDING", "new_attempt": 2}]})
+    put(
+        {
+            "node_requeued": [
+                NODE
+                | {"new_status": "PENDING", "new_attempt": 2, "new_stdout": "", "new_stderr": ""}
+            ]
+        }
+    )
     put(finished(store, b"late"))
 
     (row,) = store.get_nodes("d")
