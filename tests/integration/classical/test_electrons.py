@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import qcov as ct
+from qcov.errors import NodeNotFound
 
 pytestmark = pytest.mark.usefixtures("common_engine")
 
@@ -478,7 +479,7 @@ def test_the_parts_of_a_result(run: Run) -> None:
     assert result.end_time is not None
     assert result.start_time <= result.end_time
     assert result.lattice(3, 4) == [4, {"deep": 5}]
-    with pytest.raises(KeyError, match="has no node 99"):
+    with pytest.raises(NodeNotFound, match="has no node 99"):
         result.get_node_result(99)
 
 

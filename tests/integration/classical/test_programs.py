@@ -321,12 +321,12 @@ def test_an_idle_engine_leaves_and_the_next_call_starts_another(
 def test_an_idle_engine_does_not_leave_someone_who_waits(
     gate: Any, monkeypatch: pytest.MonkeyPatch, data_folder: Path, engine_process: Any
 ) -> None:
-    monkeypatch.setenv("QCOV_ENGINE_IDLE_TIMEOUT", "0.1")
+    monkeypatch.setenv("QCOV_ENGINE_IDLE_TIMEOUT", "1")
     dispatch_id = ct.dispatch(ct.lattice(lambda: ct.electron(gate.pass_through)("x")))()
     engine = engine_process(data_folder)
     gate.wait()
     with pytest.raises(Exception, match="timeout"):
-        engine.wait(0.5)
+        engine.wait(1.5)
     gate.let_go()
     assert ct.get_result(dispatch_id, wait=True).status == "COMPLETED"
 

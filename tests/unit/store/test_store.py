@@ -36,6 +36,9 @@ EMPTY = dict.fromkeys(
      "new_stdout", "new_stderr"]
 )  # fmt: skip
 
+#: What a requeued node has printed in its last try.
+TRIED = {"new_stdout": None, "new_stderr": None}
+
 
 def finished(store: Store, data: bytes, status: str = "COMPLETED", **more: Any) -> Changes:
     digest = address(data)
