@@ -11,7 +11,6 @@ from qcov.classical.engine.schedule import (
     RESULT,
     CancelRequested,
     NodeFinished,
-    NodeReturned,
     NodeStarted,
     Schedule,
     Step,
@@ -115,14 +114,6 @@ def test_a_final_failure_is_not_tried_again() -> None:
     assert schedule.apply(final).ended is Status.FAILED
 
 
-def test_a_returned_electron_waits_again() -> None:
-    schedule = Schedule([electron(0)])
-    schedule.start()
-
-    assert schedule.apply(NodeReturned(node=0)).ready == [0]
-    assert schedule.attempt[0] == 1
-
-
 @pytest.mark.parametrize("outcome", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 def test_what_comes_of_a_cancelled_electron_is_cancelled(outcome: Status) -> None:
     schedule = Schedule([electron(0, retries=3), electron(1, 0)])
@@ -153,7 +144,7 @@ def test_terminal_states_never_change(first: Status, second: Status) -> None:
     schedule.start()
     schedule.apply(done(0, first))
 
-    for event in (done(0, second), NodeStarted(node=0), NodeReturned(node=0)):
+    for event in (done(0, second), NodeStarted(node=0)):
         with pytest.raises(StateError, match=f"node 0 is already {first}"):
             schedule.apply(event)
     assert schedule.status[0] is first
@@ -240,14 +231,6 @@ class Running(RuleBasedStateMachine):
     @rule(data=st.data())
     def begin(self, data: st.DataObject) -> None:
         self.take(self.schedule.apply(NodeStarted(node=self.handed_out(data))))
-
-    @precondition(lambda self: self.out)
-    @rule(data=st.data())
-    def give_back(self, data: st.DataObject) -> None:
-        number = self.handed_out(data)
-        self.out.discard(number)
-        self.runs[number] -= 1
-        self.take(self.schedule.apply(NodeReturned(node=number)))
 
     @precondition(lambda self: self.out)
     @rule(data=st.data(), status=st.sampled_from(["COMPLETED", "COMPLETED", "FAILED"]))
