@@ -112,7 +112,7 @@ def main() -> None:
     follow(dispatch_id, console)
     result = ct.get_result(dispatch_id, wait=True)
     if result.status != ct.status.COMPLETED:
-        raise SystemExit(result.error)
+        raise SystemExit(result.error or f"dispatch {dispatch_id} is {result.status}")
     show(result, arguments, console)
 
 

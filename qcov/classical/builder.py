@@ -39,7 +39,8 @@ class Builder:
         kwargs: Mapping[str, Any],
     ) -> ElectronOutput:
         """Add a node for a call of an electron's function, and nodes for its arguments."""
-        executor = self._executor(settings.get("executor"))
+        builds = is_lattice(function) and getattr(function, "metadata", {}).get("workflow_executor")
+        executor = self._executor(settings.get("executor") or builds or None)
         defaults = self.graph.executors[executor]["attributes"]
         node = self.graph.add(
             name=name,

@@ -15,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from qcov.errors import ElectronMisuse
-from qcov.transport import address, dumps, shorten
+from qcov.transport import address, shorten
 
 Recipe = dict[str, Any]
 
@@ -199,8 +199,3 @@ def check_acyclic(nodes: Sequence[Node]) -> None:
         use = f"made to wait for what needs it ({' before '.join(circle)})"
         advice = "None of them could ever start: let one wait less."
         raise ElectronMisuse(electron=circle[0], use=use, advice=advice) from None
-
-
-def key_blob(key: object) -> bytes:
-    """The blob of a container's key or index."""
-    return dumps(key, what=f"the key {shorten(key, 80)}")

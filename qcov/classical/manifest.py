@@ -6,18 +6,22 @@ not travel in the manifest when the sender can write to the store's blob folder.
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from qcov.classical.executors.registry import executor_dict
 from qcov.classical.lattice import Lattice
 from qcov.store import blobs as files
 from qcov.transport import dumps, shorten
 
 Manifest = dict[str, Any]
 
+#: Variables that differ between two runs of a program and mean nothing to it.
+_FLEETING = frozenset({"_", "OLDPWD", "PWD", "SHLVL"})
 #: What a zygote imports before it forks workers, if the program has imported it.
 _PRELOAD = ("numpy", "scipy", "autograd", "pennylane", "pennylane_lightning.lightning_qubit")
 
@@ -34,6 +38,7 @@ def build_manifest(lattice: Lattice, args: tuple[Any, ...], kwargs: Mapping[str,
     return {
         **graph.manifest(),
         "name": lattice.name,
+        "workflow_executor": executor_dict(lattice.get_metadata("workflow_executor") or "local"),
         "source": lattice.source,
         "inputs": graph.add_blob(inputs),
         "inputs_repr": shown,
@@ -53,6 +58,11 @@ def environment() -> dict[str, Any]:
         "sys_path": [str(here / entry) for entry in sys.path],
         "preload": [name for name in _PRELOAD if name in sys.modules],
     }
+
+
+def variables() -> dict[str, str]:
+    """This program's environment variables, for its electrons; they are not stored."""
+    return {name: value for name, value in os.environ.items() if name not in _FLEETING}
 
 
 def spill(manifest: Manifest, folder: Path) -> Manifest:

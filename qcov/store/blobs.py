@@ -29,7 +29,7 @@ def write(folder: Path, digest: str, data: bytes) -> None:
     """Put a blob on disk; when this returns, it survives a crash of the machine."""
     target = path_of(folder, digest)
     try:
-        if not target.exists():
+        if not _holds(target, data):  # a damaged file is replaced
             _make_folder(folder)
             _make_folder(target.parent)
             private_file.write(target, data)
@@ -37,6 +37,13 @@ def write(folder: Path, digest: str, data: bytes) -> None:
         advice = "Free some space, or set QCOV_DATA_DIR to a folder that can be written."
         reason = error.strerror or str(error)
         raise StoreUnavailable(path=str(folder), reason=reason, advice=advice) from error
+
+
+def _holds(target: Path, data: bytes) -> bool:
+    try:
+        return target.stat().st_size == len(data) and target.read_bytes() == data
+    except FileNotFoundError:
+        return False
 
 
 def _make_folder(folder: Path) -> None:

@@ -6,7 +6,9 @@ one electron as for a hundred. `synchronous=FULL` makes a commit survive a power
 
 from __future__ import annotations
 
+import logging
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +25,16 @@ from qcov.store.changes import Changes, compile_statements, merge
 #: Told once its changes are on disk (None), or why they are not.
 Done = Callable[[QcovError | None], None]
 
+_log = logging.getLogger("qcov.store")
+
+#: What the disk's owner can mend (https://www.sqlite.org/rescode.html).
+_PASSING = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+)
 _RETRY_AFTER = 0.5  # seconds between tries while the disk refuses what must not be lost
 
 
@@ -93,7 +105,9 @@ class Writer:
                 connection.exec_driver_sql(self._statements[name], cast("Any", rows))
 
     def _refuse(self, request: _Request, error: SQLAlchemyError) -> None:
-        while request.keep and isinstance(error, OperationalError) and self._waiting(error):
+        if request.keep and _passes(error):
+            _log.warning("waiting for the disk: %s", error.__cause__)
+        while request.keep and _passes(error) and self._waiting(error):
             time.sleep(_RETRY_AFTER)
             try:
                 self._write(merge([request.changes]))
@@ -118,7 +132,7 @@ class Writer:
         return True
 
     def _refusal(self, error: SQLAlchemyError) -> QcovError:
-        if isinstance(error, OperationalError):
+        if _passes(error):
             advice = "Free some space or set QCOV_DATA_DIR to another folder."
             return StoreUnavailable(path=self._path, reason=str(error.__cause__), advice=advice)
         return StoreError(f"the store refused a change: {error}")
@@ -127,3 +141,9 @@ class Writer:
     def _tell(request: _Request, error: QcovError | None) -> None:
         if request.done:
             request.done(error)
+
+
+def _passes(error: SQLAlchemyError) -> bool:
+    """True if the disk refused, not the database."""
+    code = getattr(error.__cause__, "sqlite_errorcode", 0)
+    return isinstance(error, OperationalError) and code & 0xFF in _PASSING

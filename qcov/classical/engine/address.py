@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from qcov.classical.engine import client
 from qcov.classical.engine.channel import Message
-from qcov.classical.manifest import spill
+from qcov.classical.manifest import spill, variables
 from qcov.config import data_dir
 from qcov.store import blobs as files
 
@@ -56,7 +56,8 @@ class LocalEngine:
         """Hand a dispatch over; its large payloads go straight to the store's folder."""
         if not data_dir().is_dir():
             client.call("ping")  # the engine makes and checks it
-        return client.call("submit", manifest=spill(manifest, data_dir() / "blobs"))
+        sent = {**spill(manifest, data_dir() / "blobs"), "variables": variables()}
+        return client.call("submit", manifest=sent)
 
     def wait(self, dispatch_id: str, inside: tuple[str, int] | None) -> None:
         """Wait on the socket."""

@@ -50,6 +50,7 @@ class Bundles:
             "name": "the result",
             "recipe": self._expand(self._manifest["result"]),
             "cuts": _cuts(needed, origin),
+            "workdir": self._manifest["workflow_executor"]["attributes"].get("workdir"),
         }
 
     def _recipe(self, number: int) -> Recipe:

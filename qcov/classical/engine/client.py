@@ -125,7 +125,7 @@ def connect(*, start: bool) -> Client:
     """
     folder = data_dir()
     client = _reach(folder)
-    if client is not None and _same_version(client):
+    if client is not None and (not start or _same_version(client)):
         return client
     if not start:
         raise EngineUnavailable(
@@ -209,7 +209,7 @@ def _spawn(folder: Path) -> None:
             pass_fds=[sending],
             start_new_session=True,  # it outlives this program, and its Ctrl-C
             cwd=folder,
-            env={**os.environ, "QCOV_DATA_DIR": str(folder)},
+            env={**_engine_variables(), "QCOV_DATA_DIR": str(folder)},
         )
     os.close(sending)
     with os.fdopen(receiving, encoding="utf-8") as pipe:
@@ -221,6 +221,20 @@ def _spawn(folder: Path) -> None:
     answer = json.loads(said)
     if "error" in answer:
         raise unpack_error(answer["error"])
+
+
+def _engine_variables() -> dict[str, str]:
+    """What the engine itself needs of this program's variables.
+
+    It outlives the program and runs the electrons of others, so it gets no tokens.
+    """
+    kept = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "TZ", "VIRTUAL_ENV")
+    prefixes = ("LC_", "LD_", "DYLD_", "PYTHON", "PYENV", "QCOV_", "XDG_", "OMP_", "COVERAGE")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if (name in kept or name.startswith(prefixes)) and name != "QCOV_TOKEN"
+    }
 
 
 def _private(path: str, flags: int) -> int:

@@ -107,7 +107,8 @@ class Run:
         self.parent_node: int | None = row["parent_node"]
         self.root_id: str = row["root_id"]
         self.environment: Message = manifest["environment"]
-        self._environment = Environment.from_json(self.environment)
+        self.variables: Message = manifest.get("variables", {})
+        self._environment = Environment.from_json(self.environment, self.variables)
         self.status = Status(row["status"])
         self.error: str | None = None
         self.verdict: QcovError | None = None  #: why it was stopped, if not by the user

@@ -27,6 +27,8 @@ from qcov.store.changes import Changes
 from qcov.store.store import Store
 from qcov.transport import address
 
+#: Blobs have rows of their own; variables may be secrets.
+_NOT_STORED = ("blobs", "spilled", "variables")
 _CACHE_BYTES = 256 << 20
 _STARTED_AFTER = 0.02  # seconds that a node runs before its beginning is told
 _EVENTS = 10_000  # kept for those who reconnect
@@ -255,9 +257,7 @@ class Engine:
         changes: Changes,
     ) -> Message:
         """Add the rows of a new dispatch to `changes`; return its own."""
-        graph = {
-            name: value for name, value in manifest.items() if name not in ("blobs", "spilled")
-        }
+        graph = {name: value for name, value in manifest.items() if name not in _NOT_STORED}
         text = json.dumps(graph).encode()
         digest = address(text)
         row: Message = {
@@ -356,6 +356,7 @@ class Engine:
         """Store a sublattice and its link to the parent in one transaction, then start it."""
         child_id = str(uuid.uuid4())
         manifest["environment"] = run.environment
+        manifest["variables"] = run.variables
         try:
             row = self._dispatch_row(manifest, child_id, run, node, changes)
             child = Run(self, row, manifest)

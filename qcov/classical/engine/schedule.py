@@ -35,20 +35,13 @@ class NodeFinished:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeReturned:
-    """A node was handed to a worker but did not run; it waits again."""
-
-    node: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CancelRequested:
     """The user wants these nodes, or all of them, not to run."""
 
     nodes: Collection[int] | None = None
 
 
-Event = NodeStarted | NodeFinished | NodeReturned | CancelRequested
+Event = NodeStarted | NodeFinished | CancelRequested
 
 
 @dataclass(slots=True, kw_only=True)
@@ -124,8 +117,6 @@ class Schedule:
         if isinstance(event, NodeStarted):
             if self.status[event.node] is not Status.CANCELING:
                 self.status[event.node] = Status.RUNNING
-        elif isinstance(event, NodeReturned):
-            self._return(event.node, step)
         else:
             self._finish(event, step)
         return self._close(step)
@@ -153,14 +144,6 @@ class Schedule:
         self._open += 1
         self.status[number] = Status.PENDING
         step.ready.append(number)
-
-    def _return(self, number: int, step: Step) -> None:
-        if self.status[number] is Status.CANCELING:
-            self._open -= 1
-            self._settle(number, Status.CANCELLED, step)
-        else:
-            self.status[number] = Status.PENDING
-            step.ready.append(number)
 
     def _finish(self, event: NodeFinished, step: Step) -> None:
         number, status = event.node, event.status
@@ -226,7 +209,7 @@ class Schedule:
             self._ended = Status.FAILED
         elif Status.CANCELLED in states:
             self._ended = Status.CANCELLED
-        else:
-            return step
+        else:  # nothing can run, and nothing is wrong: rather failed than running for ever
+            self._ended = Status.FAILED
         step.ended = self._ended
         return step

@@ -1,18 +1,20 @@
 """How the engine starts worker processes, and learns of their ends.
 
-One zygote per interpreter forks the workers; each worker gets one end of a socket pair.
+A zygote forks the workers; each worker gets one end of a socket pair.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import json
 import os
 import signal
 import socket
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from qcov.classical.engine.channel import Message, WorkerChannel
@@ -25,6 +27,8 @@ _BOOT = (
     "import sys; sys.path.append(sys.argv[2]); "
     "from qcov.classical.engine.zygote import main; main(int(sys.argv[1]))"
 )
+#: Variables that libraries look at when they are imported, which the zygote does.
+_READ_AT_IMPORT = ("CUDA_", "JAX_", "KMP_", "MKL_", "OMP_", "OPENBLAS_", "XLA_")
 _ROOT = str(Path(__file__).parents[3])
 
 
@@ -32,19 +36,26 @@ _ROOT = str(Path(__file__).parents[3])
 class Environment:
     """What a worker must be like to run a program's electrons."""
 
-    executable: str
-    cwd: str
-    sys_path: tuple[str, ...]
-    preload: tuple[str, ...]
+    key: str  #: equal for equal environments
+    executable: str = field(compare=False)
+    cwd: str = field(compare=False)
+    sys_path: tuple[str, ...] = field(compare=False)
+    preload: tuple[str, ...] = field(compare=False)
+    variables: Message = field(compare=False, repr=False)
 
     @classmethod
-    def from_json(cls, described: Message) -> Environment:
-        """From a manifest's `environment`."""
+    def from_json(cls, described: Message, variables: Message) -> Environment:
+        """From a manifest's `environment`, and the program's environment variables."""
+        executable, cwd = described["executable"], described["cwd"]
+        sys_path = tuple(described["sys_path"])
+        content = json.dumps([executable, cwd, sys_path, sorted(variables.items())])
         return cls(
-            executable=described["executable"],
-            cwd=described["cwd"],
-            sys_path=tuple(described["sys_path"]),
+            key=hashlib.sha256(content.encode()).hexdigest(),
+            executable=executable,
+            cwd=cwd,
+            sys_path=sys_path,
             preload=tuple(described["preload"]),
+            variables=variables,
         )
 
 
@@ -124,7 +135,7 @@ def _kill_group(pid: int) -> None:
 
 
 class Spawner:
-    """Starts workers; keeps one zygote per interpreter.
+    """Starts workers; keeps one zygote per interpreter and libraries' settings.
 
     Args:
         settings: What every worker is told besides its environment.
@@ -132,7 +143,7 @@ class Spawner:
 
     def __init__(self, settings: Message) -> None:
         self._settings = settings
-        self._zygotes: dict[str, _Zygote] = {}
+        self._zygotes: dict[tuple[str, frozenset[tuple[str, str]]], _Zygote] = {}
 
     def start(self, environment: Environment) -> WorkerProcess:
         """Start a worker; messages may be sent to it at once."""
@@ -140,13 +151,20 @@ class Spawner:
             **self._settings,
             "cwd": environment.cwd,
             "sys_path": list(environment.sys_path),
+            "variables": environment.variables,
         }
-        zygote = self._zygotes.get(environment.executable)
+        library = {
+            name: value
+            for name, value in environment.variables.items()
+            if name.startswith(_READ_AT_IMPORT)
+        }
+        key = (environment.executable, frozenset(library.items()))
+        zygote = self._zygotes.get(key)
         if zygote is not None and not zygote.gone:
             with contextlib.suppress(OSError):  # it has died, and we have not heard of it yet
                 return zygote.fork(settings, environment.preload)
             zygote.close()
-        zygote = self._zygotes[environment.executable] = _Zygote(environment.executable)
+        zygote = self._zygotes[key] = _Zygote(environment.executable, library)
         return zygote.fork(settings, environment.preload)
 
     def close(self) -> None:
@@ -156,7 +174,7 @@ class Spawner:
 
 
 class _Zygote:
-    def __init__(self, executable: str) -> None:
+    def __init__(self, executable: str, variables: Message) -> None:
         self.gone = False
         self._loop = asyncio.get_running_loop()
         self._workers: dict[int, WorkerProcess] = {}
@@ -170,6 +188,7 @@ class _Zygote:
             [executable, "-P", "-c", _BOOT, str(descriptor), _ROOT],
             pass_fds=[descriptor],
             stdin=subprocess.DEVNULL,
+            env={**os.environ, **variables},
         )
         theirs.close()
         self._loop.add_reader(self._socket, self._read)

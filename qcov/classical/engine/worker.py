@@ -125,12 +125,12 @@ class Worker:
 
     def _compute(self, task: Message) -> Message:
         blobs = task["blobs"]
+        os.chdir(task["workdir"] or self._home)  # an earlier electron may have gone elsewhere
         if task["kind"] == "result":
             return self._report(self._assemble(task["recipe"], blobs), task)
         function = self._function(task["function"], blobs)
         args = [self._assemble(recipe, blobs) for recipe in task["args"]]
         kwargs = {name: self._assemble(recipe, blobs) for name, recipe in task["kwargs"].items()}
-        os.chdir(task["workdir"] or self._home)  # an earlier electron may have gone elsewhere
         if task["kind"] == "sublattice":
             return self._build(function, args, kwargs)
         value = function(*args, **kwargs)
@@ -288,8 +288,17 @@ def _forget_our_frames(told: traceback.TracebackException) -> None:
 
 def run_worker(channel: BlockingChannel, settings: Message) -> None:
     """The life of a worker process, after the fork."""
+    _take_variables(settings["variables"])
     os.chdir(settings["cwd"])
     sys.path[:] = settings["sys_path"]
     gc.freeze()  # what the zygote has imported need not be walked, nor copied by being walked
     blob_folder = Path(cast("str", settings["blob_folder"]))
     Worker(channel, blob_folder=blob_folder, cores=settings["cores"]).serve()
+
+
+def _take_variables(variables: dict[str, str]) -> None:
+    """Have the program's environment variables, but stay with the engine's data folder."""
+    if variables:  # those of a dispatch that goes on after a crash are not known any more
+        mine = {name: os.environ[name] for name in ("QCOV_DATA_DIR",) if name in os.environ}
+        os.environ.clear()
+        os.environ.update(variables | mine)
