@@ -14,6 +14,7 @@ QcovError
 ├── WorkflowError
 │   ├── NotALattice             something else was dispatched
 │   ├── ElectronMisuse          an electron was used as if it had a value already
+│   ├── NotYetSupported         a part of Covalent's API that is not there yet
 │   ├── InvalidExecutor         not an executor, or one that nobody knows
 │   ├── WrongSetting            an electron cannot have this setting's value
 │   └── DispatchFailed          the dispatch has no result to give
@@ -201,6 +202,17 @@ class ElectronMisuse(WorkflowError, TypeError):
             f"{electron!r} has no value while the lattice is built, so it cannot be {use}. {advice}"
         )
         self.electron, self.use, self.advice = electron, use, advice
+
+
+class NotYetSupported(WorkflowError, TypeError):
+    """A part of Covalent's API that this version of qcov does not have."""
+
+    def __init__(self, *, feature: str) -> None:
+        super().__init__(
+            f"{feature} is not supported by this version of qcov, so it would have no effect. "
+            "Leave it out, or do its work inside the electron."
+        )
+        self.feature = feature
 
 
 class InvalidExecutor(WorkflowError, ValueError):

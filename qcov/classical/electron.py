@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast, overload
 
 from qcov.classical.builder import building
-from qcov.classical.executors.base import BaseExecutor, check_setting
+from qcov.classical.executors.base import LATER, BaseExecutor, check_setting, refuse_later
 from qcov.classical.executors.registry import executor_dict
 from qcov.classical.outputs import ElectronOutput
+from qcov.errors import NotYetSupported
 
 
 class Electron:
@@ -87,6 +88,8 @@ class Electron:
 
 def _check(name: str, value: Any) -> None:
     """Report a wrong setting where it was given, not when it is used."""
+    if name in LATER:
+        raise NotYetSupported(feature=name)
     if name in ("retries", "retry_delay", "time_limit"):
         check_setting(name, value)
     elif name == "executor" and value is not None:
@@ -124,6 +127,7 @@ def electron(
     retries: int | None = None,
     retry_delay: float | None = None,
     time_limit: float | None = None,
+    **later: object,
 ) -> Electron | Callable[[Callable[..., Any]], Electron]:
     """Mark a function as a task.
 
@@ -136,10 +140,12 @@ def electron(
         retries: How often it is tried again after a failure.
         retry_delay: Seconds between two tries.
         time_limit: Seconds after which its process is stopped.
+        **later: Covalent's further settings; they are refused by name.
 
     Raises:
         InvalidExecutor: `executor` is not an executor, or nobody knows its name.
         WrongSetting: one of the numbers cannot be.
+        NotYetSupported: a setting of Covalent's would have no effect.
 
     >>> @electron(retries=2)
     ... def add(x, y):
@@ -147,6 +153,7 @@ def electron(
     >>> add(1, 2)
     3
     """
+    refuse_later(later)
 
     def decorate(function: Callable[..., Any]) -> Electron:
         inner = function.function if isinstance(function, Electron) else function

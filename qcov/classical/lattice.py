@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any, overload
 
 from qcov.classical.builder import Builder, recording, source_of
-from qcov.classical.executors.base import BaseExecutor
+from qcov.classical.executors.base import LATER, BaseExecutor, refuse_later
 from qcov.classical.executors.registry import executor_dict
 from qcov.classical.graph import TransportGraph
+from qcov.errors import NotYetSupported
 
 
 class Lattice:
@@ -91,6 +92,8 @@ class Lattice:
 
     def set_metadata(self, name: str, value: Any) -> None:
         """Change a setting."""
+        if name in LATER:
+            raise NotYetSupported(feature=name)
         if name.endswith("executor") and value is not None:
             executor_dict(value)
         self.metadata[name] = value
@@ -119,6 +122,7 @@ def lattice(
     *,
     executor: str | BaseExecutor | None = None,
     workflow_executor: str | BaseExecutor | None = None,
+    **later: object,
 ) -> Lattice | Callable[[Callable[..., Any]], Lattice]:
     """Mark a function as a workflow.
 
@@ -126,9 +130,11 @@ def lattice(
         function: The function; the electrons that it calls become nodes.
         executor: Where its electrons run that say nothing themselves.
         workflow_executor: Where sublattices are built and results are put together.
+        **later: Covalent's further settings; they are refused by name.
 
     Raises:
         InvalidExecutor: an argument is not an executor, or nobody knows its name.
+        NotYetSupported: a setting of Covalent's would have no effect.
 
     >>> from qcov import electron
     >>> @electron
@@ -141,6 +147,7 @@ def lattice(
     >>> [node.name for node in workflow.transport_graph.nodes]
     ['double', ':parameter:3', 'double']
     """
+    refuse_later(later)
 
     def decorate(function: Callable[..., Any]) -> Lattice:
         return Lattice(function, executor=executor, workflow_executor=workflow_executor)

@@ -12,6 +12,7 @@ import json
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -162,7 +163,23 @@ def _reach(folder: Path) -> Client | None:
     except (ConnectionError, FileNotFoundError):  # it was killed and could not tidy up
         sock.close()
         return None
+    if not _is_ours(sock):
+        sock.close()
+        raise EngineUnavailable(
+            address=str(folder),
+            reason=f"the process behind {about['socket']} belongs to another user",
+            advice=f"Remove {folder / 'engine.json'}.",
+        )
     return Client(sock, folder)
+
+
+def _is_ours(sock: socket.socket) -> bool:
+    """True if the same user listens there; what comes from there will be unpickled."""
+    if not hasattr(socket, "SO_PEERCRED"):  # not Linux: the folder's mode is all there is
+        return True
+    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    _, user, _ = struct.unpack("3i", found)
+    return user == os.getuid()
 
 
 def _same_version(client: Client) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, Self
 
-from qcov.errors import WrongSetting
+from qcov.errors import NotYetSupported, WrongSetting
 
 
 class BaseExecutor:
@@ -42,6 +43,23 @@ class BaseExecutor:
         return type(self) is type(other) and vars(self) == vars(other)
 
     __hash__ = object.__hash__
+
+
+#: Settings of Covalent's that have no effect yet.
+LATER = frozenset(
+    {
+        *("backend", "cache", "call_after", "call_before", "deps_bash", "deps_module"),
+        *("deps_pip", "files", "triggers"),
+    }
+)
+
+
+def refuse_later(settings: Iterable[str]) -> None:
+    """Refuse settings that would have no effect; an unknown one is a `TypeError` as ever."""
+    for name in settings:
+        if name in LATER:
+            raise NotYetSupported(feature=name)
+        raise TypeError(f"got an unexpected keyword argument {name!r}")
 
 
 def check_setting(name: str, value: object) -> None:

@@ -1,0 +1,36 @@
+"""What is not there yet says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import qcov as ct
+from qcov.errors import NotYetSupported
+
+
+@pytest.mark.parametrize(
+    ("use", "feature"),
+    [
+        (lambda: ct.electron(deps_pip=["numpy"]), "deps_pip"),  # type: ignore[call-overload]
+        (lambda: ct.electron(call_before=[]), "call_before"),  # type: ignore[call-overload]
+        (lambda: ct.lattice(triggers=[]), "triggers"),  # type: ignore[call-overload]
+        (lambda: ct.electron(abs).set_metadata("files", []), "files"),
+        (lambda: ct.lattice(abs).set_metadata("deps_bash", []), "deps_bash"),
+    ],
+)
+def test_a_setting_without_effect_is_refused(use: Callable[[], Any], feature: str) -> None:
+    with pytest.raises(NotYetSupported, match=f"^{feature} is not supported"):
+        use()
+
+
+def test_a_name_that_is_to_come_says_so() -> None:
+    with pytest.raises(AttributeError, match="redispatch is not there yet"):
+        _ = ct.redispatch
+
+
+def test_an_unknown_setting_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'retrys'"):
+        ct.electron(retrys=1)  # type: ignore[call-overload]
