@@ -27,7 +27,7 @@ TERMINAL = ("COMPLETED", "FAILED", "CANCELLED")
 
 
 _RESULT = ("result", "result_seal", "result_repr")
-_OUTPUT = ("output", "output_seal", "stdout", "stderr", "sub_dispatch_id")
+_LATER = ("stdout", "stderr", "sub_dispatch_id")
 
 
 def _insert(table: sa.Table, left_out: tuple[str, ...] = ()) -> Insert:
@@ -74,7 +74,7 @@ STATEMENTS: dict[str, ClauseElement] = {
         .values(key=sa.null())
     ),
     "dispatch": _insert(dispatches, left_out=("started", "ended", "error", *_RESULT)),
-    "node": _insert(nodes, left_out=("started", "ended", "error", *_OUTPUT)),
+    "node": _insert(nodes, left_out=("started", "ended", "error", *_LATER)),
     "dispatch_started": _dispatch_update("status", "started"),
     "node_child": _node_update("sub_dispatch_id"),
     "node_printed": _node_update(appended=("stdout", "stderr")),

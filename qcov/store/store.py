@@ -146,12 +146,10 @@ class Store:
 
     def _value_of(self, dispatch_id: str, node_id: int) -> str | None:
         rows = self.get_nodes(dispatch_id, node_id=node_id)
-        if rows and rows[0]["output"] is not None:
-            row = rows[0]
-            check_seal(self._key, row["output_seal"], row["output"], dispatch_id, node_id)
-            return cast("str", row["output"])
-        constants = self.manifest(dispatch_id)["nodes"]
-        return next((node.get("value") for node in constants if node["id"] == node_id), None)
+        if not rows or rows[0]["output"] is None:
+            return None
+        check_seal(self._key, rows[0]["output_seal"], rows[0]["output"], dispatch_id, node_id)
+        return cast("str", rows[0]["output"])
 
     def get_dispatch(self, dispatch_id: str) -> Row:
         """One dispatch; `DispatchNotFound` for an unknown id."""

@@ -191,7 +191,8 @@ class WorkerChannel:
             data = b""
         if data:
             for message in self._unpacker.feed(data):
-                self._on_message(message)
+                # in a turn of its own: a defect in one must not lose the others
+                self._loop.call_soon(self._on_message, message)
         else:
             self.close()
-            self._on_close()
+            self._loop.call_soon(self._on_close)

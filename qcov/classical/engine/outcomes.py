@@ -31,7 +31,7 @@ def add(changes: Changes, statement: str, *rows: Mapping[str, Any]) -> None:
     changes.setdefault(statement, []).extend(rows)
 
 
-def node_rows(dispatch_id: str, manifest: Message) -> list[Message]:
+def node_rows(dispatch_id: str, manifest: Message, seal: Seal) -> list[Message]:
     """The rows of a new dispatch's nodes; constants are complete from the start."""
     executors = [executor["type"] for executor in manifest["executors"]]
     return [
@@ -44,6 +44,10 @@ def node_rows(dispatch_id: str, manifest: Message) -> list[Message]:
             "executor": executors[node["executor"]] if "executor" in node else None,
             "attempt": 1,
             "value_repr": node.get("text"),
+            "output": node.get("value"),
+            "output_seal": seal(node["value"], dispatch_id, node["id"])
+            if "value" in node
+            else None,
         }
         for node in manifest["nodes"]
     ]

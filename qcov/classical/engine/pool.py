@@ -18,7 +18,13 @@ from typing import Any, Protocol
 
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.spawn import Environment, Spawner, WorkerProcess
-from qcov.errors import EnvironmentMismatch, QcovError, TimeLimitExceeded, WorkerLost
+from qcov.errors import (
+    EngineError,
+    EnvironmentMismatch,
+    QcovError,
+    TimeLimitExceeded,
+    WorkerLost,
+)
 
 #: Dispatch, node, attempt.
 Key = tuple[str, int, int]
@@ -323,7 +329,11 @@ class Pool:
             self._begin(link)
         else:
             self._rest(link)
-        task.owner.task_ended(task, outcome)
+        try:
+            task.owner.task_ended(task, outcome)
+        except Exception as error:  # noqa: BLE001  # a defect of ours: not a node that runs for ever
+            what = f"the engine could not take its outcome: {type(error).__name__}: {error}"
+            task.owner.task_died(task, EngineError(what))
         self._feed_soon()
 
     def _rest(self, link: _Link) -> None:

@@ -409,6 +409,7 @@ class Run:
         for number in step.ready:
             self._launch(number)
         for number in step.retry:
+            self._services.announce(self, number, Status.PENDING)
             delay = self._nodes[number].retry_delay
             asyncio.get_running_loop().call_later(delay, self._launch, number)
         for number in step.stop:

@@ -285,7 +285,7 @@ class Engine:
         )
         for name, data in manifest["blobs"].items():
             self.keep_blob(name, data if len(data) <= 1 << 16 else None)
-        rows = outcomes.node_rows(dispatch_id, manifest)
+        rows = outcomes.node_rows(dispatch_id, manifest, self.seal)
         if rows:
             outcomes.add(changes, "node", *rows)
         return row

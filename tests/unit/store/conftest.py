@@ -63,7 +63,10 @@ def dispatch_rows(store: Store) -> Callable[..., Changes]:
         return {
             "dispatch": [row | columns],
             "blob": [store.blob_row(address(text), text)],
-            "node": [node | {"node_id": number} for number in range(nodes)],
+            "node": [
+                node | {"node_id": number, "output": None, "output_seal": None}
+                for number in range(nodes)
+            ],
         }
 
     return rows
