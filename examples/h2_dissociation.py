@@ -109,7 +109,12 @@ def main() -> None:
     key = "dissociation-" + hashlib.sha256(repr((work, arguments.again)).encode()).hexdigest()
     dispatch_id = ct.dispatch(dissociation, key=key)(*work)
     console.print(f"dispatch {dispatch_id}")
-    follow(dispatch_id, console)
+    try:
+        follow(dispatch_id, console)
+    except KeyboardInterrupt:
+        raise SystemExit(
+            f"Dispatch {dispatch_id} goes on; run the same command again to see it."
+        ) from None
     result = ct.get_result(dispatch_id, wait=True)
     if result.status != ct.status.COMPLETED:
         raise SystemExit(result.error or f"dispatch {dispatch_id} is {result.status}")

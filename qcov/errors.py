@@ -14,12 +14,14 @@ QcovError
 ├── WorkflowError
 │   ├── NotALattice             something else was dispatched
 │   ├── ElectronMisuse          an electron was used as if it had a value already
+│   ├── KeyTaken                another dispatch has this idempotency key
 │   ├── NotYetSupported         a part of Covalent's API that is not there yet
 │   ├── InvalidExecutor         not an executor, or one that nobody knows
 │   ├── WrongSetting            an electron cannot have this setting's value
 │   └── DispatchFailed          the dispatch has no result to give
 ├── EngineError
 │   ├── EngineUnavailable       the engine cannot be reached or started
+│   │   └── ConnectionLost      it went away in the middle of a request
 │   ├── EnvironmentMismatch     the engine cannot run this program's code
 │   ├── PortInUse               the server's port belongs to somebody else
 │   ├── StateError              a transition that the state machine does not allow
@@ -204,6 +206,17 @@ class ElectronMisuse(WorkflowError, TypeError):
         self.electron, self.use, self.advice = electron, use, advice
 
 
+class KeyTaken(WorkflowError, ValueError):
+    """Another dispatch has this idempotency key."""
+
+    def __init__(self, *, key: str, dispatch_id: str, inputs: str) -> None:
+        super().__init__(
+            f"dispatch {dispatch_id} has the key {key!r} and other arguments: {inputs}. "
+            "Make the key of what the dispatch is about, its arguments included."
+        )
+        self.key, self.dispatch_id, self.inputs = key, dispatch_id, inputs
+
+
 class NotYetSupported(WorkflowError, TypeError):
     """A part of Covalent's API that this version of qcov does not have."""
 
@@ -252,6 +265,10 @@ class EngineUnavailable(EngineError):
     def __init__(self, *, address: str, reason: str, advice: str = "") -> None:
         super().__init__(f"no engine at {address}: {reason}. {advice}".rstrip())
         self.address, self.reason, self.advice = address, reason, advice
+
+
+class ConnectionLost(EngineUnavailable):
+    """The engine went away in the middle of a request, again and again."""
 
 
 class EnvironmentMismatch(EngineError):

@@ -32,9 +32,11 @@ def dispatch(
         dispatcher_addr: The address of a server; by default the engine of this user's data folder.
         key: Makes the dispatch idempotent: while one with this key runs or has completed, its id is
             returned and nothing new starts. A program that was killed and is run again goes on.
+            After a failure or a cancellation the key starts a new one.
 
     Raises:
         NotALattice: `orig_lattice` is something else.
+        KeyTaken: the dispatch that has this key was given other arguments.
         SerializationError: an argument cannot be sent to another process.
         EngineUnavailable: there is no engine, and none can be started.
         StoreUnavailable: the data folder cannot be written.

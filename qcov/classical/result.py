@@ -185,7 +185,7 @@ class Result:
     def __str__(self) -> str:
         shown = json.loads(self._row["inputs_repr"])
         outputs = "\n".join(
-            f"{row['name']}({row['node_id']}): {row['value_repr']}"
+            f"{row['name']}({row['node_id']}): {_shown(row)}"
             for row in self._nodes()
             if row["kind"] != Kind.COLLECTION
         )
@@ -220,6 +220,11 @@ Node Outputs
     def __reduce__(self) -> tuple[Any, ...]:
         address = self.results_dir if self.results_dir.startswith("http") else None
         return _restore, (self._row, address)
+
+
+def _shown(row: Message) -> str:
+    """A node's value, or the state that it is in without one."""
+    return row["value_repr"] if row["status"] == Status.COMPLETED else row["status"]
 
 
 def _restore(row: Message, address: str | None) -> Result:

@@ -78,7 +78,8 @@ def _show(
         say(f"result: {inert(dispatch['result_repr'])}")
     for row in circuits:
         seconds = f", {row['seconds']:.2f} s" if row["seconds"] is not None else ""
-        say(f"circuits on {inert(row['executor'])}: {row['circuits']}{seconds}")
+        where = f"{row['executor']}({row['device']})" if row["device"] else row["executor"]
+        say(f"circuits on {inert(where)}: {row['circuits']}{seconds}")
     say()
     say_table(("#>", "NAME", "KIND", "STATUS", "DURATION>", "VALUE"), [*map(_node_line, nodes)])
     if dispatch["error"]:

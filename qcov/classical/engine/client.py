@@ -23,18 +23,15 @@ from typing import Any, cast
 from qcov import private_file
 from qcov.classical.engine.channel import PROTOCOL, BlockingChannel, Message, unpack_error
 from qcov.config import data_dir, get_config
-from qcov.errors import EngineUnavailable
+from qcov.errors import ConnectionLost, EngineUnavailable
 from qcov.version import __version__
 
 _BOOT = (
     "import sys; sys.path.append(sys.argv.pop(1)); "
     "from qcov.classical.engine.process import main; main()"
 )
+_TRIES = 5
 _ROOT = str(Path(__file__).parents[3])
-
-
-class ConnectionLost(EngineUnavailable):
-    """The engine went away in the middle of a request."""
 
 
 class Client:
@@ -91,14 +88,12 @@ _connections = _Connections()
 def call(verb: str, **arguments: Any) -> Any:
     """Ask the engine of the configured data folder, starting it if need be.
 
-    A connection that breaks is opened again, and the engine started again, once: all verbs may be
-    asked twice.
+    A connection that breaks is opened again, and the engine started again: all verbs may be asked
+    twice. An engine that breaks again and again is reported.
     """
-    try:
-        with _connection() as client:
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(ConnectionLost), _connection() as client:
             return client.call(verb, **arguments)
-    except ConnectionLost:
-        pass
     with _connection() as client:
         return client.call(verb, **arguments)
 

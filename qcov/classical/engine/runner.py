@@ -22,7 +22,7 @@ from qcov.classical.engine.channel import Message
 from qcov.classical.engine.pool import Pool, Task
 from qcov.classical.engine.run import Run
 from qcov.classical.status import Status
-from qcov.errors import EnvironmentMismatch, QcovError
+from qcov.errors import EnvironmentMismatch, KeyTaken, QcovError
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 from qcov.transport import address
@@ -225,6 +225,9 @@ class Engine:
         row = None if key is None else self.store.find_key(key)
         if row is not None:
             if row["status"] not in ("FAILED", "CANCELLED"):
+                given = json.dumps(manifest["inputs_repr"])
+                if (row["name"], row["inputs_repr"]) != (manifest["name"], given):
+                    raise KeyTaken(key=str(key), dispatch_id=row["id"], inputs=row["inputs_repr"])
                 return str(row["id"])
             changes["key_released"] = [{"of_dispatch": row["id"]}]
         await self._store_and_start(manifest, dispatch_id, changes)
