@@ -14,9 +14,10 @@ import hashlib
 import hmac
 import json
 import pickle
+import pickletools
 import reprlib
 import sys
-from collections.abc import Callable, Generator, Sized
+from collections.abc import Callable, Generator, Iterator, Sized
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -61,6 +62,23 @@ def loads(blob: bytes, *, digest: str | None = None) -> Any:
     start = _check_header(blob)
     with _quiet_gc():
         return pickle.loads(memoryview(blob)[start:])
+
+
+def names_in(blob: bytes) -> Iterator[str]:
+    """The text in a blob, found without loading it: it names all that loading would import.
+
+    Where a function that travels by value comes from is left out: that is not imported.
+    """
+    memo: list[str] = []
+    last = ""
+    for opcode, value, _ in pickletools.genops(blob[_check_header(blob) :]):
+        if opcode.name == "MEMOIZE":
+            memo.append(last)
+            continue
+        text = memo[cast("int", value)] if opcode.name.endswith("BINGET") else value
+        told, last = last, text if isinstance(text, str) else ""
+        if last and told not in ("__module__", "__name__", "__package__"):
+            yield last
 
 
 def verify(blob: bytes, digest: str) -> None:

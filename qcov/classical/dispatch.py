@@ -47,7 +47,7 @@ def dispatch(
     def wrapper(*args: Any, **kwargs: Any) -> str:
         manifest = build_manifest(orig_lattice, args, kwargs)
         # The id is made here, so that the same request may be sent twice.
-        described = {"id": str(uuid.uuid4()), "environment": environment(), "key": key}
+        described = {"id": str(uuid.uuid4()), "environment": environment(manifest), "key": key}
         return engine_at(dispatcher_addr).submit({**manifest, **described})
 
     return wrapper

@@ -15,6 +15,7 @@ from typing import Any
 
 from qcov.classical.executors.registry import executor_dict
 from qcov.classical.lattice import Lattice
+from qcov.classical.preload import heavy_packages
 from qcov.store import blobs as files
 from qcov.transport import dumps, shorten
 
@@ -22,8 +23,6 @@ Manifest = dict[str, Any]
 
 #: Variables that differ between two runs of a program and mean nothing to it.
 _FLEETING = frozenset({"_", "OLDPWD", "PWD", "SHLVL"})
-#: What a zygote imports before it forks workers, if the program has imported it.
-_PRELOAD = ("numpy", "scipy", "autograd", "pennylane", "pennylane_lightning.lightning_qubit")
 
 
 def build_manifest(lattice: Lattice, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Manifest:
@@ -47,16 +46,18 @@ def build_manifest(lattice: Lattice, args: tuple[Any, ...], kwargs: Mapping[str,
     }
 
 
-def environment() -> dict[str, Any]:
+def environment(manifest: Manifest) -> dict[str, Any]:
     """What a worker needs to import what this program imports."""
     here = Path.cwd()
+    code = [function["digest"] for function in manifest["functions"]]
+    code += [manifest["lattice"], manifest["inputs"]]
     return {
         "executable": sys.executable,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "host": socket.gethostname(),
         "cwd": str(here),
         "sys_path": [str(here / entry) for entry in sys.path],
-        "preload": [name for name in _PRELOAD if name in sys.modules],
+        "preload": heavy_packages(manifest["blobs"][digest] for digest in code),
     }
 
 

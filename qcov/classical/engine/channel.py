@@ -150,16 +150,18 @@ class WorkerChannel:
         self._unpacker = Unpacker()
         self._unsent = bytearray()
         self._open = True
+        self._refused = False  # a write has failed
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock, self._read)
 
-    def send(self, *messages: Mapping[str, Any]) -> None:
-        """Send messages; nothing happens if the other side is gone."""
-        if self._open:
+    def send(self, *messages: Mapping[str, Any]) -> bool:
+        """Send messages; False if the other side is known to be gone, and gets none of them."""
+        if self._open and not self._refused:
             waiting = bool(self._unsent)
             self._unsent += b"".join(map(pack, messages))
             if not waiting:
                 self._write()
+        return self._open and not self._refused
 
     def close(self) -> None:
         """Hang up."""
@@ -175,6 +177,7 @@ class WorkerChannel:
         except BlockingIOError:
             sent = 0
         except OSError:  # it is gone; reading goes on to the end
+            self._refused = True
             sent = len(self._unsent)
         del self._unsent[:sent]
         if self._unsent:

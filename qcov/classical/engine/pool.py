@@ -79,6 +79,7 @@ class _Link:
     process: WorkerProcess
     tasks: deque[Task] = field(default_factory=deque[Task])  #: the first one runs
     known: set[str] = field(default_factory=set[str])  #: digests of the functions it has
+    queued: int = 0  #: how many of the last tasks have not been sent yet
     since: float = 0.0  #: when the first task began, or when the last one ended
     blocked: bool = False  #: its electron waits for another dispatch
     recalled: bool = False  #: asked to give back what waits
@@ -90,7 +91,12 @@ class _Link:
 
     @property
     def idle(self) -> bool:
-        return not self.tasks and not self.gone and self.verdict is None
+        return not self.tasks and self.able
+
+    @property
+    def able(self) -> bool:
+        """True if it can be given electrons."""
+        return not (self.gone or self.process.leaving or self.verdict)
 
 
 class Pool:
@@ -183,8 +189,16 @@ class Pool:
                 self._give_up(environment, waiting, error)
             if not waiting:
                 del self._waiting[environment]
-        for link in self._links:
-            link.process.flush()
+        for link in list(self._links):
+            self._flush(link)
+
+    def _flush(self, link: _Link) -> None:
+        queued, link.queued = link.queued, 0
+        if not link.process.flush():  # it has died: these have not begun
+            unsent = list(link.tasks)[-queued:]
+            if len(unsent) == len(link.tasks):
+                _disarm(link)
+            self._take_back(link, [list(task.key) for task in unsent])
 
     def _feed_one(self, environment: Environment, waiting: deque[Task]) -> None:
         while waiting:
@@ -212,13 +226,13 @@ class Pool:
             return self._hire(environment)
         if not self._is_short(task):
             return None
-        open_ = [link for link in mine if not (link.gone or link.blocked or link.recalled)]
+        open_ = [link for link in mine if link.able and not (link.blocked or link.recalled)]
         link = min(open_, key=lambda link: len(link.tasks), default=None)
         return link if link and len(link.tasks) < _AHEAD and self._is_short(link.tasks[0]) else None
 
     def _room(self) -> bool:
         """See whether one more worker may run; an idle one of another environment makes room."""
-        at_work = [link for link in self._links if not link.blocked]
+        at_work = [link for link in self._links if not (link.blocked or link.process.leaving)]
         if len(at_work) < self._size:
             return True
         idle = next((link for link in at_work if link.idle), None)
@@ -238,6 +252,7 @@ class Pool:
             if blob is not None:
                 blobs = {**blobs, digest: blob}
         link.tasks.append(task)
+        link.queued += 1
         link.process.queue({**task.bundle, "do": "run", "task": list(task.key), "blobs": blobs})
         if len(link.tasks) > 1:
             self._watch()

@@ -81,11 +81,15 @@ class WorkerProcess:
         """Send it a message with the next `flush`."""
         self._queued.append(message)
 
-    def flush(self) -> None:
-        """Send what was queued, at once."""
-        if self._queued:
-            self.channel.send(*self._queued)
-            self._queued.clear()
+    def flush(self) -> bool:
+        """Send what was queued, at once; False if it is known not to have arrived."""
+        queued, self._queued = self._queued, []
+        return not queued or self.channel.send(*queued)
+
+    @property
+    def leaving(self) -> bool:
+        """True once its end is known of, if not yet the reason."""
+        return self._closed or self._reason is not None
 
     def kill(self) -> None:
         """Stop it and everything that it has started."""
@@ -105,7 +109,7 @@ class WorkerProcess:
         if self.pid is not None:
             _kill_group(self.pid)  # what it has started goes with it
         if self._closed:
-            self._tell()
+            asyncio.get_running_loop().call_soon(self._tell)
         else:  # there may be more to read; but what left its group could hold its end for ever
             asyncio.get_running_loop().call_later(_REASON_WAIT, self._tell)
 
@@ -229,3 +233,5 @@ class _Zygote:
             self._socket.close()
             self._process.kill()
             self._process.wait()
+            for worker in (*self._workers.values(), *self._by_pid.values()):
+                worker.ended("the process that it was forked from has ended")

@@ -63,19 +63,22 @@ class Zygote:
                 self._fork(message, next(waiting))
 
     def _fork(self, message: Message, descriptor: int) -> None:
+        me = os.getpid()
         with warnings.catch_warnings():
             # JAX warns of any fork once it is imported; it has not been used here.
             warnings.simplefilter("ignore")
             pid = os.fork()
         if pid == 0:
-            self._become_worker(message, descriptor)
+            self._become_worker(message, descriptor, me)
         _own_group(pid)  # both do it: the engine may stop the worker before it has come that far
         os.close(descriptor)
         self._channel.send({"did": "fork", "worker": message["worker"], "pid": pid})
 
-    def _become_worker(self, message: Message, descriptor: int) -> None:
+    def _become_worker(self, message: Message, descriptor: int, parent: int) -> None:
         _own_group(0)
         die_with_parent()
+        if os.getppid() != parent:  # it died before that was asked
+            os._exit(1)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for end in (self._ended, self._wake):

@@ -105,14 +105,14 @@ def test_a_killed_zygote_takes_only_what_ran(
     note, lines = counter
 
     @ct.electron(retries=1)
-    def held() -> str:
+    def held(_after: int) -> str:
         note("held")
         gate.pass_through("begun")
         return "held"
 
     def workflow() -> Any:
         done = same(1)
-        middle = held()
+        middle = held(done)
         return done, middle, same(middle)
 
     dispatch_id = ct.dispatch(ct.lattice(workflow))()
