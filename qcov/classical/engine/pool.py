@@ -407,6 +407,8 @@ class Pool:
     def _kill(self, link: _Link, task: Task, verdict: QcovError) -> None:
         link.verdict = link.verdict or (task, verdict)
         link.process.kill()
+        if link.process.pid is None:  # the zygote is busy with an import: it need not be waited for
+            self._loop.call_soon(self._on_end, link, "it was stopped before it began")
 
     def _on_end(self, link: _Link, reason: str) -> None:
         """A worker's process has ended: the electron that ran died with it, the others wait."""

@@ -9,7 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Page,
+    expect,
+    sync_playwright,
+)
 
 from qcov.classical.engine.client import connect
 
@@ -24,8 +31,9 @@ def _find_chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while Playwright runs, no test of another module can use asyncio
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=15_000)  # the machine may be busy
     with sync_playwright() as playwright:
         # Chromium's own sandbox does not work for root, as which tests often run.
         browser = playwright.chromium.launch(

@@ -76,11 +76,11 @@ def test_a_new_dispatch_and_its_end_appear_by_themselves(site: Site, tmp_path: P
     gate = tmp_path / "gate"
     dispatch_id = ct.dispatch(gated)(str(gate))
     row = page.locator("tr", has=page.locator(f"#d-{dispatch_id}"))
-    expect(row).to_contain_text("Running", timeout=5000)
+    expect(row).to_contain_text("Running")
 
     gate.touch()
     ct.get_result(dispatch_id, wait=True)
-    expect(row).to_contain_text("Completed", timeout=1000)
+    expect(row).to_contain_text("Completed")
     assert page.evaluate("() => window.sameDocument")
 
 
@@ -98,10 +98,10 @@ def test_the_graph_follows_within_a_second(site: Site, tmp_path: Path) -> None:
     gate.touch()
     ct.get_result(dispatch_id, wait=True)
     page.wait_for_function(
-        "() => qcovGraph.nodes('[label = \"shout\"]').data('icon') === 'completed'", timeout=1000
+        "() => qcovGraph.nodes('[label = \"shout\"]').data('icon') === 'completed'"
     )
-    expect(page.locator("#heading")).to_contain_text("Completed", timeout=1000)
-    expect(page.locator("#nodes tr", has_text="shout")).to_contain_text("Completed", timeout=1000)
+    expect(page.locator("#heading")).to_contain_text("Completed")
+    expect(page.locator("#nodes tr", has_text="shout")).to_contain_text("Completed")
     assert page.evaluate("() => window.sameDocument")
 
 
@@ -140,7 +140,7 @@ def test_a_dispatch_is_cancelled(site: Site, tmp_path: Path) -> None:
 
     page.get_by_role("button", name="Cancel", exact=True).click()
 
-    expect(page.locator("#heading .status")).to_have_text("Cancelled", timeout=5000)
+    expect(page.locator("#heading .status")).to_have_text("Cancelled")
     expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
 
 

@@ -72,7 +72,7 @@ def test_a_killed_engine_goes_on_where_it_was(
     engine = engine_process(data_folder)
     workers = engine.children(recursive=True)
     die(engine)
-    _, alive = psutil.wait_procs(workers, timeout=5)
+    _, alive = psutil.wait_procs(workers, timeout=30)
     assert alive == []
 
     assert ct.get_result(dispatch_id).status == "RUNNING"
