@@ -84,8 +84,7 @@ class Builder:
     def finish(self, result: object) -> TransportGraph:
         """Take what the lattice returned; return the graph."""
         self.graph.result = self._result(result)
-        if any(node.after for node in self.graph.nodes):  # nothing else can close a circle
-            check_acyclic(self.graph.nodes)
+        check_acyclic(self.graph.nodes)
         return self.graph
 
     def _with_arguments(

@@ -7,7 +7,6 @@ SQLite in WAL mode through SQLAlchemy Core; small payloads in the database, larg
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 import signal
@@ -108,7 +107,7 @@ class Store:
         """The graph of a dispatch, its seal checked."""
         row = self.get_dispatch(dispatch_id)
         check_seal(self._key, row["manifest_seal"], row["manifest"], dispatch_id, "manifest")
-        return cast("Row", json.loads(self.blob(row["manifest"])))
+        return cast("Row", unpack(self.blob(row["manifest"])))
 
     def outputs(self, dispatch_id: str) -> dict[int, str]:
         """The digests of all nodes that have an output, their seals checked."""

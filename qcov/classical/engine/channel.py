@@ -42,6 +42,16 @@ def _is_plain(value: object) -> bool:
     return value is None or isinstance(value, (str, int, float, bool))
 
 
+def take_turn(callback: Callable[..., None], *args: Any) -> None:
+    """Call it; a defect in it is reported to the event loop, and keeps nobody from their turn."""
+    try:
+        callback(*args)
+    except Exception as error:  # noqa: BLE001  # whatever it is, others must not suffer from it
+        asyncio.get_running_loop().call_exception_handler(
+            {"message": f"a defect in {callback}", "exception": error}
+        )
+
+
 class BlockingChannel:
     """A channel for code that waits: workers and clients. Any thread may send."""
 
@@ -194,8 +204,7 @@ class WorkerChannel:
             data = b""
         if data:
             for message in self._unpacker.feed(data):
-                # in a turn of its own: a defect in one must not lose the others
-                self._loop.call_soon(self._on_message, message)
+                take_turn(self._on_message, message)
         else:
             self.close()
             self._loop.call_soon(self._on_close)

@@ -68,7 +68,7 @@ class Services(Protocol):
         """The run that waits for this one."""
         ...
 
-    def note_started(self, run: Run, node: int, row: Message) -> None:
+    def note_started(self, run: Run, node: int, attempt: int) -> None:
         """A node has begun."""
         ...
 
@@ -209,6 +209,15 @@ class Run:
             child.verdict = TimeLimitExceeded(electron=name, seconds=limit or 0.0)
             child.stop()
 
+    def began(self, node: int, attempt: int, when: float, changes: Changes) -> bool:
+        """Take note of a node that runs, and not for a moment only; False if it is over."""
+        if self._schedule.status[node] is not Status.PENDING:
+            return False
+        self._schedule.apply(NodeStarted(node=node))
+        row = outcomes.key_of(self.id, node, attempt)
+        outcomes.add(changes, "node_started", row | {"new_status": "RUNNING", "new_started": when})
+        return True
+
     def need_parts(self, parts: list[Node]) -> None:
         """The parent's electrons need these elements of the result."""
         self._needed = parts
@@ -221,13 +230,9 @@ class Run:
 
     def task_started(self, task: Task) -> None:
         """A worker has begun with a node."""
-        node, attempt = task.key[1], task.key[2]
-        if node == RESULT or self._schedule.status[node] is not Status.PENDING:
-            return
-        self._schedule.apply(NodeStarted(node=node))
-        row = outcomes.key_of(self.id, node, attempt)
-        row |= {"new_status": "RUNNING", "new_started": outcomes.now()}
-        self._services.note_started(self, node, row)
+        _, node, attempt = task.key
+        if node != RESULT:
+            self._services.note_started(self, node, attempt)
 
     def task_progressed(self, task: Task, report: Message) -> None:
         """A node has printed, or run circuits."""

@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from pathlib import Path
 
 from qcov.classical.engine import outcomes
-from qcov.classical.engine.channel import Message
+from qcov.classical.engine.channel import Message, take_turn
 from qcov.classical.engine.pool import Pool, Task
 from qcov.classical.engine.run import Run
 from qcov.classical.status import Status
@@ -26,6 +26,7 @@ from qcov.errors import EnvironmentMismatch, KeyTaken, QcovError
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 from qcov.transport import address
+from qcov.wire import pack
 
 #: Blobs have rows of their own; variables may be secrets.
 _NOT_STORED = ("blobs", "spilled", "variables")
@@ -59,7 +60,7 @@ class Engine:
         self._committing = 0
         #: Fails when an outcome could not be stored: this engine must not go on.
         self.broken: asyncio.Future[None] = self._loop.create_future()
-        self._started: dict[tuple[str, int], tuple[Run, Message]] = {}
+        self._started: dict[tuple[str, int], tuple[Run, int, float]] = {}
         self._written: deque[Callable[[], None]] = deque()
 
     # -- verbs
@@ -261,7 +262,7 @@ class Engine:
     ) -> Message:
         """Add the rows of a new dispatch to `changes`; return its own."""
         graph = {name: value for name, value in manifest.items() if name not in _NOT_STORED}
-        text = json.dumps(graph).encode()
+        text = pack(graph)
         digest = address(text)
         row: Message = {
             "id": dispatch_id,
@@ -315,8 +316,7 @@ class Engine:
 
     def _drain_written(self) -> None:
         for _ in range(len(self._written)):
-            # each in a turn of its own: a defect in one must not keep the others
-            self._loop.call_soon(self._finish_commit, self._written.popleft())
+            take_turn(self._finish_commit, self._written.popleft())
         if self._written:  # more came while we looked, and nobody was woken for it
             self._loop.call_soon(self._drain_written)
 
@@ -387,9 +387,9 @@ class Engine:
         """The run that waits for this one."""
         return None if run.parent_id is None else self._runs.get(run.parent_id)
 
-    def note_started(self, run: Run, node: int, row: Message) -> None:
+    def note_started(self, run: Run, node: int, attempt: int) -> None:
         """A node has begun. Most end so soon that nobody needs to hear of their beginning."""
-        self._started[run.id, node] = (run, row)
+        self._started[run.id, node] = (run, attempt, outcomes.now())
         if len(self._started) == 1:
             self._loop.call_later(_STARTED_AFTER, self._tell_started)
 
@@ -398,12 +398,14 @@ class Engine:
         self._started.pop((run.id, node), None)
 
     def _tell_started(self) -> None:
-        begun = list(self._started.values())
+        noted = list(self._started.items())
         self._started.clear()
-        for run, row in begun:
-            self.announce(run, row["of_node"], Status.RUNNING)
-        if begun:
-            self.store.put({"node_started": [row for _, row in begun]})
+        changes: Changes = {}
+        for (_, node), (run, attempt, when) in noted:
+            if run.began(node, attempt, when, changes):
+                self.announce(run, node, Status.RUNNING)
+        if changes:
+            self.commit(changes)
 
     def announce(self, run: Run, node: int | None, status: Status) -> None:
         """Tell the subscribers."""

@@ -13,6 +13,7 @@ from qcov.errors import QcovError
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 from qcov.transport import address
+from qcov.wire import pack
 
 Put = Callable[..., QcovError | None]
 
@@ -48,7 +49,7 @@ def dispatch_rows(store: Store) -> Callable[..., Changes]:
     """The rows of a dispatch with one electron."""
 
     def rows(dispatch_id: str = "d", *, nodes: int = 1, **columns: Any) -> Changes:
-        text = b'{"inputs": null, "nodes": [], "edges": [[0, 1, "x"]], "result": {}}'
+        text = pack({"inputs": None, "nodes": [], "edges": [[0, 1, "x"]], "result": {}})
         row = {
             "id": dispatch_id, "name": "w", "status": "RUNNING", "key": None,
             "root_id": dispatch_id, "parent_id": None, "parent_node": None, "created": 1.0,
