@@ -144,8 +144,11 @@ class Builder:
         return self._functions[id(function)]
 
     def _executor(self, executor: str | BaseExecutor | None) -> int:
-        described = executor_dict(executor or self._metadata.get("executor") or "local")
-        key = repr(described)
+        chosen = executor or self._metadata.get("executor") or "local"
+        if isinstance(chosen, str) and chosen in self._executors:  # nearly always
+            return self._executors[chosen]
+        described = executor_dict(chosen)
+        key = chosen if isinstance(chosen, str) else repr(described)
         if key not in self._executors:
             self._executors[key] = len(self.graph.executors)
             self.graph.executors.append(described)

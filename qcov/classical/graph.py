@@ -9,9 +9,10 @@ digests of blobs). The graph travels as a *manifest*: JSON that refers to blobs 
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any
 
 from qcov.errors import ElectronMisuse
@@ -66,14 +67,13 @@ class Node:
 
     def as_json(self) -> dict[str, Any]:
         """The fields that differ from their defaults."""
-        return {
-            name: value
-            for name, default in _DEFAULTS.items()
-            if (value := getattr(self, name)) != default
-        }
+        described = zip(_NAMES, _values_of(self), _DEFAULTS, strict=True)
+        return {name: value for name, value, default in described if value != default}
 
 
-_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(Node)}
+_NAMES = [field.name for field in fields(Node)]
+_DEFAULTS = [field.default for field in fields(Node)]
+_values_of: Callable[[Node], tuple[Any, ...]] = attrgetter(*_NAMES)  # one call for all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,11 +13,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from qcov.errors import QcovError, StoreError, StoreUnavailable
 from qcov.store.changes import Changes, compile_statements, merge
@@ -35,6 +34,7 @@ _PASSING = (
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_READONLY,
 )
+_PAUSE = 0.001  # seconds
 _RETRY_AFTER = 0.5  # seconds between tries while the disk refuses what must not be lost
 
 
@@ -53,7 +53,9 @@ class Writer:
     """
 
     def __init__(self, engine: sa.Engine, *, path: str) -> None:
-        self._engine = engine
+        # the driver's own: SQLAlchemy's way of beginning and ending costs more than SQLite's commit
+        self._pooled = engine.raw_connection()
+        self._connection = cast("sqlite3.Connection", self._pooled.driver_connection)
         self._path = path
         self._statements = compile_statements(sqlite.dialect(paramstyle="named"))
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
@@ -69,10 +71,13 @@ class Writer:
         """Commit what is queued, then stop."""
         self._queue.put(None)
         self._thread.join()
+        self._pooled.close()
 
     def _run(self) -> None:
         while (group := self._gather()) is not None:
             self._commit(group)
+            if len(group) > 1:  # let more gather: fewer transactions leave more time for electrons
+                time.sleep(_PAUSE)
 
     def _gather(self) -> list[_Request] | None:
         group, self._held = self._held, []
@@ -89,7 +94,7 @@ class Writer:
     def _commit(self, group: list[_Request]) -> None:
         try:
             self._write(merge([request.changes for request in group]))
-        except SQLAlchemyError as error:
+        except sqlite3.Error as error:
             if len(group) > 1:  # find the one that spoils it; those that may wait come last
                 for request in sorted(group, key=lambda request: request.keep):
                     self._commit([request])
@@ -100,25 +105,31 @@ class Writer:
             self._tell(request, None)
 
     def _write(self, changes: Changes) -> None:
-        with self._engine.begin() as connection:
+        cursor = self._connection.cursor()
+        try:
+            cursor.execute("BEGIN IMMEDIATE")
             for name, rows in changes.items():
-                connection.exec_driver_sql(self._statements[name], cast("Any", rows))
+                cursor.executemany(self._statements[name], rows)
+            cursor.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                cursor.execute("ROLLBACK")
 
-    def _refuse(self, request: _Request, error: SQLAlchemyError) -> None:
+    def _refuse(self, request: _Request, error: sqlite3.Error) -> None:
         if request.keep and _passes(error):
-            _log.warning("waiting for the disk: %s", error.__cause__)
+            _log.warning("waiting for the disk: %s", error)
         while request.keep and _passes(error) and self._waiting(error):
             time.sleep(_RETRY_AFTER)
             try:
                 self._write(merge([request.changes]))
-            except SQLAlchemyError as again:
+            except sqlite3.Error as again:
                 error = again
             else:
                 self._tell(request, None)
                 return
         self._tell(request, self._refusal(error))
 
-    def _waiting(self, error: SQLAlchemyError) -> bool:
+    def _waiting(self, error: sqlite3.Error) -> bool:
         """While the disk is full: refuse what need not be kept; False when it is time to stop."""
         while not self._queue.empty():
             following = self._queue.get()
@@ -131,10 +142,10 @@ class Writer:
                 self._tell(following, self._refusal(error))
         return True
 
-    def _refusal(self, error: SQLAlchemyError) -> QcovError:
+    def _refusal(self, error: sqlite3.Error) -> QcovError:
         if _passes(error):
             advice = "Free some space or set QCOV_DATA_DIR to another folder."
-            return StoreUnavailable(path=self._path, reason=str(error.__cause__), advice=advice)
+            return StoreUnavailable(path=self._path, reason=str(error), advice=advice)
         return StoreError(f"the store refused a change: {error}")
 
     @staticmethod
@@ -143,7 +154,7 @@ class Writer:
             request.done(error)
 
 
-def _passes(error: SQLAlchemyError) -> bool:
+def _passes(error: sqlite3.Error) -> bool:
     """True if the disk refused, not the database."""
-    code = getattr(error.__cause__, "sqlite_errorcode", 0)
-    return isinstance(error, OperationalError) and code & 0xFF in _PASSING
+    code = getattr(error, "sqlite_errorcode", 0)
+    return isinstance(error, sqlite3.OperationalError) and code & 0xFF in _PASSING
