@@ -1,7 +1,8 @@
 """Electrons: a thousand that do nothing, from dispatch to result, beside Dask's processes.
 
 qcov's are durable: every result is on disk before the dispatch ends, and their output is captured.
-Dask's are neither.
+Dask's are neither. The goal is 2,500 per second on a machine where Dask does 657, so it is stated as
+that ratio: it means the same on a slower one.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from qcov.classical.engine import client
 from qcov_bench.rows import Row, interleaved
 
 _COUNT = 1_000
-_PER_SECOND = 2_500
+_RATIO = 657 / 2_500
 
 
 @ct.electron
@@ -46,7 +47,7 @@ def rows() -> list[Row]:
             ours=ours,
             theirs=dask,
             yardstick="Dask distributed, not durable",
-            limit=_COUNT / _PER_SECOND,
+            ratio=_RATIO,
             count=_COUNT,
         )
     ]
