@@ -1,8 +1,8 @@
 """Electrons: a thousand that do nothing, from dispatch to result, beside Dask's processes.
 
 qcov's are durable: every result is on disk before the dispatch ends, and their output is captured.
-Dask's are neither. The goal is 2,500 per second on a machine where Dask does 657, so it is stated as
-that ratio: it means the same on a slower one.
+Dask's are neither. The goal is 2,500 per second on a machine where Dask does 657. It is stated as
+that ratio, which means the same on a slower one.
 """
 
 from __future__ import annotations
