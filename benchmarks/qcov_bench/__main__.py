@@ -62,7 +62,7 @@ def _table(rows: list[Row]) -> Table:
         )
         ours = _time(row.ours, row.count)
         met = "yes" if row.met else "no"
-        table.add_row(row.name, ours, theirs, row.yardstick, ratio, goal, met)
+        table.add_row(row.name, ours, theirs, row.yardstick, ratio, f"≤ {limit}", met)
     return table
 
 
