@@ -57,9 +57,7 @@ def _table(rows: list[Row]) -> Table:
     for row in rows:
         theirs = "" if row.theirs is None else _time(row.theirs, row.count)
         ratio = "" if row.theirs is None else f"{row.ours / row.theirs:.2f}"
-        goal = (
-            f"ratio ≤ {row.ratio:.2g}" if row.limit is None else f"≤ {_time(row.limit, row.count)}"
-        )
+        limit = f"ratio {row.ratio:.2g}" if row.limit is None else _time(row.limit, row.count)
         ours = _time(row.ours, row.count)
         met = "yes" if row.met else "no"
         table.add_row(row.name, ours, theirs, row.yardstick, ratio, f"≤ {limit}", met)
