@@ -52,8 +52,8 @@ class Owner(Protocol):
         """It has come to its end."""
         ...
 
-    def task_died(self, task: Task, error: QcovError) -> None:
-        """Its process has ended before it did."""
+    def task_died(self, task: Task, error: QcovError, printed: Message | None = None) -> None:
+        """Its process has ended before it did; what it had printed by then, if anything."""
         ...
 
 
@@ -422,7 +422,8 @@ class Pool:
         if link.tasks and stopped in (None, link.tasks[0]):
             died = link.tasks.popleft()
             lost = WorkerLost(electron=died.name, reason=reason)
-            died.owner.task_died(died, link.verdict[1] if link.verdict else lost)
+            error = link.verdict[1] if link.verdict else lost
+            died.owner.task_died(died, error, link.process.printed())
         self._take_back(link, [list(task.key) for task in link.tasks])
         self._feed_soon()
 

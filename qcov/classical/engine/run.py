@@ -261,11 +261,11 @@ class Run:
             return self._services.start_child(self, node, outcome["manifest"], changes)
         return self._finish(node, outcome, changes)
 
-    def task_died(self, task: Task, error: QcovError) -> None:
-        """A node's process has ended before it did."""
+    def task_died(self, task: Task, error: QcovError, printed: Message | None = None) -> None:
+        """A node's process has ended before it did; what it had printed by then, if anything."""
         if not self._is_over(task.key[1]):
             report = {"status": "FAILED", "error": f"{type(error).__name__}: {error}"}
-            self.task_ended(task, report | {"ended": outcomes.now()})
+            self.task_ended(task, report | {"ended": outcomes.now()} | (printed or {}))
 
     def child_ended(self, node: int, child: Run, changes: Changes) -> Callable[[], None]:
         """A sublattice ends, in the same transaction as this run's node."""

@@ -13,11 +13,12 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from qcov.classical.engine.channel import Message, WorkerChannel
+from qcov.classical.engine.streams import Tail, unnamed_file
 from qcov.wire import Unpacker, pack
 
 _REASON_WAIT = 1.0  # seconds to wait for the zygote's word on how a worker ended
@@ -60,9 +61,14 @@ class Environment:
 
 
 class WorkerProcess:
-    """A worker as seen from the engine; `on_message` and `on_end` are set by whoever uses it."""
+    """A worker as seen from the engine; `on_message` and `on_end` are set by whoever uses it.
 
-    def __init__(self, sock: socket.socket) -> None:
+    Args:
+        sock: Our end of its channel.
+        files: Where its standard output and error go.
+    """
+
+    def __init__(self, sock: socket.socket, files: Sequence[int]) -> None:
         self.pid: int | None = None
         self.on_message: Callable[[Message], None] = lambda _message: None
         self.on_end: Callable[[str], None] = lambda _reason: None
@@ -71,6 +77,8 @@ class WorkerProcess:
         self._killed = False
         self._told = False
         self._queued: list[Message] = []
+        self._files = files
+        self._tails = [Tail(file) for file in files]
         self.channel = WorkerChannel(sock, self._received, self._hung_up)
 
     def send(self, message: Message) -> None:
@@ -113,7 +121,14 @@ class WorkerProcess:
         else:  # there may be more to read; but what left its group could hold its end for ever
             asyncio.get_running_loop().call_later(_REASON_WAIT, self._tell)
 
+    def printed(self) -> Message:
+        """What its electron has printed that it could not report any more."""
+        out, err = (tail.read(final=True) for tail in self._tails)
+        return {"stdout": out, "stderr": err}
+
     def _received(self, message: Message) -> None:
+        for tail, at in zip(self._tails, message.get("read", ()), strict=False):
+            tail.move(at, begin=message["did"] == "outcome")
         self.on_message(message)
 
     def _hung_up(self) -> None:
@@ -129,6 +144,8 @@ class WorkerProcess:
             self._told = True
             self.channel.close()
             self.on_end(self._reason or "it hung up without a word")
+            for file in self._files:
+                os.close(file)
 
 
 def _kill_group(pid: int) -> None:
@@ -203,10 +220,11 @@ class _Zygote:
             self._preloaded.update(missing)
             self._socket.sendall(pack({"do": "preload", "modules": missing}))
         ours, theirs = socket.socketpair()
+        files = unnamed_file(), unnamed_file()
         self._numbers += 1
-        worker = self._workers[self._numbers] = WorkerProcess(ours)
+        worker = self._workers[self._numbers] = WorkerProcess(ours, files)
         request = {"do": "fork", "worker": self._numbers, "settings": settings}
-        socket.send_fds(self._socket, [pack(request)], [theirs.fileno()])
+        socket.send_fds(self._socket, [pack(request)], [theirs.fileno(), *files])
         theirs.close()
         return worker
 

@@ -1,7 +1,8 @@
 """What an electron prints: standard output and error, caught at the level of the process.
 
-Python's prints, C libraries' and child processes' alike end in a file without a name, which is read
-when the electron ends, or now and then while it runs.
+Python's prints, C libraries' and child processes' alike end in files without names. The engine
+makes them for each worker; the worker reads them while an electron runs and when it ends, the
+engine when the worker has died.
 """
 
 from __future__ import annotations
@@ -14,76 +15,113 @@ import sys
 import tempfile
 from typing import TextIO
 
-#: At most this much of a stream is kept for one electron, in bytes.
-_LIMIT = 1 << 20
+#: Of a stream that is longer than both together, the middle is left out. In bytes.
+_HEAD = _TAIL = 1 << 19
 #: The files are emptied between two electrons once they are this large.
 _LARGE = 1 << 26
 
 
-class Streams:
-    """Takes over standard output and error of this process."""
+class Tail:
+    """A file that others append to, read on from where it was read before.
 
-    def __init__(self) -> None:
-        self._files = (_Tail(), _Tail())
+    It is never shortened while somebody may be writing: what came in between would be lost.
+
+    Args:
+        descriptor: The open file.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._begun = self._at = 0
+        self._decoder = _decoder()
+
+    @property
+    def at(self) -> int:
+        """Up to where it has been read, in bytes."""
+        return self._at
+
+    def move(self, at: int, *, begin: bool) -> None:
+        """Another process has read it up to here; with `begin`, an electron ended there."""
+        self._at = at
+        if begin:
+            self._begun = at
+
+    def begin(self) -> None:
+        """What follows is another electron's."""
+        self._begun = self._at = self._size()
+        self._decoder = _decoder()
+        if self._at > _LARGE:
+            os.ftruncate(self._descriptor, 0)
+            self._begun = self._at = 0
+
+    def read(self, *, final: bool) -> str:
+        """What came since the last call.
+
+        After the head nothing more comes until the electron has ended (`final`): then the end does.
+        """
+        size, limit = self._size(), self._begun + _HEAD
+        if size < self._at:  # it was emptied since
+            self._at, limit = 0, _HEAD
+        upto = min(size, limit)
+        text = self._decoder.decode(self._between(self._at, upto)) if self._at < upto else ""
+        self._at = max(self._at, upto)
+        if not final or size <= limit:
+            return text
+        start = max(limit, size - _TAIL)
+        note = f"\n[{start - limit} bytes are left out here]\n" if start > limit else ""
+        self._at = size
+        return text + note + self._decoder.decode(self._between(start, size))
+
+    def _size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    def _between(self, start: int, end: int) -> bytes:
+        return os.pread(self._descriptor, end - start, start)
+
+
+class Streams:
+    """Takes over standard output and error of this process.
+
+    Args:
+        descriptors: The files that they shall go to.
+    """
+
+    def __init__(self, *descriptors: int) -> None:
+        self._descriptors = descriptors
+        self._tails = [Tail(descriptor) for descriptor in descriptors]
         self._streams: tuple[TextIO, ...] = ()
         self.begin()
 
     def begin(self) -> None:
         """Take over for the next electron, whatever the last one did to its streams."""
-        for descriptor, file in enumerate(self._files, start=1):
-            file.begin()
-            os.dup2(file.descriptor, descriptor)
+        for standard, file in enumerate(self._descriptors, start=1):
+            os.dup2(file, standard)
+        for tail in self._tails:
+            tail.begin()
         if (sys.stdout, sys.stderr) != self._streams or sys.stdout.closed or sys.stderr.closed:
             self._streams = (_writer(1, errors="strict"), _writer(2, errors="backslashreplace"))
             sys.stdout, sys.stderr = self._streams
 
-    def take(self) -> tuple[str, str]:
-        """What was printed to both since the last call."""
+    def take(self, *, final: bool) -> dict[str, object]:
+        """What was printed to both since the last call, and up to where that is."""
         for stream in (*self._streams, sys.stdout, sys.stderr):
             # electrons may put anything there, and close it
             with contextlib.suppress(AttributeError, ValueError, OSError):
                 stream.flush()
-        return self._files[0].read(), self._files[1].read()
+        out, err = (tail.read(final=final) for tail in self._tails)
+        return {"stdout": out, "stderr": err, "read": [tail.at for tail in self._tails]}
+
+
+def unnamed_file() -> int:
+    """The descriptor of a new file that is gone when nobody has it open any more."""
+    with tempfile.TemporaryFile() as file:
+        return os.open(f"/dev/fd/{file.fileno()}", os.O_RDWR | os.O_APPEND)
 
 
 def _writer(descriptor: int, *, errors: str) -> io.TextIOWrapper:
     file = os.fdopen(descriptor, "wb", closefd=False)
-    return io.TextIOWrapper(file, encoding="utf-8", errors=errors)
-
-
-class _Tail:
-    """A file without a name that is appended to, and read on from where it was read before.
-
-    It is never shortened while somebody may be writing: what came in between would be lost.
-    """
-
-    def __init__(self) -> None:
-        with tempfile.TemporaryFile() as file:
-            self.descriptor = os.open(f"/dev/fd/{file.fileno()}", os.O_RDWR | os.O_APPEND)
-        self._at = 0
-        self._left = _LIMIT
-        self._decoder = _decoder()
-
-    def begin(self) -> None:
-        """What follows is another electron's."""
-        self._at = os.fstat(self.descriptor).st_size
-        self._left = _LIMIT
-        self._decoder = _decoder()
-        if self._at > _LARGE:
-            os.ftruncate(self.descriptor, 0)
-            self._at = 0
-
-    def read(self) -> str:
-        """What came since the last call, as long as the electron's share lasts."""
-        size = os.fstat(self.descriptor).st_size
-        if size <= self._at:
-            return ""
-        data = os.pread(self.descriptor, min(size - self._at, self._left), self._at)
-        cut = self._left > 0 and size - self._at > self._left
-        self._at = size
-        self._left -= len(data)
-        note = f"\n[what follows the first {_LIMIT} bytes is left out]\n" if cut else ""
-        return self._decoder.decode(data) + note
+    # by lines: what was printed before a crash must not be lost with a buffer
+    return io.TextIOWrapper(file, encoding="utf-8", errors=errors, line_buffering=True)
 
 
 def _decoder() -> codecs.IncrementalDecoder:

@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,12 +47,16 @@ class Worker:
 
     Args:
         channel: The way to the engine.
+        streams: Where what electrons print goes.
         blob_folder: Where large payloads are.
         cores: How many cores its electrons may use.
     """
 
-    def __init__(self, channel: BlockingChannel, *, blob_folder: Path, cores: int) -> None:
+    def __init__(
+        self, channel: BlockingChannel, streams: Streams, *, blob_folder: Path, cores: int
+    ) -> None:
         self._channel = channel
+        self._streams = streams
         self._blob_folder = blob_folder
         self._cores = cores
         self._home = Path.cwd()
@@ -68,7 +72,7 @@ class Worker:
     def serve(self) -> None:
         """Run electrons until the engine is gone."""
         threading.Thread(target=self._listen, name="qcov-channel", daemon=True).start()
-        streams = Streams()
+        streams = self._streams
         self._channel.send({"did": "ready"})
         while True:
             self._run_next(streams)
@@ -89,7 +93,7 @@ class Worker:
             outcome = self._run(task)
             with self._changed:
                 self._current, self._busy = None, False
-                outcome["stdout"], outcome["stderr"] = streams.take()
+                outcome |= streams.take(final=True)
                 outcome["circuits"] = sink.drain()
         self._channel.send(outcome)
         self._modules.note()
@@ -222,10 +226,8 @@ class Worker:
             current = self._current
             if current is None:
                 return
-            stdout, stderr = current.streams.take()
-            circuits = current.sink.drain()
-            if stdout or stderr or circuits:
-                report = {"stdout": stdout, "stderr": stderr, "circuits": circuits}
+            report = current.streams.take(final=False) | {"circuits": current.sink.drain()}
+            if report["stdout"] or report["stderr"] or report["circuits"]:
                 self._channel.send({"did": "progress", "task": current.task["task"], **report})
 
 
@@ -286,14 +288,15 @@ def _forget_our_frames(told: traceback.TracebackException) -> None:
             _forget_our_frames(linked)
 
 
-def run_worker(channel: BlockingChannel, settings: Message) -> None:
+def run_worker(channel: BlockingChannel, files: Sequence[int], settings: Message) -> None:
     """The life of a worker process, after the fork."""
     _take_variables(settings["variables"])
     os.chdir(settings["cwd"])
     sys.path[:] = settings["sys_path"]
     gc.freeze()  # what the zygote has imported need not be walked, nor copied by being walked
     blob_folder = Path(cast("str", settings["blob_folder"]))
-    Worker(channel, blob_folder=blob_folder, cores=settings["cores"]).serve()
+    streams = Streams(*files)
+    Worker(channel, streams, blob_folder=blob_folder, cores=settings["cores"]).serve()
 
 
 def _take_variables(variables: dict[str, str]) -> None:

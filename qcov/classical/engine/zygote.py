@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import warnings
+from collections import deque
 from typing import Any
 
 from qcov.classical.engine.channel import BlockingChannel, Message
@@ -29,6 +30,7 @@ class Zygote:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._channel = BlockingChannel(control)
+        self._descriptors: deque[int] = deque()
         self._ended, self._wake = os.pipe()
         for end in (self._ended, self._wake):
             os.set_blocking(end, False)
@@ -52,29 +54,30 @@ class Zygote:
         try:
             data, descriptors, _, _ = socket.recv_fds(self._control, 1 << 18, 16)
         except ConnectionError:
-            data, descriptors = b"", []
+            data, descriptors = b"", list[int]()
         if not data:  # the engine is gone
             raise SystemExit(0)
-        waiting = iter(descriptors)
+        self._descriptors.extend(descriptors)  # they come with a message's first bytes
         for message in self._channel.unpack(data):
             if message["do"] == "preload":
                 _preload(message["modules"])
             else:
-                self._fork(message, next(waiting))
+                self._fork(message, [self._descriptors.popleft() for _ in range(3)])
 
-    def _fork(self, message: Message, descriptor: int) -> None:
+    def _fork(self, message: Message, descriptors: list[int]) -> None:
         me = os.getpid()
         with warnings.catch_warnings():
             # JAX warns of any fork once it is imported; it has not been used here.
             warnings.simplefilter("ignore")
             pid = os.fork()
         if pid == 0:
-            self._become_worker(message, descriptor, me)
+            self._become_worker(message, descriptors, me)
         _own_group(pid)  # both do it: the engine may stop the worker before it has come that far
-        os.close(descriptor)
+        for descriptor in descriptors:
+            os.close(descriptor)
         self._channel.send({"did": "fork", "worker": message["worker"], "pid": pid})
 
-    def _become_worker(self, message: Message, descriptor: int, parent: int) -> None:
+    def _become_worker(self, message: Message, descriptors: list[int], parent: int) -> None:
         _own_group(0)
         die_with_parent()
         if os.getppid() != parent:  # it died before that was asked
@@ -86,7 +89,8 @@ class Zygote:
         self._control.close()
         from qcov.classical.engine.worker import run_worker
 
-        run_worker(BlockingChannel(socket.socket(fileno=descriptor)), message["settings"])
+        channel, *files = descriptors
+        run_worker(BlockingChannel(socket.socket(fileno=channel)), files, message["settings"])
 
     def _reap(self) -> None:
         while True:

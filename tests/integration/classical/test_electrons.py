@@ -313,6 +313,32 @@ def test_failed_electrons_keep_what_they_printed(run: Run) -> None:
     assert run(noisy).get_node_result(0)["stdout"] == "before the end\n"
 
 
+def test_what_was_printed_before_a_crash_is_kept(run: Run) -> None:
+    @ct.electron(retries=1)
+    def crash() -> None:
+        print("still here")
+        os.write(2, b"and here")
+        os._exit(3)
+
+    node = run(lambda: crash()).get_node_result(0)
+    assert node["stdout"] == "still here\n" * 2
+    assert node["stderr"].count("and here") == 2
+
+
+def test_of_a_long_output_beginning_and_end_are_kept(run: Run) -> None:
+    @ct.electron
+    def talk() -> None:
+        print("the beginning")
+        print("x" * 3_000_000)
+        print("the end")
+
+    node = run(lambda: talk()).get_node_result(0)
+    assert node["stdout"].startswith("the beginning\nxxx")
+    assert node["stdout"].endswith("xxx\nthe end\n")
+    assert "bytes are left out here" in node["stdout"]
+    assert len(node["stdout"]) < 1_100_000
+
+
 # -- errors
 
 
