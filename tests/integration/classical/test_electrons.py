@@ -320,7 +320,7 @@ def test_what_was_printed_before_a_crash_is_kept(run: Run) -> None:
         os.write(2, b"and here")
         os._exit(3)
 
-    node = run(lambda: crash()).get_node_result(0)
+    node = run(crash).get_node_result(0)
     assert node["stdout"] == "still here\n" * 2
     assert node["stderr"].count("and here") == 2
 
@@ -332,7 +332,7 @@ def test_of_a_long_output_beginning_and_end_are_kept(run: Run) -> None:
         print("x" * 3_000_000)
         print("the end")
 
-    node = run(lambda: talk()).get_node_result(0)
+    node = run(talk).get_node_result(0)
     assert node["stdout"].startswith("the beginning\nxxx")
     assert node["stdout"].endswith("xxx\nthe end\n")
     assert "bytes are left out here" in node["stdout"]
