@@ -1,4 +1,4 @@
-"""The pages' programs run as they are printed: each page is one script, with an engine of its own."""
+"""The pages' programs run as they are printed: each page is one script with its own engine."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def test_the_programs_of_a_page_print_what_it_says(name: str, tmp_path: Path) ->
 
 
 def test_the_reference_has_every_public_name() -> None:
-    titles = re.findall(r"^### `([\w.]+)", (_ROOT / "docs/reference/api.md").read_text(), re.M)
+    page = (_ROOT / "docs/reference/api.md").read_text()
+    titles = re.findall(r"(?m)^### `([\w.]+)", page)
     names = {f"ct.{name}" for name in qcov.__all__}
     names |= {f"ct.executor.{name}" for name in qcov.executor.__all__}
 
@@ -74,6 +75,6 @@ def test_the_reference_has_every_public_name() -> None:
 
 
 def test_a_wrong_promise_is_found() -> None:
-    page = "```python\nprint(1)  # 2\n    print(x)  # a...\n```\ntext\n```console\nprint(3)  # 3\n```\n"
+    page = "```python\nprint(1)  # 2\n    print(x)  # a...\n```\n```console\nprint(3)  # 3\n```\n"
 
     assert promises(program(page)) == ["2", "a..."]
