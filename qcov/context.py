@@ -1,7 +1,8 @@
 """Which dispatch and node am I in?
 
 The classical half sets it around an electron, the quantum half reads it to say who asked for a
-circuit. It is the one place where the halves meet besides `qcov.records`.
+circuit, and recognises a value that is not there yet. It is the one place where the halves meet
+besides `qcov.records`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ class Context:
     node_id: int
     electron: str  #: the node's name
     cores: int = 1  #: this worker's share of the machine
+
+
+class Pending:
+    """Stands for a value that an electron will have, while the graph of a lattice is built."""
+
+    def __electron__(self) -> str:
+        """The name of the electron."""
+        raise NotImplementedError
 
 
 _current: ContextVar[Context | None] = ContextVar("qcov_context", default=None)

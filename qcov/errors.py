@@ -14,6 +14,7 @@ QcovError
 ├── WorkflowError
 │   ├── NotALattice             something else was dispatched
 │   ├── ElectronMisuse          an electron was used as if it had a value already
+│   ├── WrongArguments          an electron was called with arguments that it does not take
 │   ├── KeyTaken                another dispatch has this idempotency key
 │   ├── NotYetSupported         a part of Covalent's API that is not there yet
 │   ├── InvalidExecutor         not an executor, or one that nobody knows
@@ -206,6 +207,14 @@ class ElectronMisuse(WorkflowError, TypeError):
         self.electron, self.use, self.advice = electron, use, advice
 
 
+class WrongArguments(WorkflowError, TypeError):
+    """An electron was called with arguments that it does not take."""
+
+    def __init__(self, *, electron: str, signature: str, reason: str) -> None:
+        super().__init__(f"electron {electron!r}: {reason}. It takes {signature}.")
+        self.electron, self.signature, self.reason = electron, signature, reason
+
+
 class KeyTaken(WorkflowError, ValueError):
     """Another dispatch has this idempotency key."""
 
@@ -265,6 +274,17 @@ class EngineUnavailable(EngineError):
     def __init__(self, *, address: str, reason: str, advice: str = "") -> None:
         super().__init__(f"no engine at {address}: {reason}. {advice}".rstrip())
         self.address, self.reason, self.advice = address, reason, advice
+
+
+class EngineStopped(EngineUnavailable):
+    """The engine was told to stop while it was asked for something."""
+
+    def __init__(self, *, address: str) -> None:
+        super().__init__(
+            address=address,
+            reason="it was stopped",
+            advice="What runs goes on when it is started again: ask again then.",
+        )
 
 
 class ConnectionLost(EngineUnavailable):

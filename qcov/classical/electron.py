@@ -15,7 +15,7 @@ from qcov.classical.builder import building
 from qcov.classical.executors.base import LATER, BaseExecutor, check_setting, refuse_later
 from qcov.classical.executors.registry import executor_dict
 from qcov.classical.outputs import ElectronOutput
-from qcov.errors import NotYetSupported
+from qcov.errors import NotYetSupported, WrongArguments
 
 
 class Electron:
@@ -51,8 +51,7 @@ class Electron:
         builder = building()
         if builder is None:
             return self.function(*args, **kwargs)
-        if self._signature is not None:
-            self._signature.bind(*args, **kwargs)  # a wrong call fails here, not in a worker
+        self._check_arguments(args, kwargs)
         return builder.call(self.function, self.name, self.metadata, args, kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
@@ -81,6 +80,17 @@ class Electron:
         """Change a setting."""
         _check(name, value)
         self.metadata[name] = value
+
+    def _check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Let a wrong call fail where it stands, not in a worker."""
+        if self._signature is None:
+            return
+        try:
+            self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise WrongArguments(
+                electron=self.name, signature=str(self._signature), reason=str(error)
+            ) from None
 
     def __repr__(self) -> str:
         return f"<electron {self.name}>"

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any, Protocol, Self
 
 from qcov.classical.graph import Node
+from qcov.context import Pending
 from qcov.errors import ElectronMisuse
 
 
@@ -37,7 +38,7 @@ class Recorder(Protocol):
         ...
 
 
-class ElectronOutput:
+class ElectronOutput(Pending):
     """The value that a node will have.
 
     Every attribute but `node_id` and `wait_for` stands for that attribute of the value.
@@ -120,6 +121,9 @@ class ElectronOutput:
     def __reduce__(self) -> Any:
         # Pickling a constant meets the electrons inside it: that is how containers are found.
         raise HoldsElectron(self._node.name)
+
+    def __electron__(self) -> str:
+        return self._node.name
 
     def __repr__(self) -> str:
         return f"<value of {self._node.name}({self.node_id})>"

@@ -7,18 +7,21 @@ derived from it. Nothing here needs PennyLane, so an engine can read executors w
 from __future__ import annotations
 
 import builtins
+import operator
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol, Self, TypeVar, cast
+from typing import Any, ClassVar, Protocol, Self, SupportsIndex, TypeVar, cast
 
 from pydantic import (
     BaseModel,
     ConfigDict,
     SerializerFunctionWrapHandler,
     ValidationError,
+    field_validator,
     model_serializer,
 )
 
@@ -109,6 +112,12 @@ class BaseQExecutor(BaseModel, ABC):
     shots: int | None = 0
     persist_data: bool = True
 
+    @field_validator("shots", mode="before")
+    @classmethod
+    def _counts_shots(cls, shots: object) -> int | None:
+        what = "0 (the circuit's own), None (analytic) or a whole number above 0"
+        return None if shots is None else whole(shots, 0, cls.__name__, "shots", what)
+
     def __init__(self, **settings: Any) -> None:
         unknown = settings.keys() - type(self).model_fields.keys() - {"type"}
         for setting in sorted(unknown):
@@ -120,6 +129,12 @@ class BaseQExecutor(BaseModel, ABC):
         settings.pop("type", None)
         try:
             super().__init__(**settings)
+        except ValidationError as error:
+            raise _original(error, type(self).__name__) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            super().__setattr__(name, value)
         except ValidationError as error:
             raise _original(error, type(self).__name__) from None
 
@@ -221,6 +236,30 @@ def _kinds(cls: type[_Kind]) -> list[type[_Kind]]:
     return [cls, *(kind for child in cls.__subclasses__() for kind in _kinds(child))]
 
 
+def whole(value: object, least: int, executor: str, setting: str, expected: str) -> int:
+    """`value` as a whole number that is not below `least`; `InvalidSetting` for anything else.
+
+    >>> whole(3.0, 1, "Simulator", "workers", "a whole number above 0")
+    3
+    """
+    number = _integer(value)
+    if number is None or not least <= number <= sys.maxsize:
+        reason = f"must be {expected}, not {value!r}"
+        raise InvalidSetting(executor=executor, setting=setting, reason=reason)
+    return number
+
+
+def _integer(value: object) -> int | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float):  # such as 1e3
+        return int(value) if value.is_integer() else None
+    try:
+        return operator.index(cast("SupportsIndex", value))  # NumPy's integers too
+    except TypeError:
+        return None
+
+
 def _original(error: ValidationError, executor: str) -> Exception:
     """The first problem that pydantic found: our own error if a validator raised one."""
     problem = error.errors()[0]
@@ -230,5 +269,5 @@ def _original(error: ValidationError, executor: str) -> Exception:
     return InvalidSetting(
         executor=executor,
         setting=".".join(map(str, problem["loc"])) or "settings",
-        reason=f"{problem['msg']}, got {problem['input']!r}",
+        reason=f"{problem['msg'].removeprefix('Input ')}, not {problem['input']!r}",
     )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import Future
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from pydantic import Field, PrivateAttr, field_validator
 
 from qcov.context import get_context
 from qcov.errors import InvalidSetting, UnknownDevice, suggest
 from qcov.qexecutors import pennylane_adapter as adapter
-from qcov.qexecutors.base import BaseQExecutor, CircuitBatch
+from qcov.qexecutors.base import BaseQExecutor, CircuitBatch, whole
 from qcov.qexecutors.simulator_state import LocalState
 
 _PARALLEL = ("auto", "thread", "process", False, None)
@@ -44,14 +44,16 @@ class Simulator(BaseQExecutor):
 
     device: str = "default.qubit"
     parallel: Literal["auto", "thread", "process", False] | None = "auto"
-    workers: int | None = Field(default=None, ge=1)
+    workers: int | None = None
     device_options: dict[str, Any] = Field(default_factory=dict[str, Any])
 
     _local: LocalState = PrivateAttr(default_factory=LocalState)
 
-    @field_validator("device")
+    @field_validator("device", mode="before")
     @classmethod
-    def _exists(cls, device: str) -> str:
+    def _exists(cls, device: object) -> str:
+        if not isinstance(device, str):
+            raise InvalidSetting(executor=cls.__name__, setting="device", reason=_no_name(device))
         if device not in adapter.known_devices():
             raise UnknownDevice(device=device, known=adapter.known_devices())
         return device
@@ -68,21 +70,15 @@ class Simulator(BaseQExecutor):
             )
         return parallel
 
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _counts_workers(cls, workers: object) -> int | None:
+        what = "None (one for each core) or a whole number above 0"
+        return None if workers is None else whole(workers, 1, cls.__name__, "workers", what)
+
     def __init__(self, device: str = "default.qubit", **settings: Any) -> None:
-        options = dict(settings.pop("device_options", {}))
-        unknown = settings.keys() - type(self).model_fields.keys() - {"type"}
-        if unknown and device in adapter.known_devices():
-            own = adapter.device_settings(device)
-            for setting in sorted(unknown):
-                if setting not in own:
-                    raise InvalidSetting(
-                        executor=type(self).__name__,
-                        setting=repr(setting),
-                        reason="is not a setting, and not one of the device. "
-                        + suggest(setting, type(self).model_fields.keys() | own),
-                    )
-                options[setting] = settings.pop(setting)
-        super().__init__(device=device, device_options=options, **settings)
+        options = adapter.device_settings(self._exists(device))
+        super().__init__(device=device, **self._with_options(options, settings))
 
     @classmethod
     def on_device(cls, device: Any) -> Self:
@@ -108,6 +104,25 @@ class Simulator(BaseQExecutor):
     def close(self) -> None:
         """End threads and processes; they start again when they are needed."""
         self._local.close()
+
+    @classmethod
+    def _with_options(cls, own: Set[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Move what are settings of the device to `device_options`."""
+        fields = cls.model_fields.keys() | {"type"}
+        options = settings.get("device_options", {})
+        if not isinstance(options, Mapping):
+            return dict(settings)  # it is refused as any wrong value is
+        direct = {name: value for name, value in settings.items() if name not in fields}
+        options = {**cast("Mapping[str, Any]", options), **direct}
+        for name in sorted(options.keys() - own):
+            raise InvalidSetting(
+                executor=cls.__name__,
+                setting=repr(name),
+                reason="is not a setting, and not one of the device. "
+                + suggest(name, cls.model_fields.keys() | own),
+            )
+        kept = {name: value for name, value in settings.items() if name in fields}
+        return {**kept, "device_options": options}
 
     def _simulation(self, wires: int | tuple[Any, ...] | None) -> adapter.Simulation:
         return self._local.simulation(wires, self._new_device)
@@ -142,6 +157,17 @@ class Simulator(BaseQExecutor):
         workers = self._count_workers()
         pool = self._local.processes(workers, self.device, self.device_options)
         return _spread(batch, workers, pool.submit)
+
+
+def _no_name(device: object) -> str:
+    """Why a device cannot be given, and what to give instead."""
+    name = getattr(device, "name", None)
+    if not isinstance(name, str):
+        return f"must be the name of a PennyLane device, such as 'default.qubit', not {device!r}"
+    return (
+        f"must be a name, not the device {device!r}: a Simulator makes devices of its own. "
+        f"Give {name!r}, with the device's options as keywords; the wires are the QNode's"
+    )
 
 
 def _spread(

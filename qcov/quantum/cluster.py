@@ -18,7 +18,7 @@ from pydantic import (
 from qcov import transport
 from qcov.errors import InvalidQExecutor, SelectorError
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch
-from qcov.quantum.selectors import Selector, named_selector
+from qcov.quantum.selectors import Selector, check_selector, named_selector
 
 _PICKLED = "pickled:"
 
@@ -48,7 +48,8 @@ class QCluster(BaseQExecutor):
 
     Raises:
         InvalidQExecutor: Something in the list is not an executor.
-        SelectorError: No selector has this name, or it chose something else than an executor.
+        SelectorError: No selector has this name, it cannot be called with a circuit and executors,
+            or it chose something else than an executor.
 
     Example:
         >>> from qcov.qexecutors.simulator import Simulator
@@ -68,15 +69,8 @@ class QCluster(BaseQExecutor):
     @field_validator("selector", mode="before")
     @classmethod
     def _is_a_selector(cls, selector: object) -> object:
-        if isinstance(selector, str):
-            if not selector.startswith(_PICKLED):
-                named_selector(selector)
-        elif not callable(selector):
-            raise SelectorError(
-                selector=repr(selector),
-                reason="cannot be called. Give 'cyclic', 'random' or a function of a circuit and "
-                "a list of executors.",
-            )
+        if not (isinstance(selector, str) and selector.startswith(_PICKLED)):
+            check_selector(selector)
         return selector
 
     @field_serializer("selector", when_used="json")

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, TypeAlias, cast, overload
 
-from qcov.errors import CircuitError, InvalidQExecutor, NotAQNode, UnsupportedInterface
+from qcov.context import Pending
+from qcov.errors import (
+    CircuitError,
+    ElectronMisuse,
+    InvalidQExecutor,
+    NotAQNode,
+    UnsupportedInterface,
+)
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor
 from qcov.qexecutors.simulator import Simulator
@@ -16,7 +23,7 @@ from qcov.quantum.cluster import QCluster
 from qcov.quantum.device import QElectronDevice
 from qcov.quantum.futures import CircuitFuture
 from qcov.quantum.recording import Caller
-from qcov.quantum.selectors import Selector
+from qcov.quantum.selectors import Selector, check_selector
 from qcov.records import CircuitRecord
 
 Executors = BaseQExecutor | Sequence[BaseQExecutor] | None
@@ -95,6 +102,16 @@ class QElectron(pennylane_qnode.BatchQNode):
             future.hurry = ticket.hurry
         return future
 
+    def build(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> pennylane_qnode.Call:
+        """Build the circuit of a call, in the caller's thread."""
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, Pending):
+                raise self._too_early(value.__electron__())
+        try:
+            return super().build(args, kwargs)
+        except ElectronMisuse as error:  # it came in a list, or from outside the function
+            raise self._too_early(error.electron) from error
+
     def shots_of_executors(self, shots: Any) -> Any:
         """The shots of a circuit: the QNode's, unless all executors set the same ones."""
         overrides = {leaf.shots for leaf in self._device.executor.leaves()}
@@ -110,6 +127,26 @@ class QElectron(pennylane_qnode.BatchQNode):
         new = super().update(**settings)
         new._waiting = _Waiting()
         return new
+
+    def __repr__(self) -> str:
+        qnode = cast("Any", self)
+        settings = {
+            "device": self._device.original.name,
+            "interface": qnode.interface,
+            "diff_method": qnode.diff_method,
+            "shots": qnode.shots.total_shots,
+        }
+        shown = ", ".join(f"{name}={value!r}" for name, value in settings.items())
+        return f"<qelectron {self.name}: {shown}, executor={_brief(self._device.executor)}>"
+
+    def _too_early(self, electron: str) -> ElectronMisuse:
+        return ElectronMisuse(
+            electron=electron,
+            use=f"given to the circuit {self.name!r}, which runs at once, "
+            "while the graph is being built",
+            advice="Make the circuit an electron too (@ct.electron above @ct.qelectron), or call "
+            "it inside an electron.",
+        )
 
     @property
     def _device(self) -> QElectronDevice:
@@ -168,7 +205,7 @@ def qelectron(
     Raises:
         NotAQNode: `qnode` is something else; a TypeError.
         InvalidQExecutor: Something in `executors` is not an executor; a ValueError.
-        SelectorError: No selector has this name; a ValueError.
+        SelectorError: `selector` is neither the name of one nor can it choose; a ValueError.
         UnsupportedInterface: The QNode wants TensorFlow; a ValueError.
 
     Example:
@@ -183,6 +220,7 @@ def qelectron(
         >>> [record.device for record in circuit.history]
         ['default.qubit', 'lightning.qubit']
     """
+    check_selector(selector)
 
     def decorate(qnode: Any) -> QElectron:
         _check(qnode)
@@ -228,6 +266,14 @@ def _default(qnode: Any) -> Simulator:
     if adapter.is_simulator(device):
         return Simulator.on_device(device)
     return Simulator()
+
+
+def _brief(executor: BaseQExecutor) -> str:
+    if isinstance(executor, QCluster):
+        members = ", ".join(map(_brief, executor.executors))
+        return f"{executor.name}([{members}], selector={executor.selector!r})"
+    device = getattr(executor, "device", None)
+    return f"{executor.name}({'' if device is None else repr(device)})"
 
 
 def _name(function: Any) -> str:

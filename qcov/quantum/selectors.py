@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -39,6 +40,37 @@ class Random:
 
 
 _NAMED: dict[str, Callable[[], Selector]] = {"cyclic": Cyclic, "random": Random}
+
+
+def check_selector(selector: object) -> None:
+    """Raise `SelectorError` for what cannot choose: a wrong name, or not such a callable.
+
+    >>> check_selector("cyclic")
+    >>> check_selector(lambda circuit, executors: executors[0])
+    """
+    if isinstance(selector, str):
+        named_selector(selector)
+    elif isinstance(selector, type) or not callable(selector):
+        call = " Call it to make one." if isinstance(selector, type) else ""
+        raise SelectorError(selector=repr(selector), reason=f"cannot choose.{call} {_ADVICE}")
+    elif not _takes_two(selector):
+        reason = f"does not take two arguments, a circuit and a list of executors. {_ADVICE}"
+        raise SelectorError(selector=repr(selector), reason=reason)
+
+
+_ADVICE = "Give 'cyclic', 'random' or a function (circuit, executors) -> executor."
+
+
+def _takes_two(selector: Callable[..., object]) -> bool:
+    try:
+        signature = inspect.signature(selector)
+    except (TypeError, ValueError):  # C functions may not have one
+        return True
+    try:
+        signature.bind(None, ())
+    except TypeError:
+        return False
+    return True
 
 
 def named_selector(name: str) -> Selector:

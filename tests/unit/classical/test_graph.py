@@ -13,6 +13,7 @@ import qcov as ct
 from qcov.classical.engine.outcomes import brief, dispatch_error
 from qcov.classical.graph import AFTER, Kind, blobs_of, nodes_of, parse_nodes
 from qcov.classical.manifest import build_manifest, spill
+from qcov.errors import ElectronMisuse, WrongArguments
 from qcov.store.blobs import INLINE_LIMIT, read
 from qcov.transport import address, loads
 
@@ -42,6 +43,37 @@ def test_nodes_are_numbered_as_they_are_made() -> None:
         (1, 0, "arg[0]"), (2, 0, "arg[1]"), (4, 3, "arg[0]"), (0, 5, "arg[0]"), (3, 5, "y"),
     ]  # fmt: skip
     assert made.result == {"node": 5}
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (lambda x: add(), r"missing a required argument: 'x'\. It takes \(x: .*, y: .* = 1\)"),
+        (lambda x: add(x, 1, 2), "too many positional arguments"),
+        (lambda x: add(x, z=1), "got an unexpected keyword argument 'z'"),
+    ],
+)
+def test_a_wrong_call_names_its_electron(call: Callable[[Any], Any], reason: str) -> None:
+    with pytest.raises(WrongArguments, match=f"electron 'add': {reason}") as caught:
+        graph(call, 1)
+
+    assert isinstance(caught.value, TypeError)
+
+
+def test_a_circuit_cannot_run_while_the_graph_is_built() -> None:
+    qml = pytest.importorskip("pennylane")
+
+    @ct.qelectron
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def circuit(x: Any) -> Any:
+        qml.RX(x, wires=0)
+        return qml.expval(qml.Z(0))
+
+    for use in (lambda x: circuit(add(x)), lambda x: circuit([add(x)])):
+        with pytest.raises(ElectronMisuse, match="'add'.*circuit 'circuit', which runs at once"):
+            graph(use, 1)
+    made = graph(lambda x: ct.electron(circuit)(add(x)), 1)
+    assert [node.name for node in made.nodes if node.kind is Kind.ELECTRON] == ["add", "circuit"]
 
 
 def test_containers_elements_and_order() -> None:

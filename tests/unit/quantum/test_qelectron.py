@@ -8,8 +8,10 @@ import numpy as np
 import pennylane as qml
 import pytest
 
+from qcov.context import Pending
 from qcov.errors import (
     CircuitError,
+    ElectronMisuse,
     InvalidQExecutor,
     InvalidSetting,
     NotAQNode,
@@ -21,6 +23,7 @@ from qcov.qexecutors.base import BaseQExecutor, CircuitBatch
 from qcov.qexecutors.simulator import Simulator
 from qcov.quantum.cluster import QCluster
 from qcov.quantum.qelectron import QElectron, qelectron
+from qcov.quantum.selectors import Cyclic
 
 DEVICE = qml.device("lightning.qubit", wires=2)
 
@@ -91,8 +94,18 @@ def test_tensorflow_is_refused() -> None:
         ({"devcie": "default.qubit"}, InvalidSetting, "mean 'device'"),
         ({"device": "lightning.qubit", "btch_obs": True}, InvalidSetting, "mean 'batch_obs'"),
         ({"parallel": "proces"}, InvalidSetting, "'auto', 'thread', 'process', False, None"),
-        ({"workers": 0}, InvalidSetting, "workers"),
-        ({"shots": "many"}, InvalidSetting, "shots"),
+        ({"device": DEVICE}, InvalidSetting, "Give 'lightning.qubit', with the device's options"),
+        ({"device": DEVICE, "batch_obs": True}, InvalidSetting, "Give 'lightning.qubit'"),
+        ({"device": None}, InvalidSetting, "such as 'default.qubit', not None"),
+        ({"device_options": {"sed": 1}}, InvalidSetting, "mean 'seed'"),
+        ({"device_options": 3}, InvalidSetting, "device_options should be a valid dictionary"),
+        ({"persist_data": "?"}, InvalidSetting, "persist_data should be a valid boolean.* not '?'"),
+        *(
+            ({setting: value}, InvalidSetting, f"{setting} must be .* above 0, not ")
+            for setting in ("workers", "shots")
+            for value in (-3, 1.5, True, "5", "many", [1], float("nan"), 10**30, np.array([1, 2]))
+        ),
+        ({"workers": 0}, InvalidSetting, "workers must be"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -101,13 +114,38 @@ def test_bad_settings(settings: dict[str, Any], error: type[Exception], message:
     assert isinstance(caught.value, ValueError)
 
 
+@pytest.mark.parametrize("number", [3, 3.0, np.int64(3)])
+def test_whole_numbers(number: Any) -> None:
+    simulator = Simulator(shots=number, workers=number)
+    assert (simulator.shots, simulator.workers) == (3, 3)
+    assert type(simulator.shots) is int
+
+
+def test_settings_are_checked_when_they_change() -> None:
+    simulator = Simulator(shots=5)
+    with pytest.raises(InvalidSetting, match="Simulator: shots must be .*, not -3"):
+        simulator.shots = -3
+    with pytest.raises(InvalidSetting, match="persist_data should be a valid boolean"):
+        simulator.persist_data = 3  # type: ignore[assignment]
+    assert (simulator.shots, simulator.persist_data) == (5, True)
+
+
+def test_shots_of_a_users_executor(recording: Any) -> None:
+    with pytest.raises(InvalidSetting, match="Recording: shots must be"):
+        type(recording)(shots=-1)
+
+
 # -- selectors and clusters --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("selector", ["cylic", 3, None])
-def test_unknown_selector(selector: Any) -> None:
-    with pytest.raises(SelectorError):
-        QCluster(executors=[Simulator(), Simulator()], selector=selector)
+@pytest.mark.parametrize("selector", ["cylic", 3, None, Cyclic, lambda: 0, lambda circuit: 0])
+def test_a_selector_is_checked_when_it_is_given(selector: Any) -> None:
+    for members in ([Simulator()], [Simulator(), Simulator()]):
+        with pytest.raises(SelectorError):
+            QCluster(executors=members, selector=selector)
+    for executors in (None, Simulator(), [Simulator()], [Simulator(), Simulator()]):
+        with pytest.raises(SelectorError):
+            qelectron(executors=executors, selector=selector)
 
 
 @pytest.mark.parametrize("choice", [None, "default.qubit", Simulator()])
@@ -237,6 +275,44 @@ def test_shots_of_the_executor(shots: int | None) -> None:
     circuit = qelectron(qml.QNode(function, DEVICE, shots=10), executors=Simulator(shots=shots))
     circuit(0.3)
     assert circuit.history[-1].shots == {0: 10, None: None, 50: 50}[shots]
+
+
+def test_repr() -> None:
+    qnode = qml.QNode(function, DEVICE, interface="jax", diff_method="adjoint", shots=7)
+    common = "<qelectron function: device='lightning.qubit', interface='jax', diff_method='adjoint'"
+    cluster = QCluster(executors=[Simulator(), Simulator("lightning.qubit")], selector="random")
+    assert repr(qelectron(qnode)) == f"{common}, shots=7, executor=Simulator('lightning.qubit')>"
+    assert repr(qelectron(qnode, executors=cluster)) == (
+        f"{common}, shots=7, executor=QCluster([Simulator('default.qubit'), "
+        "Simulator('lightning.qubit')], selector='random')>"
+    )
+
+
+def test_repr_of_a_users_executor(recording: Any) -> None:
+    assert "executor=Recording('default.qubit')>" in repr(qelectron(make(), executors=recording))
+
+
+class NotThere(Pending):
+    def __electron__(self) -> str:
+        return "first"
+
+    def __array__(self, *_: object) -> Any:
+        raise ElectronMisuse(electron="first", use="turned into an array", advice="Don't.")
+
+
+@pytest.mark.parametrize("argument", [NotThere(), [NotThere()]])
+@pytest.mark.parametrize("way", ["call", "keyword", "run_later"])
+def test_a_value_that_is_not_there_yet(argument: Any, way: str) -> None:
+    circuit = qelectron(make())
+    call = {
+        "call": circuit,
+        "keyword": lambda value: circuit(x=value),
+        "run_later": circuit.run_later,
+    }[way]
+    with pytest.raises(
+        ElectronMisuse, match="'first'.* circuit 'function', which runs at once.*@ct.electron above"
+    ):
+        call(argument)
 
 
 def test_pickle_of_a_used_one() -> None:
