@@ -25,7 +25,7 @@ from qcov.settings import (
     is_placeholder,
 )
 
-__all__ = ["config_file", "data_dir", "get_config", "reload_config", "set_config"]
+__all__ = ["check_config", "config_file", "data_dir", "get_config", "reload_config", "set_config"]
 
 _ENVIRONMENT = "QCOV_"
 
@@ -52,6 +52,16 @@ def get_config(entries: str | Sequence[str] | None = None) -> Any:
     if not isinstance(entries, str) and len(entries) > 1:
         return {entry: loaded.get(entry) for entry in entries}
     return loaded.get(entries if isinstance(entries, str) else entries[0])
+
+
+def check_config() -> None:
+    """Raise `ConfigError` for a file or a variable that is wrong, needed or not.
+
+    Without it a mistake would go unnoticed for as long as an engine runs that had none.
+
+    >>> check_config()
+    """
+    _load()
 
 
 def set_config(new_config: str | Mapping[str, Any], new_value: Any = None) -> None:
@@ -215,6 +225,8 @@ def _check_new(key: str, value: object) -> None:
 
 def _unknown(key: str, values: Mapping[str, Any]) -> str:
     section, _, name = key.partition(".")
+    if not name and (section in CLOSED_SECTIONS or section in OPEN_SECTIONS):
+        return f"is a section, it has no value of its own. Write [{section}] and its settings below"
     if section not in CLOSED_SECTIONS and section not in OPEN_SECTIONS:
         return f"is in no known section. {suggest(section, [*CLOSED_SECTIONS, *OPEN_SECTIONS])}"
     *parents, name = key.split(".")

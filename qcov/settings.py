@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from qcov.errors import ConfigError
+
 Kind = Literal["text", "path", "flag", "whole", "number", "port", "amount"]
 
 #: Sections whose keys are defined by executors.
@@ -73,11 +75,23 @@ def config_file() -> Path:
 
 
 def _folder(own: str, shared: str, below_home: Path) -> Path:
-    if chosen := os.environ.get(own):
-        return Path(chosen).expanduser().absolute()
-    if base := os.environ.get(shared):
-        return Path(base).expanduser().absolute() / "qcov"
+    if os.environ.get(own):
+        return _absolute(own)
+    if os.environ.get(shared):
+        return _absolute(shared) / "qcov"
     return Path.home() / below_home / "qcov"
+
+
+def _absolute(variable: str) -> Path:
+    value = os.environ[variable]
+    try:
+        return Path(value).expanduser().absolute()
+    except (OSError, RuntimeError) as error:  # the folder that we are in is gone; no such user
+        raise ConfigError(
+            key=value,
+            reason=f"does not lead anywhere ({error}). Give it the whole path of a folder.",
+            source=f"environment variable {variable}",
+        ) from error
 
 
 # -- conversions -------------------------------------------------------------------------------

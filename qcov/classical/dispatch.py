@@ -39,16 +39,19 @@ def dispatch(
         KeyTaken: the dispatch that has this key was given other arguments.
         SerializationError: an argument cannot be sent to another process.
         EngineUnavailable: there is no engine, and none can be started.
+        EnvironmentMismatch: the folder that this program runs in is gone.
         StoreUnavailable: the data folder cannot be written.
+        ConfigError: a setting is wrong.
     """
     if not isinstance(cast("object", orig_lattice), Lattice):
         raise NotALattice(got=f"{orig_lattice!r} ({type(orig_lattice).__name__})")
 
     def wrapper(*args: Any, **kwargs: Any) -> str:
+        engine = engine_at(dispatcher_addr)
         manifest = build_manifest(orig_lattice, args, kwargs)
         # The id is made here, so that the same request may be sent twice.
         described = {"id": str(uuid.uuid4()), "environment": environment(manifest), "key": key}
-        return engine_at(dispatcher_addr).submit({**manifest, **described})
+        return engine.submit({**manifest, **described})
 
     return wrapper
 

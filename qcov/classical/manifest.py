@@ -16,6 +16,7 @@ from typing import Any
 from qcov.classical.executors.registry import executor_dict
 from qcov.classical.lattice import Lattice
 from qcov.classical.preload import heavy_packages
+from qcov.errors import EnvironmentMismatch
 from qcov.store import blobs as files
 from qcov.transport import dumps, shorten
 
@@ -48,7 +49,7 @@ def build_manifest(lattice: Lattice, args: tuple[Any, ...], kwargs: Mapping[str,
 
 def environment(manifest: Manifest) -> dict[str, Any]:
     """What a worker needs to import what this program imports."""
-    here = Path.cwd()
+    here = _here()
     code = [function["digest"] for function in manifest["functions"]]
     code += [manifest["lattice"], manifest["inputs"]]
     return {
@@ -59,6 +60,17 @@ def environment(manifest: Manifest) -> dict[str, Any]:
         "sys_path": [str(here / entry) for entry in sys.path],
         "preload": heavy_packages(manifest["blobs"][digest] for digest in code),
     }
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise EnvironmentMismatch(
+            reason=f"the folder that this program runs in is gone ({error.strerror}), "
+            "so electrons cannot run there",
+            advice="Change to a folder that exists, or start the program in one.",
+        ) from error
 
 
 def variables() -> dict[str, str]:

@@ -68,11 +68,10 @@ class _Worker:
     """One worker process."""
 
     def __init__(self, setup: bytes, threads: int) -> None:
-        path = [entry or os.getcwd() for entry in sys.path]  # noqa: PTH109  # what `""` stands for
         environment = {
             "OMP_NUM_THREADS": str(threads),  # or all workers together crowd the cores
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(path),
+            "PYTHONPATH": os.pathsep.join(_search_path()),
         }
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "qcov.qexecutors.simulator_worker"],
@@ -98,6 +97,15 @@ class _Worker:
         """End the process; its exit code."""
         self._finalizer()
         return self._process.returncode
+
+
+def _search_path() -> list[str]:
+    """Where this program imports from, with the folder that `""` stands for."""
+    try:
+        here = os.getcwd()  # noqa: PTH109  # as Python itself has it
+    except FileNotFoundError:  # it was deleted: nothing can be imported from it
+        return [entry for entry in sys.path if entry]
+    return [entry or here for entry in sys.path]
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

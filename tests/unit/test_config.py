@@ -5,12 +5,14 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+import qcov as ct
 from qcov.config import config_file, data_dir, get_config, reload_config, set_config
-from qcov.errors import ConfigError
+from qcov.errors import ConfigError, EnvironmentMismatch
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +92,8 @@ def test_what_is_returned_may_be_changed_without_harm() -> None:
         ("[dispatcher]\naddress = 7\n", 2, "must be text in quotes"),
         ("[dask]\nmem_per_worker = false\n", 2, "must be text such as '1GB'"),
         ("port = 1\n", 1, "in no known section"),
-        ("dispatcher = 1\n", 1, "not a known setting"),
+        ("dispatcher = 1\n", 1, r"is a section.*Write \[dispatcher\]"),
+        ("executors = 1\n", 1, "is a section"),
         ("[dispatcher]\nport = \n", 2, "not valid TOML"),
         ("[dispatcher\nport = 1\n", 1, "not valid TOML"),
         ('[sdk]\nlog_dir = "abc\n', 2, "not valid TOML"),
@@ -121,6 +124,31 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(ConfigError, match="environment variable QCOV_ENGINE_WORKERS"):
         get_config("dispatcher.port")
+
+
+VERBS: dict[str, Callable[[], object]] = {
+    "dispatch": lambda: ct.dispatch(ct.lattice(abs))(1),
+    "dispatch to a server": lambda: ct.dispatch(ct.lattice(abs), "localhost:1")(1),
+    "get_result": lambda: ct.get_result("id"),
+    "watch": lambda: next(ct.watch("id")),
+    "cancel": lambda: ct.cancel("id"),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("mistake", ["file", "variable"])
+def test_every_verb_reports_a_mistake(
+    config: Path, monkeypatch: pytest.MonkeyPatch, mistake: str, verb: str
+) -> None:
+    if mistake == "file":
+        write(config, "[dispatcher]\nport = 'abc'\n")
+    else:
+        monkeypatch.setenv("QCOV_DISPATCHER_PORT", "abc")
+
+    with pytest.raises(ConfigError, match="'dispatcher.port' must be a port .*, not 'abc'"):
+        VERBS[verb]()
+
+    assert not data_dir().exists()
 
 
 @pytest.mark.parametrize(
@@ -277,6 +305,41 @@ def test_folders_follow_the_environment(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("HOME", str(tmp_path))
     assert data_dir() == tmp_path / ".local" / "share" / "qcov"
     assert config_file() == tmp_path / ".config" / "qcov" / "qcov.conf"
+
+
+@pytest.mark.parametrize("variable", ["QCOV_DATA_DIR", "XDG_DATA_HOME"])
+def test_a_folder_that_leads_nowhere(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.delenv("QCOV_DATA_DIR")
+    monkeypatch.setenv(variable, "~no.such.user/data")
+
+    with pytest.raises(ConfigError, match=f"{variable}: '~no.such.user/data' does not lead"):
+        data_dir()
+
+
+def test_a_folder_within_one_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    enter_deleted_folder(tmp_path, monkeypatch)
+    monkeypatch.setenv("QCOV_DATA_DIR", "data")
+
+    with pytest.raises(ConfigError, match="QCOV_DATA_DIR: 'data' does not lead anywhere"):
+        data_dir()
+
+
+def test_a_program_in_a_folder_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enter_deleted_folder(tmp_path, monkeypatch)
+
+    with pytest.raises(EnvironmentMismatch, match="runs in is gone.*Change to a folder"):
+        ct.dispatch(ct.lattice(abs))(1)
+
+    assert not data_dir().exists()
+
+
+def enter_deleted_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
 
 
 def test_reading_loads_nothing_heavy() -> None:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from qcov.classical.engine import client
 from qcov.classical.engine.channel import Message
 from qcov.classical.manifest import spill, variables
-from qcov.config import data_dir
+from qcov.config import check_config, data_dir
 from qcov.store import blobs as files
 
 
@@ -73,7 +73,8 @@ class LocalEngine:
 
 
 def engine_at(address: str | None) -> Engine:
-    """The engine for `dispatcher_addr`."""
+    """The engine for `dispatcher_addr`; settings that are wrong are reported first."""
+    check_config()
     if address is None:
         return LocalEngine()
     from qcov.classical.engine.remote import RemoteEngine

@@ -110,6 +110,22 @@ def test_unguarded_programs(way: str, tmp_path: Path) -> None:
     assert done.stdout.split() == ["started", "1"], done.stderr
 
 
+def test_a_program_in_a_folder_that_is_gone(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    program = f"import os; os.rmdir({str(gone)!r})\n" + PROGRAM.format(before="")
+    done = subprocess.run(
+        [sys.executable, "-"],
+        input=program,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=gone,
+    )
+    assert done.stdout.split() == ["started", "1"], done.stderr
+
+
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux")
 def test_workers_end_with_their_owner() -> None:
     program = (
