@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,7 @@ MOLECULES: dict[str, tuple[list[str], int, int | None, int | None]] = {
     "LiH": (["Li", "H"], 0, 2, 2),
 }
 BONDS = (0.4, 0.6, 0.735, 0.9, 1.2, 1.6, 2.0, 2.5)  # angstrom
+SHORTEST, LONGEST = 0.1, 10.0  # angstrom
 
 
 @ct.electron
@@ -105,20 +109,27 @@ def main() -> None:
     """Run the curve, show it, and say where its circuits ran."""
     arguments = parse()
     console = Console()
+    look = "`qcov ls` lists it"
+    try:
+        dispatch_id = start(arguments)
+        look = f"`qcov show {dispatch_id}` shows it"
+        console.print(f"dispatch {dispatch_id}")
+        follow(dispatch_id, console)
+        result = ct.get_result(dispatch_id, wait=True)
+        if result.status != ct.status.COMPLETED:
+            raise SystemExit(result.error or f"dispatch {dispatch_id} is {result.status}")
+        show(result, arguments, console)
+    except KeyboardInterrupt:
+        line = f"The dispatch goes on: {look}, and the same command follows it again."
+        print(line, file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def start(arguments: argparse.Namespace) -> str:
+    """Dispatch the curve, or find the dispatch that was made for the same arguments."""
     work = (arguments.molecule, arguments.bonds, arguments.executors)
     key = "dissociation-" + hashlib.sha256(repr((work, arguments.again)).encode()).hexdigest()
-    dispatch_id = ct.dispatch(dissociation, key=key)(*work)
-    console.print(f"dispatch {dispatch_id}")
-    try:
-        follow(dispatch_id, console)
-    except KeyboardInterrupt:
-        raise SystemExit(
-            f"Dispatch {dispatch_id} goes on; run the same command again to see it."
-        ) from None
-    result = ct.get_result(dispatch_id, wait=True)
-    if result.status != ct.status.COMPLETED:
-        raise SystemExit(result.error or f"dispatch {dispatch_id} is {result.status}")
-    show(result, arguments, console)
+    return ct.dispatch(dissociation, key=key)(*work)
 
 
 def follow(dispatch_id: str, console: Console) -> None:
@@ -142,16 +153,18 @@ def show(result: ct.Result, arguments: argparse.Namespace, console: Console) -> 
     for row in result.circuit_summary():
         where = f"{row['executor']}({row['device']})"
         console.print(f"{row['circuits']} circuits ran on {where}, {row['seconds']:.2f} s")
-    console.print(f"The curve is in {draw(curve, arguments)}.")
+    replaced = " (it replaces the file that was there)" if arguments.output.exists() else ""
+    draw(curve, arguments)
+    console.print(f"The curve is in {arguments.output.resolve()}{replaced}.", soft_wrap=True)
     console.print("See the run in the browser: `qcov start`, then choose it from the list.")
 
 
-def draw(curve: list[Any], arguments: argparse.Namespace) -> Path:
-    """Write the curve as a picture; return where it is."""
+def draw(curve: list[Any], arguments: argparse.Namespace) -> None:
+    """Write the curve as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    bonds, found, true = zip(*curve, strict=True)
+    bonds, found, true = zip(*sorted(curve), strict=True)
     figure = Figure(figsize=(6, 4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -160,31 +173,99 @@ def draw(curve: list[Any], arguments: argparse.Namespace) -> Path:
     axes.set(xlabel="bond length (Å)", ylabel="energy (Ha)", title=arguments.molecule)
     axes.legend()
     figure.savefig(arguments.output, dpi=150)
-    return arguments.output.resolve()
 
 
 def parse() -> argparse.Namespace:
-    """Read the command line."""
+    """Read the command line; what cannot work is refused here, before anything is dispatched."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--molecule", choices=sorted(MOLECULES), default="H2")
     parser.add_argument(
-        "--bonds", type=_numbers, default=list(BONDS), help="bond lengths in angstrom: 0.5,0.7"
+        "--molecule", choices=sorted(MOLECULES), default="H2", help="what to stretch (H2)"
+    )
+    parser.add_argument(
+        "--bonds",
+        type=_bonds,
+        default=list(BONDS),
+        metavar="LENGTHS",
+        help="bond lengths in angstrom, separated by commas: 0.5,0.735",
     )
     parser.add_argument(
         "--executors",
-        type=lambda text: text.split(","),
+        type=_devices,
         default=["lightning.qubit", "default.qubit"],
-        help="simulator devices, separated by commas",
+        metavar="DEVICES",
+        help="simulator devices that take the circuits in turns, separated by commas",
     )
-    parser.add_argument("--output", type=Path, default=Path("dissociation.png"))
     parser.add_argument(
-        "--again", default="", metavar="NAME", help="compute anew what was computed before"
+        "--output",
+        type=_picture,
+        default=Path("dissociation.png"),
+        metavar="FILE",
+        help="the picture of the curve: .png, .pdf or .svg (dissociation.png)",
+    )
+    parser.add_argument(
+        "--again",
+        default="",
+        metavar="NAME",
+        help="compute a curve that is there already once more, and keep it under any NAME; "
+        "the same NAME shows it again",
     )
     return parser.parse_args()
 
 
-def _numbers(text: str) -> list[float]:
-    return [float(part) for part in text.split(",")]
+def _bonds(text: str) -> list[float]:
+    """Bond lengths in angstrom."""
+    return [_bond(part) for part in _parts(text)]
+
+
+def _bond(text: str) -> float:
+    try:
+        bond = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not (math.isfinite(bond) and SHORTEST <= bond <= LONGEST):
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a bond length between {SHORTEST:g} and {LONGEST:g} angstrom"
+        )
+    return bond
+
+
+def _devices(text: str) -> list[str]:
+    """Names of simulators, each of which has run a circuit."""
+    names = _parts(text)
+    for name in names:
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                _try(name)
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise argparse.ArgumentTypeError(f"{name!r} cannot be used: {reason}") from error
+    return names
+
+
+def _try(device: str) -> None:
+    @ct.qelectron(executors=ct.executor.Simulator(device=device))
+    @qml.qnode(qml.device("default.qubit", wires=2))
+    def trial() -> Any:
+        qml.SingleExcitation(0.1, wires=[0, 1])
+        return qml.expval(qml.Z(0) @ qml.X(1))
+
+    trial()
+
+
+def _picture(text: str) -> Path:
+    path = Path(text)
+    if path.suffix not in {".png", ".pdf", ".svg"}:
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .png, .pdf or .svg")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {str(path.parent)!r}")
+    return path
+
+
+def _parts(text: str) -> list[str]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise argparse.ArgumentTypeError("at least one is needed")
+    return parts
 
 
 if __name__ == "__main__":

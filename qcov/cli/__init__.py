@@ -1,23 +1,39 @@
 """The `qcov` command.
 
 One Typer application; a module for each group of verbs. What an error says is one line on standard
-error, and the exit code is 1; a command that was written wrongly exits with 2.
+error, and the exit code is 1; a command that was written wrongly exits with 2, one that was
+interrupted with 130.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 import qcov
 from qcov.cli import config, demo, dispatches, server
-from qcov.cli.output import fail
+from qcov.cli.output import end_interrupted, fail
 from qcov.errors import QcovError
+
+
+class _Verbs(TyperGroup):
+    """The verbs; Ctrl-C in any of them ends quietly."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            end_interrupted()
+
 
 app = typer.Typer(
     name="qcov",
+    cls=_Verbs,
     help="Run hybrid quantum-classical programs.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

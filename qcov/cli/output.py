@@ -40,6 +40,12 @@ def fail(line: str, *, code: int = 1) -> NoReturn:
     sys.exit(code)
 
 
+def end_interrupted() -> NoReturn:
+    """End after Ctrl-C."""
+    typer.echo("Interrupted. What was dispatched goes on: `qcov ls` lists it.", err=True)
+    sys.exit(130)
+
+
 def say_json(value: object) -> None:
     """A value as JSON."""
     typer.echo(json.dumps(value, indent=2, default=str))

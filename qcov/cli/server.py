@@ -89,13 +89,16 @@ def stop() -> None:
     say("qcov stopped." if _stop() else "qcov is not running.")
 
 
-def _stop() -> bool:
-    """Stop the engine and wait until it has gone; False if there was none."""
+def _stop(*, returns: bool = False) -> bool:
+    """Stop the engine and wait until it has gone; False if there was none.
+
+    With `returns`, programs that wait for a dispatch wait on.
+    """
     try:
         client = connect(start=False)
     except EngineUnavailable:
         return False
-    pid = int(client.call("stop")["pid"])
+    pid = int(client.call("stop", returns=returns)["pid"])
     client.close()
     deadline = time.monotonic() + _STOP_TIMEOUT
     while _alive(pid):
@@ -110,7 +113,7 @@ def restart(port: int | None = PORT, develop: bool = DEVELOP) -> None:
     if develop:
         warn(f"--develop: {_NOT_YET['--develop']}")
     address = (_running() or {}).get("url")
-    _stop()
+    _stop(returns=True)
     _start(int(str(address).rpartition(":")[2]) if port is None and address else port, None)
 
 

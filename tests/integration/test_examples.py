@@ -51,13 +51,45 @@ def test_the_curve_of_hydrogen_is_exact_to_a_millihartree(tmp_path: Path) -> Non
 
 
 def test_another_molecule_on_one_executor(tmp_path: Path) -> None:
-    printed = _run(
-        tmp_path / "curve.png",
-        *("--molecule", "HeH+", "--bonds", "0.8", "--executors", "default.qubit"),
-    )
+    picture = tmp_path / "curve.png"
+    arguments = ("--molecule", "HeH+", "--bonds", "0.8", "--executors", "default.qubit")
+
+    printed = _run(picture, *arguments)
 
     assert [abs(row[3]) < 1 for row in _rows(printed)] == [True]
     assert "lightning" not in printed
+    assert f"The curve is in {picture}.\n" in printed
+    again = _run(picture, *arguments)
+    assert f"The curve is in {picture} (it replaces the file that was there).\n" in again
+
+
+def test_ctrl_c_ends_quietly_and_says_what_goes_on(
+    tmp_path: Path, interruptible: None, data_folder: Path
+) -> None:
+    many = ",".join(f"{0.5 + step / 100:.2f}" for step in range(100))
+    command = [sys.executable, "-m", "qcov", "demo", "--bonds", many]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdout is not None
+        dispatch_id = program.stdout.readline().split()[-1]
+        program.send_signal(signal.SIGINT)
+        _, said = program.communicate()
+
+    assert program.returncode == 130
+    assert said == (
+        f"The dispatch goes on: `qcov show {dispatch_id}` shows it, "
+        "and the same command follows it again.\n"
+    )
+    assert ct.get_result(dispatch_id, status_only=True) == ct.status.RUNNING
+    ct.cancel(dispatch_id)
+
+
+def test_its_help_names_the_script() -> None:
+    command = [sys.executable, str(_EXAMPLE), "--help"]
+    ran = subprocess.run(command, check=True, capture_output=True, text=True)
+
+    assert ran.stdout.startswith("usage: h2_dissociation.py ")
 
 
 def test_killed_midway_the_same_command_goes_on(tmp_path: Path, data_folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -127,3 +128,22 @@ def test_an_unknown_dispatch_is_an_error(common_engine: Path) -> None:
         ran = qcov("show", given)
         assert ran.returncode == 1
         assert ran.stderr.startswith(f"error: no dispatch {given!r}")
+
+
+def test_ctrl_c_ends_quietly(data_folder: Path, interruptible: None) -> None:
+    data_folder.mkdir()
+    with socket.socket(socket.AF_UNIX) as engine:  # one that never answers
+        engine.bind(str(data_folder / "s"))
+        engine.listen()
+        (data_folder / "engine.json").write_text(json.dumps({"socket": str(data_folder / "s")}))
+        command = [sys.executable, "-m", "qcov", "ls"]
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as program:
+            asking, _ = engine.accept()
+            program.send_signal(signal.SIGINT)
+            told = program.communicate()
+            asking.close()
+
+    assert program.returncode == 130
+    assert told == ("", "Interrupted. What was dispatched goes on: `qcov ls` lists it.\n")
