@@ -154,8 +154,12 @@ def show(result: ct.Result, arguments: argparse.Namespace, console: Console) -> 
         where = f"{row['executor']}({row['device']})"
         console.print(f"{row['circuits']} circuits ran on {where}, {row['seconds']:.2f} s")
     replaced = " (it replaces the file that was there)" if arguments.output.exists() else ""
-    draw(curve, arguments)
-    console.print(f"The curve is in {arguments.output.resolve()}{replaced}.", soft_wrap=True)
+    try:
+        draw(curve, arguments)
+    except ImportError:
+        console.print("There is no picture without matplotlib: `pip install matplotlib`.")
+    else:
+        console.print(f"The curve is in {arguments.output.resolve()}{replaced}.", soft_wrap=True)
     console.print("See the run in the browser: `qcov start`, then choose it from the list.")
 
 

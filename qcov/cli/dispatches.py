@@ -7,10 +7,11 @@ from typing import Any
 
 import typer
 
-from qcov.classical.engine.client import call
+from qcov.classical.engine.client import announcement, call, connect
 from qcov.classical.status import Status
-from qcov.cli.output import fail, length, moment, say, say_json, say_table, status_text
-from qcov.errors import DispatchNotFound
+from qcov.cli.output import fail, length, moment, note, say, say_json, say_table, status_text
+from qcov.config import data_dir
+from qcov.errors import DispatchNotFound, EngineUnavailable
 from qcov.inert import inert
 
 _ID_LENGTH = 36
@@ -40,6 +41,7 @@ def list_dispatches(
     if status is not None and (status := status.upper()) not in Status.__members__:
         known = ", ".join(Status)
         fail(f"--status: {status!r} is not a status; there are {known}", code=2)
+    _wake()
     found = call("dispatches", limit=limit, status=status, search=search, root_only=not search)
     rows: list[Mapping[str, Any]] = found["dispatches"]
     if as_json:
@@ -59,6 +61,7 @@ def show(
     as_json: bool = AS_JSON,
 ) -> None:
     """Show one dispatch and its nodes."""
+    _wake()
     dispatch = call("dispatch", dispatch_id=_whole_id(dispatch_id))
     nodes: list[Mapping[str, Any]] = call("nodes", dispatch_id=dispatch["id"])
     circuits: list[Mapping[str, Any]] = call("circuit_summary", dispatch_id=dispatch["id"])
@@ -99,6 +102,19 @@ def _node_line(node: Mapping[str, Any]) -> tuple[Any, ...]:
         str(node["node_id"]), node["name"], node["kind"], status_text(node["status"]),
         length(node), value,
     )  # fmt: skip
+
+
+def _wake() -> None:
+    """Say so if an engine has to be started to answer."""
+    try:
+        connect(start=False).close()
+    except EngineUnavailable:
+        if announcement(data_dir()) is None:
+            note("note: no engine runs, so one is started to answer")
+        else:
+            note(
+                "note: the engine has crashed; it is started again, and what had not ended goes on"
+            )
 
 
 def _whole_id(beginning: str) -> str:

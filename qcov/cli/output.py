@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import typer
@@ -32,6 +33,11 @@ def say(line: str = "") -> None:
 def warn(line: str) -> None:
     """One line on standard error."""
     typer.secho(f"warning: {line}", err=True, fg="yellow")
+
+
+def note(line: str) -> None:
+    """One line on standard error that is no warning."""
+    typer.secho(inert(line), err=True, fg="bright_black")
 
 
 def fail(line: str, *, code: int = 1) -> NoReturn:
@@ -87,7 +93,11 @@ def length(row: Mapping[str, Any]) -> str:
 
 
 def moment(seconds: float | None) -> str:
-    """A moment, in local time."""
+    """A moment in local time, with its distance from UTC.
+
+    >>> moment(None)
+    '-'
+    """
     if seconds is None:
         return "-"
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+    return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(" ", "seconds")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
+from pathlib import Path
+from typing import Any
 
 import typer
 
+from qcov import private_file
 from qcov.classical.engine.client import announcement, connect
 from qcov.cli.output import fail, say, say_json, warn
 from qcov.config import data_dir, get_config
-from qcov.errors import EngineUnavailable
+from qcov.errors import EngineUnavailable, QcovError
 
 _STOP_TIMEOUT = 15.0
 
@@ -70,18 +74,31 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
 
 
 def _start(port: int | None, workers: int | None) -> None:
+    before = _running()
     if workers is not None:
-        if _running() is not None:
+        if before is not None:
             warn("--workers: the engine runs already; `qcov stop` it first to change that")
         os.environ["QCOV_ENGINE_WORKERS"] = str(workers)  # the engine's process reads it
-    wanted = get_config("dispatcher.port") if port is None else port
-    client = connect(start=True)
-    served = client.call("serve", host=get_config("dispatcher.address"), port=wanted)
-    client.close()
+    served = _serve(get_config("dispatcher.port") if port is None else port, new=before is None)
+    where = f"qcov runs at {served['url']} (process {served['pid']})"
     if port and not served["url"].endswith(f":{port}"):
-        warn(f"it runs already, on another port than {port}; `qcov restart -p {port}` moves it")
-    say(f"qcov runs at {served['url']} (process {served['pid']})")
+        fail(f"{where}, not on port {port}; `qcov restart -p {port}` moves it")
+    say(where)
     say(f"Log in, once: {served['login']}")
+
+
+def _serve(port: int, *, new: bool) -> dict[str, Any]:
+    """Give the engine its pages; if that fails, a `new` one leaves unless it is at work."""
+    client = connect(start=True)
+    try:
+        return client.call("serve", host=get_config("dispatcher.address"), port=port)
+    except QcovError:
+        pid = client.call("ping")["pid"]
+        if new and client.call("leave"):
+            _wait_until_gone(pid)
+        raise
+    finally:
+        client.close()
 
 
 def stop() -> None:
@@ -100,18 +117,23 @@ def _stop(*, returns: bool = False) -> bool:
         return False
     pid = int(client.call("stop", returns=returns)["pid"])
     client.close()
+    _wait_until_gone(pid)
+    return True
+
+
+def _wait_until_gone(pid: int) -> None:
     deadline = time.monotonic() + _STOP_TIMEOUT
-    while _alive(pid):
+    while _owned(data_dir()):
         if time.monotonic() > deadline:
             fail(f"process {pid} was told to stop, but is still there after {_STOP_TIMEOUT:g} s")
         time.sleep(0.02)  # it is not our child: there is nothing to wait for
-    return True
 
 
 def restart(port: int | None = PORT, develop: bool = DEVELOP) -> None:
     """Stop the server if it runs, then start it, on the same port unless another is given."""
     if develop:
         warn(f"--develop: {_NOT_YET['--develop']}")
+    get_config()  # a broken setting is told while the engine still runs
     address = (_running() or {}).get("url")
     _stop(returns=True)
     _start(int(str(address).rpartition(":")[2]) if port is None and address else port, None)
@@ -148,9 +170,14 @@ def _running() -> dict[str, object] | None:
     return about
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def _owned(folder: Path) -> bool:
+    """True while an engine holds the lock on its folder.
+
+    Its number says less: a program that has started an engine keeps that until it ends itself.
+    """
+    with private_file.touch(folder / "engine.lock") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -85,6 +85,15 @@ def test_ctrl_c_ends_quietly_and_says_what_goes_on(
     ct.cancel(dispatch_id)
 
 
+def test_without_matplotlib_there_is_a_curve_and_no_picture(tmp_path: Path) -> None:
+    code = "import sys; sys.modules['matplotlib'] = None; import qcov.cli; qcov.cli.main()"
+    command = [sys.executable, "-c", code, "demo", "--bonds", "0.735"]
+    ran = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+
+    assert len(_rows(ran.stdout)) == 1
+    assert "no picture without matplotlib" in ran.stdout
+
+
 def test_its_help_names_the_script() -> None:
     command = [sys.executable, str(_EXAMPLE), "--help"]
     ran = subprocess.run(command, check=True, capture_output=True, text=True)

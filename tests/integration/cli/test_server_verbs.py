@@ -8,9 +8,11 @@ import signal
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 import qcov as ct
@@ -63,6 +65,11 @@ def test_start_status_restart_stop(data_folder: Path) -> None:
     again = qcov("start", "-p", str(port))
     assert f"process {status['pid']}" in again.stdout
 
+    elsewhere = qcov("start", "-p", str(free_port()))
+    assert (elsewhere.returncode, elsewhere.stdout) == (1, "")
+    assert f"qcov runs at http://127.0.0.1:{port} " in elsewhere.stderr
+    assert "`qcov restart -p " in elsewhere.stderr
+
     restarted = qcov("restart")
     assert f"http://127.0.0.1:{port}" in restarted.stdout
     assert f"process {status['pid']})" not in restarted.stdout
@@ -89,6 +96,45 @@ def test_a_port_in_use_is_an_error(data_folder: Path) -> None:
 
     assert ran.returncode == 1
     assert ran.stderr.startswith(f"error: port {port} on localhost is in use by another program.")
+    assert (
+        json.loads(qcov("status", "--json").stdout)["status"] == "stopped"
+    )  # none was left behind
+
+
+def test_a_port_in_use_leaves_an_engine_that_ran_before(data_folder: Path) -> None:
+    ct.dispatch_sync(flow)(1)
+    before = json.loads(qcov("status", "--json").stdout)["pid"]
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        assert qcov("start", "-p", str(other.getsockname()[1])).returncode == 1
+
+    assert json.loads(qcov("status", "--json").stdout)["pid"] == before
+    # This program has started it, so its process stays in the system's table until this one ends.
+    assert qcov("stop").stdout == "qcov stopped.\n"
+
+
+def test_a_broken_setting_is_told_before_a_restart_stops_anything(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ct.dispatch_sync(flow)(1)
+    monkeypatch.setenv("QCOV_DISPATCHER_PORT", "abc")
+
+    ran = qcov("restart")
+
+    assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (1, "", 1)
+    assert ran.stderr.startswith("error: environment variable QCOV_DISPATCHER_PORT: ")
+    assert json.loads(qcov("status", "--json").stdout)["status"] == "embedded"
+
+
+def test_looking_says_when_it_starts_an_engine(data_folder: Path) -> None:
+    first = qcov("ls", "--json")
+    assert json.loads(first.stdout) == []
+    assert first.stderr == "note: no engine runs, so one is started to answer\n"
+    assert qcov("ls").stderr == ""
+
+    engine = psutil.Process(json.loads(qcov("status", "--json").stdout)["pid"])
+    engine.kill()
+    engine.wait()
+    assert qcov("ls").stderr.startswith("note: the engine has crashed; it is started again")
 
 
 def test_a_folder_that_cannot_be_used_is_an_error(
@@ -100,7 +146,7 @@ def test_a_folder_that_cannot_be_used_is_an_error(
     ran = qcov("ls")
 
     assert ran.returncode == 1
-    assert ran.stderr.startswith("error: the data folder")
+    assert ran.stderr.splitlines()[-1].startswith("error: the data folder")
     assert "QCOV_DATA_DIR" in ran.stderr
 
 
@@ -118,6 +164,10 @@ def test_dispatches_are_listed_and_shown(common_engine: Path) -> None:
     assert shown["result_repr"] == "16"
     assert {"double"} <= {node["name"] for node in shown["nodes"]}
 
+    local = datetime.fromtimestamp(shown["created"], UTC).astimezone().isoformat(" ", "seconds")
+    assert f"created {local}," in qcov("show", good).stdout
+    assert local in qcov("ls").stdout
+
     text = qcov("show", bad[:8]).stdout
     assert "ValueError: no 5" in text
     assert "\x1b" not in text
@@ -127,7 +177,7 @@ def test_an_unknown_dispatch_is_an_error(common_engine: Path) -> None:
     for given in ("nope", "0" * 36):
         ran = qcov("show", given)
         assert ran.returncode == 1
-        assert ran.stderr.startswith(f"error: no dispatch {given!r}")
+        assert f"error: no dispatch {given!r}" in ran.stderr
 
 
 def test_ctrl_c_ends_quietly(data_folder: Path, interruptible: None) -> None:

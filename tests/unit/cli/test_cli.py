@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import qcov
+from qcov.cli.output import moment
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -81,6 +83,35 @@ def test_a_broken_file_is_named_with_its_line(run: Run, tmp_path: Path) -> None:
 
     assert ran.code == 1
     assert f"{file}, line 2" in ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("start",), ("restart",), ("ls",), ("show", "x"), ("config",), ("demo", "--bonds", "0.7")],
+)
+@pytest.mark.parametrize("text", ["[dispatcher\nport = 1\n", "[dispatcher]\nport = 'abc'\n"])
+def test_every_verb_tells_of_a_broken_file_in_a_line(
+    run: Run, tmp_path: Path, arguments: tuple[str, ...], text: str
+) -> None:
+    file = tmp_path / "config" / "qcov.conf"
+    file.parent.mkdir()
+    file.write_text(text)
+
+    ran = run(*arguments)
+
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.splitlines()[-1].startswith(f"error: {file}, line ")
+    assert "Traceback" not in ran.err
+
+
+def test_times_are_local_and_say_how_far_from_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as zone:
+        zone.setenv("TZ", "Asia/Kolkata")
+        time.tzset()
+        told = moment(0.0)
+    time.tzset()
+
+    assert told == "1970-01-01 05:30:00+05:30"
 
 
 @pytest.mark.parametrize(
