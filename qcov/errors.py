@@ -19,9 +19,11 @@ QcovError
 │   ├── NotYetSupported         a part of Covalent's API that is not there yet
 │   ├── InvalidExecutor         not an executor, or one that nobody knows
 │   ├── WrongSetting            an electron cannot have this setting's value
-│   └── DispatchFailed          the dispatch has no result to give
+│   ├── DispatchFailed          the dispatch has no result to give
+│   └── StillRunning            the dispatch has not ended in the time that was given
 ├── EngineError
 │   ├── EngineUnavailable       the engine cannot be reached or started
+│   │   ├── EngineStopped       it was stopped while it was asked for something
 │   │   └── ConnectionLost      it went away in the middle of a request
 │   ├── EnvironmentMismatch     the engine cannot run this program's code
 │   ├── PortInUse               the server's port belongs to somebody else
@@ -259,6 +261,17 @@ class DispatchFailed(WorkflowError):
     def __init__(self, *, dispatch_id: str, status: str, error: str | None) -> None:
         super().__init__(f"dispatch {dispatch_id} is {status}: {error or 'no error was recorded'}")
         self.dispatch_id, self.status, self.error = dispatch_id, status, error
+
+
+class StillRunning(WorkflowError, TimeoutError):
+    """The dispatch has not ended in the time that was given."""
+
+    def __init__(self, *, dispatch_id: str, status: str, seconds: float) -> None:
+        super().__init__(
+            f"dispatch {dispatch_id} is still {status} after {seconds:g} s. It goes on: ask again, "
+            "wait longer, or cancel it with qcov.cancel."
+        )
+        self.dispatch_id, self.status, self.seconds = dispatch_id, status, seconds
 
 
 # -- engine ------------------------------------------------------------------------------------

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Literal, cast, overload
 
 from qcov.classical.engine.address import Engine, engine_at
+from qcov.classical.executors.base import check_setting
 from qcov.classical.lattice import Lattice
 from qcov.classical.manifest import build_manifest, environment
 from qcov.classical.result import Result
 from qcov.classical.status import Status
 from qcov.context import get_context
-from qcov.errors import NotALattice
+from qcov.errors import NotALattice, StillRunning, WrongSetting
 
 
 def dispatch(
@@ -77,6 +78,8 @@ def get_result(
     wait: bool = False,
     dispatcher_addr: str | None = None,
     status_only: Literal[False] = False,
+    *,
+    timeout: float | None = None,
 ) -> Result: ...
 
 
@@ -87,6 +90,7 @@ def get_result(
     dispatcher_addr: str | None = None,
     *,
     status_only: Literal[True],
+    timeout: float | None = None,
 ) -> Status: ...
 
 
@@ -95,6 +99,8 @@ def get_result(
     wait: bool = False,
     dispatcher_addr: str | None = None,
     status_only: bool = False,
+    *,
+    timeout: float | None = None,
 ) -> Result | Status:
     """The result of a dispatch as it stands, or as it ends.
 
@@ -103,13 +109,19 @@ def get_result(
         wait: Return only when it has ended. The engine wakes this program up.
         dispatcher_addr: The address of the server that it was sent to.
         status_only: Return the status instead of the result.
+        timeout: How many seconds to wait at most; for ever by default.
 
     Raises:
         DispatchNotFound: there is no such dispatch.
+        StillRunning: it has not ended in that time; a TimeoutError. It goes on.
+        WrongSetting: `timeout` is not a number of seconds, or nothing is waited for.
     """
+    check_setting("timeout", timeout)
+    if timeout is not None and not wait:
+        raise WrongSetting(setting="timeout", got="alone", expected="given along with wait=True")
     engine = engine_at(dispatcher_addr)
     if wait:
-        _wait(engine, dispatch_id)
+        _wait(engine, dispatch_id, timeout)
     if status_only:
         return Status(engine.call("dispatch", dispatch_id=dispatch_id)["status"])
     return Result.fetch(dispatch_id, engine)
@@ -158,9 +170,11 @@ def cancel(
     )
 
 
-def _wait(engine: Engine, dispatch_id: str) -> None:
+def _wait(engine: Engine, dispatch_id: str, timeout: float | None) -> None:
     """Return when the dispatch has ended; inside an electron, give its place to another one."""
-    engine.wait(dispatch_id, _inside())
+    status = engine.wait(dispatch_id, _inside(), timeout)
+    if timeout is not None and not Status.is_terminal(status):
+        raise StillRunning(dispatch_id=dispatch_id, status=status, seconds=timeout)
 
 
 def _inside() -> tuple[str, int] | None:

@@ -27,8 +27,10 @@ class Engine(Protocol):
         """Hand a dispatch over; return its id."""
         ...
 
-    def wait(self, dispatch_id: str, inside: tuple[str, int] | None) -> None:
-        """Return when a dispatch has ended."""
+    def wait(
+        self, dispatch_id: str, inside: tuple[str, int] | None, timeout: float | None = None
+    ) -> str:
+        """Return a dispatch's status when it has ended, or after `timeout` seconds."""
         ...
 
     def progress(self, dispatch_id: str, after: int, inside: tuple[str, int] | None) -> Message:
@@ -59,9 +61,11 @@ class LocalEngine:
         sent = {**spill(manifest, data_dir() / "blobs"), "variables": variables()}
         return client.call("submit", manifest=sent)
 
-    def wait(self, dispatch_id: str, inside: tuple[str, int] | None) -> None:
+    def wait(
+        self, dispatch_id: str, inside: tuple[str, int] | None, timeout: float | None = None
+    ) -> str:
         """Wait on the socket."""
-        client.call("wait", dispatch_id=dispatch_id, inside=inside)
+        return client.call("wait", dispatch_id=dispatch_id, inside=inside, timeout=timeout)
 
     def progress(self, dispatch_id: str, after: int, inside: tuple[str, int] | None) -> Message:
         """Wait on the socket for the next event."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import httpx
@@ -26,11 +28,13 @@ class RemoteEngine:
 
     Args:
         address: `host:port` or a URL.
+        clock: Seconds that only grow, for time limits.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         url = address if "://" in address else f"http://{address}"
         self.name = url.rstrip("/")
+        self._clock = clock
         self._http = httpx.Client(
             base_url=f"{self.name}/api/v1",
             headers={"Authorization": f"Bearer {_token()}"},
@@ -45,11 +49,19 @@ class RemoteEngine:
         }
         return self._post("/dispatches", {**manifest, "blobs": blobs})["id"]
 
-    def wait(self, dispatch_id: str, inside: tuple[str, int] | None) -> None:  # noqa: ARG002
-        """Hold one request after the other until the dispatch has ended."""
-        path = f"/dispatches/{dispatch_id}/wait"
-        while not self._get(path, timeout=_POLL)["finished"]:
-            pass
+    def wait(
+        self,
+        dispatch_id: str,
+        inside: tuple[str, int] | None,  # noqa: ARG002
+        timeout: float | None = None,
+    ) -> str:
+        """Hold one request after the other until the dispatch has ended, or the time is over."""
+        deadline = self._clock() + (math.inf if timeout is None else timeout)
+        while True:
+            left = max(deadline - self._clock(), 0)
+            state = self._get(f"/dispatches/{dispatch_id}/wait", timeout=min(left, _POLL))
+            if state["finished"] or left <= _POLL:
+                return state["status"]
 
     def progress(
         self,

@@ -115,6 +115,7 @@ class MemoryEngine:
         self.store = MemoryStore()
         self.submitted: list[dict[str, Any]] = []
         self.cancelled: list[tuple[str, list[int] | None]] = []
+        self.waited: list[float | None] = []
         self.events: list[dict[str, Any]] = []
 
     async def submit(self, manifest: dict[str, Any]) -> str:
@@ -123,6 +124,7 @@ class MemoryEngine:
         return "new-id"
 
     async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:
+        self.waited.append(timeout)
         return str(self.store.get_dispatch(dispatch_id)["status"])
 
     async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:

@@ -1,0 +1,44 @@
+"""`get_result` of a server waits no longer than it is told to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import qcov as ct
+from qcov.classical.engine.remote import RemoteEngine
+from qcov.errors import StillRunning
+
+if TYPE_CHECKING:
+    from conftest import MemoryEngine, Server
+
+
+@pytest.fixture(autouse=True)
+def token(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QCOV_TOKEN", server.token)
+
+
+def test_what_takes_too_long(server: Server, engine: MemoryEngine) -> None:
+    engine.store.add("a", status="RUNNING")
+
+    with pytest.raises(StillRunning, match="dispatch a is still RUNNING after 0.5 s"):
+        ct.get_result("a", wait=True, dispatcher_addr=server.url, timeout=0.5)
+
+    assert engine.waited == [pytest.approx(0.5, abs=0.1)]
+
+
+def test_what_ends_in_time(server: Server, engine: MemoryEngine) -> None:
+    engine.store.add("a", status="FAILED")
+
+    found = ct.get_result("a", wait=True, dispatcher_addr=server.url, timeout=9)
+
+    assert found.status == "FAILED"
+
+
+def test_a_long_time_is_waited_for_piece_by_piece(server: Server, engine: MemoryEngine) -> None:
+    engine.store.add("a", status="RUNNING")
+    clock = iter([0.0, 0.0, 30.0]).__next__
+
+    assert RemoteEngine(server.url, clock=clock).wait("a", None, 45) == "RUNNING"
+    assert engine.waited == [30, 15]
