@@ -27,6 +27,9 @@ QcovError
 │   │   └── ConnectionLost      it went away in the middle of a request
 │   ├── EnvironmentMismatch     the engine cannot run this program's code
 │   ├── PortInUse               the server's port belongs to somebody else
+│   ├── InvalidRequest          the server was asked for something that it does not understand
+│   ├── AccessRefused           the server does not know who asks, or does not answer to them
+│   ├── ServerBusy              the server serves as many as it can
 │   ├── StateError              a transition that the state machine does not allow
 │   ├── WorkerLost              a worker process died while an electron ran
 │   └── TimeLimitExceeded       an electron ran longer than it may
@@ -321,6 +324,30 @@ class PortInUse(EngineError):
             f"Choose another one: `qcov start --port {port + 1}`."
         )
         self.host, self.port = host, port
+
+
+class InvalidRequest(EngineError, ValueError):
+    """The server was asked for something that it does not understand."""
+
+    def __init__(self, *, reason: str) -> None:
+        super().__init__(f"the server cannot understand the request: {reason}")
+        self.reason = reason
+
+
+class AccessRefused(EngineError):
+    """The server does not know who asks, or does not answer to them."""
+
+    def __init__(self, *, reason: str, advice: str) -> None:
+        super().__init__(f"the server refused the request: {reason}. {advice}")
+        self.reason, self.advice = reason, advice
+
+
+class ServerBusy(EngineError):
+    """The server serves as many as it can."""
+
+    def __init__(self, *, what: str, limit: int) -> None:
+        super().__init__(f"{limit} {what} are open, and the server takes no more. Try again soon.")
+        self.what, self.limit = what, limit
 
 
 class StateError(EngineError):

@@ -26,7 +26,7 @@ from qcov import private_file
 from qcov.classical.engine.channel import PROTOCOL, ChannelProtocol, Message, pack_error
 from qcov.classical.engine.runner import Engine
 from qcov.classical.engine.verbs import Verbs
-from qcov.errors import EngineError, QcovError
+from qcov.errors import EngineError, EngineStopped, QcovError
 from qcov.store.store import Ownership, Store, prepare_folder
 from qcov.version import __version__
 
@@ -54,6 +54,7 @@ class EngineProcess:
         self._idle_timeout = idle_timeout
         self._announcement = folder / "engine.json"
         self._stop = asyncio.Event()
+        self._returns = False  # another one takes its place at once
         self._last_use = time.monotonic()
         self._server: Any = None
         self._temporary: Path | None = None
@@ -91,6 +92,8 @@ class EngineProcess:
         if self._server is not None:
             await self._server.stop()
         self.engine.close()
+        if self._stop.is_set() and not self._returns:
+            await self._verbs.say_goodbye(EngineStopped(address=str(self._folder)))
         await asyncio.to_thread(self._store.close)
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
@@ -132,7 +135,9 @@ class EngineProcess:
 
     # -- verbs of the process
 
-    async def _stop_verb(self) -> Message:
+    async def _stop_verb(self, returns: bool = False) -> Message:
+        """Come to an end; with `returns`, those who wait shall wait for the one that follows."""
+        self._returns = returns
         self._stop.set()
         return {"pid": os.getpid()}
 
@@ -140,6 +145,7 @@ class EngineProcess:
         """Make room for an engine of another version, if nothing runs."""
         if self.engine.busy or self._server is not None:
             return False
+        self._returns = True
         self._stop.set()
         return True
 

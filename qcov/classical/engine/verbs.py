@@ -26,6 +26,7 @@ class Verbs:
     def __init__(self, engine: Engine, extra: dict[str, Verb]) -> None:
         self._engine = engine
         self._tasks: dict[ChannelProtocol, set[asyncio.Task[None]]] = {}
+        self._goodbye: QcovError | None = None
         self._verbs: dict[str, Verb] = {
             "ping": self._ping,
             "submit": engine.submit,
@@ -58,6 +59,14 @@ class Verbs:
         for task in self._tasks.pop(channel, set()):
             task.cancel()
 
+    async def say_goodbye(self, error: QcovError) -> None:
+        """Answer all that wait with this error."""
+        self._goodbye = error
+        waiting = [task for tasks in self._tasks.values() for task in tasks]
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
     async def _answer(self, channel: ChannelProtocol, request: Message) -> None:
         answer: Message = {"number": request["number"]}
         try:
@@ -67,6 +76,10 @@ class Verbs:
             answer["value"] = await verb(**request["arguments"])
         except QcovError as error:
             answer["error"] = pack_error(error)
+        except asyncio.CancelledError:
+            if self._goodbye is None:  # the client has left
+                raise
+            answer["error"] = pack_error(self._goodbye)
         except Exception as error:  # noqa: BLE001  # the engine must outlive its own defects
             answer["error"] = pack_error(EngineError(f"{type(error).__name__}: {error}"))
             asyncio.get_running_loop().call_exception_handler(

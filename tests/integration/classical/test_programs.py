@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 import qcov as ct
+from qcov.classical.engine.client import call
 from qcov.errors import DispatchNotFound
 
 PROGRAM = """
@@ -382,3 +383,42 @@ def test_a_running_engine_owns_its_folder(data_folder: Path) -> None:
 
     with (data_folder / "engine.lock").open("r+") as lock, pytest.raises(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_a_program_that_waits_is_told_that_the_engine_was_stopped(
+    script: Any, gate: Any, data_folder: Path
+) -> None:
+    script.write(
+        f"""
+        import qcov as ct
+
+        @ct.electron
+        def held():
+            open({str(gate.begun)!r}, "w").close()
+            open({str(gate.open)!r}).close()
+
+        ct.dispatch_sync(ct.lattice(held))()
+        """
+    )
+    waiting = script.start()
+    gate.wait()
+    call("stop")
+
+    _, err = waiting.communicate(timeout=60)
+    assert "EngineStopped" in err
+    assert "it was stopped. What runs goes on when it is started again" in err
+    [dispatch] = call("dispatches")["dispatches"]
+    assert dispatch["status"] == "RUNNING"
+    gate.wait()
+    gate.let_go()
+    assert ct.get_result(dispatch["id"], wait=True).status == "COMPLETED"
+
+
+def test_a_program_waits_through_a_restart(gate: Any, run: Callable[..., ct.Result]) -> None:
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(run, ct.electron(gate.pass_through))
+        gate.wait()
+        call("stop", returns=True)
+        gate.wait()
+        gate.let_go()
+        assert waiting.result(60).status == "COMPLETED"

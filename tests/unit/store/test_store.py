@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def finished(store: Store, data: bytes, status: str = "COMPLETED", **more: Any) 
 
 
 def alter(folder: Path, statement: str, *values: object) -> None:
-    with sqlite3.connect(folder / "qcov.sqlite") as connection:
+    with closing(sqlite3.connect(folder / "qcov.sqlite")) as connection, connection:
         connection.execute(statement, values)
 
 
