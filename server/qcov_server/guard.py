@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from qcov.errors import AccessRefused, InvalidRequest
 from qcov_server.auth import Sessions, same
 from qcov_server.problems import problem
 from qcov_server.ui.render import SIGN_IN_STYLE_DIGEST, sign_in_page, wants_page
@@ -24,6 +25,7 @@ from qcov_server.ui.render import SIGN_IN_STYLE_DIGEST, sign_in_page, wants_page
 MAX_BODY = 512 * 1024 * 1024
 LOGIN_PATH = "/login"
 
+_INVALID, _REFUSED = InvalidRequest.__name__, AccessRefused.__name__
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _SAFE = frozenset({"GET", "HEAD"})
 _POLICY = (
@@ -78,14 +80,14 @@ class Guard:
         given = headers.getlist("host")
         if len(given) == 1 and given[0].lower() in self._hosts:
             return None
-        return problem(421, "This server does not answer to that Host header.")
+        detail = "This server does not answer to that Host header."
+        return problem(421, detail, kind=_INVALID)
 
     def _refuse_method(self, method: str) -> Response | None:
         if method in _METHODS:
             return None
-        return problem(
-            405, f"{method} is not served.", headers={"allow": ", ".join(sorted(_METHODS))}
-        )
+        allowed = {"allow": ", ".join(sorted(_METHODS))}
+        return problem(405, f"{method} is not served.", kind=_INVALID, headers=allowed)
 
     def _refuse_foreign_site(self, request: Request) -> Response | None:
         headers = request.headers
@@ -93,7 +95,7 @@ class Guard:
         own = origin is None or origin.lower() == f"http://{headers['host'].lower()}"
         if own and (site in ("same-origin", "none") or _is_visit(request)):
             return None
-        return problem(403, "Requests from other sites are refused.")
+        return problem(403, "Requests from other sites are refused.", kind=_REFUSED)
 
     def _refuse_stranger(self, request: Request) -> Response | None:
         if request.url.path == LOGIN_PATH or self._is_known(request):
@@ -101,7 +103,7 @@ class Guard:
         if wants_page(request):
             return sign_in_page()
         detail = "Send the token as 'Authorization: Bearer ...', or log in: `qcov start`."
-        return problem(401, detail, headers={"www-authenticate": "Bearer"})
+        return problem(401, detail, kind=_REFUSED, headers={"www-authenticate": "Bearer"})
 
     def _is_known(self, request: Request) -> bool:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -115,13 +117,15 @@ class Guard:
             return None
         length = request.headers.get("content-length", "0")
         if length.isdecimal() and int(length) > MAX_BODY:
-            return problem(413, f"A request may have at most {MAX_BODY} bytes.")
+            detail = f"A request may have at most {MAX_BODY} bytes."
+            return problem(413, detail, kind=_INVALID)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "application/json" or (
             kind == "application/octet-stream" and request.method == "PUT"
         ):
             return None
-        return problem(415, "Send JSON, with 'Content-Type: application/json'.")
+        detail = "Send JSON, with 'Content-Type: application/json'."
+        return problem(415, detail, kind=_INVALID)
 
 
 def _is_visit(request: Request) -> bool:

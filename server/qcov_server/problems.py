@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -14,8 +15,11 @@ from qcov.errors import (
     ConfigError,
     DispatchNotFound,
     EnvironmentMismatch,
+    InvalidRequest,
+    NodeNotFound,
     QcovError,
     SchemaMismatch,
+    ServerBusy,
     StateError,
     StoreUnavailable,
     TransportError,
@@ -25,14 +29,18 @@ from qcov_server.ui.render import render, wants_page
 
 _STATUS_OF: Mapping[type[QcovError], int] = {
     DispatchNotFound: 404,
+    NodeNotFound: 404,
     StateError: 409,
     EnvironmentMismatch: 409,
     WorkflowError: 422,
     TransportError: 422,
+    InvalidRequest: 422,
+    ServerBusy: 503,
     StoreUnavailable: 503,
     SchemaMismatch: 503,
     ConfigError: 500,
 }
+_RETRY = {"retry-after": "5"}
 
 
 def problem(
@@ -66,7 +74,9 @@ def install(app: FastAPI) -> None:
 
 def _qcov_error(request: Request, error: Exception) -> Response:
     kinds = (_STATUS_OF[kind] for kind in type(error).__mro__ if kind in _STATUS_OF)
-    return _answer(request, next(kinds, 500), str(error), kind=type(error).__name__)
+    headers = _RETRY if isinstance(error, ServerBusy) else None
+    name = type(error).__name__
+    return _answer(request, next(kinds, 500), str(error), kind=name, headers=headers)
 
 
 def _http_error(request: Request, error: Exception) -> Response:
@@ -76,8 +86,14 @@ def _http_error(request: Request, error: Exception) -> Response:
 
 def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    wrong = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-    return _answer(request, 422, "; ".join(wrong))
+    detail = "; ".join(_wrong(item) for item in error.errors())
+    return _answer(request, 422, detail, kind=InvalidRequest.__name__)
+
+
+def _wrong(item: Mapping[str, Any]) -> str:
+    where = ".".join(map(str, item["loc"]))
+    given = f", not {repr(item['input'])[:80]}" if item["loc"][0] == "query" else ""
+    return f"{where}: {item['msg']}{given}"
 
 
 def _answer(

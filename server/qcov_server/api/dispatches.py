@@ -7,9 +7,10 @@ import binascii
 from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Body, Depends, HTTPException, Query
+from fastapi import APIRouter, Body, Depends, Query
 
 from qcov.classical.status import Status
+from qcov.errors import InvalidRequest, QcovError
 from qcov.inert import inert
 from qcov_server.api.models import (
     Cancelled,
@@ -47,7 +48,7 @@ def list_dispatches(
     store: TheStore,
     limit: Limit = 50,
     offset: Offset = 0,
-    status: Annotated[str | None, Query(max_length=16)] = None,
+    status: Annotated[Status | None, Query()] = None,
     search: Annotated[str | None, Query(max_length=200)] = None,
 ) -> DispatchPage:
     """The dispatches, newest first; sublattices are found by their id."""
@@ -65,9 +66,11 @@ async def submit(engine: TheEngine, manifest: Annotated[dict[str, Any], Body()])
     received = {**manifest, "blobs": _decoded(manifest.get("blobs", {})), "spilled": {}}
     try:
         return Submitted(id=await engine.submit(received))
+    except QcovError:
+        raise  # some of them are ValueErrors too
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        detail = f"This is not a manifest: {type(error).__name__}: {error}."
-        raise HTTPException(422, detail) from error
+        reason = f"this is not a manifest: {type(error).__name__}: {error}."
+        raise InvalidRequest(reason=reason) from error
 
 
 @router.get("/{dispatch_id}")
@@ -157,8 +160,8 @@ def _decoded(blobs: object) -> dict[str, bytes]:
         pairs = cast("Mapping[str, str]", blobs).items()
         return {digest: base64.b64decode(text, validate=True) for digest, text in pairs}
     except (TypeError, ValueError, binascii.Error) as error:
-        detail = f"'blobs' must map digests to base64 text: {error}."
-        raise HTTPException(422, detail) from error
+        reason = f"'blobs' must map digests to base64 text: {error}."
+        raise InvalidRequest(reason=reason) from error
 
 
 def _plain(value: Any) -> Any:

@@ -17,9 +17,10 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Query
+from fastapi import APIRouter, Depends, Header, Query
 from starlette.responses import StreamingResponse
 
+from qcov.errors import ServerBusy
 from qcov_server.depends import current_engine
 from qcov_server.engine import Engine
 
@@ -46,7 +47,7 @@ async def events(
 ) -> StreamingResponse:
     """Changes of status, of all dispatches or of one, as they happen."""
     if _open_streams >= MAX_STREAMS:
-        raise HTTPException(503, "Too many event streams are open.", headers={"retry-after": "5"})
+        raise ServerBusy(what="event streams", limit=MAX_STREAMS)
     stream = _stream(engine, dispatch, last_event_id)
     return StreamingResponse(stream, media_type="text/event-stream")
 

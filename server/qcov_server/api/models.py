@@ -139,9 +139,13 @@ class Waited(Answer):
 class CancelRequest(BaseModel):
     """What to cancel: everything, or some nodes."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{}, {"node_ids": [0, 3]}]}
+    )
 
-    node_ids: list[int] | None = Field(default=None, max_length=100_000)
+    node_ids: list[int] | None = Field(
+        default=None, max_length=100_000, description="Numbers of nodes; all by default."
+    )
 
 
 class Cancelled(Answer):

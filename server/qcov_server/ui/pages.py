@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query
+from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from qcov.classical.status import Status
+from qcov.errors import NodeNotFound
 from qcov_server.auth import SESSION_LIFETIME, LoginCodes, Sessions
 from qcov_server.depends import current_store
 from qcov_server.engine import Row, Store
@@ -106,7 +107,7 @@ def node(request: Request, store: TheStore, dispatch_id: str, node_id: int) -> H
     row = store.get_dispatch(dispatch_id)
     found = store.get_nodes(dispatch_id, node_id=node_id)
     if not found:
-        raise HTTPException(404, f"Dispatch {dispatch_id} has no node {node_id}.")
+        raise NodeNotFound(dispatch_id=dispatch_id, node_id=node_id)
     ran = store.get_circuits(dispatch_id, node_id, limit=1)
     values = {"dispatch": row, "node": _timed(found[0]), "ran_circuits": bool(ran)}
     return render(request, "node.html", values)

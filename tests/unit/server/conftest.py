@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from qcov.errors import DispatchNotFound
+from qcov.errors import DispatchNotFound, QcovError
 from qcov_server.serving import HttpServer, start
 
 T = TypeVar("T")
@@ -115,10 +115,13 @@ class MemoryEngine:
         self.store = MemoryStore()
         self.submitted: list[dict[str, Any]] = []
         self.cancelled: list[tuple[str, list[int] | None]] = []
+        self.refusal: QcovError | None = None  #: what `submit` raises
         self.waited: list[float | None] = []
         self.events: list[dict[str, Any]] = []
 
     async def submit(self, manifest: dict[str, Any]) -> str:
+        if self.refusal is not None:
+            raise self.refusal
         manifest["nodes"]
         self.submitted.append(manifest)
         return "new-id"

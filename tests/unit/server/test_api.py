@@ -2,10 +2,14 @@ from __future__ import annotations
 
 import base64
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+
+from qcov.classical.status import Status
+from qcov.errors import KeyTaken, error_class
 
 if TYPE_CHECKING:
     from conftest import MemoryEngine
@@ -35,7 +39,63 @@ def test_a_wrong_query_is_a_problem(client: httpx.Client, query: str) -> None:
 
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
-    assert answer.json()["detail"].startswith(f"query.{query.partition('=')[0]}")
+    assert answer.json()["type"] == "urn:qcov:error:InvalidRequest"
+    name, _, value = query.partition("=")
+    assert answer.json()["detail"].startswith(f"query.{name}: ")
+    assert answer.json()["detail"].endswith(f", not '{value}'")
+
+
+def test_an_unknown_status_is_told_which_there_are(client: httpx.Client) -> None:
+    answer = client.get("/api/v1/dispatches?status=junk")
+
+    assert answer.status_code == 422
+    assert all(f"'{status}'" in answer.json()["detail"] for status in Status)
+
+
+PROBLEMS: dict[str, tuple[int, str, Callable[[httpx.Client], httpx.Response]]] = {
+    "body": (422, "InvalidRequest", lambda client: client.post(DISPATCHES, json=[1])),
+    "manifest": (422, "InvalidRequest", lambda client: client.post(DISPATCHES, json={"a": 1})),
+    "blobs": (422, "InvalidRequest", lambda client: client.post(DISPATCHES, json={"blobs": 1})),
+    "no JSON": (415, "InvalidRequest", lambda client: client.post(DISPATCHES, content=b"x")),
+    "method": (405, "InvalidRequest", lambda client: client.request("TRACE", DISPATCHES)),
+    "host": (
+        421, "InvalidRequest", lambda client: client.get(DISPATCHES, headers={"host": "evil"}),
+    ),
+    "site": (
+        403, "AccessRefused",
+        lambda client: client.get(DISPATCHES, headers={"origin": "http://evil"}),
+    ),
+    "token": (
+        401, "AccessRefused",
+        lambda client: client.get(DISPATCHES, headers={"authorization": "Bearer no"}),
+    ),
+    "node": (404, "NodeNotFound", lambda client: client.get("/dispatches/a/nodes/7")),
+}  # fmt: skip
+DISPATCHES = "/api/v1/dispatches"
+
+
+@pytest.mark.parametrize("what", PROBLEMS)
+def test_a_problem_has_a_type_that_programs_know(
+    client: httpx.Client, engine: MemoryEngine, what: str
+) -> None:
+    status, kind, ask = PROBLEMS[what]
+    engine.store.add("a")
+
+    answer = ask(client)
+
+    assert answer.status_code == status
+    assert answer.json()["type"] == f"urn:qcov:error:{kind}"
+    assert error_class(kind).__name__ == kind
+
+
+def test_a_refused_dispatch_says_why(client: httpx.Client, engine: MemoryEngine) -> None:
+    engine.refusal = KeyTaken(key="k", dispatch_id="a", inputs="{}")
+
+    answer = client.post(DISPATCHES, json={"nodes": []})
+
+    assert answer.status_code == 422
+    assert answer.json()["type"] == "urn:qcov:error:KeyTaken"
+    assert answer.json()["detail"] == str(engine.refusal)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +206,17 @@ def test_the_openapi_document_names_every_verb(client: httpx.Client) -> None:
 
     assert "/api/v1/dispatches/{dispatch_id}/graph" in paths
     assert not [path for path in paths if not path.startswith("/api/v1/")]
+
+
+def test_the_openapi_document_has_examples_of_bodies(
+    client: httpx.Client, engine: MemoryEngine
+) -> None:
+    schemas = client.get("/api/v1/openapi.json").json()["components"]["schemas"]
+    engine.store.add("a", status="RUNNING")
+
+    for example in schemas["CancelRequest"]["examples"]:
+        assert client.post("/api/v1/dispatches/a/cancel", json=example).status_code == 200
+    assert engine.cancelled == [("a", None), ("a", [0, 3])]
 
 
 def test_a_payload_comes_with_its_digest(engine: MemoryEngine, client: httpx.Client) -> None:

@@ -105,3 +105,4 @@ def test_there_may_be_too_many_streams(
 
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "5"
+    assert answer.json()["type"] == "urn:qcov:error:ServerBusy"
