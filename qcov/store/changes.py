@@ -47,9 +47,18 @@ def _dispatch_update(*columns: str) -> ClauseElement:
     )
 
 
-def _node_update(*columns: str, appended: tuple[str, ...] = ()) -> ClauseElement:
+def _node_update(
+    *columns: str, appended: tuple[str, ...] = (), kept: tuple[str, ...] = ()
+) -> ClauseElement:
+    """Set columns; append to the `appended` ones; leave the `kept` ones if nothing new is known."""
     empty: sa.ColumnElement[str] = sa.literal_column("''", sa.Text)
     more: dict[str, Any] = {
+        column: sa.func.coalesce(
+            bindparam(f"new_{column}", type_=nodes.c[column].type), nodes.c[column]
+        )
+        for column in kept
+    }
+    more |= {
         column: sa.func.coalesce(nodes.c[column], empty)
         + sa.func.coalesce(bindparam(f"new_{column}", type_=sa.Text), empty)
         for column in appended
@@ -76,13 +85,14 @@ STATEMENTS: dict[str, ClauseElement] = {
     "dispatch": _insert(dispatches, left_out=("started", "ended", "error", *_RESULT)),
     "node": _insert(nodes, left_out=("started", "ended", "error", *_LATER)),
     "dispatch_started": _dispatch_update("status", "started"),
-    "node_child": _node_update("sub_dispatch_id"),
+    "node_child": _node_update("sub_dispatch_id", "started"),
     "node_printed": _node_update(appended=("stdout", "stderr")),
     "node_requeued": _node_update("status", "attempt", appended=("stdout", "stderr")),
     "node_started": _node_update("status", "started"),
     "node_finished": _node_update(
-        *("status", "started", "ended", "error", "output", "output_seal", "value_repr"),
+        *("status", "ended", "error", "output", "output_seal", "value_repr"),
         appended=("stdout", "stderr"),
+        kept=("started",),  # a sublattice began when its graph was built
     ),
     "node_status": _node_update("status"),
     "dispatch_status": _dispatch_update("status"),

@@ -56,7 +56,9 @@ class Services(Protocol):
         """Stop an electron; False if the workers do not have it."""
         ...
 
-    def start_child(self, run: Run, node: int, manifest: Message, changes: Changes) -> None:
+    def start_child(
+        self, run: Run, node: int, manifest: Message, began: float, changes: Changes
+    ) -> None:
         """Store a sublattice, then start it."""
         ...
 
@@ -258,7 +260,8 @@ class Run:
             return self._result_came(outcome, changes)
         if "manifest" in outcome:
             outcomes.add(changes, "node_printed", self._printed(task, outcome))
-            return self._services.start_child(self, node, outcome["manifest"], changes)
+            began = outcome["started"]
+            return self._services.start_child(self, node, outcome["manifest"], began, changes)
         return self._finish(node, outcome, changes)
 
     def task_died(self, task: Task, error: QcovError, printed: Message | None = None) -> None:
@@ -337,7 +340,7 @@ class Run:
             for cut in outcome["cuts"]:
                 if "error" not in cut:
                     outcomes.add(changes, "blob", outcomes.blob_row(cut))
-            wanted = ("output", "data", "size", "repr", "cuts", "started")
+            wanted = ("output", "data", "size", "repr", "cuts")
             self.result = {name: outcome[name] for name in wanted}
         else:
             self._failures.append((RESULT, "the result", outcome["error"]))

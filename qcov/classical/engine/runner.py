@@ -355,7 +355,9 @@ class Engine:
         """Stop an electron; False if the workers do not have it."""
         return self._pool.stop(key)
 
-    def start_child(self, run: Run, node: int, manifest: Message, changes: Changes) -> None:
+    def start_child(
+        self, run: Run, node: int, manifest: Message, began: float, changes: Changes
+    ) -> None:
         """Store a sublattice and its link to the parent in one transaction, then start it."""
         child_id = str(uuid.uuid4())
         manifest["environment"] = run.environment
@@ -365,7 +367,7 @@ class Engine:
             child = Run(self, row, manifest)
         except QcovError as error:
             return run.child_refused(node, error)
-        link = {"new_sub_dispatch_id": child_id}
+        link = {"new_sub_dispatch_id": child_id, "new_started": began}
         attempt = run.attempt_of(node)
         outcomes.add(changes, "node_child", outcomes.key_of(run.id, node, attempt) | link)
         self._children[run.id, node] = child_id

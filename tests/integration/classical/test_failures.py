@@ -354,6 +354,14 @@ def test_sublattices_and_their_elements(run: Run) -> None:
     )  # fmt: skip
 
 
+def test_a_sublattice_lasts_from_its_building_to_its_end(run: Run) -> None:
+    node = run(ct.electron(ct.lattice(lambda: same(same(1))))).get_node_result(0)
+    inner = [each for each in node["sublattice_result"].get_all_node_results() if each["end_time"]]
+
+    assert all(node["start_time"] < each["start_time"] for each in inner)
+    assert all(node["end_time"] >= each["end_time"] for each in inner)
+
+
 def test_a_sublattice_that_is_constant_or_empty(run: Run) -> None:
     constant = ct.electron(ct.lattice(lambda x: [x, 1]))
 

@@ -153,7 +153,7 @@ def test_terminal_states_of_nodes_never_change(
             NODE | {"new_status": second, "new_attempt": 2, "new_stdout": "", "new_stderr": ""}
         ],
         "node_printed": [NODE | {"new_stdout": "late", "new_stderr": "late"}],
-        "node_child": [NODE | {"new_sub_dispatch_id": "late"}],
+        "node_child": [NODE | {"new_sub_dispatch_id": "late", "new_started": 9.0}],
     }
     assert put(late) is None
 
