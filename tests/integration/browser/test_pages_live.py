@@ -57,6 +57,31 @@ def outer(text: str) -> str:
     return inner(text)
 
 
+@ct.electron
+def place(text: str, number: int) -> str:
+    return f"{text} {number}"
+
+
+@ct.lattice
+def wide(count: int) -> list[str]:
+    return [place("a constant", number) for number in range(count)]
+
+
+def corners(page: Page) -> tuple[float, float, float, float]:
+    """How far the drawn graph stays inside its pane, on each side."""
+    return page.evaluate(
+        """() => {
+          const box = qcovGraph.nodes().not('.hidden').renderedBoundingBox();
+          return [box.x1, box.y1, qcovGraph.width() - box.x2, qcovGraph.height() - box.y2];
+        }"""
+    )
+
+
+def drawn(page: Page, kind: str) -> int:
+    """How many nodes of a kind are drawn."""
+    return page.evaluate(f"() => qcovGraph.nodes('[kind = \"{kind}\"]').not('.hidden').length")
+
+
 def icons(page: Page) -> dict[str, str]:
     """What the drawn graph shows for each node."""
     return page.evaluate(
@@ -103,6 +128,73 @@ def test_the_graph_follows_within_a_second(site: Site, tmp_path: Path) -> None:
     expect(page.locator("#heading")).to_contain_text("Completed")
     expect(page.locator("#nodes tr", has_text="shout")).to_contain_text("Completed")
     assert page.evaluate("() => window.sameDocument")
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_all_of_the_graph_is_seen_at_first(site: Site, width: int) -> None:
+    dispatch_id = ct.dispatch_sync(wide)(12).dispatch_id
+    page = site.open(f"/dispatches/{dispatch_id}", width=width)
+    wait_for_graph(page)
+
+    assert min(corners(page)) > 20
+    zoom = page.evaluate("() => qcovGraph.zoom()")
+    assert zoom * 17 >= 6  # names can be read: Cytoscape leaves out what is smaller
+
+    page.get_by_role("button", name="Constants").click()
+    assert min(corners(page)) > 20
+
+
+def test_the_graph_follows_its_window_until_somebody_zooms(site: Site) -> None:
+    dispatch_id = ct.dispatch_sync(wide)(12).dispatch_id
+    page = site.open(f"/dispatches/{dispatch_id}")
+    wait_for_graph(page)
+    zoom = "() => qcovGraph.zoom()"
+    whole = page.evaluate(zoom)
+
+    page.locator("#graph").click(position={"x": 5, "y": 5})  # which moves nothing
+    page.set_viewport_size({"width": 700, "height": 900})
+    page.wait_for_function("() => qcovGraph.width() < 700")
+    page.wait_for_function(f"() => qcovGraph.zoom() !== {whole}")
+    assert min(corners(page)) > 20
+
+    page.locator("#graph").hover()
+    page.mouse.wheel(0, -300)
+    page.wait_for_function("() => qcovGraph.zoom() > 0.7")
+    zoomed = page.evaluate(zoom)
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.wait_for_function("() => qcovGraph.width() > 700")
+    assert page.evaluate(zoom) == zoomed
+
+    page.get_by_role("button", name="Fit").click()
+    assert min(corners(page)) > 20
+
+
+def test_many_constants_are_drawn_when_asked_for(site: Site) -> None:
+    dispatch_id = ct.dispatch_sync(wide)(12).dispatch_id
+    page = site.open(f"/dispatches/{dispatch_id}")
+    wait_for_graph(page)
+    button = page.get_by_role("button", name="Constants")
+
+    expect(button).to_have_attribute("aria-pressed", "false")
+    assert (drawn(page, "electron"), drawn(page, "parameter")) == (12, 0)
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    assert (drawn(page, "electron"), drawn(page, "parameter")) == (12, 24)
+
+
+def test_a_dispatch_without_nodes_says_so(site: Site) -> None:
+    page = site.open(f"/dispatches/{ct.dispatch_sync(ct.lattice(lambda: 1))().dispatch_id}")
+
+    expect(page.locator("#graph-note")).to_have_text("This dispatch has no nodes.")
+    page.get_by_role("button", name="Fit").click()
+
+
+def test_a_few_constants_are_drawn_at_once(site: Site) -> None:
+    dispatch_id = ct.dispatch_sync(wide)(2).dispatch_id
+    page = site.open(f"/dispatches/{dispatch_id}")
+    wait_for_graph(page)
+
+    assert (drawn(page, "electron"), drawn(page, "parameter")) == (2, 4)
 
 
 def test_a_node_is_looked_into(site: Site) -> None:

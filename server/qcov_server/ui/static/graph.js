@@ -7,6 +7,9 @@
   const dispatch = box.dataset.dispatch;
   const LARGEST = 0.85; // how large a small graph is drawn at first
   const MANY = 400; // from here on edges are straight lines, which are much faster to draw
+  const FEW = 6; // more constants than that are drawn only when somebody asks for them
+  const COLUMN = 220; // distances between the centres of neighbours, as the server lays them out
+  const ROW = 100;
 
   const ICONS = {
     NEW_OBJECT: "waiting",
@@ -92,6 +95,22 @@
       },
       ...states,
       {
+        // A constant has no state worth a colour: it is there from the beginning.
+        selector: 'node[kind = "parameter"]',
+        style: {
+          width: 130,
+          height: 28,
+          "corner-radius": 14,
+          "background-color": color("ground"),
+          "background-image": "none",
+          "border-color": color("line-strong"),
+          "border-style": "dashed",
+          "font-size": 13,
+          "text-margin-x": 0,
+        },
+      },
+      { selector: "node.hidden", style: { display: "none" } },
+      {
         selector: "node:selected",
         style: {
           "border-color": color("accent"),
@@ -106,7 +125,7 @@
           "line-color": color("line-strong"),
           "curve-style": many ? "haystack" : "round-taxi",
           "taxi-direction": "downward",
-          "taxi-turn": "50%",
+          "taxi-turn": "-22px", // just above the target, where no node stands in the way
           "taxi-radius": 8,
           "target-arrow-shape": many ? "none" : "triangle",
           "target-arrow-color": color("line-strong"),
@@ -151,36 +170,88 @@
     hideEdgesOnViewport: graph.nodes.length > 2000,
   }));
 
+  const visible = () => cy.nodes().not(".hidden");
   const fit = () => {
-    cy.fit(undefined, 36);
-    if (cy.zoom() > LARGEST) {
-      cy.zoom(LARGEST);
-      cy.center();
-    }
+    if (!graph.nodes.length) return;
+    const { x1, y1, w, h } = visible().boundingBox();
+    const [width, height] = [cy.width() - 72, cy.height() - 92]; // the buttons stand below
+    const zoom = Math.min(LARGEST, width / w, height / h);
+    cy.viewport({
+      zoom,
+      pan: { x: 36 + (width - w * zoom) / 2 - x1 * zoom, y: 36 + (height - h * zoom) / 2 - y1 * zoom },
+    });
   };
-  // A flat graph needs no tall window; the style sheet sets the limits.
-  const { w, h } = cy.elements().boundingBox();
-  const needed = h * Math.min(LARGEST, (box.clientWidth - 72) / w) + 96;
-  box.closest(".workbench").style.setProperty("--wanted", `${Math.round(needed)}px`);
-  // Where the whole would be too small to read, as on a phone, begin where something happens.
-  const begin = () => {
-    fit();
-    const busy = cy.nodes('[icon = "running"], [icon = "failed"]');
-    if (cy.zoom() < 0.35 && graph.nodes.length <= MANY) {
-      cy.zoom(0.6);
-      cy.center((busy.length ? busy : cy.nodes())[0]);
-    }
-  };
-  begin();
 
-  // Until somebody moves it, the graph follows the size of its window.
+  // -- constants, and where nodes stand -------------------------------------------------------
+
+  const isConstant = (node) => node.kind === "parameter";
+  const constants = graph.nodes.filter(isConstant).length;
+  const toggle = document.querySelector('[data-graph="constants"]');
+  let withConstants = constants <= FEW || constants === graph.nodes.length;
+  toggle.hidden = constants === 0 || constants === graph.nodes.length;
+
+  // How many nodes beside each other can still be read.
+  const columns = () =>
+    graph.nodes.length > MANY ? Infinity : Math.max(3, Math.floor(box.clientWidth / 110));
+
+  // The server's rows, without the gaps that hidden nodes leave, folded evenly to the window.
+  const places = (limit) => {
+    const rows = new Map();
+    for (const node of graph.nodes) {
+      if (!withConstants && isConstant(node)) continue;
+      if (!rows.has(node.y)) rows.set(node.y, []);
+      rows.get(node.y).push(node);
+    }
+    const found = new Map();
+    let line = 0;
+    for (const [, row] of [...rows].sort(([one], [other]) => one - other)) {
+      row.sort((one, other) => one.x - other.x);
+      const lines = Math.max(1, Math.ceil(row.length / limit));
+      const width = Math.ceil(row.length / lines);
+      for (let start = 0; start < row.length; start += width, line += 1) {
+        const part = row.slice(start, start + width);
+        part.forEach((node, index) => {
+          const x = (index - (part.length - 1) / 2) * COLUMN;
+          found.set(String(node.id), { x, y: line * ROW });
+        });
+      }
+    }
+    return found;
+  };
+
+  let folded = 0;
+  const arrange = () => {
+    folded = columns();
+    const found = places(folded);
+    toggle.setAttribute("aria-pressed", String(withConstants));
+    cy.batch(() => {
+      for (const node of cy.nodes()) {
+        const place = found.get(node.id());
+        node.toggleClass("hidden", !place);
+        if (place) node.position(place);
+      }
+    });
+    // A flat graph needs no tall window; the style sheet sets the limits.
+    const { w, h } = visible().boundingBox();
+    const needed = h * Math.min(LARGEST, (box.clientWidth - 72) / w) + 92;
+    box.closest(".workbench").style.setProperty("--wanted", `${Math.round(needed)}px`);
+  };
+  const draw = () => {
+    if (!graph.nodes.length) return;
+    arrange();
+    fit();
+  };
+  draw();
+
+  // Until somebody moves it, all of the graph is seen, whatever becomes of its window.
   let moved = false;
   new ResizeObserver(() => {
     cy.resize();
-    if (!moved) begin();
+    if (moved) return;
+    if (columns() === folded) fit();
+    else draw();
   }).observe(box);
-  box.addEventListener("pointerdown", () => (moved = true));
-  box.addEventListener("wheel", () => (moved = true), { passive: true });
+  cy.on("dragpan pinchzoom scrollzoom", () => (moved = true));
 
   document.addEventListener("qcov:theme", () => cy.style(style()));
   document.addEventListener("qcov:changes", (event) => {
@@ -244,13 +315,17 @@
     in: () => cy.zoom({ level: cy.zoom() * 1.3, renderedPosition: middle() }),
     out: () => cy.zoom({ level: cy.zoom() / 1.3, renderedPosition: middle() }),
     fit,
+    constants: () => {
+      withConstants = !withConstants;
+      draw();
+    },
   };
   const middle = () => ({ x: cy.width() / 2, y: cy.height() / 2 });
 
   document.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (button?.dataset.graph) {
-      moved = button.dataset.graph !== "fit";
+      moved = button.dataset.graph === "in" || button.dataset.graph === "out";
       TOOLS[button.dataset.graph]();
     }
     if (button?.dataset.select) choose(button.dataset.select);
