@@ -12,6 +12,7 @@ import pytest
 
 import qcov
 import qcov.executor
+from qcov import errors
 
 _ROOT = Path(__file__).parents[2]
 _PAGES = (
@@ -72,6 +73,12 @@ def test_the_reference_has_every_public_name() -> None:
 
     assert names == set(titles)
     assert len(titles) == len(names)
+
+
+def test_the_reference_has_the_tree_of_errors() -> None:
+    tree = str(errors.__doc__).partition("\n\n")[2].partition("\n\n")[0]
+
+    assert f"```text\n{tree}\n```" in (_ROOT / "docs/reference/api.md").read_text()
 
 
 def test_a_wrong_promise_is_found() -> None:
