@@ -92,10 +92,19 @@ class Engine(Protocol):
         """How far a dispatch is, once something has happened since event `after`, or soon."""
         ...
 
-    def subscribe(self) -> AbstractAsyncContextManager[asyncio.Queue[dict[str, Any]]]:
-        """The changes of status from now on: `seq`, `dispatch`, `node`, `status`, `time`."""
+    @property
+    def events(self) -> Events:
+        """Every change of status."""
         ...
 
-    def events_since(self, number: int) -> list[dict[str, Any]] | None:
-        """The changes after the one with this `seq`; None if they are not remembered."""
+
+class Events(Protocol):
+    """Changes of status: `seq`, `dispatch`, `node`, `status`, `time`."""
+
+    def subscribe(self) -> AbstractAsyncContextManager[asyncio.Queue[dict[str, Any]]]:
+        """Those that happen from now on."""
+        ...
+
+    def since(self, number: int) -> list[dict[str, Any]] | None:
+        """Those after the one with this `seq`; None if they are not remembered."""
         ...

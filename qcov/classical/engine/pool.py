@@ -14,10 +14,11 @@ from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.spawn import Environment, Spawner, WorkerProcess
+from qcov.classical.engine.tasks import Key, Task
 from qcov.errors import (
     EngineError,
     EnvironmentMismatch,
@@ -26,49 +27,12 @@ from qcov.errors import (
     WorkerLost,
 )
 
-#: Dispatch, node, attempt.
-Key = tuple[str, int, int]
-
 _SHORT = 0.01  # seconds: an electron below this is handed over ahead of time
 _AHEAD = 16  # electrons that a worker holds at most
 _LONG = 0.1  # seconds: after this the electrons behind are taken back
 _IDLE = 60.0  # seconds until an idle worker is let go
 _REMEMBERED = 10_000  # functions whose duration is known
 _FUNCTIONS = 256  # functions that a worker keeps before it is replaced
-
-
-class Owner(Protocol):
-    """Who gave a task: it is told what becomes of it."""
-
-    def task_started(self, task: Task) -> None:
-        """A worker has begun with it."""
-        ...
-
-    def task_progressed(self, task: Task, report: Message) -> None:
-        """It has printed, or run circuits."""
-        ...
-
-    def task_ended(self, task: Task, outcome: Message) -> None:
-        """It has come to its end."""
-        ...
-
-    def task_died(self, task: Task, error: QcovError, printed: Message | None = None) -> None:
-        """Its process has ended before it did; what it had printed by then, if anything."""
-        ...
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Task:
-    """An electron to be run."""
-
-    key: Key
-    name: str
-    environment: Environment
-    bundle: Message  #: what the worker gets, without the function's blob
-    function: tuple[str, bytes | None] | None  #: digest and blob
-    time_limit: float | None
-    owner: Owner
-    number: int = 0  #: in the order in which they came
 
 
 @dataclass(slots=True, eq=False)

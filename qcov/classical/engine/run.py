@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.bundles import Bundles, digests
 from qcov.classical.engine.channel import Message
-from qcov.classical.engine.pool import Task
 from qcov.classical.engine.schedule import (
     RESULT,
     CancelRequested,
@@ -22,69 +21,13 @@ from qcov.classical.engine.schedule import (
     Schedule,
     Step,
 )
+from qcov.classical.engine.services import Services
 from qcov.classical.engine.spawn import Environment
+from qcov.classical.engine.tasks import Task
 from qcov.classical.graph import Node, check_acyclic, parse_nodes
 from qcov.classical.status import Status
 from qcov.errors import DispatchFailed, NodeNotFound, QcovError, StateError, TimeLimitExceeded
 from qcov.store.changes import Changes
-
-
-class Services(Protocol):
-    """What a run needs of its engine."""
-
-    def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
-        """Write `changes`, then call `then`."""
-        ...
-
-    def seal(self, digest: str, *place: object) -> str:
-        """Bind a blob to a place in the store."""
-        ...
-
-    def blob(self, digest: str) -> bytes | None:
-        """A small blob; None for one in a file."""
-        ...
-
-    def keep_blob(self, digest: str, data: bytes | None) -> None:
-        """Remember a blob that will be needed soon."""
-        ...
-
-    def submit_task(self, task: Task) -> None:
-        """Hand an electron to the workers."""
-        ...
-
-    def stop_task(self, key: tuple[str, int, int]) -> bool:
-        """Stop an electron; False if the workers do not have it."""
-        ...
-
-    def start_child(
-        self, run: Run, node: int, manifest: Message, began: float, changes: Changes
-    ) -> None:
-        """Store a sublattice, then start it."""
-        ...
-
-    def child_of(self, run: Run, node: int) -> Run | None:
-        """The sublattice that a node has started."""
-        ...
-
-    def parent_of(self, run: Run) -> Run | None:
-        """The run that waits for this one."""
-        ...
-
-    def note_started(self, run: Run, node: int, attempt: int) -> None:
-        """A node has begun."""
-        ...
-
-    def note_ended(self, run: Run, node: int) -> None:
-        """A node has ended."""
-        ...
-
-    def announce(self, run: Run, node: int | None, status: Status) -> None:
-        """Tell whoever watches."""
-        ...
-
-    def run_ended(self, run: Run) -> None:
-        """The dispatch has come to its end."""
-        ...
 
 
 class Run:

@@ -10,29 +10,24 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
-import sys
 import uuid
-from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, Callable, Iterable
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable, Iterable
 
 from qcov.classical.engine import outcomes
+from qcov.classical.engine.blob_cache import BlobCache
 from qcov.classical.engine.channel import Message, take_turn
-from qcov.classical.engine.pool import Pool, Task
+from qcov.classical.engine.events import Events
+from qcov.classical.engine.intake import add_dispatch, settle_environment
+from qcov.classical.engine.pool import Pool
 from qcov.classical.engine.run import Run
+from qcov.classical.engine.tasks import Task
 from qcov.classical.status import Status
-from qcov.errors import EnvironmentMismatch, KeyTaken, QcovError
+from qcov.errors import KeyTaken, QcovError
 from qcov.store.changes import Changes
 from qcov.store.store import Store
-from qcov.transport import address
-from qcov.wire import pack
 
-#: Blobs have rows of their own; variables may be secrets.
-_NOT_STORED = ("blobs", "spilled", "variables")
-_CACHE_BYTES = 256 << 20
 _STARTED_AFTER = 0.02  # seconds that a node runs before its beginning is told
-_EVENTS = 10_000  # kept for those who reconnect
 
 
 class Engine:
@@ -52,11 +47,8 @@ class Engine:
         self._runs: dict[str, Run] = {}
         self._children: dict[tuple[str, int], str] = {}
         self._submitting: dict[str, asyncio.Task[str]] = {}  # by key or id
-        self._blobs: OrderedDict[str, bytes | None] = OrderedDict()
-        self._blob_bytes = 0
-        self._events: deque[Message] = deque(maxlen=_EVENTS)
-        self._event_number = 0
-        self._subscribers: set[asyncio.Queue[Message]] = set()
+        self._blobs = BlobCache(store.inline_blob)
+        self.events = Events()
         self._committing = 0
         #: Fails when an outcome could not be stored: this engine must not go on.
         self.broken: asyncio.Future[None] = self._loop.create_future()
@@ -72,7 +64,7 @@ class Engine:
         in the manifest, the dispatch that has this key already is the one; unless it
         has failed or was cancelled, then a new one takes the key over.
         """
-        self._check(manifest)
+        settle_environment(manifest["environment"])
         dispatch_id = str(uuid.UUID(manifest["id"]))
         asked = manifest.get("key") or dispatch_id
         if asked not in self._submitting:
@@ -127,31 +119,12 @@ class Engine:
             `seq`, the number of the last event; `status`; `done` and `total`, its electrons.
         """
         root = self.store.get_dispatch(dispatch_id)["root_id"]
-        async with self.subscribe() as queue:
-            known = (event for event in self._events if event["root"] == root)
-            if not any(event["seq"] > after for event in known) and dispatch_id in self._runs:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(_event_of(queue, root), timeout)
-        seen = self._event_number
+        if dispatch_id in self._runs:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.events.wait_for(root, after), timeout)
+        seen = self.events.number
         state = await asyncio.to_thread(self.store.progress, dispatch_id)
         return {"seq": seen, **state}
-
-    @contextlib.asynccontextmanager
-    async def subscribe(self) -> AsyncGenerator[asyncio.Queue[Message], None]:
-        """A queue that gets every change of status from now on."""
-        queue: asyncio.Queue[Message] = asyncio.Queue()
-        self._subscribers.add(queue)
-        try:
-            yield queue
-        finally:
-            self._subscribers.discard(queue)
-
-    def events_since(self, number: int) -> list[Message] | None:
-        """The events after the one with this number; None if they are not remembered."""
-        oldest = self._event_number - len(self._events)
-        if not oldest <= number <= self._event_number:
-            return None
-        return [event for event in self._events if event["seq"] > number]
 
     def recover(self) -> None:
         """Go on with what an earlier engine left; keep what it had finished."""
@@ -192,32 +165,6 @@ class Engine:
 
     # -- taking a dispatch
 
-    @staticmethod
-    def _check(manifest: Message) -> None:
-        """Refuse what cannot run here."""
-        environment = manifest["environment"]
-        if environment["host"] != socket.gethostname():
-            here = f"{sys.version_info.major}.{sys.version_info.minor}"
-            if environment["python"] != here:
-                raise EnvironmentMismatch(
-                    reason=f"it was built with Python {environment['python']} on "
-                    f"{environment['host']}, the engine has Python {here}",
-                    advice="Use the same minor version of Python on both machines.",
-                )
-            environment["executable"] = sys.executable
-            environment["cwd"] = str(Path.cwd())
-            environment["sys_path"] = list(sys.path)
-        if not os.access(environment["executable"], os.X_OK):
-            raise EnvironmentMismatch(
-                reason=f"the interpreter {environment['executable']} does not exist",
-                advice="Was its virtual environment removed? Dispatch from one that exists.",
-            )
-        if not Path(environment["cwd"]).is_dir():
-            raise EnvironmentMismatch(
-                reason=f"the folder {environment['cwd']} does not exist",
-                advice="Dispatch from a folder that exists.",
-            )
-
     async def _submit(self, manifest: Message, dispatch_id: str) -> str:
         if dispatch_id in self._runs or self.store.has_dispatch(dispatch_id):
             return dispatch_id
@@ -235,7 +182,7 @@ class Engine:
         return dispatch_id
 
     async def _store_and_start(self, manifest: Message, dispatch_id: str, changes: Changes) -> None:
-        row = self._dispatch_row(manifest, dispatch_id, None, None, changes)
+        row = add_dispatch(changes, self.store, manifest, dispatch_id)
         run = Run(self, row, manifest)  # refuses what is no graph, before it is stored
         begin = run.start(changes)
         stored = self._loop.create_future()
@@ -244,6 +191,7 @@ class Engine:
             self._loop.call_soon_threadsafe(_resolve, stored, error)
 
         self._runs[dispatch_id] = run
+        self._keep_blobs(manifest)
         self.store.put(changes, done, keep=False)
         try:
             await stored
@@ -251,48 +199,6 @@ class Engine:
             del self._runs[dispatch_id]
             raise
         begin()
-
-    def _dispatch_row(
-        self,
-        manifest: Message,
-        dispatch_id: str,
-        parent: Run | None,
-        parent_node: int | None,
-        changes: Changes,
-    ) -> Message:
-        """Add the rows of a new dispatch to `changes`; return its own."""
-        graph = {name: value for name, value in manifest.items() if name not in _NOT_STORED}
-        text = pack(graph)
-        digest = address(text)
-        row: Message = {
-            "id": dispatch_id,
-            "name": manifest["name"],
-            "status": "PENDING",
-            "key": manifest.get("key"),
-            "root_id": dispatch_id if parent is None else parent.root_id,
-            "parent_id": None if parent is None else parent.id,
-            "parent_node": parent_node,
-            "created": outcomes.now(),
-            "inputs_repr": json.dumps(manifest["inputs_repr"]),
-            "manifest": digest,
-            "manifest_seal": self.seal(digest, dispatch_id, "manifest"),
-            "nodes_total": len(manifest["nodes"]),
-        }
-        outcomes.add(changes, "dispatch", row)
-        blobs = {**manifest["blobs"], digest: text}
-        outcomes.add(changes, "blob", *(self.store.blob_row(*item) for item in blobs.items()))
-        spilled = manifest.get("spilled", {}).items()
-        outcomes.add(
-            changes,
-            "blob",
-            *({"digest": name, "size": size, "data": None} for name, size in spilled),
-        )
-        for name, data in manifest["blobs"].items():
-            self.keep_blob(name, data if len(data) <= 1 << 16 else None)
-        rows = outcomes.node_rows(dispatch_id, manifest, self.seal)
-        if rows:
-            outcomes.add(changes, "node", *rows)
-        return row
 
     # -- what runs need (see `run.Services`)
 
@@ -330,22 +236,15 @@ class Engine:
 
     def blob(self, digest: str) -> bytes | None:
         """A small blob; None for one that workers read from its file."""
-        if digest in self._blobs:
-            self._blobs.move_to_end(digest)
-            return self._blobs[digest]
-        data = self.store.inline_blob(digest)
-        self.keep_blob(digest, data)
-        return data
+        return self._blobs.get(digest)
 
     def keep_blob(self, digest: str, data: bytes | None) -> None:
         """Remember a blob that will be needed soon; None says that it is in a file."""
-        if digest in self._blobs:
-            return
-        self._blobs[digest] = data
-        self._blob_bytes += _weight(data)
-        while self._blob_bytes > _CACHE_BYTES:
-            _, dropped = self._blobs.popitem(last=False)
-            self._blob_bytes -= _weight(dropped)
+        self._blobs.keep(digest, data)
+
+    def _keep_blobs(self, manifest: Message) -> None:
+        for digest, data in manifest["blobs"].items():
+            self._blobs.keep(digest, data)
 
     def submit_task(self, task: Task) -> None:
         """Hand an electron to the workers."""
@@ -363,7 +262,7 @@ class Engine:
         manifest["environment"] = run.environment
         manifest["variables"] = run.variables
         try:
-            row = self._dispatch_row(manifest, child_id, run, node, changes)
+            row = add_dispatch(changes, self.store, manifest, child_id, (run, node))
             child = Run(self, row, manifest)
         except QcovError as error:
             return run.child_refused(node, error)
@@ -372,6 +271,7 @@ class Engine:
         outcomes.add(changes, "node_child", outcomes.key_of(run.id, node, attempt) | link)
         self._children[run.id, node] = child_id
         self._runs[child_id] = child
+        self._keep_blobs(manifest)
         child.need_parts(run.parts_of(node))
         follows = child.start(changes)
 
@@ -410,35 +310,14 @@ class Engine:
             self.commit(changes)
 
     def announce(self, run: Run, node: int | None, status: Status) -> None:
-        """Tell the subscribers."""
-        self._event_number += 1
-        event: Message = {
-            "seq": self._event_number,
-            "dispatch": run.id,
-            "root": run.root_id,
-            "node": node,
-            "status": status.value,
-            "time": outcomes.now(),
-        }
-        self._events.append(event)
-        for queue in self._subscribers:
-            queue.put_nowait(event)
+        """Tell whoever watches."""
+        self.events.announce(run.id, run.root_id, node, status)
 
     def run_ended(self, run: Run) -> None:
         """Forget a run: the store has all of it."""
         self._runs.pop(run.id, None)
         if run.parent_id is not None and run.parent_node is not None:
             self._children.pop((run.parent_id, run.parent_node), None)
-
-
-async def _event_of(queue: asyncio.Queue[Message], root: str) -> None:
-    while (await queue.get())["root"] != root:
-        pass
-
-
-def _weight(blob: bytes | None) -> int:
-    """What it costs to remember a blob, its digest included, in bytes."""
-    return len(blob or b"") + 200
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -56,7 +56,7 @@ async def _stream(engine: Engine, dispatch: str | None, last_id: str | None) -> 
     global _open_streams
     _open_streams += 1
     try:
-        async with engine.subscribe() as queue:
+        async with engine.events.subscribe() as queue:
             # No await from here to the loop: nothing falls between the past and the present.
             yield "retry: 1000\n\n" + (_missed(engine, last_id, dispatch) if last_id else "")
             while True:
@@ -68,7 +68,7 @@ async def _stream(engine: Engine, dispatch: str | None, last_id: str | None) -> 
 def _missed(engine: Engine, last_id: str, dispatch: str | None) -> str:
     server, _, number = last_id.partition("-")
     known = server == _THIS_SERVER and number.isdecimal()
-    changes = engine.events_since(int(number)) if known else None
+    changes = engine.events.since(int(number)) if known else None
     return "event: reset\ndata: {}\n\n" if changes is None else _message(changes, dispatch)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 import pytest
 
+from qcov.classical.engine.events import Events
+from qcov.classical.status import Status
 from qcov.errors import DispatchNotFound, QcovError
 from qcov_server.serving import HttpServer, start
 
@@ -107,7 +108,6 @@ class MemoryEngine:
     """What `qcov_server.engine.Engine` asks for; it runs nothing."""
 
     def __init__(self) -> None:
-        self.queues: set[asyncio.Queue[dict[str, Any]]] = set()
         self.forget()
 
     def forget(self) -> None:
@@ -117,7 +117,7 @@ class MemoryEngine:
         self.cancelled: list[tuple[str, list[int] | None]] = []
         self.refusal: QcovError | None = None  #: what `submit` raises
         self.waited: list[float | None] = []
-        self.events: list[dict[str, Any]] = []
+        self.events = Events()
 
     async def submit(self, manifest: dict[str, Any]) -> str:
         if self.refusal is not None:
@@ -139,29 +139,11 @@ class MemoryEngine:
         self, dispatch_id: str, after: int = 0, timeout: float | None = None
     ) -> dict[str, Any]:
         status = self.store.get_dispatch(dispatch_id)["status"]
-        return {"seq": len(self.events), "status": status, "done": 1, "total": 2}
-
-    @contextlib.asynccontextmanager
-    async def subscribe(self) -> AsyncIterator[asyncio.Queue[dict[str, Any]]]:
-        queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.queues.add(queue)
-        try:
-            yield queue
-        finally:
-            self.queues.discard(queue)
-
-    def events_since(self, number: int) -> list[dict[str, Any]] | None:
-        return self.events[number:] if number <= len(self.events) else None
+        return {"seq": self.events.number, "status": status, "done": 1, "total": 2}
 
     def happen(self, dispatch_id: str, node: int | None, status: str) -> None:
         """A change of status, as the engine tells it."""
-        event = {
-            "seq": len(self.events) + 1, "dispatch": dispatch_id, "node": node, "status": status,
-            "time": 1000.0,
-        }  # fmt: skip
-        self.events.append(event)
-        for queue in self.queues:
-            queue.put_nowait(event)
+        self.events.announce(dispatch_id, dispatch_id, node, Status(status))
 
 
 class Server:

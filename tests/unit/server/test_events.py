@@ -86,14 +86,14 @@ def test_an_unknown_past_means_to_read_anew(client: httpx.Client, last_id: str) 
 def test_a_client_that_leaves_is_forgotten(client: httpx.Client, server: Server) -> None:
     with stream(client) as messages:
         next(messages)
-        assert len(server.engine.queues) == 1
+        assert len(server.engine.events._subscribers) == 1
 
     for _ in range(200):
-        if not server.engine.queues:
+        if not server.engine.events._subscribers:
             break
         client.get("/api/v1/status")
 
-    assert not server.engine.queues
+    assert not server.engine.events._subscribers
     assert events._open_streams == 0
 
 

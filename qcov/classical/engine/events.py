@@ -1,0 +1,63 @@
+"""Every change of status, told to whoever watches, and remembered for those who reconnect."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import AsyncGenerator
+
+from qcov.classical.engine.channel import Message
+from qcov.classical.status import Status
+
+_KEPT = 10_000
+
+
+class Events:
+    """The latest events of an engine, numbered from 1."""
+
+    def __init__(self) -> None:
+        self._latest: deque[Message] = deque(maxlen=_KEPT)
+        self._subscribers: set[asyncio.Queue[Message]] = set()
+        self.number = 0  #: of the last event
+
+    def announce(self, dispatch: str, root: str, node: int | None, status: Status) -> None:
+        """Tell the subscribers."""
+        self.number += 1
+        event: Message = {
+            "seq": self.number,
+            "dispatch": dispatch,
+            "root": root,
+            "node": node,
+            "status": status.value,
+            "time": time.time(),
+        }
+        self._latest.append(event)
+        for queue in self._subscribers:
+            queue.put_nowait(event)
+
+    @contextlib.asynccontextmanager
+    async def subscribe(self) -> AsyncGenerator[asyncio.Queue[Message], None]:
+        """A queue that gets every event from now on."""
+        queue: asyncio.Queue[Message] = asyncio.Queue()
+        self._subscribers.add(queue)
+        try:
+            yield queue
+        finally:
+            self._subscribers.discard(queue)
+
+    def since(self, number: int) -> list[Message] | None:
+        """The events after the one with this number; None if they are not remembered."""
+        oldest = self.number - len(self._latest)
+        if not oldest <= number <= self.number:
+            return None
+        return [event for event in self._latest if event["seq"] > number]
+
+    async def wait_for(self, root: str, after: int) -> None:
+        """Wait for an event of a tree of dispatches that comes after number `after`."""
+        async with self.subscribe() as queue:
+            if any(event["root"] == root and event["seq"] > after for event in self._latest):
+                return
+            while (await queue.get())["root"] != root:
+                pass
