@@ -30,7 +30,8 @@ demo: $(STAMP) ## Run the main job: the dissociation curve of H2 by VQE (ARGS="-
 	$(BIN)/qcov demo $(ARGS)
 
 test: $(STAMP) ## Run every test, in random order, and show the coverage of qcov
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest tests/unit -n logical --maxprocesses 4 --cov --cov-report=
+	$(BIN)/python -m pytest tests/integration --cov --cov-append --cov-report=term
 
 check: $(STAMP) ## Format, lint, types, layers, unit tests; under two minutes
 	$(BIN)/ruff format --check .
