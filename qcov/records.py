@@ -67,7 +67,7 @@ class CircuitRecord:
         execution_time: Seconds on the executor; its share if it ran within a batch.
         job_id: The provider's job.
         attempts: All tries, the last one included.
-        error: Why it failed; None if it did not.
+        error: Why it failed, or why there is no more of this record; None if neither.
         cost: What it cost, as data; None where nothing is charged.
         metadata: What else the executor said.
     """
@@ -130,7 +130,10 @@ class Entry(Protocol):
     """What a sink keeps until it is drained."""
 
     def to_dict(self, known: set[str]) -> dict[str, object]:
-        """Give plain data; leave out the text of structures in `known` and add new ones to it."""
+        """Give plain data; leave out the text of structures in `known` and add new ones to it.
+
+        Never raises: a sink hands over what others asked for together with it.
+        """
         ...
 
 

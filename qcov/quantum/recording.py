@@ -1,17 +1,21 @@
-"""What the call path keeps of each circuit: references only, made into a record on demand."""
+"""What the call path keeps of each circuit: references only, made into a record on demand.
+
+A qelectron remembers many circuits, so what is filed is small: of a large result its beginning, of
+an error its text, of a result that is not to be kept nothing.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from qcov import records
 from qcov.context import Context
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitResult
-from qcov.quantum.circuit_data import parameters_of, plain, structure_of
+from qcov.quantum.circuit_data import cut, parameters_of, plain, structure_of
 
 _HISTORY = 1000  #: circuits that a qelectron remembers
 
@@ -32,6 +36,13 @@ def _caller(qelectron: str, description: str | None) -> Caller:
     return Caller(qelectron=qelectron, description=description)
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What is kept of an exception: with its traceback it would keep all that it passed alive."""
+
+    text: str
+
+
 @dataclass(slots=True, kw_only=True)
 class CircuitRun:
     """One circuit that ran."""
@@ -40,64 +51,113 @@ class CircuitRun:
     context: Context | None
     circuit: Circuit
     executor: BaseQExecutor
-    outcome: Any  #: a result, a `CircuitResult`, or an exception
+    outcome: Any  #: a result, a `CircuitResult`, or an exception; what is kept of it, once filed
     queued: float
     started: float
     finished: float
     share: float  #: seconds of its batch
     id: str = field(default_factory=records.next_id)
 
+    def __post_init__(self) -> None:
+        try:
+            self.outcome = _kept(self.outcome, self.executor.persist_data)
+        except Exception as error:  # noqa: BLE001  # whoever asked for the circuit gets its result
+            self.outcome = _no_record(error)
+
     def to_dict(self, known: set[str]) -> dict[str, object]:
-        """Give the record as plain data; see `records.CircuitRecord` for the fields."""
-        outcome = self.outcome
-        more = outcome if isinstance(outcome, CircuitResult) else CircuitResult(value=outcome)
-        error = more.value if isinstance(more.value, BaseException) else None
-        message = None if error is None else f"{type(error).__name__}: {error}"
+        """Give the record as plain data; see `records.CircuitRecord` for the fields.
+
+        Never raises: where something of a circuit cannot be made data, the record's error says so.
+        """
+        try:
+            return {**self._asked(), **self._ran(), **self._persisted(known)}
+        except Exception as error:  # noqa: BLE001  # users' objects raise what they like
+            nothing = {"structure": None, "shots": None, "wires": 0}
+            return {**self._asked(), **nothing, "error": _no_record(error).text}
+
+    def to_record(self) -> records.CircuitRecord:
+        """The record by itself."""
+        return records.CircuitRecord.from_dict(self.to_dict(set()))
+
+    def _asked(self) -> dict[str, object]:
         return {
             "id": self.id,
             "dispatch_id": self.context.dispatch_id if self.context else None,
             "node_id": self.context.node_id if self.context else None,
             "qelectron": self.caller.qelectron,
             "description": self.caller.description,
-            "executor": self.executor.name,
-            "device": more.device or getattr(self.executor, "device", None),
-            "backend": more.backend,
-            "shots": adapter.total_shots(self.circuit),
-            "wires": len(self.circuit.wires),
-            **self._persisted(known, None if error else more.value),
+            "executor": type(self.executor).__name__,
             "queued": self.queued,
             "started": self.started,
             "finished": self.finished,
-            "execution_time": self.share if more.execution_time is None else more.execution_time,
-            "job_id": more.job_id,
-            "attempts": [
-                {
-                    "executor": self.executor.name,
-                    "number": 1,
-                    "started": self.started,
-                    "finished": self.finished,
-                    "job_id": more.job_id,
-                    "error": message,
-                }
-            ],
+        }
+
+    def _ran(self) -> dict[str, object]:
+        more = self._result()
+        message = more.value.text if isinstance(more.value, _Failure) else None
+        seconds = self.share if more.execution_time is None else more.execution_time
+        attempt = {
+            "executor": self.executor.name,
+            "number": 1,
+            "started": self.started,
+            "finished": self.finished,
+            "job_id": _text(more.job_id),
+            "error": message,
+        }
+        return {
+            "executor": self.executor.name,
+            "device": _text(more.device or getattr(self.executor, "device", None)),
+            "backend": _text(more.backend),
+            "shots": adapter.total_shots(self.circuit),
+            "wires": len(self.circuit.wires),
+            "execution_time": plain(float(seconds)),
+            "job_id": attempt["job_id"],
+            "attempts": [attempt],
             "error": message,
             "cost": None,
             "metadata": plain(more.metadata),
         }
 
-    def to_record(self) -> records.CircuitRecord:
-        """The record by itself."""
-        return records.CircuitRecord.from_dict(self.to_dict(set()))
+    def _result(self) -> CircuitResult:
+        outcome = self.outcome
+        return outcome if isinstance(outcome, CircuitResult) else CircuitResult(value=outcome)
 
-    def _persisted(self, known: set[str], value: Any) -> Mapping[str, object]:
+    def _persisted(self, known: set[str]) -> Mapping[str, object]:
         if not self.executor.persist_data:
             return dict.fromkeys(("structure", "structure_data", "parameters", "result"))
         structure, text = structure_of(self.circuit)
-        new = structure not in known
-        known.add(structure)
-        return {
+        value = self._result().value
+        data = {
             "structure": structure,
-            "structure_data": text if new else None,
+            "structure_data": None if structure in known else text,
             "parameters": parameters_of(self.circuit),
-            "result": plain(value),
+            "result": None if isinstance(value, _Failure) else plain(value),
         }
+        known.add(structure)
+        return data
+
+
+def _kept(outcome: Any, persist: bool) -> Any:
+    """What a qelectron remembers of an outcome."""
+    if isinstance(outcome, CircuitResult):
+        value, metadata = _kept(outcome.value, persist), cut(outcome.metadata)
+        return replace(outcome, value=value, metadata=metadata)
+    if isinstance(outcome, BaseException):
+        return _Failure(_message(outcome))
+    return cut(outcome) if persist else None
+
+
+def _message(error: BaseException) -> str:
+    kind = type(error).__name__
+    try:
+        return f"{kind}: {error}"
+    except Exception:  # noqa: BLE001  # its __str__ is the user's
+        return kind
+
+
+def _no_record(error: Exception) -> _Failure:
+    return _Failure(f"the record of this circuit could not be made: {_message(error)}")
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

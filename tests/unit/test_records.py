@@ -1,19 +1,24 @@
 """Circuits leave records that are data, wherever they run and whoever collects."""
 
+import gc
 import json
 import subprocess
 import sys
 import threading
+import weakref
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pennylane as qml
 import pytest
 
-from qcov import context, records
+from qcov import context, records, wire
 from qcov.diagrams import draw, parse
+from qcov.qexecutors.base import BaseQExecutor, CircuitBatch, CircuitResult
 from qcov.qexecutors.simulator import Simulator
+from qcov.quantum.circuit_data import cut, plain
 from qcov.quantum.qelectron import qelectron
 
 
@@ -151,6 +156,132 @@ def test_large_results_are_cut() -> None:
     result = circuit.history[0].result
     assert (result["shape"], len(result["first"])) == ([2**13], 4096)
     assert result["first"][0] == {"re": 1.0, "im": 0.0}
+
+
+class Giving(BaseQExecutor):
+    """Gives what it is told to make for every circuit."""
+
+    make: Callable[[], Any]
+
+    def run_batch(self, batch: CircuitBatch) -> list[Any]:
+        return [self.make() for _ in batch.circuits]
+
+
+class Silent:
+    """Says nothing about itself."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def test_what_an_executor_says_becomes_data_that_can_be_sent() -> None:
+    said = CircuitResult(
+        value=np.array([0.5]),
+        execution_time=np.float32(0.5),
+        device=np.str_("mine"),
+        backend=7,
+        job_id=2**70,
+        metadata={"seed": 2**70, "raw": b"bytes", "long": np.longdouble(0.5), 3: {1, 2}},
+    )
+    circuit = qelectron(bare, executors=Giving(make=lambda: said))
+    with records.collecting() as sink:
+        circuit(0.3)
+    (record,) = sink.drain()
+
+    assert wire.unpack(wire.pack(record)) == json.loads(json.dumps(record)) == record
+    expected = {"execution_time": 0.5, "device": "mine", "backend": "7", "job_id": str(2**70)}
+    assert expected.items() <= record.items()
+    assert record["metadata"] == {"seed": hex(2**70), "raw": None, "long": 0.5, "3": None}
+
+
+@pytest.mark.parametrize(
+    ("make", "gates"),
+    [
+        (lambda: CircuitResult(value=1.0, execution_time="soon"), [qml.RX(0.1, 0)]),
+        (lambda: CircuitResult(value=1.0, job_id=Silent()), [qml.RX(0.1, 0)]),
+        (lambda: 1.0, [qml.MultiControlledX([0, 1], [True], work_wires=[])]),
+    ],
+    ids=["a time that is none", "an id that cannot be said", "a hyperparameter"],
+)
+def test_what_cannot_be_made_data_becomes_an_error_in_its_record(make: Any, gates: Any) -> None:
+    if isinstance(gates[0], qml.MultiControlledX):
+        gates[0].hyperparameters["silent"] = Silent()
+    odd, good = qelectron(bare, executors=Giving(make=make)), qelectron(bare)
+    with records.collecting() as sink:
+        good(0.1)
+        odd.device.run([qml.tape.QuantumScript(gates, [qml.expval(qml.Z(0))])], None, None)
+        good(0.2)
+    drained = sink.drain()
+
+    assert wire.pack(drained)
+    errors = [record["error"] for record in drained]
+    assert (errors[0], errors[2]) == (None, None)
+    assert errors[1].startswith("the record of this circuit could not be made: ")
+    assert odd.history[0].error == errors[1]
+    assert (odd.history[0].executor, odd.history[0].qelectron) == ("Giving", "bare")
+
+
+@pytest.mark.parametrize(
+    ("make", "persist"),
+    [
+        (lambda: np.zeros(2**13), True),
+        (lambda: np.zeros(2**13)[:2], True),
+        (lambda: CircuitResult(value=(1.0, np.zeros(2**13))), True),
+        (lambda: np.zeros(2), False),
+    ],
+    ids=["large", "a piece of a large one", "wrapped", "not persisted"],
+)
+def test_a_history_keeps_no_large_result_alive(make: Any, persist: bool) -> None:
+    alive: list[weakref.ref[Any]] = []
+
+    def made() -> Any:
+        result = make()
+        value = result.value[1] if isinstance(result, CircuitResult) else result
+        alive.append(weakref.ref(value if value.base is None else value.base))
+        return result
+
+    circuit = qelectron(bare, executors=Giving(make=made, persist_data=persist))
+    circuit(0.3)
+    gc.collect()
+
+    assert [ref() for ref in alive] == [None]
+    assert (circuit.history[0].result is None) is not persist
+
+
+def test_a_history_keeps_nothing_alive_that_an_error_passed() -> None:
+    array = np.zeros(2)
+    alive = weakref.ref(array)
+
+    def fail(held: Any = array) -> Any:
+        local = held
+        raise ValueError("no luck", local.size)
+
+    circuit = qelectron(bare, executors=Giving(make=fail))
+    with pytest.raises(ValueError, match="no luck"):
+        circuit(0.3)
+    circuit.device.executor.make, array, fail = float, None, None
+    gc.collect()
+
+    assert alive() is None
+    assert circuit.history[0].error == "ValueError: ('no luck', 2)"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        0.5,
+        "text",
+        (np.float32(0.5), {"00": np.int64(3), 1: None}, 1j, [True]),
+        np.arange(10000) * (1 + 1j),
+        {str(key): key for key in range(10000)},
+        [0.5] * 10000,
+        complex("nan"),
+    ],
+    ids=["a number", "text", "nested", "an array", "counts", "a list", "no number"],
+)
+def test_what_is_kept_makes_the_same_data_and_is_never_large(value: Any) -> None:
+    assert plain(cut(value)) == plain(value)
+    assert len(json.dumps(plain(value))) < 300_000
 
 
 KEY = """
