@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from qcov.classical.status import Status as status  # noqa: N813  # Covalent's spelling
     from qcov.config import get_config, reload_config, set_config
     from qcov.context import get_context
+    from qcov.mapping import map  # noqa: A004
     from qcov.quantum.cluster import QCluster
     from qcov.quantum.futures import as_completed, gather
     from qcov.quantum.qelectron import qelectron
@@ -43,6 +44,7 @@ __all__ = [
     "get_context",
     "get_result",
     "lattice",
+    "map",
     "qelectron",
     "reload_config",
     "set_config",
@@ -61,6 +63,7 @@ _HOMES = {
     "qcov.config": ("get_config", "reload_config", "set_config"),
     "qcov.context": ("get_context",),
     "qcov.executor": ("executor",),
+    "qcov.mapping": ("map",),
     "qcov.quantum.cluster": ("QCluster",),
     "qcov.quantum.futures": ("as_completed", "gather"),
     "qcov.quantum.qelectron": ("qelectron",),

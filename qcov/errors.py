@@ -35,6 +35,7 @@ QcovError
 │   └── TimeLimitExceeded       an electron ran longer than it may
 └── QuantumError
     ├── NotAQNode               `qelectron` was given something else
+    ├── NotAQElectron           `map` was given something else
     ├── InvalidQExecutor        not a quantum executor
     ├── InvalidSetting          an executor has no such setting, or not with this value
     ├── UnknownDevice           no simulator device has this name
@@ -394,6 +395,16 @@ class NotAQNode(QuantumError, TypeError):
         super().__init__(
             f"a qelectron is made of a PennyLane QNode, got {got}. "
             "Put @ct.qelectron above @qml.qnode(device)."
+        )
+        self.got = got
+
+
+class NotAQElectron(QuantumError, TypeError):
+    """`map` was given something else than a qelectron."""
+
+    def __init__(self, *, got: str) -> None:
+        super().__init__(
+            f"map calls a qelectron, got {got}. Put @ct.qelectron above its @qml.qnode(device)."
         )
         self.got = got
 

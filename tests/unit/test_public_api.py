@@ -13,7 +13,7 @@ import qcov.executor
 PUBLIC = {
     "Electron", "Lattice", "QCluster", "Result", "TransportableObject", "__version__", "aio",
     "as_completed", "cancel", "dispatch", "dispatch_sync", "electron", "executor", "gather",
-    "get_config", "get_context", "get_result", "lattice", "qelectron", "reload_config",
+    "get_config", "get_context", "get_result", "lattice", "map", "qelectron", "reload_config",
     "set_config", "status", "wait", "watch",
 }  # fmt: skip
 EXECUTORS = {"BaseExecutor", "BaseQExecutor", "LocalExecutor", "QCluster", "Simulator"}

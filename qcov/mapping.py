@@ -1,0 +1,50 @@
+"""`map`: one call for each of many arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from qcov.classical.electron import Electron
+from qcov.errors import NotAQElectron, NotYetSupported
+from qcov.quantum.futures import CircuitFuture
+from qcov.quantum.qelectron import QElectron
+
+
+def map(circuit: QElectron, *arguments: Iterable[Any], **same: Any) -> list[CircuitFuture]:  # noqa: A001
+    """Call a circuit later for each of many arguments; a future for each call, in order.
+
+    All circuits are built here and now, and run together as those of `run_later` do.
+
+    Args:
+        circuit: The qelectron.
+        arguments: An iterable for each of its positional arguments, all equally long.
+        same: Keyword arguments that are the same for all calls.
+
+    Raises:
+        NotAQElectron: `circuit` is something else; a TypeError.
+        NotYetSupported: `circuit` is an electron; a TypeError.
+        ValueError: One iterable is longer than another.
+
+    Example:
+        >>> import pennylane as qml
+        >>> from qcov.quantum.futures import gather
+        >>> from qcov.quantum.qelectron import qelectron
+        >>> @qelectron
+        ... @qml.qnode(qml.device("default.qubit", wires=1))
+        ... def circuit(angle):
+        ...     qml.RX(angle, wires=0)
+        ...     return qml.expval(qml.Z(0))
+        >>> [round(float(value)) for value in gather(map(circuit, [0.0, 3.141592653589793]))]
+        [1, -1]
+    """
+    _check(circuit)
+    calls = list(zip(*arguments, strict=True))  # all of them, before the first is made
+    return [circuit.run_later(*call, **same) for call in calls]
+
+
+def _check(circuit: object) -> None:
+    if isinstance(circuit, Electron):
+        raise NotYetSupported(feature="map over an electron")
+    if not isinstance(circuit, QElectron):
+        raise NotAQElectron(got=repr(circuit))
