@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol, Self, SupportsIndex, TypeVar, cast
+from typing import Any, Protocol, Self, SupportsIndex, TypeVar, cast
 
 from pydantic import (
     BaseModel,
@@ -105,9 +105,6 @@ class BaseQExecutor(BaseModel, ABC):
     """
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True)
-
-    #: Whether a call on an idle executor may run in the caller's own thread.
-    local: ClassVar[bool] = True
 
     shots: int | None = 0
     persist_data: bool = True

@@ -11,12 +11,13 @@ from pydantic import (
     BeforeValidator,
     PrivateAttr,
     SerializeAsAny,
+    ValidationInfo,
     field_serializer,
     field_validator,
 )
 
 from qcov import transport
-from qcov.errors import InvalidQExecutor, SelectorError
+from qcov.errors import InvalidQExecutor, InvalidSetting, SelectorError
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch
 from qcov.quantum.selectors import Selector, check_selector, named_selector
 
@@ -46,8 +47,11 @@ class QCluster(BaseQExecutor):
             `(circuit, executors) -> executor` chooses as it likes; it is called once per circuit,
             in the thread that asks for it, and keeps its own state.
 
+    `shots` and `persist_data` are those of the executors in it; a cluster has none of its own.
+
     Raises:
         InvalidQExecutor: Something in the list is not an executor.
+        InvalidSetting: `shots` or `persist_data` are given.
         SelectorError: No selector has this name, it cannot be called with a circuit and executors,
             or it chose something else than an executor.
 
@@ -72,6 +76,15 @@ class QCluster(BaseQExecutor):
         if not (isinstance(selector, str) and selector.startswith(_PICKLED)):
             check_selector(selector)
         return selector
+
+    @field_validator("shots", "persist_data")
+    @classmethod
+    def _is_up_to_its_executors(cls, value: object, info: ValidationInfo) -> object:
+        name = str(info.field_name)
+        if value != cls.model_fields[name].default:
+            reason = f"are those of its executors: give {name}={value!r} to each of them"
+            raise InvalidSetting(executor=cls.__name__, setting=name, reason=reason)
+        return value
 
     @field_serializer("selector", when_used="json")
     def _selector_as_text(self, selector: str | Selector) -> str:
@@ -117,6 +130,8 @@ class QCluster(BaseQExecutor):
                     results[index] = result
         return results
 
+    # -- the names that Covalent had ---------------------------------------------------------
+
     def get_selector(self) -> Selector:
         """The callable that chooses."""
         if self._select is None:
@@ -124,7 +139,10 @@ class QCluster(BaseQExecutor):
         return self._select
 
     def serialize_selector(self) -> None:
-        """Turn a selector that is a callable into text, in place."""
+        """Turn a selector that is a callable into text, in place.
+
+        qcov does so by itself when a cluster travels; scripts written for Covalent may ask for it.
+        """
         self.selector = self._selector_as_text(self.selector)
 
     def deserialize_selector(self) -> Selector:

@@ -13,6 +13,7 @@ from qcov.errors import (
     ElectronMisuse,
     InvalidQExecutor,
     NotAQNode,
+    SelectorError,
     UnsupportedInterface,
 )
 from qcov.qexecutors import pennylane_adapter as adapter
@@ -28,6 +29,7 @@ from qcov.records import CircuitRecord
 
 Executors = BaseQExecutor | Sequence[BaseQExecutor] | None
 
+_DEFAULT_SELECTOR = "cyclic"
 _TENSORFLOW = ("tf", "tf-autograph", "tensorflow", "tensorflow-autograph")
 
 
@@ -173,7 +175,7 @@ def qelectron(
     executors: Executors = None,
     name: str | None = None,
     description: str | None = None,
-    selector: str | Selector = "cyclic",
+    selector: str | Selector = _DEFAULT_SELECTOR,
 ) -> QElectron: ...
 @overload
 def qelectron(
@@ -182,7 +184,7 @@ def qelectron(
     executors: Executors = None,
     name: str | None = None,
     description: str | None = None,
-    selector: str | Selector = "cyclic",
+    selector: str | Selector = _DEFAULT_SELECTOR,
 ) -> Callable[[Any], QElectron]: ...
 def qelectron(
     qnode: Any = None,
@@ -190,7 +192,7 @@ def qelectron(
     executors: Executors = None,
     name: str | None = None,
     description: str | None = None,
-    selector: str | Selector = "cyclic",
+    selector: str | Selector = _DEFAULT_SELECTOR,
 ) -> QElectron | Callable[[Any], QElectron]:
     """Make a QNode run its circuits on quantum executors. A decorator, or a call.
 
@@ -200,12 +202,13 @@ def qelectron(
             QNode's own device where that is a simulator, else on `default.qubit`.
         name: How records call it; by default what the quantum function is called.
         description: What it is for; by default the quantum function's docstring.
-        selector: How a list of several executors chooses; see `QCluster`.
+        selector: How a list of several executors chooses; see `QCluster`, which has its own.
 
     Raises:
         NotAQNode: `qnode` is something else; a TypeError.
         InvalidQExecutor: Something in `executors` is not an executor; a ValueError.
-        SelectorError: `selector` is neither the name of one nor can it choose; a ValueError.
+        SelectorError: `selector` is neither the name of one nor can it choose, or it comes along
+            with a QCluster that has another one; a ValueError.
         UnsupportedInterface: The QNode wants TensorFlow; a ValueError.
 
     Example:
@@ -243,6 +246,8 @@ def _check(qnode: Any) -> None:
 def _as_executor(executors: Any, selector: str | Selector, qnode: Any) -> BaseQExecutor:
     if executors is None:
         return _default(qnode)
+    if isinstance(executors, QCluster):
+        _check_no_other_selector(executors, selector)
     if isinstance(executors, BaseQExecutor):
         return executors
     if not isinstance(executors, list | tuple):
@@ -256,6 +261,15 @@ def _as_executor(executors: Any, selector: str | Selector, qnode: Any) -> BaseQE
     if len(members) == 1:
         return members[0]
     return QCluster(executors=members, selector=selector)
+
+
+def _check_no_other_selector(cluster: QCluster, selector: str | Selector) -> None:
+    if selector not in (_DEFAULT_SELECTOR, cluster.selector):
+        raise SelectorError(
+            selector=repr(selector),
+            reason=f"would have no effect: the QCluster chooses with its own, "
+            f"{cluster.selector!r}. Give it to the QCluster, or give a list of executors.",
+        )
 
 
 _ADVICE = "Give executors=Simulator(), a list of executors, or a QCluster."

@@ -210,6 +210,21 @@ def test_clusters_survive_json_and_pickle(selector: Any, recording: Any) -> None
     assert callable(cluster.deserialize_selector())
 
 
+@pytest.mark.parametrize("setting", [{"shots": 5}, {"shots": None}, {"persist_data": False}])
+def test_what_is_up_to_its_executors_cannot_be_set_on_a_cluster(setting: Any) -> None:
+    with pytest.raises(InvalidSetting, match=f"QCluster: {next(iter(setting))} are those of its"):
+        QCluster(executors=[Simulator()], **setting)
+
+
+def test_a_cluster_takes_no_other_selector() -> None:
+    mine = ByAngle()
+    cluster = QCluster(executors=[Simulator(), Simulator()], selector=mine)
+    for same in ("cyclic", mine):  # the former is what nobody has asked for
+        assert qelectron(make(), executors=cluster, selector=same).device.executors == [cluster]
+    with pytest.raises(SelectorError, match="'random' would have no effect: the QCluster chooses"):
+        qelectron(make(), executors=cluster, selector="random")
+
+
 def test_covalents_names_work(executor: BaseQExecutor | None) -> None:
     executor = executor or Simulator()
     tape = make().construct((0.3,), {})
