@@ -21,7 +21,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): $(BIN)/python pyproject.toml $(wildcard constraints/dev-*.txt)
-	@echo "Setting up $(VENV) ..."
+	@echo "Setting up $(VENV): this takes some minutes, once ..."
 	@$(PIP) install --quiet --editable '.[dev]' \
 	  --constraint constraints/dev-$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])').txt
 	@touch $@

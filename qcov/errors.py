@@ -226,7 +226,8 @@ class KeyTaken(WorkflowError, ValueError):
 
     def __init__(self, *, key: str, dispatch_id: str, inputs: str) -> None:
         super().__init__(
-            f"dispatch {dispatch_id} has the key {key!r} and other arguments: {inputs}. "
+            f"dispatch {dispatch_id} has the key {key!r}, and is of another lattice or was given "
+            f"other arguments: {inputs}. "
             "Make the key of what the dispatch is about, its arguments included."
         )
         self.key, self.dispatch_id, self.inputs = key, dispatch_id, inputs

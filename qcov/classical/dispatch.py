@@ -19,6 +19,7 @@ from qcov.classical.result import Result
 from qcov.classical.status import Status
 from qcov.context import get_context
 from qcov.errors import NotALattice, StillRunning, WrongSetting
+from qcov.transport import fingerprint
 
 
 def dispatch(
@@ -37,7 +38,8 @@ def dispatch(
 
     Raises:
         NotALattice: `orig_lattice` is something else.
-        KeyTaken: the dispatch that has this key was given other arguments.
+        KeyTaken: the dispatch that has this key is another lattice's, or was given other arguments
+            (numbers, text, containers and arrays are compared; of other objects, their types).
         SerializationError: an argument cannot be sent to another process.
         EngineUnavailable: there is no engine, and none can be started.
         EnvironmentMismatch: the folder that this program runs in is gone.
@@ -46,12 +48,15 @@ def dispatch(
     """
     if not isinstance(cast("object", orig_lattice), Lattice):
         raise NotALattice(got=f"{orig_lattice!r} ({type(orig_lattice).__name__})")
+    check_setting("key", key)
 
     def wrapper(*args: Any, **kwargs: Any) -> str:
         engine = engine_at(dispatcher_addr)
         manifest = build_manifest(orig_lattice, args, kwargs)
         # The id is made here, so that the same request may be sent twice.
-        described = {"id": str(uuid.uuid4()), "environment": environment(manifest), "key": key}
+        described = {"id": str(uuid.uuid4()), "environment": environment(manifest)}
+        if key is not None:
+            described |= {"key": key, "fingerprint": fingerprint([args, kwargs])}
         return engine.submit({**manifest, **described})
 
     return wrapper
@@ -162,12 +167,15 @@ def cancel(
 
     Raises:
         DispatchNotFound: there is no such dispatch.
+        NodeNotFound: it has no such node.
+        WrongSetting: `task_ids` are not numbers of nodes, or there is none among them.
     """
     nodes = [task_ids] if isinstance(task_ids, int) else task_ids
-    engine = engine_at(dispatcher_addr)
-    return engine.call(
-        "cancel", dispatch_id=dispatch_id, node_ids=None if nodes is None else list(nodes)
-    )
+    numbers = None if nodes is None else list(nodes)
+    if numbers is not None and (not numbers or any(type(node) is not int for node in numbers)):
+        expected = "the number of a node, or several; leave it out for the whole dispatch"
+        raise WrongSetting(setting="task_ids", got=repr(task_ids), expected=expected)
+    return engine_at(dispatcher_addr).call("cancel", dispatch_id=dispatch_id, node_ids=numbers)
 
 
 def _wait(engine: Engine, dispatch_id: str, timeout: float | None) -> None:

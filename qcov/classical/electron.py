@@ -12,7 +12,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast, overload
 
 from qcov.classical.builder import building
-from qcov.classical.executors.base import LATER, BaseExecutor, check_setting, refuse_later
+from qcov.classical.executors.base import (
+    LATER,
+    BaseExecutor,
+    check_function,
+    check_setting,
+    refuse_later,
+)
 from qcov.classical.executors.registry import executor_dict
 from qcov.classical.outputs import ElectronOutput
 from qcov.errors import NotYetSupported, WrongArguments
@@ -167,6 +173,7 @@ def electron(
 
     def decorate(function: Callable[..., Any]) -> Electron:
         inner = function.function if isinstance(function, Electron) else function
+        check_function("electron", inner)
         return Electron(
             inner,
             executor=executor,

@@ -135,10 +135,6 @@ class TransportGraph:
         for source in node.after:
             yield source, node.id, AFTER
 
-    def get_node_value(self, node_id: int, key: str) -> Any:
-        """A field of a node, by name."""
-        return getattr(self.nodes[node_id], key)
-
     def manifest(self) -> dict[str, Any]:
         """The graph as JSON, without the blobs."""
         return {

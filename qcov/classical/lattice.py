@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, overload
 
 from qcov.classical.builder import Builder, recording, source_of
-from qcov.classical.executors.base import LATER, BaseExecutor, refuse_later
+from qcov.classical.executors.base import LATER, BaseExecutor, check_function, refuse_later
 from qcov.classical.executors.registry import executor_dict
 from qcov.classical.graph import TransportGraph
 from qcov.errors import NotYetSupported
@@ -150,6 +150,7 @@ def lattice(
     refuse_later(later)
 
     def decorate(function: Callable[..., Any]) -> Lattice:
+        check_function("lattice", function)
         return Lattice(function, executor=executor, workflow_executor=workflow_executor)
 
     return decorate if function is None else decorate(function)

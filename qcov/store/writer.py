@@ -94,7 +94,7 @@ class Writer:
     def _commit(self, group: list[_Request]) -> None:
         try:
             self._write(merge([request.changes for request in group]))
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001  # the driver has many kinds; the thread must live on
             if len(group) > 1:  # find the one that spoils it; those that may wait come last
                 for request in sorted(group, key=lambda request: request.keep):
                     self._commit([request])
@@ -115,21 +115,21 @@ class Writer:
             if self._connection.in_transaction:
                 cursor.execute("ROLLBACK")
 
-    def _refuse(self, request: _Request, error: sqlite3.Error) -> None:
+    def _refuse(self, request: _Request, error: Exception) -> None:
         if request.keep and _passes(error):
             _log.warning("waiting for the disk: %s", error)
         while request.keep and _passes(error) and self._waiting(error):
             time.sleep(_RETRY_AFTER)
             try:
                 self._write(merge([request.changes]))
-            except sqlite3.Error as again:
+            except Exception as again:  # noqa: BLE001  # as above
                 error = again
             else:
                 self._tell(request, None)
                 return
         self._tell(request, self._refusal(error))
 
-    def _waiting(self, error: sqlite3.Error) -> bool:
+    def _waiting(self, error: Exception) -> bool:
         """While the disk is full: refuse what need not be kept; False when it is time to stop."""
         while not self._queue.empty():
             following = self._queue.get()
@@ -142,7 +142,7 @@ class Writer:
                 self._tell(following, self._refusal(error))
         return True
 
-    def _refusal(self, error: sqlite3.Error) -> QcovError:
+    def _refusal(self, error: Exception) -> QcovError:
         if _passes(error):
             advice = "Free some space or set QCOV_DATA_DIR to another folder."
             return StoreUnavailable(path=self._path, reason=str(error), advice=advice)
@@ -154,7 +154,7 @@ class Writer:
             request.done(error)
 
 
-def _passes(error: sqlite3.Error) -> bool:
+def _passes(error: Exception) -> bool:
     """True if the disk refused, not the database."""
     code = getattr(error, "sqlite_errorcode", 0)
     return isinstance(error, sqlite3.OperationalError) and code & 0xFF in _PASSING

@@ -21,6 +21,7 @@ from qcov.transport import (
     address,
     check_seal,
     dumps,
+    fingerprint,
     loads,
     seal,
     shorten,
@@ -261,3 +262,53 @@ def test_a_huge_container_is_not_written_out_whole() -> None:
 
     shorten([Counted()] * 100_000)
     assert Counted.count <= 1000
+
+
+# -- fingerprints
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        ({"x", "y", "z"}, {"z", "y", "x"}),
+        ([np.arange(3.0), [1, (2, "x")]], [np.arange(3.0), [1, (2, "x")]]),
+        (object(), object()),
+        ([object(), 1], [object(), 1]),
+        (float("nan"), float("nan")),
+    ],
+)
+def test_equal_data_share_a_fingerprint(one: object, other: object) -> None:
+    assert fingerprint(one) == fingerprint(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, 1.0),
+        (1, True),
+        ("1", 1),
+        ([1, 2], [2, 1]),
+        ([1], (1,)),
+        ([[1], 2], [1, [2]]),
+        (list(range(1000)), [*range(999), -1]),
+        (np.arange(3), np.arange(3.0)),
+        (np.zeros((2, 3)), np.zeros((3, 2))),
+        ([np.zeros(3)], [np.ones(3)]),
+        (object(), Exception()),
+        ({"a": [1]}, {"a": [2]}),
+    ],
+)
+def test_other_data_have_another_fingerprint(one: object, other: object) -> None:
+    assert fingerprint(one) != fingerprint(other)
+
+
+def test_a_fingerprint_of_a_circle() -> None:
+    circle: list[object] = []
+    circle.append([circle])
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+
+    assert fingerprint(circle)
+    assert fingerprint(deep)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from typing import Any, Protocol
 
 from qcov.classical.engine import client
 from qcov.classical.engine.channel import Message
 from qcov.classical.manifest import spill, variables
 from qcov.config import check_config, data_dir
+from qcov.errors import ConnectionLost
 from qcov.store import blobs as files
 
 
@@ -64,8 +67,18 @@ class LocalEngine:
     def wait(
         self, dispatch_id: str, inside: tuple[str, int] | None, timeout: float | None = None
     ) -> str:
-        """Wait on the socket."""
-        return client.call("wait", dispatch_id=dispatch_id, inside=inside, timeout=timeout)
+        """Wait on the socket; an engine that starts anew does not start the time anew."""
+        if timeout is None:
+            return client.call("wait", dispatch_id=dispatch_id, inside=inside)
+        deadline = time.monotonic() + timeout
+        for _ in range(client.TRIES - 1):
+            with contextlib.suppress(ConnectionLost):
+                return self._wait_until(deadline, dispatch_id, inside)
+        return self._wait_until(deadline, dispatch_id, inside)
+
+    def _wait_until(self, deadline: float, dispatch_id: str, inside: tuple[str, int] | None) -> str:
+        left = max(0.0, deadline - time.monotonic())
+        return client.call_once("wait", dispatch_id=dispatch_id, inside=inside, timeout=left)
 
     def progress(self, dispatch_id: str, after: int, inside: tuple[str, int] | None) -> Message:
         """Wait on the socket for the next event."""

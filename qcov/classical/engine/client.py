@@ -23,14 +23,14 @@ from typing import Any, cast
 from qcov import private_file
 from qcov.classical.engine.channel import PROTOCOL, BlockingChannel, Message, unpack_error
 from qcov.config import data_dir, get_config
-from qcov.errors import ConnectionLost, EngineUnavailable
+from qcov.errors import ConnectionLost, EngineUnavailable, StoreUnavailable
 from qcov.version import __version__
 
 _BOOT = (
     "import sys; sys.path.append(sys.argv.pop(1)); "
     "from qcov.classical.engine.process import main; main()"
 )
-_TRIES = 5
+TRIES = 5  #: how often a request is made before an engine that breaks is reported
 _ROOT = str(Path(__file__).parents[3])
 
 
@@ -91,9 +91,14 @@ def call(verb: str, **arguments: Any) -> Any:
     A connection that breaks is opened again, and the engine started again: all verbs may be asked
     twice. An engine that breaks again and again is reported.
     """
-    for _ in range(_TRIES - 1):
-        with contextlib.suppress(ConnectionLost), _connection() as client:
-            return client.call(verb, **arguments)
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(ConnectionLost):
+            return call_once(verb, **arguments)
+    return call_once(verb, **arguments)
+
+
+def call_once(verb: str, **arguments: Any) -> Any:
+    """As `call`, but a connection that breaks is reported with `ConnectionLost`."""
     with _connection() as client:
         return client.call(verb, **arguments)
 
@@ -145,6 +150,8 @@ def announcement(folder: Path) -> Message | None:
         said = json.loads((folder / "engine.json").read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+    except PermissionError as error:
+        raise _foreign(folder, error) from error
     return cast("Message", said) if isinstance(said, dict) and "socket" in said else None
 
 
@@ -158,6 +165,9 @@ def _reach(folder: Path) -> Client | None:
     except (ConnectionError, FileNotFoundError):  # it was killed and could not tidy up
         sock.close()
         return None
+    except PermissionError as error:
+        sock.close()
+        raise _foreign(folder, error) from error
     if not _is_ours(sock):
         sock.close()
         raise EngineUnavailable(
@@ -166,6 +176,12 @@ def _reach(folder: Path) -> Client | None:
             advice=f"Remove {folder / 'engine.json'}.",
         )
     return Client(sock, folder)
+
+
+def _foreign(folder: Path, error: OSError) -> StoreUnavailable:
+    reason = error.strerror or str(error)
+    advice = "It belongs to another user: set QCOV_DATA_DIR to a folder of yours."
+    return StoreUnavailable(path=str(folder), reason=reason, advice=advice)
 
 
 def _is_ours(sock: socket.socket) -> bool:

@@ -9,7 +9,9 @@ wait behind it are taken back. Each reports on its own; a worker's death fails t
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
+import os
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -45,7 +47,7 @@ class _Link:
     known: set[str] = field(default_factory=set[str])  #: digests of the functions it has
     queued: int = 0  #: how many of the last tasks have not been sent yet
     since: float = 0.0  #: when the first task began, or when the last one ended
-    blocked: bool = False  #: its electron waits for another dispatch
+    blocked: int = 0  #: how many threads of its electron wait for another dispatch
     recalled: bool = False  #: asked to give back what waits
     alarm: asyncio.TimerHandle | None = None
     retiring: asyncio.TimerHandle | None = None
@@ -112,14 +114,14 @@ class Pool:
         """While an electron waits for another dispatch, its place goes to another one."""
         links = [link for link in self._links if _runs(link, dispatch_id, node_id)]
         for link in links:
-            link.blocked = True
+            link.blocked += 1
             self._recall(link)
         self._feed_soon()
         try:
             yield
         finally:
             for link in links:
-                link.blocked = False
+                link.blocked -= 1
 
     @property
     def busy(self) -> bool:
@@ -175,8 +177,9 @@ class Pool:
         """No worker can be started for a program: its electrons fail, others go on."""
         for task in waiting:
             mismatch = EnvironmentMismatch(
-                reason=f"no worker process of {environment.executable} can be started ({error})",
-                advice="Was its virtual environment removed? Dispatch from one that exists.",
+                reason=f"no worker process of {environment.executable} can be started in "
+                f"{environment.cwd} ({error.strerror or error})",
+                advice="Are the virtual environment and the working folder still there?",
             )
             self._loop.call_soon(task.owner.task_died, task, mismatch)
         waiting.clear()
@@ -332,6 +335,8 @@ class Pool:
     # -- a worker's life
 
     def _hire(self, environment: Environment) -> _Link:
+        if not os.path.isdir(environment.cwd):  # noqa: PTH112  # a string, and often
+            raise FileNotFoundError(errno.ENOENT, "the working folder does not exist")
         process = self._spawner.start(environment)
         link = _Link(environment, process)
         process.on_message = lambda message: self._on_message(link, message)

@@ -94,6 +94,7 @@ class EngineProcess:
         self.engine.close()
         if self._stop.is_set() and not self._returns:
             await self._verbs.say_goodbye(EngineStopped(address=str(self._folder)))
+        self._verbs.close()  # who asks while the store is closed must ask the next engine
         await asyncio.to_thread(self._store.close)
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
@@ -104,6 +105,7 @@ class EngineProcess:
         idle = time.monotonic() - self._last_use
         if idle >= self._idle_timeout:
             _log.info("leaving: idle for %.0f s", idle)
+            self._returns = True  # whoever asks now starts another one
             self._stop.set()
         else:
             asyncio.get_running_loop().call_later(

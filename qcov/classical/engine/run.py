@@ -67,6 +67,7 @@ class Run:
         self._bundles = Bundles(self._nodes, manifest)
         self._outputs = self._bundles.outputs
         self._failures: list[tuple[int, str, str]] = []
+        self._began: dict[int, float] = {}  # sublattices that an earlier engine has started
         self._text: str | None = None  # the repr of the node that is the result
         self._needed: list[Node] = []
         self._cancelling = [row["node_id"] for row in rows if row["status"] == "CANCELING"]
@@ -81,6 +82,8 @@ class Run:
             status, number = Status(row["status"]), row["node_id"]
             if status.terminal:
                 over[number] = status
+            if row["sub_dispatch_id"] is not None:
+                self._began[number] = row["started"]
             if row["output"] is not None:
                 self._outputs[number] = row["output"]
             if status is Status.FAILED:
@@ -139,14 +142,15 @@ class Run:
         """How often the node has been tried, this time included."""
         return self._schedule.attempt[node]
 
-    def child_began(self, node: int, child: Run) -> None:
-        """A sublattice is stored, and has begun."""
+    def child_began(self, node: int, child: Run, since: float) -> None:
+        """A sublattice is stored, and has begun; `since` is when its building began."""
         if self._schedule.status[node] in (Status.CANCELING, Status.CANCELLED):
             child.stop()
             return
         limit = self._nodes[node].time_limit
         if limit is not None:
-            asyncio.get_running_loop().call_later(limit, self._child_overran, node, child)
+            left = max(0.0, since + limit - outcomes.now())
+            asyncio.get_running_loop().call_later(left, self._child_overran, node, child)
 
     def _child_overran(self, node: int, child: Run) -> None:
         if not child.status.terminal:
@@ -246,7 +250,8 @@ class Run:
         step = Step()
         for cut in report.get("cuts", []):
             status = Status.FAILED if "error" in cut else Status.COMPLETED
-            self._note(cut["node"], status, report | {"error": None} | cut, changes, details)
+            part = report | {"error": None, "stdout": None, "stderr": None} | cut
+            self._note(cut["node"], status, part, changes, details)
             _join(step, self._apply(NodeFinished(node=cut["node"], status=status)))
         status = Status(report["status"])
         self._note(node, status, report, changes, details)
@@ -270,8 +275,8 @@ class Run:
         details[node] = report
         if status is Status.COMPLETED:
             self._outputs[node] = report["output"]
-            self._services.keep_blob(report["output"], report.get("data"))
             if "size" in report:  # else it is another node's, and stored already
+                self._services.keep_blob(report["output"], report["data"])
                 outcomes.add(changes, "blob", outcomes.blob_row(report))
             if self._manifest["result"] == {"node": node}:
                 self._text = report["repr"]
@@ -393,7 +398,8 @@ class Run:
             return self._submit(RESULT, bundle, None, None)
         child = self._services.child_of(self, number)
         if child is not None:  # built before a restart: go on with the child that stands
-            return child.need_parts(self.parts_of(number))
+            child.need_parts(self.parts_of(number))
+            return self.child_began(number, child, self._began[number])
         node = self._nodes[number]
         bundle = self._bundles.electron(node)
         function = (bundle["function"], self._services.blob(bundle["function"]))

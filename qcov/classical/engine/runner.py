@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import uuid
 from collections import deque
@@ -27,6 +26,7 @@ from qcov.errors import KeyTaken, QcovError
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 
+_SAME_REQUEST = ("name", "fingerprint")  # what two dispatches with one key must share
 _STARTED_AFTER = 0.02  # seconds that a node runs before its beginning is told
 
 
@@ -67,12 +67,12 @@ class Engine:
         settle_environment(manifest["environment"])
         dispatch_id = str(uuid.UUID(manifest["id"]))
         asked = manifest.get("key") or dispatch_id
-        if asked not in self._submitting:
-            task = self._loop.create_task(self._submit(manifest, dispatch_id))
-            self._submitting[asked] = task
-            task.add_done_callback(lambda _: self._submitting.pop(asked))
-        # a client that goes away neither stops it nor takes the others along
-        return await asyncio.shield(self._submitting[asked])
+        while (other := self._submitting.get(asked)) is not None:
+            await asyncio.wait([other])
+        task = self._loop.create_task(self._submit(manifest, dispatch_id))
+        self._submitting[asked] = task
+        task.add_done_callback(lambda _: self._submitting.pop(asked))
+        return await asyncio.shield(task)  # a client that goes away does not stop it
 
     async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:
         """Wait until a dispatch has ended, or for `timeout` seconds; return its status."""
@@ -173,8 +173,8 @@ class Engine:
         row = None if key is None else self.store.find_key(key)
         if row is not None:
             if row["status"] not in ("FAILED", "CANCELLED"):
-                given = json.dumps(manifest["inputs_repr"])
-                if (row["name"], row["inputs_repr"]) != (manifest["name"], given):
+                earlier = await asyncio.to_thread(self.store.manifest, row["id"])
+                if any(earlier.get(name) != manifest.get(name) for name in _SAME_REQUEST):
                     raise KeyTaken(key=str(key), dispatch_id=row["id"], inputs=row["inputs_repr"])
                 return str(row["id"])
             changes["key_released"] = [{"of_dispatch": row["id"]}]
@@ -277,7 +277,7 @@ class Engine:
 
         def begin() -> None:
             follows()
-            run.child_began(node, child)
+            run.child_began(node, child, began)
 
         return self.commit(changes, begin)
 

@@ -156,7 +156,7 @@ def _kill_group(pid: int) -> None:
 
 
 class Spawner:
-    """Starts workers; keeps one zygote per interpreter and libraries' settings.
+    """Starts workers; keeps zygotes per interpreter and libraries' settings.
 
     Args:
         settings: What every worker is told besides its environment.
@@ -164,7 +164,7 @@ class Spawner:
 
     def __init__(self, settings: Message) -> None:
         self._settings = settings
-        self._zygotes: dict[tuple[str, frozenset[tuple[str, str]]], _Zygote] = {}
+        self._zygotes: dict[tuple[str, bool, frozenset[tuple[str, str]]], _Zygote] = {}
 
     def start(self, environment: Environment) -> WorkerProcess:
         """Start a worker; messages may be sent to it at once."""
@@ -179,7 +179,8 @@ class Spawner:
             for name, value in environment.variables.items()
             if name.startswith(_READ_AT_IMPORT)
         }
-        key = (environment.executable, frozenset(library.items()))
+        # what needs no imports must not wait for them: it has a zygote of its own
+        key = (environment.executable, bool(environment.preload), frozenset(library.items()))
         zygote = self._zygotes.get(key)
         if zygote is not None and not zygote.gone:
             with contextlib.suppress(OSError):  # it has died, and we have not heard of it yet
@@ -239,6 +240,9 @@ class _Zygote:
         for message in self._unpacker.feed(data):
             if message["did"] == "fork":
                 worker = self._workers.pop(message["worker"])
+                if message["pid"] is None:
+                    worker.ended(message["error"])
+                    continue
                 self._by_pid[message["pid"]] = worker
                 worker.born(message["pid"])
             elif message["pid"] in self._by_pid:

@@ -99,7 +99,7 @@ class Streams:
         for tail in self._tails:
             tail.begin()
         if (sys.stdout, sys.stderr) != self._streams or sys.stdout.closed or sys.stderr.closed:
-            self._streams = (_writer(1, errors="strict"), _writer(2, errors="backslashreplace"))
+            self._streams = (_writer(1), _writer(2))
             sys.stdout, sys.stderr = self._streams
 
     def take(self, *, final: bool) -> dict[str, object]:
@@ -118,10 +118,10 @@ def unnamed_file() -> int:
         return os.open(f"/dev/fd/{file.fileno()}", os.O_RDWR | os.O_APPEND)
 
 
-def _writer(descriptor: int, *, errors: str) -> io.TextIOWrapper:
+def _writer(descriptor: int) -> io.TextIOWrapper:
     file = os.fdopen(descriptor, "wb", closefd=False)
     # by lines: what was printed before a crash must not be lost with a buffer
-    return io.TextIOWrapper(file, encoding="utf-8", errors=errors, line_buffering=True)
+    return io.TextIOWrapper(file, encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 def _decoder() -> codecs.IncrementalDecoder:

@@ -27,6 +27,7 @@ class Verbs:
         self._engine = engine
         self._tasks: dict[ChannelProtocol, set[asyncio.Task[None]]] = {}
         self._goodbye: QcovError | None = None
+        self._closed = False
         self._verbs: dict[str, Verb] = {
             "ping": self._ping,
             "submit": engine.submit,
@@ -49,10 +50,12 @@ class Verbs:
 
     def on_message(self, channel: ChannelProtocol, request: Message) -> None:
         """Start answering a request."""
+        if self._closed:
+            return channel.close()
         task = asyncio.get_running_loop().create_task(self._answer(channel, request))
         waiting = self._tasks.setdefault(channel, set())
         waiting.add(task)
-        task.add_done_callback(waiting.discard)
+        return task.add_done_callback(waiting.discard)
 
     def on_close(self, channel: ChannelProtocol) -> None:
         """The client is gone: nobody waits for its answers."""
@@ -66,6 +69,12 @@ class Verbs:
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
+
+    def close(self) -> None:
+        """Hang up on all clients."""
+        self._closed = True
+        for channel in list(self._tasks):
+            channel.close()
 
     async def _answer(self, channel: ChannelProtocol, request: Message) -> None:
         answer: Message = {"number": request["number"]}

@@ -9,6 +9,7 @@ ends, and everything that it started.
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import inspect
 import os
@@ -28,6 +29,7 @@ from qcov.classical.engine.channel import BlockingChannel, Message
 from qcov.classical.engine.streams import Streams
 from qcov.classical.graph import Recipe
 from qcov.context import Context, running
+from qcov.errors import StoreUnavailable
 from qcov.records import Sink, collecting
 from qcov.store import blobs as files
 from qcov.transport import address, dumps, loads, shorten
@@ -39,6 +41,7 @@ _NOT_THE_USERS = tuple(
     for name in ("qcov", "asyncio", "cloudpickle")
 )
 _LONGEST = 65_536  # characters of an error
+_SPACE_AFTER = 0.5  # seconds between tries while the disk is full
 _REPORT_EVERY = 0.25  # seconds, while an electron runs
 
 
@@ -95,8 +98,16 @@ class Worker:
                 self._current, self._busy = None, False
                 outcome |= streams.take(final=True)
                 outcome["circuits"] = sink.drain()
-        self._channel.send(outcome)
+        self._send(outcome)
         self._modules.note()
+
+    def _send(self, outcome: Message) -> None:
+        try:
+            self._channel.send(outcome)
+        except (TypeError, ValueError, OverflowError) as error:  # there is no message for it
+            reduced = {name: outcome[name] for name in ("did", "task", "started", "ended", "read")}
+            reduced |= {name: outcome[name] for name in ("stdout", "stderr")}
+            self._channel.send(reduced | {"status": "FAILED", "error": describe(error)})
 
     def _outdated(self, task: Message) -> bool:
         """True if a module that this process has imported was changed on disk since.
@@ -173,9 +184,19 @@ class Worker:
         digest = address(blob)
         large = len(blob) > files.INLINE_LIMIT
         if large:
-            files.write(self._blob_folder, digest, blob)
+            self._write(digest, blob)
         data = None if large else blob
         return {"output": digest, "data": data, "size": len(blob), "repr": shorten(value)}
+
+    def _write(self, digest: str, blob: bytes) -> None:
+        """Write a file; what was computed waits until the disk has space for it."""
+        while True:
+            try:
+                return files.write(self._blob_folder, digest, blob)
+            except StoreUnavailable as error:
+                if getattr(error.__cause__, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+            time.sleep(_SPACE_AFTER)
 
     def _assemble(self, recipe: Recipe, blobs: dict[str, bytes]) -> Any:
         [(form, content)] = recipe.items()
@@ -209,7 +230,10 @@ class Worker:
                 else:
                     self._progress()
         except (EOFError, OSError):
-            os.killpg(0, signal.SIGKILL)  # the group holds what electrons have started
+            pass
+        except BaseException:  # noqa: BLE001  # a worker that does not listen must not stay
+            traceback.print_exc()
+        os.killpg(0, signal.SIGKILL)  # the group holds what electrons have started
 
     def _take(self, message: Message) -> None:
         with self._changed:

@@ -69,13 +69,23 @@ class Zygote:
         with warnings.catch_warnings():
             # JAX warns of any fork once it is imported; it has not been used here.
             warnings.simplefilter("ignore")
-            pid = os.fork()
+            try:
+                pid = os.fork()
+            except OSError as error:  # no memory, or too many processes: those there are live on
+                self._say_forked(message, descriptors, None, f"it could not be forked: {error}")
+                return
         if pid == 0:
             self._become_worker(message, descriptors, me)
         _own_group(pid)  # both do it: the engine may stop the worker before it has come that far
+        self._say_forked(message, descriptors, pid)
+
+    def _say_forked(
+        self, message: Message, descriptors: list[int], pid: int | None, error: str = ""
+    ) -> None:
         for descriptor in descriptors:
             os.close(descriptor)
-        self._channel.send({"did": "fork", "worker": message["worker"], "pid": pid})
+        about = {"worker": message["worker"], "pid": pid, "error": error}
+        self._channel.send({"did": "fork", **about})
 
     def _become_worker(self, message: Message, descriptors: list[int], parent: int) -> None:
         _own_group(0)

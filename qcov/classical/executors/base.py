@@ -62,15 +62,28 @@ def refuse_later(settings: Iterable[str]) -> None:
         raise TypeError(f"got an unexpected keyword argument {name!r}")
 
 
+def check_function(decorator: str, function: object) -> None:
+    """Refuse what cannot be called. Raises `WrongSetting`."""
+    if not callable(function):
+        what = f"what ct.{decorator} decorates"
+        raise WrongSetting(setting=what, got=repr(function), expected="a function")
+
+
+_KEY_LENGTH = 500
+
+
 def check_setting(name: str, value: object) -> None:
     """Refuse a value that an electron cannot have; None stands for the default.
 
     Raises:
-        WrongSetting: `value` is not a number of tries, or of seconds.
+        WrongSetting: `value` is not a number of tries or seconds, or not an idempotency key.
     """
     if value is None:
         return
-    if name == "retries":
+    if name == "key":
+        fits = isinstance(value, str) and 0 < len(value) <= _KEY_LENGTH and value.isprintable()
+        expected = f"printable text of at most {_KEY_LENGTH} characters, and not empty"
+    elif name == "retries":
         fits, expected = isinstance(value, int) and value >= 0, "a whole number, 0 or more"
     elif name == "time_limit":
         fits, expected = _is_seconds(value) and value != 0, "a number of seconds above 0"

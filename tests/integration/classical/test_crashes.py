@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import signal
@@ -186,6 +187,46 @@ def test_sublattices_go_on_after_a_crash(
     assert result.get_node_result(0)["sublattice_result"].dispatch_id == child
 
 
+def test_what_a_sublattice_returns_whole_is_there_after_a_crash(
+    gate: Any, data_folder: Path, engine_process: Process
+) -> None:
+    def inner() -> Any:
+        first = same(41)
+        ct.electron(gate.pass_through)()
+        return first
+
+    @ct.electron
+    def add_one(value: int) -> int:
+        return value + 1
+
+    dispatch_id = ct.dispatch(ct.lattice(lambda: add_one(ct.electron(ct.lattice(inner))())))()
+    gate.wait()
+    while ct.get_result(dispatch_id).get_node_result(0) is None:
+        os.sched_yield()
+    die(engine_process(data_folder))
+    assert ct.get_result(dispatch_id).status == "RUNNING"
+    gate.wait()
+    gate.let_go()
+    result = ct.get_result(dispatch_id, wait=True)
+
+    assert result.error is None
+    assert result.result == 42
+
+
+def test_a_sublattice_has_its_time_limit_after_a_crash(
+    gate: Any, data_folder: Path, engine_process: Process
+) -> None:
+    inner = ct.lattice(ct.electron(gate.pass_through))
+    limited = ct.electron(inner, time_limit=3.0)
+    dispatch_id = ct.dispatch(ct.lattice(lambda: limited()))()  # noqa: PLW0108
+    gate.wait()
+    die(engine_process(data_folder))
+    assert ct.get_result(dispatch_id).status == "RUNNING"
+
+    result = ct.get_result(dispatch_id, wait=True, timeout=60)
+    assert "time limit of 3 s" in str(result.error)
+
+
 @pytest.mark.parametrize("what", ["dispatch", "node", "sublattice"])
 def test_what_was_cancelled_stays_cancelled_after_a_crash(
     gate: Any, data_folder: Path, engine_process: Process, what: str, counter: Any
@@ -316,6 +357,24 @@ def test_outcomes_wait_for_space(
 
     assert ct.get_result(dispatch_id, wait=True).result == "kept"
     assert lines() == ["ran"]
+
+
+def test_a_large_outcome_waits_for_space_too(run: Callable[..., ct.Result]) -> None:
+    @ct.electron
+    def work() -> bytes:
+        from qcov import private_file
+
+        write, refusals = private_file.write, iter(range(2))
+
+        def sometimes(path: Path, data: bytes) -> None:
+            if next(refusals, None) is not None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            write(path, data)
+
+        private_file.write = sometimes
+        return b"x" * 100_000
+
+    assert len(run(work).result) == 100_000
 
 
 # -- folders and files that cannot be

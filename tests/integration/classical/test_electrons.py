@@ -325,6 +325,30 @@ def test_what_was_printed_before_a_crash_is_kept(run: Run) -> None:
     assert node["stderr"].count("and here") == 2
 
 
+def test_elements_do_not_repeat_what_was_printed(run: Run) -> None:
+    @ct.electron
+    def pair() -> tuple[int, int]:
+        print("once")
+        return 1, 2
+
+    def workflow() -> object:
+        both = pair()
+        return same(both[0]), same(both[1])
+
+    printed = [node["stdout"] or "" for node in run(workflow).get_all_node_results()]
+    assert "".join(printed) == "once\n"
+
+
+def test_what_utf_8_has_no_place_for_is_printed_all_the_same(run: Run) -> None:
+    @ct.electron
+    def odd() -> int:
+        print("a\ud800b")
+        return 1
+
+    result = run(odd)
+    assert (result.result, result.get_node_result(0)["stdout"]) == (1, "a\\ud800b\n")
+
+
 def test_of_a_long_output_beginning_and_end_are_kept(run: Run) -> None:
     @ct.electron
     def talk() -> None:

@@ -9,13 +9,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
 import qcov as ct
+from qcov.errors import KeyTaken
 
 pytestmark = pytest.mark.usefixtures("common_engine")
 
@@ -424,6 +427,36 @@ def test_a_key_makes_a_dispatch_one(gate: Any, counter: Any) -> None:
     assert first == while_running == afterwards
     assert lines() == ["ran"]
     assert ct.dispatch_sync(ct.lattice(same), key=key + "2")(1).dispatch_id != first
+
+
+def test_a_key_belongs_to_its_arguments_however_long(tmp_path: Path) -> None:
+    class Opaque:
+        """Its repr and its pickle are never the same twice."""
+
+        def __init__(self) -> None:
+            self.noise = os.urandom(4)
+
+    workflow = ct.lattice(ct.electron(lambda numbers, array, thing: len(numbers)))
+    many, array = list(range(1000)), np.arange(1000.0)
+    dispatch = ct.dispatch(workflow, key=str(tmp_path))
+    first = dispatch(many, array, Opaque())
+
+    assert dispatch(many, array, Opaque()) == first
+    for others in ([*many[:-1], -1], array), (many, array + 1), (tuple(many), array):
+        with pytest.raises(KeyTaken):
+            dispatch(*others, Opaque())
+
+
+def test_a_key_asked_for_at_once_with_other_arguments(tmp_path: Path) -> None:
+    def ask(number: int) -> object:
+        try:
+            return ct.dispatch(ct.lattice(same), key=str(tmp_path))(number)
+        except KeyTaken as error:
+            return error
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(ask, range(8)))
+    assert sum(isinstance(answer, str) for answer in answers) == 1
 
 
 @pytest.mark.parametrize("end", ["FAILED", "CANCELLED"])

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -317,6 +318,14 @@ def test_an_idle_engine_leaves_and_the_next_call_starts_another(
 
     assert not (data_folder / "engine.json").exists()
     assert ct.get_result(dispatch_id).result == 4
+
+
+def test_an_engine_that_leaves_is_never_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QCOV_ENGINE_IDLE_TIMEOUT", "0.05")
+    workflow = ct.lattice(ct.electron(lambda x: x))
+    for number in range(12):
+        assert ct.dispatch_sync(workflow)(number).result == number
+        time.sleep(0.01 * number)  # around the moment at which it leaves
 
 
 def test_an_idle_engine_does_not_leave_someone_who_waits(

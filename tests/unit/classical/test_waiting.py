@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 import qcov as ct
+from qcov.classical.engine import address, client
 from qcov.classical.engine.channel import PROTOCOL, BlockingChannel
-from qcov.errors import StillRunning, WorkflowError, WrongSetting
+from qcov.errors import ConnectionLost, StillRunning, WorkflowError, WrongSetting
 
 
 class Socket(socketserver.ThreadingUnixStreamServer):
@@ -31,7 +32,7 @@ class Socket(socketserver.ThreadingUnixStreamServer):
 
     def answer(self, verb: str, arguments: dict[str, Any]) -> Any:
         if verb == "wait":
-            self.timeouts.append(arguments["timeout"])
+            self.timeouts.append(arguments.get("timeout"))
             return "RUNNING"
         return {"protocol": PROTOCOL, "version": ct.__version__}
 
@@ -65,7 +66,7 @@ def test_what_takes_too_long(engine: Socket) -> None:
 
     assert isinstance(caught.value, TimeoutError)
     assert isinstance(caught.value, WorkflowError)
-    assert engine.timeouts == [5]
+    assert engine.timeouts == [pytest.approx(5, abs=1)]
 
 
 def test_what_takes_too_long_in_an_event_loop(engine: Socket) -> None:
@@ -86,3 +87,21 @@ def test_a_timeout_is_a_number_of_seconds(timeout: Any, data_folder: Path) -> No
 def test_a_timeout_without_waiting_has_no_effect() -> None:
     with pytest.raises(WrongSetting, match="timeout must be given along with wait=True, not alone"):
         ct.get_result("id", timeout=5)
+
+
+def test_an_engine_that_starts_anew_does_not_start_the_time_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, asked = iter([100.0, 100.0, 103.0]), []
+
+    def lose(verb: str, *, timeout: float, **_: object) -> str:
+        asked.append((verb, timeout))
+        if len(asked) == 1:
+            raise ConnectionLost(address="here", reason="it was killed")
+        return "RUNNING"
+
+    monkeypatch.setattr(client, "call_once", lose)
+    monkeypatch.setattr(address.time, "monotonic", lambda: next(clock))
+
+    assert address.LocalEngine().wait("d", None, 5.0) == "RUNNING"
+    assert asked == [("wait", 5.0), ("wait", 2.0)]

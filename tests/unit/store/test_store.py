@@ -57,6 +57,16 @@ def alter(folder: Path, statement: str, *values: object) -> None:
 # -- writing and reading
 
 
+def test_a_change_that_the_driver_refuses_does_not_stop_the_others(
+    store: Store, put: Put, dispatch_rows: Rows
+) -> None:
+    assert isinstance(put(dispatch_rows("bad", name="\ud800")), StoreError)
+    assert isinstance(put(dispatch_rows("large", nodes_total=2**70)), StoreError)
+
+    assert put(dispatch_rows("good")) is None
+    assert store.list_dispatches()[1] == 1
+
+
 @pytest.mark.parametrize("size", [0, 10, INLINE_LIMIT, INLINE_LIMIT + 1, 1 << 20])
 def test_payloads_of_any_size_come_back(
     store: Store, put: Put, dispatch_rows: Rows, size: int
