@@ -163,7 +163,8 @@ def cancel(
 ) -> str:
     """Cancel a dispatch with its sublattices, or some of its nodes; says what was done.
 
-    What runs is stopped, with all processes that it has started.
+    What runs is stopped, with all processes that it has started and that have not left for a
+    session of their own.
 
     Raises:
         DispatchNotFound: there is no such dispatch.

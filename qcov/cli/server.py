@@ -135,8 +135,14 @@ def restart(port: int | None = PORT, develop: bool = DEVELOP) -> None:
         warn(f"--develop: {_NOT_YET['--develop']}")
     get_config()  # a broken setting is told while the engine still runs
     address = (_running() or {}).get("url")
+    now = int(str(address).rpartition(":")[2]) if address else None
+    wanted = port or now or int(get_config("dispatcher.port"))
+    from qcov_server.serving import listen  # takes a while to import, and only this verb needs it
+
+    # what cannot be started again is not stopped
+    listen(get_config("dispatcher.address"), 0 if wanted == now else wanted).close()
     _stop(returns=True)
-    _start(int(str(address).rpartition(":")[2]) if port is None and address else port, None)
+    _start(wanted, None)
 
 
 def status(

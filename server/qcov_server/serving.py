@@ -64,7 +64,7 @@ async def start(engine: Engine, folder: Path, *, host: str, port: int) -> HttpSe
         PortInUse: another program has the port.
         ConfigError: the host is not a loopback address.
     """
-    listener = _listen(host, port)
+    listener = listen(host, port)
     chosen = listener.getsockname()[1]
     app = create_app(engine, token=load_token(folder), port=chosen)
     config = uvicorn.Config(
@@ -74,7 +74,8 @@ async def start(engine: Engine, folder: Path, *, host: str, port: int) -> HttpSe
     return HttpServer(_Server(config), app, listener)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; errors are those of `start`."""
     address = _LOOPBACK.get(host)
     if address is None:
         known = ", ".join(_LOOPBACK)

@@ -112,6 +112,21 @@ def test_a_port_in_use_leaves_an_engine_that_ran_before(data_folder: Path) -> No
     assert qcov("stop").stdout == "qcov stopped.\n"
 
 
+def test_what_cannot_start_again_is_not_stopped(data_folder: Path) -> None:
+    qcov("start", "-p", str(free_port()))
+    before = qcov("status", "--json").stdout
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = qcov("restart", "-p", str(other.getsockname()[1]))
+    qcov("config", "dispatcher.address", "0.0.0.0")
+    exposed = qcov("restart")
+
+    assert taken.returncode != 0
+    assert "is in use by another program" in taken.stderr
+    assert exposed.returncode != 0
+    assert "only loopback addresses are served" in exposed.stderr
+    assert qcov("status", "--json").stdout == before
+
+
 def test_a_broken_setting_is_told_before_a_restart_stops_anything(
     data_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
