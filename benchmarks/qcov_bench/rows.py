@@ -15,7 +15,7 @@ class Row:
     name: str
     ours: float
     theirs: float | None  #: None where the goal is a limit
-    yardstick: str  #: what `theirs` is
+    yardstick: str = ""  #: what `theirs` is
     limit: float | None = None  #: the goal: `ours` at most this many seconds
     ratio: float | None = None  #: the goal: `ours / theirs` at most this
     count: int = 1  #: how many things one time is for
