@@ -18,12 +18,16 @@ from qcov.classical.manifest import build_manifest, environment
 from qcov.classical.result import Result
 from qcov.classical.status import Status
 from qcov.context import get_context
-from qcov.errors import NotALattice, StillRunning, WrongSetting
+from qcov.errors import NotALattice, NotYetSupported, StillRunning, WrongSetting
 from qcov.transport import fingerprint
 
 
 def dispatch(
-    orig_lattice: Lattice, dispatcher_addr: str | None = None, *, key: str | None = None
+    orig_lattice: Lattice,
+    dispatcher_addr: str | None = None,
+    disable_run: bool = False,
+    *,
+    key: str | None = None,
 ) -> Callable[..., str]:
     """Run a lattice; returns a function that takes its arguments and returns the dispatch's id.
 
@@ -32,12 +36,15 @@ def dispatch(
     Args:
         orig_lattice: What to run.
         dispatcher_addr: The address of a server; by default the engine of this user's data folder.
+        disable_run: Covalent's way to store without running; still to come.
         key: Makes the dispatch idempotent: while one with this key runs or has completed, its id is
             returned and nothing new starts. A program that was killed and is run again goes on.
             After a failure or a cancellation the key starts a new one.
 
     Raises:
         NotALattice: `orig_lattice` is something else.
+        NotYetSupported: `disable_run` is true.
+        WrongSetting: `key` is not a text that can be read.
         KeyTaken: the dispatch that has this key is another lattice's, or was given other arguments
             (numbers, text, containers and arrays are compared; of other objects, their types).
         SerializationError: an argument cannot be sent to another process.
@@ -49,6 +56,8 @@ def dispatch(
     if not isinstance(cast("object", orig_lattice), Lattice):
         raise NotALattice(got=f"{orig_lattice!r} ({type(orig_lattice).__name__})")
     check_setting("key", key)
+    if disable_run:
+        raise NotYetSupported(feature="disable_run")
 
     def wrapper(*args: Any, **kwargs: Any) -> str:
         engine = engine_at(dispatcher_addr)

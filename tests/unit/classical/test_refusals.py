@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 import qcov as ct
-from qcov.errors import WrongSetting
+from qcov.errors import NotYetSupported, WrongSetting
 
 
 @pytest.mark.parametrize("decorate", [ct.electron, ct.lattice, ct.electron(), ct.lattice()])
@@ -20,6 +20,11 @@ def test_only_functions_are_decorated(decorate: Any) -> None:
 def test_a_key_is_text_that_can_be_read(key: object) -> None:
     with pytest.raises(WrongSetting, match="key must be printable text"):
         ct.dispatch(ct.lattice(lambda: 1), key=cast("str", key))
+
+
+def test_what_is_to_come_is_refused_by_name() -> None:
+    with pytest.raises(NotYetSupported, match="disable_run is not supported by this version"):
+        ct.dispatch(ct.lattice(lambda: 1), disable_run=True)
 
 
 @pytest.mark.parametrize("nodes", [[], "a", [1.5], [True]])
