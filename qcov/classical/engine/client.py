@@ -138,7 +138,7 @@ def connect(*, start: bool) -> Client:
             _spawn(folder)
             client = _reach(folder)
     if client is None:
-        raise EngineUnavailable(
+        raise ConnectionLost(
             address=str(folder), reason="it ended as soon as it began", advice=_see_log(folder)
         )
     return client

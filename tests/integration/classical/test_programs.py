@@ -321,11 +321,11 @@ def test_an_idle_engine_leaves_and_the_next_call_starts_another(
 
 
 def test_an_engine_that_leaves_is_never_met(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QCOV_ENGINE_IDLE_TIMEOUT", "0.05")
+    monkeypatch.setenv("QCOV_ENGINE_IDLE_TIMEOUT", "0.3")
     workflow = ct.lattice(ct.electron(lambda x: x))
-    for number in range(12):
+    for number in range(5):
         assert ct.dispatch_sync(workflow)(number).result == number
-        time.sleep(0.01 * number)  # around the moment at which it leaves
+        time.sleep(0.26 + 0.02 * number)  # around the moment at which it leaves
 
 
 def test_an_idle_engine_does_not_leave_someone_who_waits(
