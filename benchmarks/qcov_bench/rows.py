@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from qcov import records
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
@@ -37,6 +39,18 @@ def interleaved(
         for function, taken in zip((ours, theirs), times, strict=True):
             taken.append(seconds(function))
     return statistics.median(times[0]), statistics.median(times[1])
+
+
+def recorded(
+    ours: Callable[[], object], theirs: Callable[[], object], *, repeats: int
+) -> tuple[float, float]:
+    """Median seconds of both, warm, with every circuit recorded."""
+    with records.collecting() as sink:
+        for function in (ours, theirs):
+            function()
+        medians = interleaved(ours, theirs, repeats=repeats)
+        sink.drain()
+    return medians
 
 
 def seconds(function: Callable[[], object]) -> float:
