@@ -136,24 +136,45 @@ class Entry(Protocol):
         """
         ...
 
+    def compact(self) -> None:
+        """Let go of what takes much memory; `to_dict` gives the same after."""
+        ...
+
 
 class Sink:
     """Collects entries from every thread of this process, and turns them into data."""
 
     def __init__(self) -> None:
         self._entries: deque[Entry] = deque()
+        self._fresh: deque[Entry] = deque()  #: the last ones, not yet compact
         self._known: set[str] = set()
         self._draining = Lock()
 
     def drain(self) -> list[dict[str, object]]:
         """What was recorded since the last drain, oldest first, as JSON-able dictionaries."""
         with self._draining:
-            count = len(self._entries)
-            return [self._entries.popleft().to_dict(self._known) for _ in range(count)]
+            count = len(self._fresh)
+            self._entries.extend(self._fresh.popleft() for _ in range(count))
+            entries, self._entries = self._entries, deque()
+            return [entry.to_dict(self._known) for entry in entries]
 
     def extend(self, entries: Iterable[Entry]) -> None:
         """Take in more entries."""
-        self._entries.extend(entries)
+        self._fresh.extend(entries)
+        if len(self._fresh) > _MAX_FRESH and self._draining.acquire(blocking=False):
+            try:
+                self._compact_oldest()
+            finally:
+                self._draining.release()
+
+    def _compact_oldest(self) -> None:
+        while len(self._fresh) > _MAX_FRESH // 2:
+            entry = self._fresh.popleft()
+            entry.compact()
+            self._entries.append(entry)
+
+
+_MAX_FRESH = 512
 
 
 _sinks: tuple[Sink, ...] = ()

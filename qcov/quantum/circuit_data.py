@@ -1,9 +1,7 @@
-"""From a PennyLane circuit to the plain data that records keep; see `qcov.diagrams`."""
+"""The parameters and results of circuits as the plain data that records keep."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -18,23 +16,22 @@ _SCALARS = (float, int, complex, str, type(None))  # some of NumPy's are among t
 _WHOLE = range(-(2**63), 2**64)  #: the integers that MessagePack knows
 
 
-def structure_of(circuit: Circuit) -> tuple[str, str]:
-    """The canonical key of a circuit without its parameters, and the text that it is the hash of.
-
-    The text says all that tells circuits apart, so the key is the same in every process.
-    """
-    data = {
-        "operations": [_operation(operation) for operation in circuit.operations],
-        "measurements": [_measurement(measurement) for measurement in circuit.measurements],
-        "shots": [[copy.shots, copy.copies] for copy in circuit.shots.shot_vector],
-    }
-    text = json.dumps(data, separators=(",", ":"), default=str)
-    return hashlib.sha256(text.encode()).hexdigest(), text
-
-
 def parameters_of(circuit: Circuit) -> list[Any]:
     """The parameters of all operations, in order, as plain data."""
-    return [plain(value) for operation in circuit.operations for value in operation.data]
+    return [
+        float(value) if isinstance(value, float) and math.isfinite(value) else plain(value)
+        for operation in circuit.operations
+        for value in operation.data
+    ]
+
+
+def has_large_parameters(circuit: Circuit) -> bool:
+    """Whether one of a circuit's parameters is larger than what is kept of it."""
+    return any(
+        getattr(value, "size", 1) > _MAX_NUMBERS
+        for operation in circuit.operations
+        for value in operation.data
+    )
 
 
 def plain(value: Any) -> Any:
@@ -103,60 +100,3 @@ def _number(value: complex) -> Any:
     if isinstance(value, int):
         return value if value in _WHOLE else hex(value)
     return {"re": _number(value.real), "im": _number(value.imag)}
-
-
-def _operation(operation: Any) -> list[Any]:
-    shapes = [list(np.shape(value)) for value in operation.data]
-    return [operation.name, list(operation.wires.labels), shapes, _extra(operation.hyperparameters)]
-
-
-def _extra(hyperparameters: Mapping[str, Any]) -> dict[str, Any] | None:
-    extra = {
-        key: list(value.labels) if hasattr(value, "labels") else _text(value)
-        for key, value in hyperparameters.items()
-        if key != "base" and _says_something(value)
-    }
-    return extra or None
-
-
-def _says_something(value: Any) -> bool:
-    return value is not None and not (hasattr(value, "__len__") and len(value) == 0)
-
-
-def _text(value: Any) -> Any:
-    if isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, list | tuple):
-        return [_text(item) for item in cast("Sequence[Any]", value)]
-    return repr(value)
-
-
-def _measurement(measurement: Any) -> list[Any]:
-    name = getattr(measurement, "_shortname", type(measurement).__name__)
-    return [str(name), _observable_text(measurement), list(measurement.wires.labels)]
-
-
-def _observable_text(measurement: Any) -> str | None:
-    if measurement.mv is not None:
-        return f"mid-circuit {measurement.mv}"
-    observable = measurement.obs
-    if observable is None:
-        return None
-    known = _observables.get(id(observable))
-    if known is not None and known[0] is observable:
-        return known[1]
-    text = repr(observable)
-    large = [value for value in observable.data if np.ndim(value)]
-    if large:  # NumPy's own text leaves out the middle
-        digest = hashlib.sha256()
-        for value in large:
-            digest.update(np.ascontiguousarray(value).tobytes())
-        text += f" #{digest.hexdigest()[:16]}"
-    if len(_observables) >= 256:
-        _observables.clear()
-    _observables[id(observable)] = (observable, text)
-    return text
-
-
-#: A Hamiltonian's text costs milliseconds, and thousands of circuits measure the same one.
-_observables: dict[int, tuple[Any, str]] = {}

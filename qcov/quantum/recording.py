@@ -1,7 +1,9 @@
 """What the call path keeps of each circuit: references only, made into a record on demand.
 
 A qelectron remembers many circuits, so what is filed is small: of a large result its beginning, of
-an error its text, of a result that is not to be kept nothing.
+an error its text, of a result that is not to be kept nothing. A circuit itself takes several
+kilobytes; `CircuitRun.compact` leaves its structure, which it shares with others, and its
+parameters.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from qcov import records
 from qcov.context import Context
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitResult
-from qcov.quantum.circuit_data import cut, parameters_of, plain, structure_of
+from qcov.quantum.circuit_data import cut, has_large_parameters, parameters_of, plain
+from qcov.quantum.circuit_structure import CircuitStructure, structure_of
 
 _HISTORY = 1000  #: circuits that a qelectron remembers
 
@@ -43,13 +46,23 @@ class _Failure:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Summary:
+    """What a record says of a circuit."""
+
+    shots: int | None
+    wires: int
+    structure: CircuitStructure | None = None
+    parameters: list[Any] | None = None
+
+
 @dataclass(slots=True, kw_only=True)
 class CircuitRun:
     """One circuit that ran."""
 
     caller: Caller
     context: Context | None
-    circuit: Circuit
+    circuit: Circuit | _Summary
     executor: BaseQExecutor
     outcome: Any  #: a result, a `CircuitResult`, or an exception; what is kept of it, once filed
     queued: float
@@ -63,14 +76,21 @@ class CircuitRun:
             self.outcome = _kept(self.outcome, self.executor.persist_data)
         except Exception as error:  # noqa: BLE001  # whoever asked for the circuit gets its result
             self.outcome = _no_record(error)
+        if not isinstance(self.circuit, _Summary) and has_large_parameters(self.circuit):
+            self.compact()
+
+    def compact(self) -> None:
+        """Let go of the circuit; what the record says of it stays."""
+        self.circuit = self._summary()
 
     def to_dict(self, known: set[str]) -> dict[str, object]:
         """Give the record as plain data; see `records.CircuitRecord` for the fields.
 
         Never raises: where something of a circuit cannot be made data, the record's error says so.
         """
+        summary = self._summary()
         try:
-            return {**self._asked(), **self._ran(), **self._persisted(known)}
+            return {**self._asked(), **self._ran(summary), **self._persisted(summary, known)}
         except Exception as error:  # noqa: BLE001  # users' objects raise what they like
             nothing = {"structure": None, "shots": None, "wires": 0}
             return {**self._asked(), **nothing, "error": _no_record(error).text}
@@ -78,6 +98,16 @@ class CircuitRun:
     def to_record(self) -> records.CircuitRecord:
         """The record by itself."""
         return records.CircuitRecord.from_dict(self.to_dict(set()))
+
+    def _summary(self) -> _Summary:
+        circuit = self.circuit
+        if isinstance(circuit, _Summary):
+            return circuit
+        try:
+            return _summary_of(circuit, self.executor.persist_data)
+        except Exception as error:  # noqa: BLE001  # users' objects raise what they like
+            self.outcome = _no_record(error)
+            return _Summary(shots=None, wires=0)
 
     def _asked(self) -> dict[str, object]:
         return {
@@ -92,7 +122,7 @@ class CircuitRun:
             "finished": self.finished,
         }
 
-    def _ran(self) -> dict[str, object]:
+    def _ran(self, summary: _Summary) -> dict[str, object]:
         more = self._result()
         message = more.value.text if isinstance(more.value, _Failure) else None
         seconds = self.share if more.execution_time is None else more.execution_time
@@ -108,8 +138,8 @@ class CircuitRun:
             "executor": self.executor.name,
             "device": _text(more.device or getattr(self.executor, "device", None)),
             "backend": _text(more.backend),
-            "shots": adapter.total_shots(self.circuit),
-            "wires": len(self.circuit.wires),
+            "shots": summary.shots,
+            "wires": summary.wires,
             "execution_time": plain(float(seconds)),
             "job_id": attempt["job_id"],
             "attempts": [attempt],
@@ -122,19 +152,27 @@ class CircuitRun:
         outcome = self.outcome
         return outcome if isinstance(outcome, CircuitResult) else CircuitResult(value=outcome)
 
-    def _persisted(self, known: set[str]) -> Mapping[str, object]:
-        if not self.executor.persist_data:
+    def _persisted(self, summary: _Summary, known: set[str]) -> Mapping[str, object]:
+        structure = summary.structure
+        if structure is None:
             return dict.fromkeys(("structure", "structure_data", "parameters", "result"))
-        structure, text = structure_of(self.circuit)
         value = self._result().value
         data = {
-            "structure": structure,
-            "structure_data": None if structure in known else text,
-            "parameters": parameters_of(self.circuit),
+            "structure": structure.key,
+            "structure_data": None if structure.key in known else structure.text,
+            "parameters": summary.parameters,
             "result": None if isinstance(value, _Failure) else plain(value),
         }
-        known.add(structure)
+        known.add(structure.key)
         return data
+
+
+def _summary_of(circuit: Circuit, persist: bool) -> _Summary:
+    shots = adapter.total_shots(circuit)
+    if not persist:
+        return _Summary(shots, len(circuit.wires))
+    structure = structure_of(circuit)
+    return _Summary(shots, structure.wires, structure, parameters_of(circuit))
 
 
 def _kept(outcome: Any, persist: bool) -> Any:

@@ -286,12 +286,12 @@ def test_what_is_kept_makes_the_same_data_and_is_never_large(value: Any) -> None
 
 KEY = """
 import numpy as np, pennylane as qml
-from qcov.quantum.circuit_data import structure_of
+from qcov.quantum.circuit_structure import structure_of
 tape = qml.tape.QuantumScript(
     [qml.RX(0.1, 0), qml.MultiControlledX([0, 1, 2]), qml.QFT([0, 1])],
     [qml.expval(qml.Hamiltonian([1.0, 2.0], [qml.Z(0), qml.X(1)])), qml.probs([0])],
 )
-print(structure_of(tape)[0])
+print(structure_of(tape).key)
 """
 
 
@@ -299,7 +299,7 @@ def test_structures_have_the_same_key_in_every_process() -> None:
     here: dict[str, Any] = {}
     exec(KEY, here)
     there = subprocess.run([sys.executable, "-c", KEY], capture_output=True, text=True, check=True)
-    assert there.stdout.strip() == here["structure_of"](here["tape"])[0]
+    assert there.stdout.strip() == here["structure_of"](here["tape"]).key
 
 
 DIFFERENT = [
@@ -310,14 +310,60 @@ DIFFERENT = [
     ([qml.RX(0.1, 0)], [qml.expval(qml.Hermitian(np.diag([1.0] * 63 + [2.0]), range(6)))]),
     ([qml.MultiControlledX([0, 1, 2], [True, True])], [qml.probs()]),
     ([qml.MultiControlledX([0, 1, 2], [True, False])], [qml.probs()]),
+    ([qml.CRX(0.1, [0, 1])], [qml.probs()]),
+    ([qml.CRX(0.1, [1, 0])], [qml.probs()]),
+    ([qml.ctrl(qml.RX(0.1, 1), 0)], [qml.var(qml.Z(0))]),
+    ([qml.ctrl(qml.RX(0.1, 1), 0, control_values=[False])], [qml.var(qml.Z(0))]),
+    ([qml.adjoint(qml.PauliRot(0.1, "XX", [0, 1]))], [qml.probs()]),
+    ([qml.adjoint(qml.PauliRot(0.1, "YY", [0, 1]))], [qml.probs()]),
+    ([qml.ctrl(qml.PauliRot(0.1, "XX", [0, 1]), 2)], [qml.probs()]),
+    ([qml.ctrl(qml.PauliRot(0.1, "YY", [0, 1]), 2)], [qml.probs()]),
+    ([qml.X(0) ** 0.3], [qml.probs()]),
+    ([qml.X(0) ** 0.4], [qml.probs()]),
+    ([qml.RX(np.array([0.1, 0.2]), 0)], [qml.expval(qml.Z(0))]),
+    ([qml.RX(0.1, 0)], [qml.expval(qml.Z(0) @ qml.X(1))]),
+    ([qml.RX(0.1, 0)], [qml.expval(0.5 * qml.Z(0))]),
 ]
 
 
 def test_different_circuits_have_different_keys() -> None:
-    from qcov.quantum.circuit_data import structure_of
+    from qcov.quantum.circuit_structure import structure_of
 
     tapes = [qml.tape.QuantumScript(*parts) for parts in DIFFERENT]
-    assert len({structure_of(tape)[0] for tape in tapes}) == len(tapes)
+    keys = [structure_of(tape).key for tape in tapes]
+    assert len(set(keys)) == len(tapes)
+    assert [structure_of(tape).key for tape in tapes] == keys
+
+
+def test_a_sink_keeps_little_of_each_circuit() -> None:
+    """The circuits themselves, kilobytes each, do not wait until it is drained."""
+    circuit = qelectron(bare)
+    with records.collecting() as sink:
+        for _ in range(20):
+            for future in [circuit.run_later(0.1) for _ in range(100)]:
+                future.result()
+        gc.collect()
+        tapes = [thing for thing in gc.get_objects() if isinstance(thing, qml.tape.QuantumScript)]
+        assert len(tapes) < 1000
+        assert len({record["id"] for record in sink.drain()}) == 2000
+
+
+def test_a_large_matrix_is_not_kept() -> None:
+    matrix = np.eye(2**7)
+
+    @qelectron
+    @qml.qnode(qml.device("default.qubit", wires=7))
+    def circuit(matrix: Any) -> Any:
+        qml.QubitUnitary(matrix, wires=range(7))
+        return qml.expval(qml.Z(0))
+
+    circuit(matrix)
+    kept = weakref.ref(matrix)
+    del matrix
+    gc.collect()
+    assert kept() is None
+    (parameter,) = circuit.history[0].parameters
+    assert parameter["shape"] == [128, 128]
 
 
 def test_long_circuits_are_drawn_in_blocks() -> None:
