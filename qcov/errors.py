@@ -41,7 +41,14 @@ QcovError
     ├── UnknownDevice           no simulator device has this name
     ├── SelectorError           a selector chose none of its executors
     ├── UnsupportedInterface    an interface that PennyLane itself no longer supports
+    ├── NotAFuture              `gather` or `as_completed` was given something else
+    ├── StaleFuture             a future was asked after the derivative that it belongs to
     └── CircuitError            an executor could not run a circuit
+        ├── CircuitRejected     the backend refused it; trying again will not help
+        ├── TransientFailure    it may work when it is tried again
+        ├── QuotaExceeded       the provider takes no more from this account
+        └── ExecutorOffline     the executor cannot be reached
+            └── CircuitTimedOut it gave no answer within its time limit
 
 Errors carry what they are about as attributes, survive pickling, and chain their cause.
 """
@@ -456,3 +463,51 @@ class CircuitError(QuantumError):
     def __init__(self, *, executor: str, reason: str) -> None:
         super().__init__(f"{executor} could not run the circuit: {reason}")
         self.executor, self.reason = executor, reason
+
+
+class CircuitRejected(CircuitError):
+    """The backend refused the circuit; trying again will not help."""
+
+
+class TransientFailure(CircuitError):
+    """The circuit may work when it is tried again."""
+
+
+class QuotaExceeded(CircuitError):
+    """The provider takes no more circuits from this account."""
+
+
+class ExecutorOffline(CircuitError):
+    """The executor cannot be reached, or was left alone after failures in a row."""
+
+
+class CircuitTimedOut(ExecutorOffline, TimeoutError):
+    """The executor gave no answer within its time limit."""
+
+    def __init__(self, *, executor: str, seconds: float) -> None:
+        super().__init__(
+            executor=executor,
+            reason=f"it gave no answer within its time limit of {seconds:g} s. Raise time_limit, "
+            "or add an executor that is faster",
+        )
+        self.seconds = seconds
+
+
+class NotAFuture(QuantumError, TypeError):
+    """`gather` or `as_completed` was given something else than futures."""
+
+    def __init__(self, *, verb: str, got: str) -> None:
+        super().__init__(f"{verb} waits for futures, as run_later gives them; got {got}.")
+        self.verb, self.got = verb, got
+
+
+class StaleFuture(QuantumError):
+    """A future was asked after the derivative that it belongs to."""
+
+    def __init__(self, *, qelectron: str) -> None:
+        super().__init__(
+            f"the future of {qelectron!r} was made inside a function that was being differentiated "
+            "or compiled, and has a value only there. Ask for its result before that function "
+            "returns."
+        )
+        self.qelectron = qelectron
