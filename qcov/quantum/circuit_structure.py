@@ -36,7 +36,7 @@ def structure_of(circuit: Circuit) -> CircuitStructure:
     if known is not None:
         return known
     text = _text_of(circuit)
-    key = hashlib.sha256(text.encode()).hexdigest()
+    key = hashlib.sha256(text.encode()).hexdigest()[:32]
     found = CircuitStructure(key=key, text=text, wires=len(circuit.wires))
     if quick is not None:
         if len(_structures) >= _MAX_KNOWN:

@@ -22,6 +22,7 @@ from qcov import private_file
 from qcov.errors import DispatchNotFound, IntegrityError, StoreUnavailable
 from qcov.store import blobs as files
 from qcov.store.changes import TERMINAL, Changes
+from qcov.store.circuits import from_row
 from qcov.store.migrations import migrate
 from qcov.store.schema import blobs, circuits, dispatches, nodes, structures
 from qcov.store.writer import Done, Writer
@@ -245,10 +246,7 @@ class Store:
         if node_id is not None:
             query = query.where(circuits.c.node_id == node_id)
         rows = self._all(query.order_by(circuits.c.number).limit(limit).offset(offset))
-        return [
-            unpack(row["record"]) | {"structure_data": row["text"], "node_id": row["node_id"]}
-            for row in rows
-        ]
+        return [from_row(row) for row in rows]
 
     def circuit_summary(self, dispatch_id: str) -> list[Row]:
         """How many circuits ran where and for how long, sublattices included."""

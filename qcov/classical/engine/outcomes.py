@@ -8,8 +8,8 @@ from typing import Any
 
 from qcov.classical.engine.channel import Message
 from qcov.classical.status import Status
+from qcov.store import circuits
 from qcov.store.changes import Changes
-from qcov.wire import pack
 
 #: Seals a digest for a place.
 Seal = Callable[..., str]
@@ -91,23 +91,10 @@ def blob_row(report: Message) -> Message:
 def circuit_rows(changes: Changes, dispatch_id: str, node_id: int, records: list[Message]) -> None:
     """Add the rows of circuits that an electron has run."""
     for record in records:
-        text = record.pop("structure_data", None)
-        if text is not None:
-            add(changes, "structure", {"key": record["structure"], "text": text})
-        add(
-            changes,
-            "circuit",
-            {
-                "id": record["id"],
-                "dispatch_id": dispatch_id,
-                "node_id": node_id,
-                "executor": record["executor"],
-                "device": record["device"],
-                "execution_time": record["execution_time"],
-                "structure": record["structure"],
-                "record": pack(record),
-            },
-        )
+        if record["structure_data"] is not None:
+            row = {"key": record["structure"], "text": record["structure_data"]}
+            add(changes, "structure", row)
+        add(changes, "circuit", circuits.to_row(record, dispatch_id, node_id))
 
 
 #: What stands in a traceback before an error's frames, or between two errors.
