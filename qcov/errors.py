@@ -40,6 +40,7 @@ QcovError
     ├── InvalidSetting          an executor has no such setting, or not with this value
     ├── UnknownDevice           no simulator device has this name
     ├── SelectorError           a selector chose none of its executors
+    │   └── NoExecutorFits      a filter leaves no executor for a circuit
     ├── UnsupportedInterface    an interface that PennyLane itself no longer supports
     ├── NotAFuture              `gather` or `as_completed` was given something else
     ├── StaleFuture             a future was asked after the derivative that it belongs to
@@ -447,6 +448,17 @@ class SelectorError(QuantumError, ValueError):
     def __init__(self, *, selector: str, reason: str) -> None:
         super().__init__(f"selector {selector} {reason}")
         self.selector, self.reason = selector, reason
+
+
+class NoExecutorFits(SelectorError):
+    """A filter leaves no executor for a circuit."""
+
+    def __init__(self, *, selector: str, reasons: Iterable[str]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__(
+            selector=selector,
+            reason=f"leaves no executor for the circuit: {'; '.join(self.reasons)}.",
+        )
 
 
 class UnsupportedInterface(QuantumError, ValueError):

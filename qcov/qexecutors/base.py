@@ -7,25 +7,32 @@ derived from it. Nothing here needs PennyLane, so an engine can read executors w
 from __future__ import annotations
 
 import builtins
+import math
+import numbers
 import operator
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self, SupportsIndex, TypeVar, cast
+from typing import Any, Protocol, Self, SupportsIndex, TypeAlias, TypeVar, cast
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_serializer,
 )
 
+from qcov import policy
 from qcov.errors import InvalidSetting, QuantumError, suggest
+from qcov.qexecutors.capabilities import Capabilities
+from qcov.qexecutors.traffic import Traffic
 
 
 class Circuit(Protocol):
@@ -95,6 +102,15 @@ class BaseQExecutor(BaseModel, ABC):
     Args:
         shots: 0 takes the QNode's own shots, None makes circuits analytic, a number overrides.
         persist_data: Whether records keep circuits and results.
+        retries: How often a circuit is tried again here after a transient error; see `classify`.
+        retry_delay: Seconds before the second try; each further one waits twice as long, up to a
+            minute, and a random part less.
+        time_limit: Seconds that `run_batch` may take; then its circuits go elsewhere or fail with
+            `CircuitTimedOut`, and whatever it still returns is dropped.
+        max_jobs: How many batches may run at the same time.
+        break_after: After how many transient or offline failures in a row the executor is left
+            alone; 0 for never.
+        break_pause: For how many seconds.
 
     Example:
         >>> import pennylane as qml
@@ -108,12 +124,34 @@ class BaseQExecutor(BaseModel, ABC):
 
     shots: int | None = 0
     persist_data: bool = True
+    retries: int = 0
+    retry_delay: float = 1.0
+    time_limit: float | None = None
+    max_jobs: int = 1
+    break_after: int = 5
+    break_pause: float = 30.0
+
+    _traffic: Traffic = PrivateAttr(default_factory=Traffic)
 
     @field_validator("shots", mode="before")
     @classmethod
     def _counts_shots(cls, shots: object) -> int | None:
         what = "0 (the circuit's own), None (analytic) or a whole number above 0"
         return None if shots is None else whole(shots, 0, cls.__name__, "shots", what)
+
+    @field_validator("retries", "max_jobs", "break_after", mode="before")
+    @classmethod
+    def _counts(cls, value: object, info: ValidationInfo) -> int:
+        name = str(info.field_name)
+        least = 1 if name == "max_jobs" else 0
+        what = f"a whole number, {least} or more"
+        return whole(value, least, cls.__name__, name, what)
+
+    @field_validator("retry_delay", "break_pause", "time_limit", mode="before")
+    @classmethod
+    def _is_a_time(cls, value: object, info: ValidationInfo) -> float | None:
+        name = str(info.field_name)
+        return None if value is None and name == "time_limit" else _seconds(value, cls, name)
 
     def __init__(self, **settings: Any) -> None:
         unknown = settings.keys() - type(self).model_fields.keys() - {"type"}
@@ -149,8 +187,8 @@ class BaseQExecutor(BaseModel, ABC):
         """The class's name, by which records know the executor."""
         return type(self).__name__
 
-    def select(self, circuit: Circuit) -> BaseQExecutor:  # noqa: ARG002  # clusters choose
-        """The executor that runs `circuit`: this one."""
+    def select(self, circuit: Circuit, allowed: Allowed | None = None) -> BaseQExecutor:  # noqa: ARG002  # clusters choose
+        """The executor that runs `circuit`: this one. A cluster chooses one that is `allowed`."""
         return self
 
     def leaves(self) -> tuple[BaseQExecutor, ...]:
@@ -160,6 +198,50 @@ class BaseQExecutor(BaseModel, ABC):
     def derivative_device(self, wires: int | tuple[Any, ...] | None) -> Any | None:  # noqa: ARG002
         """This thread's PennyLane device if it may differentiate by itself, else None."""
         return None
+
+    # -- what selectors and the router ask ---------------------------------------------------
+
+    @property
+    def in_flight(self) -> int:
+        """How many circuits this process has given it that have not come back."""
+        return self._traffic.in_flight
+
+    @property
+    def seconds_per_circuit(self) -> float | None:
+        """How long a circuit takes, measured in this process lately; None before the first."""
+        return self._traffic.seconds
+
+    @property
+    def traffic(self) -> Traffic:
+        """What this process counts of its work."""
+        return self._traffic
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it says it can run; by default it says nothing. For subclasses to override."""
+        return Capabilities()
+
+    def refusal(self, circuit: Circuit) -> str | None:
+        """Why it cannot run `circuit`; None if it may. For subclasses that must look closer."""
+        return self.capabilities.refusal(circuit)
+
+    def estimate_cost(self, circuit: Circuit) -> float | None:  # noqa: ARG002
+        """What `circuit` will cost, in US dollars; None, the default, if that is not known."""
+        return None
+
+    def queue_depth(self) -> int | None:
+        """How many jobs wait at the provider, all users' together; None if there is no telling.
+
+        It may take as long as a request over the network: `QueueAware` keeps the answer a while.
+        """
+        return None
+
+    def classify(self, error: BaseException) -> policy.ErrorKind:
+        """What an error of `run_batch` or of a circuit says about another try.
+
+        The default knows qcov's own errors, and those of the network and of HTTP.
+        """
+        return policy.classify(error)
 
     # -- the names that Covalent had ---------------------------------------------------------
 
@@ -226,6 +308,8 @@ class BaseQExecutor(BaseModel, ABC):
         return kind.model_validate(dict(settings))
 
 
+Allowed: TypeAlias = Callable[[BaseQExecutor], bool]
+
 _Kind = TypeVar("_Kind", bound=BaseQExecutor)
 
 
@@ -244,6 +328,17 @@ def whole(value: object, least: int, executor: str, setting: str, expected: str)
         reason = f"must be {expected}, not {value!r}"
         raise InvalidSetting(executor=executor, setting=setting, reason=reason)
     return number
+
+
+def _seconds(value: object, kind: type[BaseQExecutor], setting: str) -> float:
+    strictly = setting == "time_limit"
+    if not isinstance(value, bool) and isinstance(value, numbers.Real):
+        seconds = float(value)
+        if math.isfinite(seconds) and (seconds > 0 or (seconds == 0 and not strictly)):
+            return seconds
+    least = "more than 0" if strictly else "0 or more"
+    reason = f"must be a number of seconds, {least}, not {value!r}"
+    raise InvalidSetting(executor=kind.__name__, setting=setting, reason=reason)
 
 
 def _integer(value: object) -> int | None:

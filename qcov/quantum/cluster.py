@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import (
     BeforeValidator,
@@ -18,8 +18,9 @@ from pydantic import (
 
 from qcov import transport
 from qcov.errors import InvalidQExecutor, InvalidSetting, SelectorError
-from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch
-from qcov.quantum.selectors import Selector, check_selector, named_selector
+from qcov.qexecutors.base import Allowed, BaseQExecutor, Circuit, CircuitBatch
+from qcov.quantum.selection import Candidates, Selector
+from qcov.quantum.selectors import check_selector, named_selector
 
 _PICKLED = "pickled:"
 
@@ -43,15 +44,18 @@ class QCluster(BaseQExecutor):
 
     Args:
         executors: The executors; clusters may be among them.
-        selector: "cyclic" takes them in turn, "random" at random. A callable
-            `(circuit, executors) -> executor` chooses as it likes; it is called once per circuit,
-            in the thread that asks for it, and keeps its own state.
+        selector: Who chooses, once per circuit: a name ("cyclic" takes the executors in turn; see
+            `qcov.selectors`), one of `qcov.selectors`, or a callable of your own
+            `(circuit, executors) -> executor`. It is called in the thread that asks for the
+            circuit and keeps its own state. Where an executor failed or is left alone, `executors`
+            are the others.
 
-    `shots` and `persist_data` are those of the executors in it; a cluster has none of its own.
+    `shots`, `persist_data`, `retries`, `time_limit` and the like are up to the executors in it; a
+    cluster has none of its own.
 
     Raises:
         InvalidQExecutor: Something in the list is not an executor.
-        InvalidSetting: `shots` or `persist_data` are given.
+        InvalidSetting: A setting is given that is up to the executors.
         SelectorError: No selector has this name, it cannot be called with a circuit and executors,
             or it chose something else than an executor.
 
@@ -77,12 +81,12 @@ class QCluster(BaseQExecutor):
             check_selector(selector)
         return selector
 
-    @field_validator("shots", "persist_data")
+    @field_validator(*BaseQExecutor.model_fields)
     @classmethod
     def _is_up_to_its_executors(cls, value: object, info: ValidationInfo) -> object:
         name = str(info.field_name)
         if value != cls.model_fields[name].default:
-            reason = f"are those of its executors: give {name}={value!r} to each of them"
+            reason = f"is up to its executors: give {name}={value!r} to each of them"
             raise InvalidSetting(executor=cls.__name__, setting=name, reason=reason)
         return value
 
@@ -99,15 +103,19 @@ class QCluster(BaseQExecutor):
         if not (isinstance(self.selector, str) and self.selector.startswith(_PICKLED)):
             self._select = self.deserialize_selector()
 
-    def select(self, circuit: Circuit) -> BaseQExecutor:
+    def select(self, circuit: Circuit, allowed: Allowed | None = None) -> BaseQExecutor:
         """The executor that runs `circuit`; where it is a cluster, that one chooses in turn."""
-        chosen = self.get_selector()(circuit, self.executors)
-        if not any(chosen is executor for executor in self.executors):
+        executors: Sequence[BaseQExecutor] = self.executors
+        if allowed is not None:
+            left = [one for one in executors if any(map(allowed, one.leaves()))]
+            executors = Candidates(left, executors)
+        chosen = self.get_selector()(circuit, executors)
+        if not any(chosen is executor for executor in executors):
             raise SelectorError(
                 selector=repr(self.selector),
                 reason=f"chose {chosen!r}, which is none of its cluster's executors.",
             )
-        return chosen.select(circuit)
+        return chosen.select(circuit, allowed)
 
     def leaves(self) -> tuple[BaseQExecutor, ...]:
         """All executors that are not clusters themselves."""
@@ -129,6 +137,34 @@ class QCluster(BaseQExecutor):
                 for index, result in zip(indices, future.result(), strict=True):
                     results[index] = result
         return results
+
+    # -- what the selector of a cluster around this one asks ----------------------------------
+
+    @property
+    def in_flight(self) -> int:
+        """How many circuits all of its executors have together."""
+        return sum(executor.in_flight for executor in self.executors)
+
+    @property
+    def seconds_per_circuit(self) -> float | None:
+        """How long a circuit takes on the fastest of its executors that has run one."""
+        return min(
+            _known(executor.seconds_per_circuit for executor in self.executors), default=None
+        )
+
+    def refusal(self, circuit: Circuit) -> str | None:
+        """Why none of its executors can run `circuit`; None if one of them may."""
+        refusals = [executor.refusal(circuit) for executor in self.executors]
+        return None if None in refusals else refusals[0]
+
+    def estimate_cost(self, circuit: Circuit) -> float | None:
+        """What `circuit` costs on the cheapest of its executors that says."""
+        costs = (executor.estimate_cost(circuit) for executor in self.executors)
+        return min(_known(costs), default=None)
+
+    def queue_depth(self) -> int | None:
+        """The shortest queue of its executors."""
+        return min(_known(executor.queue_depth() for executor in self.executors), default=None)
 
     # -- the names that Covalent had ---------------------------------------------------------
 
@@ -153,3 +189,10 @@ class QCluster(BaseQExecutor):
             blob = base64.b64decode(self.selector.removeprefix(_PICKLED))
             return cast("Selector", transport.loads(blob))
         return named_selector(self.selector)
+
+
+_Number = TypeVar("_Number", int, float)
+
+
+def _known(values: Iterable[_Number | None]) -> list[_Number]:
+    return [value for value in values if value is not None]

@@ -24,7 +24,8 @@ from qcov.quantum.cluster import QCluster
 from qcov.quantum.device import QElectronDevice
 from qcov.quantum.futures import CircuitFuture
 from qcov.quantum.recording import Caller
-from qcov.quantum.selectors import Selector, check_selector
+from qcov.quantum.selection import Selector
+from qcov.quantum.selectors import check_selector
 from qcov.records import CircuitRecord
 
 Executors = BaseQExecutor | Sequence[BaseQExecutor] | None

@@ -212,7 +212,7 @@ def test_clusters_survive_json_and_pickle(selector: Any, recording: Any) -> None
 
 @pytest.mark.parametrize("setting", [{"shots": 5}, {"shots": None}, {"persist_data": False}])
 def test_what_is_up_to_its_executors_cannot_be_set_on_a_cluster(setting: Any) -> None:
-    with pytest.raises(InvalidSetting, match=f"QCluster: {next(iter(setting))} are those of its"):
+    with pytest.raises(InvalidSetting, match=f"QCluster: {next(iter(setting))} is up to its"):
         QCluster(executors=[Simulator()], **setting)
 
 

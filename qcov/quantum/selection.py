@@ -1,0 +1,150 @@
+"""How selectors combine.
+
+A *selector* is a callable `(circuit, executors) -> executor`. A *filter* says of each executor
+whether it may run a circuit. They combine:
+
+    filter >> selector      the selector chooses among what the filter leaves
+    filter & filter         what both leave
+    selector | selector     the second is asked where nothing fits the first
+
+A filter by itself chooses the first that it leaves. A name such as "fastest" or a function of your
+own may stand on either side, as long as a selector or a filter of qcov's stands on the other. `>>`
+binds more tightly than `&`, and `|` least.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, overload
+
+from qcov.errors import NoExecutorFits
+from qcov.qexecutors.base import BaseQExecutor, Circuit
+
+Selector: TypeAlias = Callable[[Circuit, Sequence[BaseQExecutor]], BaseQExecutor]
+
+
+class Candidates(list[BaseQExecutor]):
+    """Those of a cluster's executors that may still be chosen."""
+
+    def __init__(
+        self, executors: Iterable[BaseQExecutor], everyone: Sequence[BaseQExecutor]
+    ) -> None:
+        super().__init__(executors)
+        self.everyone = getattr(everyone, "everyone", everyone)  #: all of the cluster, in order
+
+
+def everyone_of(executors: Sequence[BaseQExecutor]) -> Sequence[BaseQExecutor]:
+    """All of the cluster that these executors are left of."""
+    return executors.everyone if isinstance(executors, Candidates) else executors
+
+
+class Choice(ABC):
+    """A selector that combines with others."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def __call__(self, circuit: Circuit, executors: Sequence[BaseQExecutor]) -> BaseQExecutor:
+        """Choose one of the executors."""
+
+    def __or__(self, other: Selector | str) -> Choice:
+        return Fallback(self, named(other))
+
+    def __ror__(self, other: Selector | str) -> Choice:
+        return Fallback(named(other), self)
+
+
+class Filter(Choice):
+    """Leaves out executors; chooses the first of the others where nothing else does."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def refusal(self, circuit: Circuit, executor: BaseQExecutor) -> str | None:
+        """Why the executor is left out; None if it is not."""
+
+    def remaining(self, circuit: Circuit, executors: Sequence[BaseQExecutor]) -> Candidates:
+        """The executors that are not left out.
+
+        Raises:
+            NoExecutorFits: All are; the message says why each of them.
+        """
+        refusals = [(executor, self.refusal(circuit, executor)) for executor in executors]
+        left = [executor for executor, refusal in refusals if refusal is None]
+        if not left:
+            reasons = [f"{executor.name} {refusal}" for executor, refusal in refusals]
+            raise NoExecutorFits(selector=repr(self), reasons=reasons)
+        return Candidates(left, executors)
+
+    def __call__(self, circuit: Circuit, executors: Sequence[BaseQExecutor]) -> BaseQExecutor:
+        """Choose the first that is not left out."""
+        return self.remaining(circuit, executors)[0]
+
+    @overload
+    def __rshift__(self, other: Filter) -> Filter: ...
+    @overload
+    def __rshift__(self, other: Selector | str) -> Choice: ...
+    def __rshift__(self, other: Selector | str) -> Choice:
+        other = named(other)
+        return Both(self, other) if isinstance(other, Filter) else Filtered(self, other)
+
+    __and__ = __rshift__
+
+
+@dataclass(frozen=True, slots=True)
+class Filtered(Choice):
+    """`first >> then`."""
+
+    first: Filter
+    then: Selector
+
+    def __call__(self, circuit: Circuit, executors: Sequence[BaseQExecutor]) -> BaseQExecutor:
+        """Let the selector choose among what the filter leaves."""
+        return self.then(circuit, self.first.remaining(circuit, executors))
+
+    def __repr__(self) -> str:
+        return f"{self.first!r} >> {self.then!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Both(Filter):
+    """`first & second`."""
+
+    first: Filter
+    second: Filter
+
+    def refusal(self, circuit: Circuit, executor: BaseQExecutor) -> str | None:
+        """What the first one says, or else the second."""
+        return self.first.refusal(circuit, executor) or self.second.refusal(circuit, executor)
+
+    def __repr__(self) -> str:
+        return f"{self.first!r} & {self.second!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback(Choice):
+    """`first | second`."""
+
+    first: Selector
+    second: Selector
+
+    def __call__(self, circuit: Circuit, executors: Sequence[BaseQExecutor]) -> BaseQExecutor:
+        """Let the second choose where nothing fits the first."""
+        try:
+            return self.first(circuit, executors)
+        except NoExecutorFits:
+            return self.second(circuit, executors)
+
+    def __repr__(self) -> str:
+        return f"{self.first!r} | {self.second!r}"
+
+
+def named(selector: Selector | str) -> Selector:
+    """The selector itself, or a new one of that name."""
+    if not isinstance(selector, str):
+        return selector
+    from qcov.quantum.selectors import named_selector
+
+    return named_selector(selector)
