@@ -40,6 +40,7 @@ class Attempt:
     finished: float | None = None  #: unix seconds
     job_id: str | None = None  #: the provider's id, once submitted
     error: str | None = None
+    kind: str | None = None  #: "transient", "permanent", "quota" or "offline", if it failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from qcov import records
@@ -69,6 +69,8 @@ class CircuitRun:
     started: float
     finished: float
     share: float  #: seconds of its batch
+    before: tuple[records.Attempt, ...] = ()  #: earlier tries, all of which failed
+    kind: str | None = None  #: of its error
     id: str = field(default_factory=records.next_id)
 
     def __post_init__(self) -> None:
@@ -128,11 +130,12 @@ class CircuitRun:
         seconds = self.share if more.execution_time is None else more.execution_time
         attempt = {
             "executor": self.executor.name,
-            "number": 1,
+            "number": len(self.before) + 1,
             "started": self.started,
             "finished": self.finished,
             "job_id": _text(more.job_id),
             "error": message,
+            **({"kind": self.kind} if self.kind else {}),
         }
         return {
             "executor": self.executor.name,
@@ -142,7 +145,7 @@ class CircuitRun:
             "wires": summary.wires,
             "execution_time": plain(float(seconds)),
             "job_id": attempt["job_id"],
-            "attempts": [attempt],
+            "attempts": [*map(asdict, self.before), attempt],
             "error": message,
             "cost": None,
             "metadata": plain(more.metadata),
@@ -181,11 +184,12 @@ def _kept(outcome: Any, persist: bool) -> Any:
         value, metadata = _kept(outcome.value, persist), cut(outcome.metadata)
         return replace(outcome, value=value, metadata=metadata)
     if isinstance(outcome, BaseException):
-        return _Failure(_message(outcome))
+        return _Failure(error_text(outcome))
     return cut(outcome) if persist else None
 
 
-def _message(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
+    """An error as records keep it: its class and what it says."""
     kind = type(error).__name__
     try:
         return f"{kind}: {error}"
@@ -194,7 +198,7 @@ def _message(error: BaseException) -> str:
 
 
 def _no_record(error: Exception) -> _Failure:
-    return _Failure(f"the record of this circuit could not be made: {_message(error)}")
+    return _Failure(f"the record of this circuit could not be made: {error_text(error)}")
 
 
 def _text(value: object) -> str | None:

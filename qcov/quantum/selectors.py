@@ -280,7 +280,10 @@ def check_selector(selector: object) -> None:
         raise SelectorError(selector=repr(selector), reason=reason)
 
 
-_ADVICE = "Give a name such as 'cyclic', one of qcov.selectors, or a function (circuit, executors) -> executor."
+_ADVICE = (
+    "Give a name such as 'cyclic', one of qcov.selectors, or a function "
+    "(circuit, executors) -> executor."
+)
 
 
 def _takes_two(selector: Callable[..., object]) -> bool:
