@@ -17,24 +17,20 @@ from __future__ import annotations
 import copy
 import inspect
 import threading
-from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import metadata
 from typing import Any, cast
 
 import numpy as np
 import pennylane
-from pennylane.devices import Device, ExecutionConfig, MCMConfig
-from pennylane.measurements import ExpectationMP, ProbabilityMP, Shots, StateMP, VarianceMP
+from pennylane.devices import Device
+from pennylane.measurements import Shots
 from pennylane.queuing import AnnotatedQueue, QueuingManager
-from pennylane.tape import QuantumScript
 from pennylane.transforms import convert_to_numpy_parameters
-from pennylane.workflow._setup_transform_program import _setup_transform_program
-from pennylane.workflow.resolution import _resolve_execution_config
 
 from qcov.errors import CircuitError, UnknownDevice
-from qcov.qexecutors.base import Circuit, CircuitBatch
+from qcov.qexecutors.base import Circuit
 
 qml: Any = pennylane
 
@@ -219,164 +215,3 @@ def measures_midway(circuit: Circuit) -> bool:
 
 
 _MIDWAY = frozenset({qml.ops.MidMeasure, qml.ops.PauliMeasure})
-
-
-# -- running -----------------------------------------------------------------------------------
-
-_PLAIN_GATES = frozenset(
-    {
-        qml.Identity, qml.X, qml.Y, qml.Z, qml.Hadamard, qml.S, qml.T, qml.SX, qml.RX, qml.RY,
-        qml.RZ, qml.PhaseShift, qml.Rot, qml.U1, qml.U2, qml.U3, qml.CNOT, qml.CY, qml.CZ, qml.CH,
-        qml.SWAP, qml.CRX, qml.CRY, qml.CRZ, qml.ControlledPhaseShift, qml.Toffoli, qml.CSWAP,
-        qml.IsingXX, qml.IsingYY, qml.IsingZZ, qml.SingleExcitation, qml.DoubleExcitation,
-        qml.BasisState,
-    }
-)  # fmt: skip
-_PLAIN_OBSERVABLES = frozenset({qml.Identity, qml.X, qml.Y, qml.Z, qml.Hadamard})
-_COMPOSITES = (qml.ops.Prod, qml.ops.Sum, qml.ops.SProd)
-_PLAIN_MEASUREMENTS = frozenset({ExpectationMP, VarianceMP, ProbabilityMP, StateMP})
-_MAX_PLANS = 512
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """How circuits of one structure run on one device."""
-
-    config: ExecutionConfig
-    pipeline: Any  #: the device's preprocessing; None where it changes nothing
-
-
-class Simulation:
-    """A device that belongs to one thread, and what was learnt of the circuits it ran.
-
-    PennyLane resolves the same configuration and rewrites the same circuit again on every call.
-    Here that is done once for each structure that is made of plain gates and observables only.
-    """
-
-    def __init__(self, device: Device) -> None:
-        self.device: Any = device
-        self._plans: dict[Hashable, _Plan] = {}
-        self._observables: dict[int, tuple[Any, Hashable]] = {}
-        self._takes_tensors = device.name == "default.qubit"
-
-    def run(self, batch: CircuitBatch) -> list[Any]:
-        """Run circuits; an exception stands where one failed."""
-        groups: dict[Hashable, list[int]] = {}
-        for index, circuit in enumerate(batch.circuits):
-            groups.setdefault(self._structure(circuit) or ("other", index), []).append(index)
-        results: list[Any] = [None] * len(batch.circuits)
-        for structure, indices in groups.items():
-            part = batch.only(indices) if len(groups) > 1 else batch
-            for index, result in zip(indices, self._run_alike(structure, part), strict=True):
-                results[index] = result
-        return results
-
-    def _run_alike(self, structure: Hashable, batch: CircuitBatch) -> Sequence[Any]:
-        try:
-            return self._execute(structure, batch)
-        except Exception as error:  # noqa: BLE001  # it becomes the circuit's result
-            if len(batch.circuits) == 1:
-                return [error]
-        singles = (batch.only([index]) for index in range(len(batch.circuits)))
-        return [self._run_alike(structure, single)[0] for single in singles]
-
-    def _execute(self, structure: Hashable, batch: CircuitBatch) -> Sequence[Any]:
-        circuits: Sequence[Any] = batch.circuits
-        if not self._takes_tensors:
-            circuits = [_unwrapped(circuit) for circuit in circuits]
-        plan = self._plan(structure, circuits, batch)
-        if plan.pipeline is None:
-            return self.device.execute(circuits, plan.config)
-        circuits, finish = plan.pipeline(circuits)
-        return finish(self.device.execute(circuits, plan.config))
-
-    def _plan(self, structure: Hashable, circuits: Sequence[Any], batch: CircuitBatch) -> _Plan:
-        key = (structure, batch.mcm_method, batch.postselect_mode)
-        plan = self._plans.get(key)
-        if plan is not None:
-            return plan
-        config = ExecutionConfig(
-            interface=qml.math.Interface.NUMPY,
-            gradient_method=None,
-            mcm_config=MCMConfig(
-                mcm_method=batch.mcm_method, postselect_mode=batch.postselect_mode
-            ),
-        )
-        config = _resolve_execution_config(config, self.device, circuits)
-        _, pipeline = _setup_transform_program(self.device, config, None, 0)
-        if not _is_plain(structure):
-            return _Plan(config=config, pipeline=pipeline)
-        plan = _Plan(
-            config=config, pipeline=None if _changes_nothing(pipeline, circuits[0]) else pipeline
-        )
-        if len(self._plans) >= _MAX_PLANS:
-            self._plans.clear()
-        self._plans[key] = plan
-        return plan
-
-    def _structure(self, circuit: Circuit) -> Hashable | None:
-        """What decides how the device prepares a circuit; None if more than that may decide."""
-        key: list[Hashable] = [circuit.shots]
-        for operation in circuit.operations:
-            if type(operation) not in _PLAIN_GATES:
-                return None
-            shapes = tuple([getattr(value, "shape", ()) for value in operation.data])
-            key.append((type(operation), _labels(operation), shapes))
-        for measurement in circuit.measurements:
-            if type(measurement) not in _PLAIN_MEASUREMENTS or measurement.mv is not None:
-                return None
-            observable = self._observable(measurement.obs)
-            if observable is None or measurement._eigvals is not None:
-                return None
-            key.append((type(measurement), measurement.wires.labels, observable))
-        return tuple(key)
-
-    def _observable(self, observable: Any) -> Hashable | None:
-        if observable is None:
-            return ()
-        kind = type(observable)
-        if kind in _PLAIN_OBSERVABLES:
-            return (kind, observable.wires.labels)
-        if not isinstance(observable, _COMPOSITES):
-            return None
-        known = self._observables.get(id(observable))
-        if known is not None:
-            return known[1]
-        parts = observable.operands if hasattr(observable, "operands") else (observable.base,)
-        keys = tuple(self._observable(part) for part in parts)
-        key = None if None in keys else (kind, keys)
-        if len(self._observables) >= _MAX_PLANS:
-            self._observables.clear()
-        self._observables[id(observable)] = (observable, key)  # kept, so that the id stays its own
-        return key
-
-
-def _labels(operation: Any) -> Hashable:
-    """An operation's wires; a controlled one would put them together anew each time."""
-    parts = operation.hyperparameters
-    if "control_wires" in parts:
-        return parts["control_wires"].labels, parts["base"].wires.labels
-    return operation.wires.labels
-
-
-def _is_plain(structure: Hashable) -> bool:
-    return not (isinstance(structure, tuple) and structure[0] == "other")
-
-
-def _changes_nothing(pipeline: Any, circuit: QuantumScript) -> bool:
-    circuits, _ = pipeline((circuit,))
-    if len(circuits) != 1:
-        return False
-    new = circuits[0]
-    return (
-        len(new.operations) == len(circuit.operations)
-        and len(new.measurements) == len(circuit.measurements)
-        and all(a is b for a, b in zip(new.operations, circuit.operations, strict=True))
-        and all(a is b for a, b in zip(new.measurements, circuit.measurements, strict=True))
-    )
-
-
-def _unwrapped(circuit: Any) -> Any:
-    if any(isinstance(value, qml.numpy.tensor) for op in circuit.operations for value in op.data):
-        return with_numpy_parameters(circuit)
-    return circuit

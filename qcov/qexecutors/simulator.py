@@ -13,6 +13,8 @@ from qcov.context import get_context
 from qcov.errors import InvalidSetting, UnknownDevice, suggest
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, CircuitBatch, whole
+from qcov.qexecutors.pennylane_simulation import Simulation
+from qcov.qexecutors.pennylane_identity import device_settings_of, device_versions
 from qcov.qexecutors.simulator_state import LocalState
 
 _PARALLEL = ("auto", "thread", "process", False, None)
@@ -101,6 +103,12 @@ class Simulator(BaseQExecutor):
             return None
         return self._simulation(wires).device
 
+    def cache_key(self) -> object | None:
+        """The device, its options, and the versions of what simulates."""
+        template = self._local.template
+        settings = None if template is None else device_settings_of(template)
+        return (self.device, self.device_options, settings, device_versions(self.device))
+
     def close(self) -> None:
         """End threads and processes; they start again when they are needed."""
         self._local.close()
@@ -124,7 +132,7 @@ class Simulator(BaseQExecutor):
         kept = {name: value for name, value in settings.items() if name in fields}
         return {**kept, "device_options": options}
 
-    def _simulation(self, wires: int | tuple[Any, ...] | None) -> adapter.Simulation:
+    def _simulation(self, wires: int | tuple[Any, ...] | None) -> Simulation:
         return self._local.simulation(wires, self._new_device)
 
     def _new_device(self, wires: int | tuple[Any, ...] | None) -> Any:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 from weakref import WeakSet
 
-from qcov.qexecutors import pennylane_adapter as adapter
+from qcov.qexecutors.pennylane_simulation import Simulation
 from qcov.qexecutors.simulator_processes import ProcessPool
 
 
@@ -33,12 +33,12 @@ class LocalState:
 
     def simulation(
         self, wires: int | tuple[Any, ...] | None, make: Callable[[Any], Any]
-    ) -> adapter.Simulation:
+    ) -> Simulation:
         """This thread's simulation on `wires`; `make` makes its device."""
-        known = cast("dict[Any, adapter.Simulation]", self._devices.__dict__)
+        known = cast("dict[Any, Simulation]", self._devices.__dict__)
         found = known.get(wires)
         if found is None:
-            found = known[wires] = adapter.Simulation(make(wires))
+            found = known[wires] = Simulation(make(wires))
         return found
 
     def threads(self, workers: int) -> ThreadPoolExecutor:

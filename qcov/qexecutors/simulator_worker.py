@@ -52,15 +52,16 @@ def main() -> None:
     threading.Thread(target=_receive, args=(sys.stdin.buffer, requests), daemon=True).start()
 
     from qcov.qexecutors import pennylane_adapter as adapter
+    from qcov.qexecutors.pennylane_simulation import Simulation
 
     gc.freeze()  # what was imported stays; the collector need not look at it again
     device, options = cast("tuple[str, dict[str, Any]]", transport.loads(requests.get()))
-    simulations: dict[object, adapter.Simulation] = {}
+    simulations: dict[object, Simulation] = {}
     while True:
         batch = cast("CircuitBatch", transport.loads(requests.get()))
         if batch.wires not in simulations:
             made = adapter.make_device(device, batch.wires, options)
-            simulations[batch.wires] = adapter.Simulation(made)
+            simulations[batch.wires] = Simulation(made)
         write_frame(sending, _pack(simulations[batch.wires].run(batch)))
 
 

@@ -1,0 +1,160 @@
+"""Circuits of one structure share what was learnt of them, and give what each gives by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pennylane as qml
+import pytest
+
+from qcov.qexecutors import openmp
+from qcov.qexecutors.base import CircuitBatch
+from qcov.qexecutors.pennylane_adapter import make_device
+from qcov.qexecutors.pennylane_simulation import Simulation
+from qcov.qexecutors.pennylane_structure import _PLAIN_GATES
+
+DEVICES = ("default.qubit", "lightning.qubit")
+MEASUREMENTS: dict[str, Callable[[], list[Any]]] = {
+    "expval": lambda: [qml.expval(qml.Z(1))],
+    "hamiltonian": lambda: [qml.expval(0.5 * qml.Z(0) @ qml.X(1) + 2 * qml.Hadamard(2))],
+    "var": lambda: [qml.var(qml.X(0))],
+    "probs": lambda: [qml.probs(wires=[2, 0])],
+    "state": lambda: [qml.state()],
+    "several": lambda: [qml.expval(qml.Z(0)), qml.probs(wires=[1]), qml.var(qml.Y(2))],
+}
+
+
+def test_every_plain_gate_merges_right(rng: np.random.Generator) -> None:
+    circuits = [
+        tape([gate(angles)], [qml.expval(qml.X(0)), qml.probs(wires=range(4))])
+        for gate in map(made, sorted(_PLAIN_GATES, key=str))
+        for angles in rng.random((3, 3))
+    ]
+    check("default.qubit", circuits)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("measure", MEASUREMENTS.values(), ids=MEASUREMENTS)
+def test_values_and_types(
+    device: str, measure: Callable[[], list[Any]], rng: np.random.Generator
+) -> None:
+    check(
+        device, [tape([qml.RX(a, 0), qml.CRY(b, [0, 1])], measure()) for a, b in rng.random((5, 2))]
+    )
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_circuits_of_all_kinds_in_one_batch(device: str) -> None:
+    z = [qml.expval(qml.Z(0))]
+    check(
+        device,
+        [
+            tape([qml.RX(0.1, 0)], z),
+            tape([qml.RX(0.1, 0)], z),  # equal in all
+            tape([qml.RX(np.array([0.1, 0.2]), 0)], z),  # already broadcast
+            tape([qml.RX(np.array([0.3, 0.4]), 0)], z),
+            tape([qml.RX(1, 0)], z),  # an integer
+            tape([qml.RX(np.array(0.7), 0)], z),
+            tape([qml.RX(qml.numpy.array(0.8), 0)], z),
+            tape([qml.RX(0.2, 1)], z),  # another wire
+            tape([qml.RX(0.1, 0)], [qml.expval(2.0 * qml.Z(0))]),  # other coefficients
+            tape([qml.RX(0.2, 0)], [qml.expval(3.0 * qml.Z(0))]),
+            tape([], z),
+            tape([qml.BasisState(np.array([1, 0]), [0, 1]), qml.RY(0.1, 0)], z),
+            tape([qml.BasisState(np.array([0, 1]), [0, 1]), qml.RY(0.2, 0)], z),
+            tape([qml.RX(0.1, 0), qml.QubitUnitary(np.eye(2), 0)], z),  # not plain
+        ],
+    )
+
+
+def test_a_failing_circuit_fails_alone() -> None:
+    batch = [tape([qml.RX(x, wire)], [qml.expval(qml.X(0))]) for x, wire in ((0.1, 0), (0.2, 9))]
+    good, bad = simulation("default.qubit").run(CircuitBatch(circuits=tuple(batch), wires=4))
+    assert good == pytest.approx(1)
+    assert isinstance(bad, qml.exceptions.WireError)
+
+
+def test_more_circuits_than_a_chunk_holds(rng: np.random.Generator) -> None:
+    wires = 12
+    circuits = [
+        qml.tape.QuantumScript(
+            [qml.RX(x, 0), *[qml.CNOT([0, wire]) for wire in range(1, wires)]],
+            [qml.expval(qml.Z(wires - 1))],
+        )
+        for x in rng.random(35)
+    ]
+    ours = Simulation(make_device("default.qubit", wires, {}))
+    values = ours.run(CircuitBatch(circuits=tuple(circuits), wires=wires))
+    expected = [np.cos(circuit.operations[0].data[0]) for circuit in circuits]
+    np.testing.assert_allclose(values, expected, atol=1e-12)
+
+
+def test_finite_shots_are_not_merged(rng: np.random.Generator) -> None:
+    circuits = [
+        qml.tape.QuantumScript([qml.RX(x, 0)], [qml.expval(qml.Z(0))], shots=100)
+        for x in rng.random(3)
+    ]
+    seeded = [qml.device("default.qubit", wires=1, seed=7) for _ in range(2)]
+    ours = Simulation(seeded[0]).run(CircuitBatch(circuits=tuple(circuits), wires=1))
+    assert ours == list(seeded[1].execute(tuple(circuits)))
+
+
+def test_openmp_keeps_its_threads() -> None:
+    make_device("lightning.qubit", 1, {})
+    library = openmp._library()
+    if library is None:
+        pytest.skip("Lightning's OpenMP is not known on this platform")
+    before = library.omp_get_max_threads()
+    library.omp_set_num_threads(3)
+    try:
+        with openmp.one_thread():
+            assert library.omp_get_max_threads() == 1
+        assert library.omp_get_max_threads() == 3
+    finally:
+        library.omp_set_num_threads(before)
+
+
+def made(kind: Any) -> Callable[[np.ndarray], Any]:
+    """What makes a gate of a kind with these angles."""
+    if kind is qml.BasisState:
+        return lambda _angles: qml.BasisState(np.array([1, 0]), wires=[0, 1])
+    wires = range(kind.num_wires or 1)
+    return lambda angles: kind(*angles[: kind.num_params], wires=wires)
+
+
+def tape(operations: list[Any], measurements: list[Any]) -> Any:
+    spread = [qml.Hadamard(wire) for wire in range(4)] if operations else []
+    if operations and isinstance(operations[0], qml.BasisState):
+        spread = []
+    return qml.tape.QuantumScript([*spread, *operations], measurements)
+
+
+def simulation(device: str) -> Simulation:
+    return Simulation(make_device(device, 4, {}))
+
+
+def check(device: str, circuits: list[Any]) -> None:
+    """Run circuits twice as one batch, and compare with PennyLane running each by itself."""
+    ours = simulation(device)
+    theirs = make_device(device, 4, {})
+    expected = [
+        qml.execute([circuit], theirs, diff_method=None, interface="numpy")[0]
+        for circuit in circuits
+    ]
+    for _ in range(2):
+        results = ours.run(CircuitBatch(circuits=tuple(circuits), wires=4))
+        for result, value in zip(results, expected, strict=True):
+            same(result, value)
+
+
+def same(ours: Any, theirs: Any) -> None:
+    assert type(ours) is type(theirs)
+    if isinstance(theirs, tuple):
+        for mine, other in zip(ours, theirs, strict=True):
+            same(mine, other)
+        return
+    assert np.shape(ours) == np.shape(theirs)
+    assert np.asarray(ours).dtype == np.asarray(theirs).dtype
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
