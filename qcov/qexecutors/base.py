@@ -199,6 +199,19 @@ class BaseQExecutor(BaseModel, ABC):
         """This thread's PennyLane device if it may differentiate by itself, else None."""
         return None
 
+    def threads_for(self, circuits: Sequence[Circuit]) -> int:  # noqa: ARG002
+        """How many threads should share circuits that `derivative_device` differentiates."""
+        return 1
+
+    def cache_key(self) -> object | None:
+        """All that decides about results besides the circuit; None keeps them out of caches.
+
+        An executor that tells it lets qelectrons reuse its results (see `qcov.CircuitCache`):
+        names, numbers, lists and dictionaries, versions among them. What only changes how fast it
+        is does not belong there.
+        """
+        return None
+
     # -- what selectors and the router ask ---------------------------------------------------
 
     @property

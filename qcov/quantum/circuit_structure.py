@@ -64,7 +64,7 @@ def _quick_key(circuit: Circuit) -> Hashable | None:
     """What decides about the text; None where only the text itself can say."""
     key: list[Hashable] = [circuit.shots]
     for operation in circuit.operations:
-        labels = _labels(operation)
+        labels = labels_of(operation)
         if labels is None:
             return None
         shapes = [() if isinstance(value, float) else np.shape(value) for value in operation.data]
@@ -77,7 +77,7 @@ def _quick_key(circuit: Circuit) -> Hashable | None:
     return tuple(key)
 
 
-def _labels(operation: Any) -> Hashable | None:
+def labels_of(operation: Any) -> Hashable | None:
     """An operation's wires, if with its type they say all that its parameters do not.
 
     A controlled one puts its wires together anew each time that it is asked, which is dear.
