@@ -71,6 +71,10 @@ class CircuitRecord:
         error: Why it failed, or why there is no more of this record; None if neither.
         cost: What it cost, as data; None where nothing is charged.
         metadata: What else the executor said.
+        diff_method: How the circuit was differentiated, or for which derivative it ran: "backprop",
+            "adjoint", "parameter-shift", "finite-diff", ...; None if for none.
+        cache: "hit" if the result came from a `CircuitCache`, "stored" if it was put there, "not
+            cached: ..." with the reason if neither; None if no cache was asked.
     """
 
     id: str
@@ -96,6 +100,8 @@ class CircuitRecord:
     error: str | None = None
     cost: Mapping[str, Any] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    diff_method: str | None = None
+    cache: str | None = None
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> CircuitRecord:

@@ -71,6 +71,8 @@ class CircuitRun:
     share: float  #: seconds of its batch
     before: tuple[records.Attempt, ...] = ()  #: earlier tries, all of which failed
     kind: str | None = None  #: of its error
+    diff_method: str | None = None  #: what it was run for
+    cache: str | None = None  #: what its cache said, if it was asked
     id: str = field(default_factory=records.next_id)
 
     def __post_init__(self) -> None:
@@ -122,6 +124,8 @@ class CircuitRun:
             "queued": self.queued,
             "started": self.started,
             "finished": self.finished,
+            "diff_method": self.diff_method,
+            "cache": self.cache,
         }
 
     def _ran(self, summary: _Summary) -> dict[str, object]:
