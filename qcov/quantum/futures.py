@@ -25,6 +25,7 @@ class CircuitFuture(concurrent.futures.Future[Any]):
         super().__init__()
         self._bind = bind
         self.hurry: Callable[[], None] | None = None  #: runs in this thread what waits elsewhere
+        self.withdraw: Callable[[], None] | None = None  #: takes it out of the queue
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the circuit's value; raises what went wrong, every time."""
@@ -35,6 +36,15 @@ class CircuitFuture(concurrent.futures.Future[Any]):
         """Wait for what went wrong, if anything did."""
         self._press(timeout)
         return super().exception(timeout)
+
+    def cancel(self) -> bool:
+        """Take the circuit out of its queue; False if it runs or has run."""
+        if not super().cancel():
+            return False
+        withdraw, self.withdraw, self.hurry, self._bind = self.withdraw, None, None, None
+        if withdraw is not None:
+            withdraw()
+        return True
 
     def done(self) -> bool:
         """Whether the value is there. Runs a bound circuit, so that asking again ends."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias, cast, overload
 
 from qcov.context import Pending
@@ -26,6 +27,7 @@ from qcov.quantum.futures import CircuitFuture
 from qcov.quantum.recording import Caller
 from qcov.quantum.selection import Selector
 from qcov.quantum.selectors import check_selector
+from qcov.quantum.tickets import Ticket
 from qcov.records import CircuitRecord
 
 Executors = BaseQExecutor | Sequence[BaseQExecutor] | None
@@ -95,14 +97,15 @@ class QElectron(pennylane_qnode.BatchQNode):
         future = CircuitFuture()
         request = self._device.request(circuits, self.mcm_method, self.postselect_mode)
 
-        def done(ticket: router.Ticket) -> None:
-            future.hurry = None  # which would keep the circuit alive
+        def done(ticket: Ticket) -> None:
+            future.hurry = future.withdraw = None  # which would keep the circuit alive
             _fulfil(future, lambda: self.finish(call, post(ticket.results())))
 
         begin = future.set_running_or_notify_cancel
         ticket = router.submit(request, begin=begin, done=done)
         if not ticket.finished:
-            future.hurry = ticket.hurry
+            future.hurry = partial(router.hurry, ticket)
+            future.withdraw = partial(router.withdraw, ticket)
         return future
 
     def build(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> pennylane_qnode.Call:

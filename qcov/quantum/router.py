@@ -1,136 +1,490 @@
-"""The router: which circuit runs on which executor, and when.
+"""The router: which circuit runs on which executor, when, and what follows when it fails.
 
-Every executor has one *lane*. Whoever calls and finds it idle runs circuits itself, in its own
-thread; whoever finds it busy leaves circuits there. What gathered meanwhile runs as one batch when
-the lane is free again. Circuits for later gather until no more come, or until somebody wants one.
+Circuits are selected for, coalesced in the *lanes* of their executors, run as batches, recorded and
+settled. What fails is classed by its executor; `qcov.policy` decides whether it is tried again
+there, goes to another executor, or is raised. An executor that fails again and again is left alone
+for a while.
 """
 
 from __future__ import annotations
 
+import atexit
 import os
+import random
 import threading
 import time
 import weakref
-from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
-from qcov import records
-from qcov.context import Context, get_context
-from qcov.errors import CircuitError
+from qcov import policy, records
+from qcov.errors import CircuitError, CircuitTimedOut, ExecutorOffline
+from qcov.policy import ErrorKind
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch, CircuitResult
-from qcov.quantum.recording import Caller, CircuitRun
+from qcov.quantum.lanes import Lane, Round
+from qcov.quantum.recording import CircuitRun, error_text
+from qcov.quantum.tickets import Failure, Job, Request, Ticket
+from qcov.quantum.timing import Clock, SystemClock
 
-_MISSING = object()
 
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A batch that ran, or failed to."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
-    """Circuits that somebody asks for together."""
-
-    circuits: tuple[Circuit, ...]
     executor: BaseQExecutor
-    caller: Caller
-    wires: int | tuple[Any, ...] | None
-    mcm_method: str | None
-    postselect_mode: str | None
-
-
-class Ticket:
-    """A request on its way: its parts may run on different executors."""
-
-    def __init__(
-        self,
-        request: Request,
-        *,
-        begin: Callable[[], bool] | None = None,
-        done: Callable[[Ticket], None] | None = None,
-    ) -> None:
-        self.request = request
-        self.context: Context | None = get_context()
-        self.queued = time.time()
-        self.executors: tuple[BaseQExecutor, ...] = ()
-        self._outcomes: list[Any] = [_MISSING] * len(request.circuits)
-        self._missing = len(request.circuits)
-        self._lock = threading.Lock()
-        self._finished = threading.Event()
-        self._begin, self._begun = begin, begin is None
-        self._done = done
-
-    def begin(self) -> bool:
-        """Say that a part starts to run; False if nobody wants the results any more."""
-        with self._lock:
-            if not self._begun and self._begin is not None:
-                self._begun = self._begin()
-            return self._begun
-
-    def settle(self, index: int, outcome: Any) -> None:
-        """Take the outcome of one circuit, a result or an exception; the first one counts."""
-        with self._lock:
-            if self._outcomes[index] is not _MISSING:
-                return
-            self._outcomes[index] = outcome
-            self._missing -= 1
-            last = self._missing == 0
-        if last:
-            self._finished.set()
-            if self._done is not None:
-                self._done(self)
+    jobs: Sequence[Job]
+    outcomes: Sequence[Any]
+    started: float  #: unix seconds
+    seconds: float = 0.0
 
     @property
-    def finished(self) -> bool:
-        """Whether all circuits have run."""
-        return self._finished.is_set()
+    def finished(self) -> float:
+        """When it was back, in unix seconds."""
+        return self.started + self.seconds
 
-    def hurry(self) -> None:
+    @property
+    def share(self) -> float:
+        """Seconds for each circuit."""
+        return self.seconds / len(self.jobs)
+
+
+class Router:
+    """Brings circuits to executors. `run` and `submit` are those of the one that qelectrons use.
+
+    Args:
+        clock: What time it is; tests have one of their own.
+        chance: Gives random numbers from 0 to 1.
+    """
+
+    def __init__(
+        self, clock: Clock | None = None, chance: Callable[[], float] = random.random
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._chance = chance
+        self._lanes: dict[int, Lane] = {}
+        self._troubled: set[int] = set()  #: lanes whose breaker is not closed
+
+    def run(self, request: Request) -> list[Any]:
+        """Run circuits and wait for their results. What one idle executor can do runs here."""
+        ticket = Ticket(request)
+        parts = self._split(ticket)
+        try:
+            for executor, jobs in parts[:-1]:
+                self._lane(executor).submit(executor, jobs, rest=False)
+            for executor, jobs in parts[-1:]:
+                self._lane(executor).run(executor, jobs)
+            return ticket.wait() if request.circuits else []
+        except BaseException:
+            if not ticket.finished:  # interrupted: nobody waits for the rest
+                self.withdraw(ticket)
+            raise
+
+    def submit(
+        self, request: Request, *, begin: Callable[[], bool], done: Callable[[Ticket], None]
+    ) -> Ticket:
+        """Run circuits in the background: `begin` is asked before, `done` is told after."""
+        ticket = Ticket(request, begin=begin, done=done)
+        for executor, jobs in self._split(ticket):
+            self._lane(executor).submit(executor, jobs)
+        return ticket
+
+    def hurry(self, ticket: Ticket) -> None:
         """Run what still waits for its turn in this thread, where nobody runs anything yet."""
-        for executor in self.executors:
-            if not self._finished.is_set():
-                _lane(executor).take_over(executor)
+        for executor in _executors_of(ticket.jobs):
+            if not ticket.finished:
+                self._lane(executor).hurry(executor)
 
-    def wait(self) -> list[Any]:
-        """Wait for all circuits; their results, or the first error."""
-        self._finished.wait()
-        return self.results()
+    def withdraw(self, ticket: Ticket) -> None:
+        """Take what has not started out of its lanes."""
+        for job in ticket.withdraw():
+            self._lane(job.executor).shed(1)
 
-    def results(self) -> list[Any]:
-        """The results of all circuits, once they are there; raises the first error."""
-        for outcome in self._outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
-        return self._outcomes
+    def finish(self) -> None:
+        """Wait until all lanes are empty, as the interpreter's end does."""
+        with suppress(KeyboardInterrupt):
+            while any(lane.busy for lane in tuple(self._lanes.values())):
+                time.sleep(_PATIENCE)
+
+    # -- who runs what -----------------------------------------------------------------------
+
+    def _lane(self, executor: BaseQExecutor) -> Lane:
+        lane = self._lanes.get(id(executor))
+        if lane is None:
+            lane = self._lanes.setdefault(id(executor), Lane(self._run_round))
+            forget = weakref.finalize(executor, _forget, self._lanes, self._troubled, id(executor))
+            forget.atexit = False
+        return lane
+
+    def _allows(self, executor: BaseQExecutor) -> bool:
+        lane = self._lanes.get(id(executor))
+        return lane is None or lane.breaker.allows(self._clock.now())
+
+    def _split(self, ticket: Ticket) -> list[tuple[BaseQExecutor, list[Job]]]:
+        """Select an executor for every circuit."""
+        executor = ticket.request.executor
+        allowed = None
+        if self._troubled:
+            if not any(map(self._allows, executor.leaves())):
+                self._turn_away(ticket)
+                return []
+            allowed = self._allows
+        parts: dict[int, tuple[BaseQExecutor, list[Job]]] = {}
+        try:
+            for index, circuit in enumerate(ticket.request.circuits):
+                chosen = executor.select(circuit, allowed)
+                jobs = parts.setdefault(id(chosen), (chosen, []))[1]
+                jobs.append(ticket.add(index, _with_its_shots(chosen, circuit), chosen))
+        except BaseException:
+            ticket.withdraw()
+            raise
+        return list(parts.values())
+
+    def _turn_away(self, ticket: Ticket) -> None:
+        """Settle circuits for which no executor is left."""
+        executors = ticket.request.executor.leaves()
+        circuits = ticket.request.circuits
+        jobs = [ticket.add(index, one, executors[0]) for index, one in enumerate(circuits)]
+        wanted = [job for job in jobs if job.begin()]
+        _refuse(executors[0], wanted, self._offline(executors))
+
+    def _offline(self, executors: Sequence[BaseQExecutor]) -> ExecutorOffline:
+        now = self._clock.now()
+        lanes = [self._lane(executor) for executor in executors]
+        wait = min(lane.breaker.wait(now) for lane in lanes)
+        names = ", ".join(sorted({executor.name for executor in executors}))
+        reason = (
+            f"it failed {lanes[0].breaker.failures} times in a row and is left alone"
+            if len(lanes) == 1
+            else "they failed again and again and are left alone"
+        )
+        return ExecutorOffline(executor=names, reason=f"{reason} for another {wait:.1f} s")
+
+    # -- running -----------------------------------------------------------------------------
+
+    def _run_round(self, executor: BaseQExecutor, lane: Lane, round_: Round) -> None:
+        """Run jobs as few batches as their settings allow."""
+        round_.groups.extend(_alike([job for job in round_.jobs if job.begin()]))
+        round_.jobs = []
+        while (group := round_.next()) is not None:
+            self._run_group(executor, lane, round_, group)
+
+    def _run_group(
+        self, executor: BaseQExecutor, lane: Lane, round_: Round, jobs: list[Job]
+    ) -> None:
+        """Run jobs as one batch and deal with what comes back."""
+        if lane.breaker is not policy.CLOSED and not self._begin_trial(executor, lane):
+            self._send_elsewhere(executor, lane, jobs)
+            return
+        call_off = self._limit(executor, lane, round_, jobs)
+        started, clock, spoilt = time.time(), time.perf_counter(), False
+        try:
+            outcomes = _run_batch(executor, _batch_of(jobs))
+        except BaseException as error:
+            if _is_interrupt(error):  # whoever waits for these must not wait for ever
+                _refuse(executor, jobs, _interrupted(executor, error), ErrorKind.PERMANENT)
+                raise
+            outcomes = [_ordinary(executor, error)] * len(jobs)
+            spoilt = self._spoilt(executor, jobs, outcomes[0])
+        seconds = time.perf_counter() - clock
+        if call_off is not None:
+            call_off()
+            if not lane.back_in_time(round_):
+                return
+        if spoilt:
+            _split_by_ticket(round_, jobs)
+        else:
+            self._settle(_Flight(executor, jobs, outcomes, started, seconds))
+
+    def _limit(
+        self, executor: BaseQExecutor, lane: Lane, round_: Round, jobs: list[Job]
+    ) -> Callable[[], None] | None:
+        """Start to count the time of a batch; what is returned ends that."""
+        limit = executor.time_limit
+        if limit is None:
+            return None
+        round_.batch, started = jobs, time.time()
+
+        def too_late() -> None:
+            if lane.abandon(executor, round_, jobs):
+                outcomes = [CircuitTimedOut(executor=executor.name, seconds=limit)] * len(jobs)
+                flight = _Flight(executor, jobs, outcomes, started, limit)
+                # What settles circuits may take its time, and the clock has other calls to make.
+                threading.Thread(target=self._settle, args=(flight,), daemon=True).start()
+
+        return self._clock.call_later(limit, too_late)
+
+    def _spoilt(self, executor: BaseQExecutor, jobs: Sequence[Job], error: BaseException) -> bool:
+        """Whether one request may have spoilt a batch for others: none of its circuits ran."""
+        several = any(job.ticket is not jobs[0].ticket for job in jobs)
+        return several and _kind_of(executor, error) is ErrorKind.PERMANENT
+
+    # -- what comes back ---------------------------------------------------------------------
+
+    def _settle(self, flight: _Flight) -> None:
+        """Hand out what is final; let what failed go on."""
+        executor = flight.executor
+        values = [_value_of(outcome) for outcome in flight.outcomes]
+        failed = {
+            index: _kind_of(executor, value)
+            for index, value in enumerate(values)
+            if isinstance(value, BaseException)
+        }
+        self._judge(executor, failed.values(), len(values))
+        good = len(values) - len(failed)
+        if good:
+            executor.traffic.leave(good, flight.share)
+        if failed:
+            executor.traffic.leave(len(failed))
+        again = self._again(flight, failed) if failed else frozenset[int]()
+        _file(flight, again, failed)
+        for index, (job, value) in enumerate(zip(flight.jobs, values, strict=True)):
+            if index not in again:
+                job.settle(value)
+
+    def _again(self, flight: _Flight, failed: Mapping[int, ErrorKind]) -> frozenset[int]:
+        """Send circuits on that may be tried again; which ones those are."""
+        executor, chance, again = flight.executor, self._chance(), set[int]()
+        waits: dict[float, list[Job]] = {}
+        for index, kind in failed.items():
+            job = flight.jobs[index]
+            failures = (*job.failures, _failure(flight, index, kind))
+            here = [failure.kind for failure in failures if failure.executor is executor]
+            others = kind is not ErrorKind.PERMANENT and self._has_others(job, failures)
+            step = policy.next_step(here, _retry_policy(executor), others=others, chance=chance)
+            before, job.failures = job.failures, failures
+            if isinstance(step, policy.Retry):
+                waits.setdefault(step.wait, []).append(job)
+            elif isinstance(step, policy.GiveUp) or not self._fail_over(job):
+                job.failures = before  # the last one is the record's own
+                continue
+            again.add(index)
+        for wait, jobs in waits.items():
+            self._clock.call_later(wait, partial(self._resume, executor, jobs))
+        return frozenset(again)
+
+    def _resume(self, executor: BaseQExecutor, jobs: Sequence[Job]) -> None:
+        """Try circuits again on the same executor."""
+        wanted = [job for job in jobs if _move(job, executor)]
+        if wanted:
+            self._lane(executor).submit(executor, wanted, rest=False)
+
+    def _has_others(self, job: Job, failures: Iterable[Failure]) -> bool:
+        if job.ticket is None:
+            return False
+        tried = {id(failure.executor) for failure in failures}
+        return any(map(self._untried(tried), job.ticket.request.executor.leaves()))
+
+    def _fail_over(self, job: Job) -> bool:
+        """Try a circuit on an executor that has not failed it; False if there is none."""
+        if job.ticket is None:
+            return False
+        request = job.ticket.request
+        allowed = self._untried({id(failure.executor) for failure in job.failures})
+        try:
+            chosen = request.executor.select(request.circuits[job.index], allowed)
+        except Exception:  # noqa: BLE001  # a selector that cannot do without: the error is told
+            return False
+        if _move(job, chosen):
+            self._lane(chosen).submit(chosen, [job])
+        return True
+
+    def _untried(self, tried: Set[int]) -> Callable[[BaseQExecutor], bool]:
+        return lambda leaf: id(leaf) not in tried and self._allows(leaf)
+
+    # -- executors that fail again and again -------------------------------------------------
+
+    def _begin_trial(self, executor: BaseQExecutor, lane: Lane) -> bool:
+        """Whether the executor may be asked; if so, it is on trial."""
+        now = self._clock.now()
+        if not lane.breaker.allows(now):
+            return False
+        lane.breaker = lane.breaker.begin(now, _breaker_policy(executor))
+        return True
+
+    def _judge(self, executor: BaseQExecutor, kinds: Iterable[ErrorKind], count: int) -> None:
+        """Remember whether an executor answered."""
+        found = list(kinds)
+        lane = self._lane(executor)
+        if not found and lane.breaker is policy.CLOSED:
+            return
+        failure = found[-1] if len(found) == count and _silent(found) else None
+        if failure is None and ErrorKind.QUOTA in found:
+            failure = ErrorKind.QUOTA
+        now = self._clock.now()
+        lane.breaker = lane.breaker.after(failure, now, _breaker_policy(executor))
+        if lane.breaker.until is None:
+            self._troubled.discard(id(executor))
+        else:
+            self._troubled.add(id(executor))
+
+    def _send_elsewhere(self, executor: BaseQExecutor, lane: Lane, jobs: Sequence[Job]) -> None:
+        """Deal with circuits that came to an executor which is left alone."""
+        stay: list[Job] = []
+        for job in jobs:
+            if self._has_others(job, job.failures) and self._fail_over(job):
+                executor.traffic.leave()
+            else:
+                stay.append(job)
+        tried = [job for job in stay if any(one.executor is executor for one in job.failures)]
+        if tried:
+            executor.traffic.leave(len(tried))
+            wait = lane.breaker.wait(self._clock.now())
+            self._clock.call_later(wait, partial(self._resume, executor, tried))
+        _refuse(executor, [job for job in stay if job not in tried], self._offline([executor]))
 
 
-@dataclass(slots=True)
-class _Job:
-    """One circuit in a lane."""
-
-    ticket: Ticket
-    index: int
-    circuit: Circuit
+_PATIENCE = 0.005  # seconds between two looks at lanes that are still busy
 
 
-def run(request: Request) -> list[Any]:
-    """Run circuits and wait for their results. What one idle executor can do runs right here."""
-    ticket = Ticket(request)
-    *others, (executor, jobs) = _split(ticket)
-    for other, its_jobs in others:
-        _lane(other).submit(other, its_jobs)
-    _lane(executor).run(executor, jobs)
-    return ticket.wait()
+# -- batches -----------------------------------------------------------------------------------
 
 
-def submit(
-    request: Request, *, begin: Callable[[], bool], done: Callable[[Ticket], None]
-) -> Ticket:
-    """Run circuits in the background: `begin` is asked before, `done` is told after."""
-    ticket = Ticket(request, begin=begin, done=done)
-    for executor, jobs in _split(ticket):
-        _lane(executor).submit(executor, jobs)
-    return ticket
+def _alike(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Group jobs that can run as one batch."""
+    if len(jobs) <= 1:
+        return [list(jobs)] if jobs else []
+    groups: dict[Any, list[Job]] = {}
+    for job in jobs:
+        request = cast("Ticket", job.ticket).request
+        how = (request.wires, request.mcm_method, request.postselect_mode)
+        key = (how, job.circuit.shots, adapter.measures_midway(job.circuit))
+        groups.setdefault(key, []).append(job)
+    return list(groups.values())
+
+
+def _split_by_ticket(round_: Round, jobs: Sequence[Job]) -> None:
+    """Let each request run by itself: one of them may have spoilt the batch for the others."""
+    groups: dict[int, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(id(job.ticket), []).append(job)
+    round_.groups.extendleft(reversed(groups.values()))
+
+
+def _batch_of(jobs: Sequence[Job]) -> CircuitBatch:
+    request = cast("Ticket", jobs[0].ticket).request
+    return CircuitBatch(
+        circuits=tuple([job.circuit for job in jobs]),
+        wires=request.wires,
+        mcm_method=request.mcm_method,
+        postselect_mode=request.postselect_mode,
+    )
+
+
+def _run_batch(executor: BaseQExecutor, batch: CircuitBatch) -> Sequence[Any]:
+    outcomes: Any = executor.run_batch(batch)
+    if not _is_list_like(outcomes):
+        got = f"{type(outcomes).__name__}, not a list of results"
+    elif len(outcomes) != len(batch.circuits):
+        got = f"{len(outcomes)} results for {len(batch.circuits)} circuits"
+    else:
+        return [_sound(executor, outcome) for outcome in outcomes]
+    raise CircuitError(executor=executor.name, reason=f"its run_batch gave {got}")
+
+
+def _is_list_like(value: object) -> bool:
+    if isinstance(value, str | bytes | Mapping):
+        return False
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__")  # arrays too
+
+
+def _sound(executor: BaseQExecutor, outcome: Any) -> Any:
+    if outcome is None:
+        return CircuitError(executor=executor.name, reason="its run_batch gave None for it")
+    return _ordinary(executor, outcome) if isinstance(outcome, BaseException) else outcome
+
+
+def _ordinary(executor: BaseQExecutor, error: BaseException) -> BaseException:
+    """The error as circuits may have it: what ends a program must not end whoever asks."""
+    if isinstance(error, Exception):
+        return error
+    reason = f"its run_batch raised {error_text(error)}"
+    ordinary = CircuitError(executor=executor.name, reason=reason)
+    ordinary.__cause__ = error
+    return ordinary
+
+
+def _interrupted(executor: BaseQExecutor, error: BaseException) -> CircuitError:
+    interrupted = CircuitError(executor=executor.name, reason="it was interrupted")
+    interrupted.__cause__ = error
+    return interrupted
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    main = threading.current_thread() is threading.main_thread()
+    return isinstance(error, KeyboardInterrupt) and main
+
+
+# -- outcomes ----------------------------------------------------------------------------------
+
+
+def _value_of(outcome: Any) -> Any:
+    return outcome.value if isinstance(outcome, CircuitResult) else outcome
+
+
+def _kind_of(executor: BaseQExecutor, error: BaseException) -> ErrorKind:
+    try:
+        return ErrorKind(executor.classify(error))
+    except Exception:  # noqa: BLE001  # the circuit's error is what counts
+        return ErrorKind.PERMANENT
+
+
+def _failure(flight: _Flight, index: int, kind: ErrorKind) -> Failure:
+    outcome = flight.outcomes[index]
+    job_id = getattr(outcome, "job_id", None)
+    attempt = records.Attempt(
+        executor=flight.executor.name,
+        number=len(flight.jobs[index].failures) + 1,
+        started=flight.started,
+        finished=flight.finished,
+        job_id=None if job_id is None else str(job_id),
+        error=error_text(_value_of(outcome)),
+        kind=kind,
+    )
+    return Failure(executor=flight.executor, kind=kind, attempt=attempt)
+
+
+def _file(flight: _Flight, again: Set[int], failed: Mapping[int, ErrorKind]) -> None:
+    """Record circuits that are done."""
+    remember(
+        [
+            CircuitRun(
+                caller=job.ticket.request.caller,
+                context=job.ticket.context,
+                circuit=job.circuit,
+                executor=flight.executor,
+                outcome=outcome,
+                queued=job.ticket.queued,
+                started=flight.started,
+                finished=flight.finished,
+                share=flight.share,
+                before=tuple([one.attempt for one in job.failures]) if job.failures else (),
+                kind=failed.get(index),
+                diff_method=job.ticket.request.diff_method,
+            )
+            for index, (job, outcome) in enumerate(zip(flight.jobs, flight.outcomes, strict=True))
+            if index not in again and job.ticket is not None
+        ]
+    )
+
+
+def _refuse(
+    executor: BaseQExecutor,
+    jobs: Sequence[Job],
+    error: Exception,
+    kind: ErrorKind = ErrorKind.OFFLINE,
+) -> None:
+    """Settle circuits that do not run."""
+    if not jobs:
+        return
+    executor.traffic.leave(len(jobs))
+    flight = _Flight(executor, jobs, [error] * len(jobs), started=time.time())
+    _file(flight, frozenset(), dict.fromkeys(range(len(jobs)), kind))
+    for job in jobs:
+        job.settle(error)
 
 
 def remember(runs: Sequence[CircuitRun]) -> None:
@@ -140,15 +494,7 @@ def remember(runs: Sequence[CircuitRun]) -> None:
     records.record(runs)
 
 
-def _split(ticket: Ticket) -> list[tuple[BaseQExecutor, list[_Job]]]:
-    """Select an executor for every circuit."""
-    parts: dict[int, tuple[BaseQExecutor, list[_Job]]] = {}
-    for index, circuit in enumerate(ticket.request.circuits):
-        executor = ticket.request.executor.select(circuit)
-        jobs = parts.setdefault(id(executor), (executor, []))[1]
-        jobs.append(_Job(ticket, index, _with_its_shots(executor, circuit)))
-    ticket.executors = tuple([executor for executor, _ in parts.values()])
-    return list(parts.values())
+# -- small things ------------------------------------------------------------------------------
 
 
 def _with_its_shots(executor: BaseQExecutor, circuit: Circuit) -> Circuit:
@@ -157,177 +503,71 @@ def _with_its_shots(executor: BaseQExecutor, circuit: Circuit) -> Circuit:
     return adapter.with_shots(circuit, executor.shots)
 
 
-class _Lane:
-    """The circuits that wait for one executor, and the thread that runs them.
-
-    While circuits keep coming, the lane's own thread rests: it would only fight with the thread
-    that builds them for Python's lock. Whoever wants a result meanwhile takes over.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._waiting: deque[_Job] = deque()
-        self._busy = False  #: somebody runs circuits, or will
-        self._resting = False  #: it is the lane's own thread, which rests first
-        self._thread: ThreadPoolExecutor | None = None
-
-    def run(self, executor: BaseQExecutor, jobs: Sequence[_Job]) -> None:
-        """Run jobs in this thread if nobody else runs some; otherwise they wait for their turn."""
-        with self._lock:
-            self._waiting.extend(jobs)
-            mine = self._resting or not self._busy
-            self._busy, self._resting = True, self._resting and not mine
-        if mine:
-            self._serve(executor)
-
-    def submit(self, executor: BaseQExecutor, jobs: Sequence[_Job]) -> None:
-        """Run jobs in the lane's own thread."""
-        with self._lock:
-            self._waiting.extend(jobs)
-            idle = not self._busy
-            if idle:
-                self._busy = self._resting = True
-        if idle:
-            self._start(executor)
-
-    def take_over(self, executor: BaseQExecutor) -> None:
-        """Run what waits in this thread, if the lane's own still rests."""
-        with self._lock:
-            mine, self._resting = self._resting, False
-        if mine:
-            self._serve(executor)
-
-    def _serve(self, executor: BaseQExecutor) -> None:
-        """Run all that waits; what came meanwhile is the business of the lane's own thread."""
-        with self._lock:
-            jobs = list(self._waiting)
-            self._waiting.clear()
-        try:
-            _execute(executor, jobs)
-        finally:
-            with self._lock:
-                more = self._busy = self._resting = bool(self._waiting)
-            if more:
-                self._start(executor)
-
-    def _start(self, executor: BaseQExecutor) -> None:
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"qcov-{executor.name}")
-        self._thread.submit(self._rest_and_serve, executor)
-
-    def _rest_and_serve(self, executor: BaseQExecutor) -> None:
-        pause, before = _SHORTEST_REST, 0
-        while self._resting and before < len(self._waiting):
-            before = len(self._waiting)
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_REST)
-        self.take_over(executor)
+def _move(job: Job, executor: BaseQExecutor) -> bool:
+    ticket = job.ticket
+    if ticket is None:
+        return False
+    circuit = ticket.request.circuits[job.index]
+    return ticket.move(job, _with_its_shots(executor, circuit), executor)
 
 
-_SHORTEST_REST, _LONGEST_REST = 0.0005, 0.016  # seconds; the rest ends when nothing came meanwhile
+def _executors_of(jobs: Iterable[Job]) -> list[BaseQExecutor]:
+    return list({id(job.executor): job.executor for job in jobs}.values())
 
 
-_lanes: dict[int, _Lane] = {}
+def _retry_policy(executor: BaseQExecutor) -> policy.RetryPolicy:
+    return policy.RetryPolicy(retries=executor.retries, delay=executor.retry_delay)
 
 
-def _lane(executor: BaseQExecutor) -> _Lane:
-    lane = _lanes.get(id(executor))
-    if lane is None:
-        lane = _lanes.setdefault(id(executor), _Lane())
-        weakref.finalize(executor, _lanes.pop, id(executor), None)
-    return lane
+def _breaker_policy(executor: BaseQExecutor) -> policy.BreakerPolicy:
+    return policy.BreakerPolicy(failures=executor.break_after, pause=executor.break_pause)
 
 
-os.register_at_fork(after_in_child=_lanes.clear)
+def _silent(kinds: Iterable[ErrorKind]) -> bool:
+    return all(kind in (ErrorKind.TRANSIENT, ErrorKind.OFFLINE) for kind in kinds)
 
 
-def _execute(executor: BaseQExecutor, jobs: Sequence[_Job]) -> None:
-    """Run jobs as few batches as their settings allow; every one of them is settled after."""
-    jobs = [job for job in jobs if job.ticket.begin()]
-    try:
-        for group in _alike(jobs):
-            _run_group(executor, group)
-    except BaseException:
-        # Interrupted in the midst: whoever waits for the rest must not wait for ever.
-        _settle_rest(executor, jobs)
-        raise
+def _forget(lanes: dict[int, Lane], troubled: set[int], key: int) -> None:
+    lanes.pop(key, None)
+    troubled.discard(key)
 
 
-def _alike(jobs: Sequence[_Job]) -> list[list[_Job]]:
-    """Group jobs that can run as one batch."""
-    if len(jobs) <= 1:
-        return [list(jobs)] if jobs else []
-    groups: dict[Any, list[_Job]] = {}
-    for job in jobs:
-        request = job.ticket.request
-        how = (request.wires, request.mcm_method, request.postselect_mode)
-        key = (how, job.circuit.shots, adapter.measures_midway(job.circuit))
-        groups.setdefault(key, []).append(job)
-    return list(groups.values())
+# -- the router of this process ----------------------------------------------------------------
+
+_router = Router()
 
 
-def _run_group(executor: BaseQExecutor, jobs: Sequence[_Job]) -> None:
-    request = jobs[0].ticket.request
-    batch = CircuitBatch(
-        circuits=tuple([job.circuit for job in jobs]),
-        wires=request.wires,
-        mcm_method=request.mcm_method,
-        postselect_mode=request.postselect_mode,
-    )
-    started, clock = time.time(), time.perf_counter()
-    try:
-        outcomes = _run_batch(executor, batch)
-    except Exception as error:  # noqa: BLE001  # it belongs to whoever asked for the circuits
-        tickets = {id(job.ticket): job.ticket for job in jobs}
-        if len(tickets) > 1:  # none of them ran, and one may have spoilt it for the others
-            for ticket in tickets.values():
-                _run_group(executor, [job for job in jobs if job.ticket is ticket])
-            return
-        outcomes = [error] * len(jobs)
-    share = (time.perf_counter() - clock) / len(jobs)
-    _settle(executor, jobs, outcomes, started, share)
+def run(request: Request) -> list[Any]:
+    """Run circuits and wait for their results."""
+    return _router.run(request)
 
 
-def _run_batch(executor: BaseQExecutor, batch: CircuitBatch) -> Sequence[Any]:
-    outcomes = executor.run_batch(batch)
-    if len(outcomes) != len(batch.circuits):
-        raise CircuitError(
-            executor=executor.name,
-            reason=f"its run_batch gave {len(outcomes)} results for {len(batch.circuits)} circuits",
-        )
-    return outcomes
+def submit(
+    request: Request, *, begin: Callable[[], bool], done: Callable[[Ticket], None]
+) -> Ticket:
+    """Run circuits in the background: `begin` is asked before, `done` is told after."""
+    return _router.submit(request, begin=begin, done=done)
 
 
-def _settle(
-    executor: BaseQExecutor,
-    jobs: Sequence[_Job],
-    outcomes: Sequence[Any],
-    started: float,
-    share: float,
-) -> None:
-    finished = time.time()
-    remember(
-        [
-            CircuitRun(
-                caller=job.ticket.request.caller,
-                context=job.ticket.context,
-                circuit=job.circuit,
-                executor=executor,
-                outcome=outcome,
-                queued=job.ticket.queued,
-                started=started,
-                finished=finished,
-                share=share,
-            )
-            for job, outcome in zip(jobs, outcomes, strict=True)
-        ]
-    )
-    for job, outcome in zip(jobs, outcomes, strict=True):
-        value = outcome.value if isinstance(outcome, CircuitResult) else outcome
-        job.ticket.settle(job.index, value)
+def hurry(ticket: Ticket) -> None:
+    """Run what still waits for its turn in this thread."""
+    _router.hurry(ticket)
 
 
-def _settle_rest(executor: BaseQExecutor, jobs: Sequence[_Job]) -> None:
-    error = CircuitError(executor=executor.name, reason="it was interrupted")
-    for job in jobs:
-        job.ticket.settle(job.index, error)
+def withdraw(ticket: Ticket) -> None:
+    """Take what has not started out of its lanes."""
+    _router.withdraw(ticket)
+
+
+def finish() -> None:
+    """Wait until all lanes are empty, as the interpreter's end does."""
+    _router.finish()
+
+
+def _start_anew() -> None:
+    global _router
+    _router = Router()  # the threads of the parent are not here
+
+
+os.register_at_fork(after_in_child=_start_anew)
+atexit.register(finish)

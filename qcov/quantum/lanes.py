@@ -1,0 +1,218 @@
+"""Lanes: the circuits that wait for one executor, and the threads that run them."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+from typing import TypeAlias
+
+from qcov.policy import CLOSED, Breaker
+from qcov.qexecutors.base import BaseQExecutor
+from qcov.quantum.tickets import Job
+
+
+class Round:
+    """Jobs that one thread took from a lane, to run them batch by batch."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.jobs = jobs
+        self.groups: deque[list[Job]] = deque()
+        self.batch: object = None  #: what runs now against time
+        self.lost = False  #: its thread was left behind, for it did not come back in time
+
+    def next(self) -> list[Job] | None:
+        """The next jobs to run as one batch."""
+        try:
+            return self.groups.popleft()
+        except IndexError:
+            return None
+
+
+Run: TypeAlias = Callable[[BaseQExecutor, "Lane", Round], None]
+
+
+class Lane:
+    """What waits for one executor.
+
+    Whoever calls and finds it idle runs circuits itself, in its own thread; whoever finds it busy
+    leaves them there. While circuits keep coming, the lane's own thread rests: it would only fight
+    with the thread that builds them for Python's lock. Whoever wants a result meanwhile takes over.
+
+    Where the executor has a time limit, only the lane's own threads run circuits, so that they can
+    be left behind.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.breaker: Breaker = CLOSED
+        self._run_round = run
+        self._lock = threading.Lock()
+        self._waiting: deque[Job] = deque()
+        self._shed = 0  #: of those that wait, the ones that nobody wants any more
+        self._running = 0  #: threads that run circuits, or will
+        self._resting = False  #: one of them is the lane's own, which rests first
+        self._crew = _Crew()
+
+    @property
+    def busy(self) -> bool:
+        """Whether circuits run or wait."""
+        return bool(self._running)
+
+    def run(self, executor: BaseQExecutor, jobs: Sequence[Job]) -> None:
+        """Run jobs in this thread if it may; otherwise they wait for their turn."""
+        if executor.time_limit is not None:
+            self.submit(executor, jobs, rest=False)
+            return
+        with self._lock:
+            self._waiting.extend(jobs)
+            mine = self._take_turn(executor)
+        if mine:
+            self._serve(executor)
+
+    def submit(self, executor: BaseQExecutor, jobs: Sequence[Job], *, rest: bool = True) -> None:
+        """Run jobs in the lane's own thread."""
+        with self._lock:
+            self._waiting.extend(jobs)
+            idle = self._running < executor.max_jobs and not self._resting
+            if idle:
+                self._running, self._resting = self._running + 1, rest
+        if idle:
+            self._start(executor, rest=rest)
+
+    def hurry(self, executor: BaseQExecutor) -> None:
+        """Run what waits in this thread, if the lane's own still rests."""
+        with self._lock:
+            if not self._resting or executor.time_limit is not None:
+                return
+            self._resting = False
+        self._serve(executor)
+
+    def shed(self, count: int) -> None:
+        """Let go of jobs that nobody wants any more, once they are many."""
+        with self._lock:
+            self._shed += count
+            if self._shed > len(self._waiting) // 2:
+                self._waiting = deque(job for job in self._waiting if job.ticket is not None)
+                self._shed = 0
+
+    def abandon(self, executor: BaseQExecutor, round_: Round, batch: object) -> bool:
+        """Go on without the thread that still runs `batch`; False if it has come back."""
+        with self._lock:
+            if round_.batch is not batch:
+                return False
+            round_.lost = True
+            self._put_back(round_)
+        self._end_turn(executor)
+        return True
+
+    def back_in_time(self, round_: Round) -> bool:
+        """Say that a batch is back; False if nobody waits for this thread any more."""
+        with self._lock:
+            round_.batch = None
+            return not round_.lost
+
+    def _take_turn(self, executor: BaseQExecutor) -> bool:
+        if self._resting:
+            self._resting = False
+            return True
+        if self._running < executor.max_jobs:
+            self._running += 1
+            return True
+        return False
+
+    def _serve(self, executor: BaseQExecutor) -> None:
+        """Run all that waits; what came meanwhile is the business of the lane's own thread."""
+        with self._lock:
+            round_ = Round([job for job in self._waiting if job.ticket is not None])
+            self._waiting.clear()
+            self._shed = 0
+        try:
+            self._run_round(executor, self, round_)
+        finally:
+            if not round_.lost:
+                with self._lock:
+                    self._put_back(round_)
+                self._end_turn(executor)
+
+    def _put_back(self, round_: Round) -> None:
+        while round_.groups:
+            for job in round_.groups.pop():
+                job.running = False
+                self._waiting.appendleft(job)
+
+    def _end_turn(self, executor: BaseQExecutor) -> None:
+        with self._lock:
+            more = bool(self._waiting) and not self._resting
+            if more:
+                self._resting = True
+            else:
+                self._running -= 1
+        if more:
+            self._start(executor, rest=True)
+
+    def _start(self, executor: BaseQExecutor, *, rest: bool) -> None:
+        self._crew.start(lambda: self._rest_and_serve(executor, rest=rest), executor.name)
+
+    def _rest_and_serve(self, executor: BaseQExecutor, *, rest: bool) -> None:
+        if rest and not self._rest():
+            return
+        self._serve(executor)
+
+    def _rest(self) -> bool:
+        """Wait until no more jobs come; False if somebody else has run them meanwhile."""
+        pause, before = _SHORTEST_REST, 0
+        while self._resting and before < len(self._waiting):
+            before = len(self._waiting)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_REST)
+        with self._lock:
+            mine, self._resting = self._resting, False
+        return mine
+
+
+_SHORTEST_REST, _LONGEST_REST = 0.0005, 0.016  # seconds; the rest ends when nothing came meanwhile
+
+
+class _Crew:
+    """Threads that are kept, for executors have a device in each of them.
+
+    They are daemons: one that never comes back must not keep the interpreter from ending.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = [0]
+        self._members = [0]
+        weakref.finalize(self, _dismiss, self._tasks, self._members).atexit = False
+
+    def start(self, task: Callable[[], None], name: str) -> None:
+        """Run a task in a thread that is free, or in a new one."""
+        with self._lock:
+            free = self._idle[0] > 0
+            if free:
+                self._idle[0] -= 1
+            else:
+                self._members[0] += 1
+        self._tasks.put(task)
+        if not free:
+            work = (self._tasks, self._lock, self._idle)
+            threading.Thread(target=_work, args=work, name=f"qcov-{name}", daemon=True).start()
+
+
+def _work(
+    tasks: SimpleQueue[Callable[[], None] | None], lock: threading.Lock, idle: list[int]
+) -> None:
+    while (task := tasks.get()) is not None:
+        task()
+        del task  # which would keep the executor alive
+        with lock:
+            idle[0] += 1
+
+
+def _dismiss(tasks: SimpleQueue[Callable[[], None] | None], members: list[int]) -> None:
+    for _ in range(members[0]):
+        tasks.put(None)
