@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from qcov.config import get_config, reload_config, set_config
     from qcov.context import get_context
     from qcov.mapping import map  # noqa: A004
+    from qcov.quantum.cache import CircuitCache
     from qcov.quantum.cluster import QCluster
     from qcov.quantum.futures import as_completed, gather
     from qcov.quantum.qelectron import qelectron
     from qcov.transport import TransportableObject
 
 __all__ = [
+    "CircuitCache",
     "Electron",
     "Lattice",
     "QCluster",
@@ -64,6 +66,7 @@ _HOMES = {
     "qcov.context": ("get_context",),
     "qcov.executor": ("executor",),
     "qcov.mapping": ("map",),
+    "qcov.quantum.cache": ("CircuitCache",),
     "qcov.quantum.cluster": ("QCluster",),
     "qcov.quantum.futures": ("as_completed", "gather"),
     "qcov.quantum.qelectron": ("qelectron",),

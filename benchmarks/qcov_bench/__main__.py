@@ -14,7 +14,12 @@ from rich.table import Table
 
 from qcov_bench.rows import Row
 
-_SUITES = {"qelectrons": "qelectron", "electrons": "electrons", "start": "start"}
+_SUITES = {
+    "qelectrons": "qelectron",
+    "circuits": "circuits",
+    "electrons": "electrons",
+    "start": "start",
+}
 _PACKAGES = ("qcov", "pennylane", "pennylane-lightning", "numpy", "sqlalchemy", "distributed")
 
 
@@ -55,13 +60,17 @@ def _table(rows: list[Row]) -> Table:
     for name in ("what", "qcov", "yardstick", "", "ratio", "goal", "met"):
         table.add_column(name, justify="left" if name in ("what", "") else "right")
     for row in rows:
-        theirs = "" if row.theirs is None else _time(row.theirs, row.count)
+        theirs = "" if row.theirs is None else _shown(row, row.theirs)
         ratio = "" if row.theirs is None else f"{row.ours / row.theirs:.2f}"
-        limit = f"ratio {row.ratio:.2g}" if row.limit is None else _time(row.limit, row.count)
-        ours = _time(row.ours, row.count)
+        limit = f"ratio {row.ratio:.2g}" if row.limit is None else _shown(row, row.limit)
+        ours = _shown(row, row.ours)
         met = "yes" if row.met else "no"
         table.add_row(row.name, ours, theirs, row.yardstick, ratio, f"≤ {limit}", met)
     return table
+
+
+def _shown(row: Row, amount: float) -> str:
+    return _time(amount, row.count) if row.unit == "s" else f"{amount:,.0f} {row.unit}".strip()
 
 
 def _time(taken: float, count: int) -> str:

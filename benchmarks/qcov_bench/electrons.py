@@ -38,7 +38,7 @@ def fan(count: int) -> list[int]:
 
 def rows() -> list[Row]:
     """1,000 electrons, warm."""
-    with _own_engine(), _dask() as theirs:
+    with own_engine(), _dask() as theirs:
         for _ in range(3):  # warm: workers forked, code loaded
             _ours()
             theirs()
@@ -57,7 +57,7 @@ def _ours() -> None:
 
 
 @contextmanager
-def _own_engine() -> Iterator[None]:
+def own_engine() -> Iterator[None]:
     """An engine on an empty data folder, so that the user's own is neither read nor filled."""
     with tempfile.TemporaryDirectory(prefix="qcov-bench-") as folder:
         ours = {"QCOV_DATA_DIR": folder, "QCOV_ENGINE_WORKERS": str(_WORKERS)}

@@ -12,7 +12,7 @@ from qcov import records
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One comparison. Times are medians in seconds."""
+    """One comparison. Times are medians in seconds, where `unit` says nothing else."""
 
     name: str
     ours: float
@@ -21,6 +21,7 @@ class Row:
     limit: float | None = None  #: the goal: `ours` at most this many seconds
     ratio: float | None = None  #: the goal: `ours / theirs` at most this
     count: int = 1  #: how many things one time is for
+    unit: str = "s"
 
     @property
     def met(self) -> bool:

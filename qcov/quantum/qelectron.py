@@ -21,6 +21,7 @@ from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor
 from qcov.qexecutors.simulator import Simulator
 from qcov.quantum import pennylane_qnode, router
+from qcov.quantum.cache import CircuitCache, as_cache
 from qcov.quantum.cluster import QCluster
 from qcov.quantum.device import QElectronDevice
 from qcov.quantum.futures import CircuitFuture
@@ -49,10 +50,15 @@ class QElectron(pennylane_qnode.BatchQNode):
     """
 
     def __init__(
-        self, qnode: Any, executor: BaseQExecutor, name: str | None, description: str | None
+        self,
+        qnode: Any,
+        executor: BaseQExecutor,
+        name: str | None,
+        description: str | None,
+        cache: CircuitCache | None = None,
     ) -> None:
         described = qnode.func.__doc__ if description is None else description
-        caller = Caller(qelectron=name or _name(qnode.func), description=described)
+        caller = Caller(qelectron=name or _name(qnode.func), description=described, cache=cache)
         own = qnode.device.original if isinstance(qnode, QElectron) else qnode.device
         super().__init__(qnode, QElectronDevice(own, executor, caller))
         self.original_qnode = qnode
@@ -180,6 +186,7 @@ def qelectron(
     name: str | None = None,
     description: str | None = None,
     selector: str | Selector = _DEFAULT_SELECTOR,
+    cache: bool | CircuitCache = False,
 ) -> QElectron: ...
 @overload
 def qelectron(
@@ -189,6 +196,7 @@ def qelectron(
     name: str | None = None,
     description: str | None = None,
     selector: str | Selector = _DEFAULT_SELECTOR,
+    cache: bool | CircuitCache = False,
 ) -> Callable[[Any], QElectron]: ...
 def qelectron(
     qnode: Any = None,
@@ -197,6 +205,7 @@ def qelectron(
     name: str | None = None,
     description: str | None = None,
     selector: str | Selector = _DEFAULT_SELECTOR,
+    cache: bool | CircuitCache = False,
 ) -> QElectron | Callable[[Any], QElectron]:
     """Make a QNode run its circuits on quantum executors. A decorator, or a call.
 
@@ -207,6 +216,7 @@ def qelectron(
         name: How records call it; by default what the quantum function is called.
         description: What it is for; by default the quantum function's docstring.
         selector: How a list of several executors chooses; see `QCluster`, which has its own.
+        cache: True, or a `CircuitCache`, reuses the results of circuits that ran before.
 
     Raises:
         NotAQNode: `qnode` is something else; a TypeError.
@@ -214,6 +224,7 @@ def qelectron(
         SelectorError: `selector` is neither the name of one nor can it choose, or it comes along
             with a QCluster that has another one; a ValueError.
         UnsupportedInterface: The QNode wants TensorFlow; a ValueError.
+        InvalidSetting: `cache` is something else; a ValueError.
 
     Example:
         >>> import pennylane as qml
@@ -232,7 +243,7 @@ def qelectron(
     def decorate(qnode: Any) -> QElectron:
         _check(qnode)
         executor = _as_executor(executors, selector, qnode)
-        return QElectron(qnode, executor, name, description)
+        return QElectron(qnode, executor, name, description, as_cache(cache))
 
     return decorate if qnode is None else decorate(qnode)
 

@@ -17,6 +17,7 @@ from qcov import records
 from qcov.context import Context
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitResult
+from qcov.quantum.cache import CircuitCache
 from qcov.quantum.circuit_data import cut, has_large_parameters, parameters_of, plain
 from qcov.quantum.circuit_structure import CircuitStructure, structure_of
 
@@ -29,14 +30,16 @@ class Caller:
 
     qelectron: str
     description: str | None
+    cache: CircuitCache | None = None  #: of results, if it wants one
     history: deque[CircuitRun] = field(default_factory=lambda: deque(maxlen=_HISTORY))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _caller, (self.qelectron, self.description)  # the history stays where it was made
+        # The history stays where it was made.
+        return _caller, (self.qelectron, self.description, self.cache)
 
 
-def _caller(qelectron: str, description: str | None) -> Caller:
-    return Caller(qelectron=qelectron, description=description)
+def _caller(qelectron: str, description: str | None, cache: CircuitCache | None) -> Caller:
+    return Caller(qelectron=qelectron, description=description, cache=cache)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from qcov.errors import CircuitError, CircuitTimedOut, ExecutorOffline
 from qcov.policy import ErrorKind
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch, CircuitResult
+from qcov.quantum import reuse
 from qcov.quantum.lanes import Lane, Round
 from qcov.quantum.recording import CircuitRun, error_text
 from qcov.quantum.tickets import Failure, Job, Request, Ticket
@@ -133,14 +134,23 @@ class Router:
                 return []
             allowed = self._allows
         parts: dict[int, tuple[BaseQExecutor, list[Job]]] = {}
+        hits: list[reuse.Hit] = []
         try:
             for index, circuit in enumerate(ticket.request.circuits):
                 chosen = executor.select(circuit, allowed)
-                jobs = parts.setdefault(id(chosen), (chosen, []))[1]
-                jobs.append(ticket.add(index, _with_its_shots(chosen, circuit), chosen))
+                own = _with_its_shots(chosen, circuit)
+                found = reuse.look_up(ticket.request, index, own, chosen)
+                if isinstance(found, reuse.Hit):
+                    hits.append(found)
+                    continue
+                job = ticket.add(index, own, chosen)
+                job.inquiry = found
+                parts.setdefault(id(chosen), (chosen, []))[1].append(job)
         except BaseException:
             ticket.withdraw()
             raise
+        if hits:
+            remember(reuse.hand_out(ticket, hits, time.time()))
         return list(parts.values())
 
     def _turn_away(self, ticket: Ticket) -> None:
@@ -449,6 +459,7 @@ def _failure(flight: _Flight, index: int, kind: ErrorKind) -> Failure:
 
 def _file(flight: _Flight, again: Set[int], failed: Mapping[int, ErrorKind]) -> None:
     """Record circuits that are done."""
+    said = reuse.keep(flight.executor, flight.jobs, flight.outcomes)
     remember(
         [
             CircuitRun(
@@ -464,6 +475,7 @@ def _file(flight: _Flight, again: Set[int], failed: Mapping[int, ErrorKind]) -> 
                 before=tuple([one.attempt for one in job.failures]) if job.failures else (),
                 kind=failed.get(index),
                 diff_method=job.ticket.request.diff_method,
+                cache=said.get(index),
             )
             for index, (job, outcome) in enumerate(zip(flight.jobs, flight.outcomes, strict=True))
             if index not in again and job.ticket is not None

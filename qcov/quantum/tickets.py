@@ -39,10 +39,19 @@ class Failure:
     attempt: Attempt
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inquiry:
+    """A circuit that its cache was asked for, in vain."""
+
+    executor: BaseQExecutor  #: where it was to run
+    key: bytes | None = None  #: under which its result is kept, if it can be
+    said: str = ""  #: else why not
+
+
 class Job:
     """One circuit on its way to an executor."""
 
-    __slots__ = ("circuit", "executor", "failures", "index", "running", "ticket")
+    __slots__ = ("circuit", "executor", "failures", "index", "inquiry", "running", "ticket")
 
     def __init__(
         self, ticket: Ticket, index: int, circuit: Circuit, executor: BaseQExecutor
@@ -52,6 +61,7 @@ class Job:
         self.circuit: Any = circuit
         self.executor = executor
         self.failures: tuple[Failure, ...] = ()
+        self.inquiry: Inquiry | None = None
         self.running = False
 
     def begin(self) -> bool:

@@ -11,7 +11,7 @@ import qcov.aio
 import qcov.executor
 
 PUBLIC = {
-    "Electron", "Lattice", "QCluster", "Result", "TransportableObject", "__version__", "aio",
+    "CircuitCache", "Electron", "Lattice", "QCluster", "Result", "TransportableObject", "__version__", "aio",
     "as_completed", "cancel", "dispatch", "dispatch_sync", "electron", "executor", "gather",
     "get_config", "get_context", "get_result", "lattice", "map", "qelectron", "reload_config",
     "set_config", "status", "wait", "watch",

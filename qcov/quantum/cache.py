@@ -1,0 +1,249 @@
+"""Reuse of results: a circuit that ran before need not run again.
+
+A result is kept under a key of the circuit and of all that its executor says decides about results;
+see `qcov.quantum.circuit_key`. What has no key runs as ever, and its record says why.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from qcov.errors import InvalidSetting
+from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitResult
+from qcov.quantum.circuit_key import NotKeyed, circuit_key
+from qcov.settings import data_dir
+from qcov.store.cache import CacheFile
+from qcov.wire import pack, unpack
+
+_FILE = "circuit_cache.sqlite"
+_MAX_RESULT = 2**24  # bytes of one result
+
+#: What a record says of a circuit that was asked of a cache; else it says why it could not be.
+HIT, STORED = "hit", "stored"
+
+
+class CircuitCache:
+    """Results of circuits, kept in a file: the same circuit on an equal executor runs once.
+
+    Processes and electrons on one machine share the file, and it survives them. Circuits are the
+    same if all of their operations, parameters (with every bit), wires, measurements and shots are,
+    on an executor with the same device, options and versions. Derivatives that a simulator takes
+    by itself (adjoint, backprop) do not go through the cache; shifted circuits do.
+
+    Args:
+        path: The file; `circuit_cache.sqlite` in qcov's data folder by default.
+        shots: Whether circuits with finite shots are kept too: asked again, they give the very same
+            samples, so errors of repeated calls no longer average out. Not unless you ask for it.
+        size_limit: Bytes that it may hold; the oldest results go when it is full.
+
+    Raises:
+        InvalidSetting: An argument has a wrong value; a ValueError.
+
+    Example:
+        >>> import tempfile
+        >>> import pennylane as qml
+        >>> from qcov.quantum.qelectron import qelectron
+        >>> cache = CircuitCache(tempfile.mkdtemp() + "/results.sqlite")
+        >>> @qelectron(cache=cache)
+        ... @qml.qnode(qml.device("default.qubit", wires=1))
+        ... def circuit(angle):
+        ...     qml.RX(angle, wires=0)
+        ...     return qml.expval(qml.Z(0))
+        >>> circuit(0.3) == circuit(0.3)
+        True
+        >>> [record.cache for record in circuit.history]
+        ['stored', 'hit']
+    """
+
+    def __init__(
+        self, path: str | Path | None = None, *, shots: bool = False, size_limit: int = 2**30
+    ) -> None:
+        _check(path, shots, size_limit)
+        self.path = None if path is None else Path(path).expanduser().absolute()
+        self.shots, self.size_limit = shots, size_limit
+        self._file: CacheFile | None = None
+
+    def __len__(self) -> int:
+        """How many results are kept."""
+        return len(self._opened())
+
+    def clear(self) -> None:
+        """Forget all results."""
+        self._opened().clear()
+
+    def __repr__(self) -> str:
+        where = "" if self.path is None else f"{str(self.path)!r}, "
+        return f"CircuitCache({where}shots={self.shots}, size_limit={self.size_limit})"
+
+    def __bool__(self) -> bool:
+        return True  # an empty cache is a cache
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CircuitCache) and self._settings() == other._settings()
+
+    def __hash__(self) -> int:
+        return hash(self._settings())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None}
+
+    # -- for the router ----------------------------------------------------------------------
+
+    def key(self, circuit: Circuit, executor: BaseQExecutor, *how: object) -> bytes:
+        """The key of a circuit that runs on an executor; `how` is what else decides.
+
+        Raises:
+            NotKeyed: It cannot be kept; the message says why.
+        """
+        if circuit.shots and not self.shots:
+            raise NotKeyed("it has finite shots; CircuitCache(shots=True) keeps their samples")
+        settings = executor.cache_key()
+        if settings is None:
+            raise NotKeyed(f"{executor.name} does not say what its results depend on (cache_key)")
+        return circuit_key(circuit, settings, *how)
+
+    def get(self, key: bytes) -> CircuitResult | None:
+        """The result that was kept under a key.
+
+        Raises:
+            NotKeyed: The file cannot be used; the message says why.
+        """
+        try:
+            data = self._opened().get(key)
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
+        if data is None:
+            return None
+        value, device, backend = unpack(data)
+        return CircuitResult(
+            value=_unpacked(value), execution_time=0.0, device=device, backend=backend
+        )
+
+    def put(self, results: Iterable[tuple[bytes, Any]]) -> list[str]:
+        """Keep results under their keys; says of each that it is stored, or why it is not."""
+        said: list[str] = []
+        entries: list[tuple[bytes, bytes]] = []
+        for key, result in results:
+            try:
+                entries.append((key, _packed_result(result)))
+            except NotKeyed as reason:
+                said.append(not_cached(reason))
+            else:
+                said.append(STORED)
+        try:
+            self._opened().put(entries)
+        except (OSError, sqlite3.Error) as error:
+            return [not_cached(self._unusable(error))] * len(said)
+        return said
+
+    def _opened(self) -> CacheFile:
+        if self._file is None:
+            self._file = CacheFile(self.path or data_dir() / _FILE, self.size_limit)
+        return self._file
+
+    def _unusable(self, error: Exception) -> NotKeyed:
+        return NotKeyed(f"the cache {self._opened().path} cannot be used ({error})")
+
+    def _settings(self) -> tuple[object, ...]:
+        return (self.path, self.shots, self.size_limit)
+
+
+def not_cached(reason: NotKeyed) -> str:
+    """What a record says of a circuit that is not kept.
+
+    >>> not_cached(NotKeyed("it has finite shots"))
+    'not cached: it has finite shots'
+    """
+    return f"not cached: {reason}"
+
+
+def as_cache(cache: object) -> CircuitCache | None:
+    """The cache that a user means: True is one at the usual place, False and None are none.
+
+    >>> as_cache(True), as_cache(None)
+    (CircuitCache(shots=False, size_limit=1073741824), None)
+    """
+    if cache is None or cache is False:
+        return None
+    if cache is True:
+        return CircuitCache()
+    if isinstance(cache, CircuitCache):
+        return cache
+    reason = f"must be True, False or a CircuitCache, not {cache!r}"
+    raise InvalidSetting(executor="qelectron", setting="cache", reason=reason)
+
+
+def _check(path: object, shots: object, size_limit: object) -> None:
+    if not (path is None or isinstance(path, str | Path)):
+        raise _wrong("path", "a path", path)
+    if not isinstance(shots, bool):
+        raise _wrong("shots", "True or False", shots)
+    if not isinstance(size_limit, int) or isinstance(size_limit, bool) or size_limit < 1:
+        raise _wrong("size_limit", "a whole number of bytes above 0", size_limit)
+
+
+def _wrong(setting: str, expected: str, value: object) -> InvalidSetting:
+    reason = f"must be {expected}, not {value!r}"
+    return InvalidSetting(executor="CircuitCache", setting=setting, reason=reason)
+
+
+# -- results as bytes, exactly --------------------------------------------------------------------
+
+
+def _packed_result(result: Any) -> bytes:
+    device = backend = None
+    if isinstance(result, CircuitResult):
+        result, device, backend = result.value, result.device, result.backend
+    data = pack((_packed(result), device, backend))
+    if len(data) > _MAX_RESULT:
+        raise NotKeyed(f"its result takes {len(data)} bytes")
+    return data
+
+
+def _packed(value: Any) -> Any:
+    kind = cast("type[Any]", type(value))
+    if value is None or kind in (bool, float, str):
+        return value
+    if kind is int:
+        return ["int", str(value)]
+    if kind is complex:
+        return ["complex", value.real, value.imag]
+    if kind is np.ndarray or isinstance(value, np.generic):
+        return _packed_array(value)
+    if kind in (tuple, list):
+        return [kind.__name__, *map(_packed, cast("Sequence[Any]", value))]
+    if kind is dict:
+        items = cast("Mapping[Any, Any]", value).items()
+        return ["dict", *([_packed(name), _packed(item)] for name, item in items)]
+    raise NotKeyed(f"its result is a {kind.__name__}")
+
+
+def _packed_array(value: Any) -> list[Any]:
+    array = np.asarray(value)
+    if array.dtype.hasobject:
+        raise NotKeyed("its result is an array of Python objects")
+    shape = None if isinstance(value, np.generic) else list(array.shape)
+    return ["array", array.dtype.str, shape, array.tobytes()]
+
+
+def _unpacked(data: Any) -> Any:
+    if not isinstance(data, list):
+        return data
+    mark, *parts = cast("list[Any]", data)
+    if mark == "array":
+        dtype, shape, content = parts
+        array = np.frombuffer(content, dtype)
+        return array[0] if shape is None else array.reshape(shape).copy()
+    if mark == "int":
+        return int(parts[0])
+    if mark == "complex":
+        return complex(*parts)
+    if mark == "dict":
+        return {_unpacked(name): _unpacked(item) for name, item in parts}
+    items = [_unpacked(part) for part in parts]
+    return tuple(items) if mark == "tuple" else items
