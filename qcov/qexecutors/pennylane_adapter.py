@@ -17,8 +17,8 @@ from __future__ import annotations
 import copy
 import inspect
 import threading
-from collections.abc import Iterator, Mapping
-from functools import cache
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache, wraps
 from importlib import metadata
 from typing import Any, cast
 
@@ -115,6 +115,20 @@ _MOVED = (
 )
 
 isolate_queues()
+
+
+def unrecorded(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep the operations that `function` makes out of a circuit that is being built around it."""
+
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if not QueuingManager.recording():
+            return function(*args, **kwargs)
+        with QueuingManager.stop_recording():
+            return function(*args, **kwargs)
+
+    return wrapper
+
 
 # -- devices -----------------------------------------------------------------------------------
 

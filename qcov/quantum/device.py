@@ -1,8 +1,7 @@
 """The device of a qelectron: it runs nothing itself, it hands whole batches over.
 
 PennyLane calls a device's `execute` with all circuits that it wants at once: one for a call, all
-shifted ones for a gradient. Its preprocessing is empty, for every executor prepares circuits for
-its own device.
+shifted ones for a gradient. Every executor prepares circuits for its own device.
 """
 
 from __future__ import annotations
@@ -16,15 +15,16 @@ from qcov.qexecutors.base import BaseQExecutor, Circuit
 from qcov.quantum import router
 from qcov.quantum.pennylane_device import BatchDevice
 from qcov.quantum.recording import Caller, CircuitRun
+from qcov.quantum.tickets import Request
 
 
 class QElectronDevice(BatchDevice):
     """Stands for `original`, runs on `executor`, on behalf of `caller`."""
 
     def __init__(self, original: Any, executor: BaseQExecutor, caller: Caller) -> None:
-        super().__init__(original)
         self.executor = executor
         self.caller = caller
+        super().__init__(original)
 
     @property
     def executors(self) -> list[BaseQExecutor]:
@@ -33,15 +33,16 @@ class QElectronDevice(BatchDevice):
 
     def request(
         self, circuits: Sequence[Circuit], mcm_method: str | None, postselect_mode: str | None
-    ) -> router.Request:
+    ) -> Request:
         """What the router is asked for."""
-        return router.Request(
+        return Request(
             circuits=tuple(circuits),
             executor=self.executor,
             caller=self.caller,
             wires=self.executor_wires,
             mcm_method=mcm_method,
             postselect_mode=postselect_mode,
+            diff_method=self._diff_method,
         )
 
     def run(
@@ -50,12 +51,14 @@ class QElectronDevice(BatchDevice):
         """Run circuits and wait for their results."""
         return router.run(self.request(circuits, mcm_method, postselect_mode))
 
-    def derivative_device(self) -> Any | None:
-        """The device of the one executor there is, if it may differentiate by itself."""
-        return self.executor.derivative_device(self.executor_wires)
-
-    def remember(self, circuits: Sequence[Circuit], results: Sequence[Any], started: float) -> None:
-        """File circuits that `derivative_device` ran."""
+    def remember(
+        self,
+        circuits: Sequence[Circuit],
+        results: Sequence[Any],
+        executor: BaseQExecutor,
+        started: float,
+    ) -> None:
+        """File circuits that an executor's own device ran."""
         finished = time.time()
         router.remember(
             [
@@ -63,12 +66,13 @@ class QElectronDevice(BatchDevice):
                     caller=self.caller,
                     context=get_context(),
                     circuit=circuit,
-                    executor=self.executor,
+                    executor=executor,
                     outcome=result,
                     queued=started,
                     started=started,
                     finished=finished,
                     share=(finished - started) / len(circuits),
+                    diff_method=self._diff_method,
                 )
                 for circuit, result in zip(circuits, results, strict=True)
             ]

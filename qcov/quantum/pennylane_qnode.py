@@ -17,14 +17,14 @@ import numpy as np
 import pennylane
 from pennylane.debugging import pldb_device_manager
 from pennylane.devices import ExecutionConfig
-from pennylane.measurements import ExpectationMP, MeasurementProcess, Shots, VarianceMP
+from pennylane.measurements import MeasurementProcess, Shots
 from pennylane.queuing import AnnotatedQueue
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 
 from qcov.errors import UnsupportedInterface
 from qcov.qexecutors import pennylane_adapter as adapter
-from qcov.quantum.pennylane_device import DEVICE_METHODS, BatchDevice, as_arrays
+from qcov.quantum.pennylane_device import DEVICE_METHODS, BatchDevice
 
 qml: Any = pennylane
 #: The attribute `pennylane.workflow.qnode` is the decorator; this is the module.
@@ -79,9 +79,13 @@ class BatchQNode(pennylane.QNode):
             return self.finish(call, post(self._run(circuits)))
         return self.finish_bound(call, self.bind([call])[0])
 
-    def _run(self, circuits: Sequence[Any]) -> list[Any]:
+    @adapter.unrecorded
+    def _run(self, circuits: Sequence[Any]) -> Sequence[Any]:
+        if not circuits:
+            return ()
         if self.device.tracker.active:
-            return list(self.device.execute(circuits, ExecutionConfig(mcm_config=self._mcm())))
+            device = self.device.handing_over(None)
+            return device.execute(circuits, ExecutionConfig(mcm_config=self._mcm()))
         return self.device.run(circuits, self.mcm_method, self.postselect_mode)
 
     def _mcm(self) -> Any:
@@ -130,44 +134,58 @@ class BatchQNode(pennylane.QNode):
         """Whether the gradient machinery has nothing to do for this call."""
         if call.values == "framework" or call.pipeline.is_informative:
             return False
-        if self._interface == _Interface.NUMPY:
-            return True
-        if self._interface != _Interface.AUTO:
+        if self._interface not in (_Interface.NUMPY, _Interface.AUTO):
             return False
-        return call.values == "numpy" or not self._stays_tensor(call.tape)
+        return not self.device.takes_snapshots
 
+    @adapter.unrecorded
     def circuits(self, call: Call) -> tuple[Sequence[Any], Callable[[Any], Any]]:
         """The circuits that a concrete call runs, and what makes one result of theirs."""
-        tape = call.tape
-        if call.values == "tensor" and not self._stays_tensor(tape):
-            tape = adapter.with_numpy_parameters(tape)
-        if not len(call.pipeline):
-            return (tape,), _first
-        circuits, post = call.pipeline((tape,))
-        return circuits, lambda results: post(tuple(results))[0]
+        circuits, post = (call.tape,), _first
+        if len(call.pipeline):
+            circuits, process = call.pipeline((call.tape,))
+            post = adapter.unrecorded(lambda results: process(tuple(results))[0])
+        tensors = [
+            call.values == "tensor" and _kind_of(_values(tape)) != "numpy" for tape in circuits
+        ]
+        autograd = any(tensors) and self._interface == _Interface.AUTO
+        if any(tensors) and not self._keeps_tensors(call.tape):
+            circuits = [adapter.with_numpy_parameters(tape) for tape in circuits]
+        sent = circuits
+
+        def finish(results: Sequence[Any]) -> Any:
+            typed = self.device.as_original(results, sent)
+            return post(
+                [
+                    self._as_interface(result, tape, autograd=autograd, tensor=tensor)
+                    for result, tape, tensor in zip(typed, sent, tensors, strict=True)
+                ]
+            )
+
+        return circuits, finish
 
     def finish(self, call: Call, result: Any) -> Any:
-        """Give a concrete call's result the type that the bare QNode gives."""
-        tape = call.tape
-        if not tape.shots:
-            result = as_arrays(result)
-            if self._on_lightning() and not len(call.pipeline):
-                result = _like_lightning(result, tape.measurements)
-        if call.values == "tensor":
-            if self._own_backprop(tape):
-                result = _wrapped(result, qml.numpy.array, only=np.ndarray | np.float64)
-            elif self._interface == _Interface.AUTO:
-                result = _wrapped(result, np.array)
+        """Put a concrete call's result into the container that the bare QNode gives."""
         return _arranged(call, result)
 
-    def _stays_tensor(self, tape: Any) -> bool:
-        return self._own_backprop(tape) and self._executor_backprop(tape)
+    def _keeps_tensors(self, tape: Any) -> bool:
+        """Whether executors get PennyLane's tensors, as the bare QNode's device does."""
+        if self._interface == _Interface.AUTO and not self._own_backprop(tape):
+            return False
+        return self.device.is_original() and bool(self.device.derivative_devices())
 
-    def _on_lightning(self) -> bool:
-        return self.device.original.name.startswith("lightning")
+    def _as_interface(self, result: Any, tape: Any, *, autograd: bool, tensor: bool) -> Any:
+        """Give a result the type with which it leaves PennyLane's interface in the bare QNode."""
+        backprop = self._own_backprop(tape)
+        if autograd and not backprop:
+            return _wrapped(result, np.array)
+        if tensor and not tape.shots and self.device.original.name in _TAKE_TENSORS:
+            return _wrapped(result, qml.numpy.array, only=np.ndarray | np.float64)
+        return result
 
     # -- values that somebody differentiates, traces, or keeps in a framework ----------------
 
+    @adapter.unrecorded
     def bind(self, calls: Sequence[Call]) -> Sequence[Any]:
         """Run calls of one kind as one batch, with their interface and gradients around it."""
         first = calls[0]
@@ -175,9 +193,10 @@ class BatchQNode(pennylane.QNode):
         options = {**self.execute_kwargs, "max_diff": gradient.max_diff}
         if options["cache"] == "auto":
             options["cache"] = False  # its keys, PennyLane's tape hashes, collide
+        differentiated = any(call.tape.trainable_params for call in calls)
         return qml.execute(
             [call.tape for call in calls],
-            device=self.device,
+            device=self.device.handing_over(_name_of(gradient.method) if differentiated else None),
             diff_method=gradient.method,
             interface=self._interface,
             transform_program=first.pipeline,
@@ -187,13 +206,15 @@ class BatchQNode(pennylane.QNode):
 
     def finish_bound(self, call: Call, result: Any) -> Any:
         """Give a result its interface, where the circuit has no parameters, and its container."""
+        if call.pipeline.is_informative:
+            return _arranged(call, result)
         bare = not call.tape.get_parameters(trainable_only=False)
-        if bare and not call.pipeline.is_informative and self._interface != _Interface.AUTO:
+        if bare and self._interface != _Interface.AUTO:
             result = _qnode_module._convert_to_interface(result, self._interface)
-        elif self._own_backprop(call.tape):
-            result = _wrapped(result, qml.numpy.array, only=np.ndarray)
-        else:
+        elif not self._own_backprop(call.tape):
             result = _wrapped(result, np.array, only=qml.numpy.tensor)
+        elif not self.device.is_original():
+            result = _wrapped(result, qml.numpy.array, only=np.ndarray)
         return _arranged(call, result)
 
     def kind(self, call: Call) -> Hashable:
@@ -219,7 +240,11 @@ class BatchQNode(pennylane.QNode):
                 return Gradient(method="backprop", max_diff=max_diff)
             order = _order(call.tape)
             wanted = method in ("adjoint", "device") or order is not None
-            if wanted and (order or 0) <= 1 and self._supports("adjoint", call.tape):
+            if (
+                wanted
+                and (order or 0) <= 1
+                and self.device.differentiates(_CONFIGS["adjoint"], call.tape)
+            ):
                 return Gradient(method="adjoint", max_diff=1)
             method = "best"  # which is parameter-shift, for this device has no other
         if method in ("best", "parameter-shift", "finite-diff") and not _is_first_order(call.tape):
@@ -227,19 +252,14 @@ class BatchQNode(pennylane.QNode):
         return Gradient(method=method, max_diff=max_diff)
 
     def _executor_backprop(self, tape: Any) -> bool:
-        return self._supports("backprop", tape)
-
-    def _supports(self, method: str, tape: Any) -> bool:
-        device = self.device.derivative_device()
-        return device is not None and device.supports_derivatives(_CONFIGS[method], tape)
+        return self.device.differentiates(_CONFIGS["backprop"], tape)
 
     def _own_backprop(self, tape: Any) -> bool:
         """Whether the bare QNode would use backprop."""
-        return (
-            self.diff_method in ("best", "backprop")
-            and not tape.shots
-            and self.device.original.supports_derivatives(_CONFIGS["backprop"], tape)
-        )
+        if self.diff_method not in ("best", "backprop") or tape.shots:
+            return False
+        supports = self.device.original.supports_derivatives
+        return supports(_CONFIGS[self.diff_method], tape) and supports(_CONFIGS["backprop"], tape)
 
     # -- copies ------------------------------------------------------------------------------
 
@@ -262,8 +282,10 @@ class BatchQNode(pennylane.QNode):
 
 _CONFIGS = {
     method: ExecutionConfig(gradient_method=method)  # type: ignore[arg-type]
-    for method in ("adjoint", "backprop")
+    for method in ("best", "adjoint", "backprop")
 }
+#: Devices whose analytic results are PennyLane's tensors where their parameters are.
+_TAKE_TENSORS = ("default.qubit", "default.mixed")
 
 
 def is_qnode(value: object) -> bool:
@@ -342,13 +364,11 @@ def _first(results: Sequence[Any]) -> Any:
     return results[0]
 
 
-def _like_lightning(result: Any, measurements: Sequence[Any]) -> Any:
-    """Lightning gives analytic expectation values and variances as Python's floats."""
-    if len(measurements) == 1:
-        plain = isinstance(measurements[0], ExpectationMP | VarianceMP) and np.ndim(result) == 0
-        return float(result) if plain else result
-    pairs = zip(result, measurements, strict=True)
-    return tuple([_like_lightning(item, [measurement]) for item, measurement in pairs])
+def _name_of(method: Any) -> str | None:
+    """A differentiation method as users write it."""
+    if isinstance(method, str):
+        return "parameter-shift" if method == "best" else method
+    return None if method is None else str(getattr(method, "__name__", method))
 
 
 def _wrapped(result: Any, wrap: Callable[[Any], Any], only: Any = object) -> Any:

@@ -222,8 +222,8 @@ def test_torch(path: str, method: str, device: str, torch: Any) -> None:
     value, expected = circuit(x), build()(y)
     value.backward()
     expected.backward()
-    assert value.dtype == expected.dtype == torch.float64
-    torch.testing.assert_close(value, expected)
+    assert value.dtype == build(device, method)(y).dtype  # lightning's is single precision
+    torch.testing.assert_close(value, expected.to(value.dtype))
     torch.testing.assert_close(x.grad, y.grad)
 
 
