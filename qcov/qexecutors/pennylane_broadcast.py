@@ -15,7 +15,7 @@ import numpy as np
 from qcov.qexecutors.pennylane_structure import parameter_matrix, with_parameters
 
 #: Up to here one array operation on all states costs less than one for each of them.
-_PAYS_UNTIL = 12  # wires
+MERGED_UNTIL = 12  # wires
 #: A chunk's states stay in the processor's cache.
 _CHUNK = 2**16  # amplitudes
 _TOLERANCE = 1e-10
@@ -35,7 +35,7 @@ class Broadcast:
     @staticmethod
     def pays(circuit: Any) -> bool:
         """Whether circuits like this one gain from being merged."""
-        return len(circuit.wires) <= _PAYS_UNTIL and circuit.batch_size is None
+        return len(circuit.wires) <= MERGED_UNTIL and circuit.batch_size is None
 
     def run(self, circuits: Sequence[Any], execute: Callable[[Any], Any]) -> list[Any] | None:
         """The results of `circuits`; None if they cannot be merged."""

@@ -62,6 +62,8 @@ class Simulation:
 
     def run(self, batch: CircuitBatch) -> list[Any]:
         """Run circuits; an exception stands where one failed."""
+        if not batch.circuits:
+            return []
         with self.threads_for(batch.circuits[0]):
             return self._run(batch)
 

@@ -1,25 +1,40 @@
-"""`Simulator` runs circuits on a PennyLane simulator, here, in threads, or in processes."""
+"""`Simulator` runs circuits on a PennyLane simulator: here, in threads, in processes, on Dask."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence, Set
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from concurrent.futures import Future
 from typing import Any, Literal, Self, cast
 
 from pydantic import Field, PrivateAttr, field_validator
 
 from qcov.context import get_context
-from qcov.errors import InvalidSetting, UnknownDevice, suggest
+from qcov.errors import (
+    ExecutorOffline,
+    InvalidSetting,
+    SerializationError,
+    UnknownDevice,
+    suggest,
+)
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, CircuitBatch, whole
-from qcov.qexecutors.pennylane_simulation import Simulation
+from qcov.qexecutors.pennylane_broadcast import MERGED_UNTIL
 from qcov.qexecutors.pennylane_identity import device_settings_of, device_versions
+from qcov.qexecutors.pennylane_simulation import Simulation
+from qcov.qexecutors.simulator_choice import Options, Way
 from qcov.qexecutors.simulator_state import LocalState
 
-_PARALLEL = ("auto", "thread", "process", False, None)
+Parallel = Literal["auto", "thread", "process", "dask", False] | None
+
+_PARALLEL = ("auto", "thread", "process", "dask", False, None)
 #: From here on a circuit on default.qubit keeps NumPy busy long enough to gain from threads.
 _THREADS_PAY_FROM = 16  # wires
+#: How many circuits run to see what one costs, where one alone says little.
+_SAMPLE = 64
+#: Up to here several states at a time fit into the memory of most machines.
+_SEVERAL_FIT_UNTIL = 24  # wires
 
 
 class Simulator(BaseQExecutor):
@@ -27,11 +42,13 @@ class Simulator(BaseQExecutor):
 
     Args:
         device: The name of a PennyLane device.
-        parallel: "thread", "process", or False for one circuit after the other. "auto" uses
-            threads where they pay: for large circuits on `default.qubit`. Lightning holds Python's
-            lock while it computes, so only processes speed it up, and only from about 2 ms per
-            circuit on.
-        workers: How many threads or processes; as many as there are cores by default.
+        parallel: "thread", "process", "dask", or False for one circuit after the other. "auto"
+            measures what circuits cost, and uses threads or processes where a batch is done sooner
+            with them; circuits with shots it runs one after the other, so that seeds hold.
+        workers: How many threads or processes; as many as there are cores by default, and within
+            an electron as many as it may use.
+        scheduler_address: For "dask": where its scheduler is. By default the program's own Dask
+            client is used; without one, workers are started on this machine.
         shots: 0 takes the QNode's own shots, None makes circuits analytic, a number overrides.
         device_options: Keywords for the device. They may also be given directly.
 
@@ -45,8 +62,9 @@ class Simulator(BaseQExecutor):
     """
 
     device: str = "default.qubit"
-    parallel: Literal["auto", "thread", "process", False] | None = "auto"
+    parallel: Parallel = "auto"
     workers: int | None = None
+    scheduler_address: str | None = None
     device_options: dict[str, Any] = Field(default_factory=dict[str, Any])
 
     _local: LocalState = PrivateAttr(default_factory=LocalState)
@@ -91,15 +109,21 @@ class Simulator(BaseQExecutor):
 
     def run_batch(self, batch: CircuitBatch) -> Sequence[Any]:
         """Run all circuits of `batch`; an exception stands where one failed."""
-        if self.parallel == "process":
-            return self._in_processes(batch)
-        if len(batch.circuits) > 1 and self._uses_threads(batch):
-            return self._in_threads(batch)
-        return self._run_here(batch)
+        match self.parallel:
+            case "auto":
+                return self._where_it_is_fastest(batch)
+            case "thread":
+                return self._in_threads(batch)
+            case "process":
+                return self._in_processes(batch)
+            case "dask":
+                return self._on_dask(batch)
+            case _:
+                return self._run_here(batch)
 
     def derivative_device(self, wires: int | tuple[Any, ...] | None) -> Any | None:
         """This thread's device, unless circuits run in other processes or with other shots."""
-        if self.parallel == "process" or self.shots:
+        if self.parallel in ("process", "dask") or self.shots:
             return None
         return self._simulation(wires).device
 
@@ -110,7 +134,7 @@ class Simulator(BaseQExecutor):
         return (self.device, self.device_options, settings, device_versions(self.device))
 
     def close(self) -> None:
-        """End threads and processes; they start again when they are needed."""
+        """End threads and processes, leave the Dask cluster; all starts again when it is needed."""
         self._local.close()
 
     @classmethod
@@ -143,17 +167,52 @@ class Simulator(BaseQExecutor):
 
     def _count_workers(self) -> int:
         context = get_context()
-        return self.workers or (context.cores if context else os.cpu_count() or 1)
+        return self.workers or (context.cores if context else _cores())
 
-    def _uses_threads(self, batch: CircuitBatch) -> bool:
-        if self.parallel != "auto":
-            return self.parallel == "thread"
-        wires = len(batch.circuits[0].wires)
-        return self.device == "default.qubit" and wires >= _THREADS_PAY_FROM
+    def _where_it_is_fastest(self, batch: CircuitBatch) -> list[Any]:
+        size, workers = len(batch.circuits), self._count_workers()
+        first = batch.circuits[0]
+        wires = len(first.wires)
+        if size == 1 or workers == 1 or first.shots or wires > _SEVERAL_FIT_UNTIL:
+            return self._run_here(batch)
+        kind = (self.device, wires, len(first.operations), len(first.measurements))
+        results: list[Any] = []
+        if not self._local.costs.known(kind):
+            some = 1 if wires > MERGED_UNTIL else min(size, _SAMPLE)
+            results = self._timed(kind, "here", batch.only(range(some)))
+            batch = batch.only(range(some, size))
+        return results + self._chosen(kind, batch, workers) if batch.circuits else results
+
+    def _chosen(self, kind: Hashable, batch: CircuitBatch, workers: int) -> list[Any]:
+        local, count = self._local, len(batch.circuits)
+        options = Options(
+            workers=workers,
+            threads=self.device == "default.qubit"
+            and len(batch.circuits[0].wires) >= _THREADS_PAY_FROM,
+            processes=count > 1 and local.can_fork,
+            warm=local.warm,
+        )
+        way = local.costs.choose(kind, count, options)
+        try:
+            if local.costs.should_start(kind, count, options):
+                local.processes(workers, self.device, self.device_options).start()
+            cold = way == "processes" and not options.warm
+            return self._in_processes(batch) if cold else self._timed(kind, way, batch)
+        except (ExecutorOffline, SerializationError):  # processes do not work for this device
+            local.can_fork = False
+            return self._timed(kind, "here", batch)
+
+    def _timed(self, kind: Hashable, way: Way, batch: CircuitBatch) -> list[Any]:
+        run = {"here": self._run_here, "threads": self._in_threads, "processes": self._in_processes}
+        started = time.perf_counter()
+        results = run[way](batch)
+        taken = time.perf_counter() - started
+        self._local.costs.note(kind, way, taken / len(batch.circuits))
+        return results
 
     def _in_threads(self, batch: CircuitBatch) -> list[Any]:
         workers = self._count_workers()
-        if workers == 1:
+        if workers == 1 or len(batch.circuits) == 1:
             return self._run_here(batch)
         pool = self._local.threads(workers)
         return _spread(batch, workers, lambda part: pool.submit(self._run_here, part))
@@ -163,8 +222,17 @@ class Simulator(BaseQExecutor):
 
     def _in_processes(self, batch: CircuitBatch) -> list[Any]:
         workers = self._count_workers()
-        pool = self._local.processes(workers, self.device, self.device_options)
-        return _spread(batch, workers, pool.submit)
+        return self._local.processes(workers, self.device, self.device_options).run(batch)
+
+    def _on_dask(self, batch: CircuitBatch) -> list[Any]:
+        address = self.scheduler_address
+        return self._local.dask(address, self.device, self.device_options).run(batch)
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    allowed = getattr(os, "sched_getaffinity", None)  # Linux only
+    return len(allowed(0)) if allowed else os.cpu_count() or 1
 
 
 def _no_name(device: object) -> str:

@@ -1,121 +1,114 @@
-"""Worker processes of `Simulator(parallel="process")`, seen from the process that owns them.
-
-A worker is a small program of its own, started by a clean interpreter: never a fork of the user's
-process (which hangs after JAX was used), and never a pool that imports `__main__` again (which
-breaks unguarded scripts, standard input and notebooks). It talks over its standard input and
-output and ends when its input does, so it cannot outlive its owner.
-"""
+"""The worker processes of a `Simulator`: which circuits run where, and again where one dies."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import weakref
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import Any, cast
 
 from qcov import transport
-from qcov.errors import CircuitError
+from qcov.errors import CircuitError, ExecutorOffline
 from qcov.qexecutors.base import CircuitBatch
-from qcov.qexecutors.simulator_worker import read_frame, write_frame
+from qcov.qexecutors.pennylane_wire import pack
+from qcov.qexecutors.result_columns import Columns, unpack_results
+from qcov.qexecutors.simulator_fork import ForkedWorker
 
-_GRACE = 2.0  # seconds that a worker gets to end by itself
+_CHUNKS = 4  #: for each worker, so that none waits long for the slowest
 
 
 class ProcessPool:
-    """Runs batches on worker processes, one at a time on each; replaces a worker that died."""
+    """Runs batches on worker processes; what a worker that died left undone runs again.
 
-    def __init__(self, workers: int, device: str, options: Mapping[str, Any]) -> None:
-        self._setup = transport.dumps((device, dict(options)), what=f"the options of {device}")
+    Args:
+        workers: How many there are.
+        setup: The blob of a `DeviceSetup`.
+    """
+
+    def __init__(self, workers: int, setup: bytes) -> None:
+        self.workers = workers
+        self.warm = threading.Event()  #: set when the first worker has answered
+        self._setup = setup
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="qcov-simulator")
-        self._share = max(1, (os.cpu_count() or 1) // workers)
-        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+        self._idle: SimpleQueue[ForkedWorker | None] = SimpleQueue()
         for _ in range(workers):
-            self._idle.put(_Worker(self._setup, self._share))
+            self._idle.put(None)  # one that has not started yet
 
-    def submit(self, batch: CircuitBatch) -> Future[Sequence[Any]]:
-        """Run a batch on the next worker that is free."""
-        return self._threads.submit(self._run, batch)
+    def start(self) -> None:
+        """Start the workers in the background."""
+        nothing = pack(CircuitBatch(circuits=()))
+        for _ in range(self.workers):
+            self._threads.submit(self._ask, transport.dumps(nothing, what="nothing"))
+
+    def run(self, batch: CircuitBatch) -> list[Any]:
+        """Run all circuits; an exception stands where one failed."""
+        size = len(batch.circuits)
+        step = max(1, size // (self.workers * _CHUNKS))
+        shares = [range(first, min(first + step, size)) for first in range(0, size, step)]
+        futures = [self._threads.submit(self._run, batch, share) for share in shares]
+        results: list[Any] = []
+        for future in futures:
+            results += future.result()
+        return results
 
     def close(self) -> None:
         """End all workers, once they have done what they were asked."""
         self._threads.shutdown()
         while not self._idle.empty():
-            self._idle.get().close()
+            worker = self._idle.get()
+            if worker is not None:
+                worker.close()
 
-    def _run(self, batch: CircuitBatch) -> Sequence[Any]:
-        request = transport.dumps(batch, what="a batch of circuits")
+    def _run(self, batch: CircuitBatch, share: Sequence[int]) -> list[Any]:
+        """Run some circuits of a batch. Simulation changes nothing, so it can be done again."""
+        try:
+            return self._once(batch.only(share))
+        except _WorkerDied:
+            return [self._run_again(batch, index) for index in share]
+
+    def _run_again(self, batch: CircuitBatch, index: int) -> Any:
+        """Run a circuit by itself whose worker died once."""
+        try:
+            return self._once(batch.only([index]))[0]
+        except _WorkerDied as died:
+            return CircuitError(
+                executor="Simulator",
+                reason=f"its worker process died twice (exit code {died.code}) while it ran "
+                f"circuit {index + 1} of {len(batch.circuits)}, {batch.circuits[index]!r}. "
+                "Exit code -9 often means that memory ran out",
+            )
+
+    def _once(self, batch: CircuitBatch) -> list[Any]:
+        reply = self._ask(transport.dumps(pack(batch), what="a batch of circuits"))
+        return unpack_results(cast("Columns | list[Any]", transport.loads(reply)))
+
+    def _ask(self, request: bytes) -> bytes:
         worker = self._idle.get()
         try:
+            worker = worker or _started(self._setup)
             reply = worker.ask(request)
         except (OSError, EOFError) as error:
-            code = worker.close()
-            worker = _Worker(self._setup, self._share)
-            raise CircuitError(
-                executor="Simulator",
-                reason=f"its worker process ended with exit code {code}; a new one was started",
-            ) from error
+            code = worker.close() if worker else None
+            worker = None
+            raise _WorkerDied(code) from error
         finally:
             self._idle.put(worker)
-        return cast("Sequence[Any]", transport.loads(reply))
+        self.warm.set()
+        return reply
 
 
-class _Worker:
-    """One worker process."""
+class _WorkerDied(Exception):
+    """A worker ended in the midst of a request."""
 
-    def __init__(self, setup: bytes, threads: int) -> None:
-        environment = {
-            "OMP_NUM_THREADS": str(threads),  # or all workers together crowd the cores
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(_search_path()),
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "qcov.qexecutors.simulator_worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-        )
-        self._setup: bytes | None = setup
-        self._finalizer = weakref.finalize(self, _end, self._process)
-
-    def ask(self, request: bytes) -> bytes:
-        """Send a request and wait for its reply."""
-        sending, receiving = self._process.stdin, self._process.stdout
-        if sending is None or receiving is None:
-            raise EOFError
-        if self._setup is not None:
-            write_frame(sending, self._setup)
-            self._setup = None
-        write_frame(sending, request)
-        return read_frame(receiving)
-
-    def close(self) -> int:
-        """End the process; its exit code."""
-        self._finalizer()
-        return self._process.returncode
+    def __init__(self, code: int | None) -> None:
+        super().__init__(f"the worker process ended with exit code {code}")
+        self.code = code
 
 
-def _search_path() -> list[str]:
-    """Where this program imports from, with the folder that `""` stands for."""
+def _started(setup: bytes) -> ForkedWorker:
     try:
-        here = os.getcwd()  # noqa: PTH109  # as Python itself has it
-    except FileNotFoundError:  # it was deleted: nothing can be imported from it
-        return [entry for entry in sys.path if entry]
-    return [entry or here for entry in sys.path]
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin is not None:
-        with suppress(OSError):
-            process.stdin.close()
-    try:
-        process.wait(_GRACE)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+        return ForkedWorker(setup)
+    except (OSError, EOFError) as error:
+        reason = f"its worker processes could not be started: {type(error).__name__}: {error}"
+        raise ExecutorOffline(executor="Simulator", reason=reason) from error

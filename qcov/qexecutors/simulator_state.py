@@ -1,4 +1,4 @@
-"""What a `Simulator` holds in one process only: devices, threads, worker processes."""
+"""What a `Simulator` holds in one process only: devices, threads, workers, what circuits cost."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 from weakref import WeakSet
 
+from qcov import transport
+from qcov.qexecutors.dask_pool import DaskPool
 from qcov.qexecutors.pennylane_simulation import Simulation
+from qcov.qexecutors.simulator_choice import Costs
 from qcov.qexecutors.simulator_processes import ProcessPool
+from qcov.qexecutors.simulator_worker import DeviceSetup
 
 
 class LocalState:
-    """What a Simulator holds in this process only: devices, threads, worker processes.
+    """What a Simulator holds in this process only: devices, threads, workers, measurements.
 
     A copy, a pickle or a forked child of it starts with nothing but the template.
     """
 
     def __init__(self, template: Any = None) -> None:
         self.template = template  #: a device whose options new ones get
+        self.client: Any = None  #: the user's own client of a Dask cluster
+        self.costs = Costs()
         self.forget()
         _alive.add(self)
 
@@ -30,6 +36,13 @@ class LocalState:
         self._devices = threading.local()
         self._threads: ThreadPoolExecutor | None = None
         self._processes: ProcessPool | None = None
+        self._dask: DaskPool | None = None
+        self.can_fork = True  #: until it turns out that processes do not work here
+
+    @property
+    def warm(self) -> bool:
+        """Whether worker processes have started."""
+        return self._processes is not None and self._processes.warm.is_set()
 
     def simulation(
         self, wires: int | tuple[Any, ...] | None, make: Callable[[Any], Any]
@@ -49,20 +62,32 @@ class LocalState:
             return self._threads
 
     def processes(self, workers: int, device: str, options: Mapping[str, Any]) -> ProcessPool:
-        """The processes, started on first use."""
+        """The processes, which start on first use."""
         with self._lock:
             if self._processes is None:
-                self._processes = ProcessPool(workers, device, options)
+                self._processes = ProcessPool(workers, self._setup(device, options))
             return self._processes
+
+    def dask(self, address: str | None, device: str, options: Mapping[str, Any]) -> DaskPool:
+        """The workers of a Dask cluster, connected on first use."""
+        with self._lock:
+            if self._dask is None:
+                self._dask = DaskPool(self.client or address, self._setup(device, options))
+            return self._dask
+
+    def _setup(self, device: str, options: Mapping[str, Any]) -> bytes:
+        setup = DeviceSetup(device=device, options=dict(options), template=self.template)
+        return transport.dumps(setup, what=f"the options of {device}")
 
     def close(self) -> None:
         """End threads and processes; they start again when they are needed."""
         with self._lock:
             if self._threads is not None:
                 self._threads.shutdown()
-            if self._processes is not None:
-                self._processes.close()
-            self._threads = self._processes = None
+            for pool in (self._processes, self._dask):
+                if pool is not None:
+                    pool.close()
+            self._threads = self._processes = self._dask = None
 
     def __reduce__(self) -> tuple[type[LocalState], tuple[Any]]:
         return LocalState, (self.template,)

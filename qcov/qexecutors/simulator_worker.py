@@ -1,68 +1,85 @@
-"""The program that runs in a worker process of `Simulator(parallel="process")`.
+"""What runs in a worker process of a `Simulator`.
 
-Frames of an eight-byte length and a blob come in over standard input: first the device's name and
-options, then batches of circuits. For each batch a frame with its results goes out over what was
-standard output; prints go to standard error meanwhile.
+Frames with a blob come in: first what kind of device, then batches of circuits. For each batch a
+frame with its results goes out.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-import signal
-import sys
+import random
+import socket
 import threading
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any, BinaryIO, cast
 
+import numpy as np
+
 from qcov import transport
 from qcov.errors import CircuitError, SerializationError
-from qcov.qexecutors.base import CircuitBatch
+from qcov.qexecutors import pennylane_adapter as adapter
+from qcov.qexecutors.frames import read_frame, write_frame
+from qcov.qexecutors.pennylane_simulation import Simulation
+from qcov.qexecutors.pennylane_wire import PackedBatch, unpack
+from qcov.qexecutors.result_columns import Columns, pack_results
 
-_LENGTH = 8  # bytes
-
-
-def write_frame(stream: BinaryIO | Any, blob: bytes) -> None:
-    """Send one blob."""
-    stream.write(len(blob).to_bytes(_LENGTH, "big"))
-    stream.write(blob)
-    stream.flush()
+_COLLECT_EVERY = 100_000  # new objects; a batch is gone as a whole when it is done
 
 
-def read_frame(stream: BinaryIO | Any) -> bytes:
-    """Receive one blob; raises EOFError when the other side is gone."""
-    length = int.from_bytes(_read(stream, _LENGTH), "big")
-    return _read(stream, length)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSetup:
+    """What is needed to make devices like the owner's."""
+
+    device: str
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    template: Any = None  #: a device whose options those on the same wires get
+
+    def make(self, wires: int | tuple[Any, ...] | None) -> Any:
+        """A new device."""
+        if self.template is not None and adapter.device_wires(self.template) == wires:
+            return adapter.renew_device(self.template)
+        return adapter.make_device(self.device, wires, self.options)
 
 
-def _read(stream: BinaryIO | Any, size: int) -> bytes:
-    data = cast("bytes", stream.read(size))
-    if len(data) < size:
-        raise EOFError
-    return data
+class Workbench:
+    """The devices of one worker, which stay warm."""
+
+    def __init__(self, setup: DeviceSetup) -> None:
+        self._setup = setup
+        self._simulations: dict[object, Simulation] = {}
+
+    def run(self, packed: PackedBatch) -> Columns | list[Any]:
+        """Run a batch; errors that cannot travel are put into words."""
+        batch = unpack(packed)
+        if batch.wires not in self._simulations:
+            self._simulations[batch.wires] = Simulation(self._setup.make(batch.wires))
+        return pack_results(self._simulations[batch.wires].run(batch))
 
 
-def main() -> None:
+def serve(connection: socket.socket) -> None:
     """Answer requests until the owner closes its end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the owner's to handle
-    sending = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
+    gc.set_threshold(_COLLECT_EVERY, 50, 100)
+    random.seed()  # or all workers that were forked here would draw the same
+    np.random.seed()  # it is what PennyLane's devices draw their seeds from
     requests: SimpleQueue[bytes] = SimpleQueue()
-    threading.Thread(target=_receive, args=(sys.stdin.buffer, requests), daemon=True).start()
-
-    from qcov.qexecutors import pennylane_adapter as adapter
-    from qcov.qexecutors.pennylane_simulation import Simulation
-
-    gc.freeze()  # what was imported stays; the collector need not look at it again
-    device, options = cast("tuple[str, dict[str, Any]]", transport.loads(requests.get()))
-    simulations: dict[object, Simulation] = {}
+    receiving, sending = connection.makefile("rb"), connection.makefile("wb")
+    threading.Thread(target=_receive, args=(receiving, requests), daemon=True).start()
+    bench = Workbench(cast("DeviceSetup", transport.loads(requests.get())))
     while True:
-        batch = cast("CircuitBatch", transport.loads(requests.get()))
-        if batch.wires not in simulations:
-            made = adapter.make_device(device, batch.wires, options)
-            simulations[batch.wires] = Simulation(made)
-        write_frame(sending, _pack(simulations[batch.wires].run(batch)))
+        results = bench.run(cast("PackedBatch", transport.loads(requests.get())))
+        write_frame(sending, pack_reply(results))
+
+
+def pack_reply(results: Columns | list[Any]) -> bytes:
+    """The blob of results; errors that cannot be pickled are put into words."""
+    try:
+        return transport.dumps(results, what="results")
+    except SerializationError:
+        if isinstance(results, Columns):
+            raise
+        return transport.dumps([_sendable(result) for result in results], what="results")
 
 
 def _receive(stream: BinaryIO, requests: SimpleQueue[bytes]) -> None:
@@ -70,22 +87,11 @@ def _receive(stream: BinaryIO, requests: SimpleQueue[bytes]) -> None:
     while True:
         try:
             requests.put(read_frame(stream))
-        except EOFError:
+        except (EOFError, OSError):
             os._exit(0)
-
-
-def _pack(results: Sequence[Any]) -> bytes:
-    try:
-        return transport.dumps(results, what="results")
-    except SerializationError:
-        return transport.dumps([_sendable(result) for result in results], what="results")
 
 
 def _sendable(result: Any) -> Any:
     if not isinstance(result, Exception):
         return result
     return CircuitError(executor="Simulator", reason=f"{type(result).__name__}: {result}")
-
-
-if __name__ == "__main__":
-    main()

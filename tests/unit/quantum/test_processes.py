@@ -1,6 +1,7 @@
 """`Simulator(parallel="process")` really uses processes, wherever the user's program comes from."""
 
 import os
+import pickle
 import select
 import signal
 import subprocess
@@ -12,7 +13,11 @@ import numpy as np
 import pennylane as qml
 import pytest
 
+from qcov import transport
 from qcov.errors import CircuitError
+from qcov.qexecutors.base import CircuitBatch
+from qcov.qexecutors.pennylane_wire import pack, unpack
+from qcov.qexecutors.result_columns import pack_results, unpack_results
 from qcov.qexecutors.simulator import Simulator
 from qcov.quantum.qelectron import qelectron
 
@@ -71,17 +76,97 @@ def test_errors_come_back(process_simulator: Simulator) -> None:
             circuit(0.2)
 
 
-def test_a_worker_that_dies_is_replaced() -> None:
+def test_what_a_worker_left_undone_runs_again() -> None:
     simulator = Simulator("lightning.qubit", parallel="process", workers=1)
     circuit = qelectron(bare, executors=simulator)
     expected = circuit(0.3)
     worker = simulator._local._processes._idle.get()
-    os.kill(worker._process.pid, signal.SIGKILL)
+    os.kill(worker.pid, signal.SIGKILL)
     simulator._local._processes._idle.put(worker)
 
-    with pytest.raises(CircuitError, match="exit code -9"):
-        circuit(0.3)
     assert circuit(0.3)[0] == expected[0]
+    simulator.close()
+
+
+class Deadly(qml.operation.Operation):
+    """Ends the process that simulates it."""
+
+    num_wires = 1
+
+    @staticmethod
+    def compute_matrix(_angle: float) -> Any:
+        os._exit(3)
+
+
+def test_a_circuit_that_ends_its_worker_twice_fails_alone() -> None:
+    simulator = Simulator(parallel="process", workers=1)
+    kinds = (qml.RX, Deadly, qml.RX)
+    circuits = [qml.tape.QuantumScript([kind(0.5, 0)], [qml.expval(qml.Z(0))]) for kind in kinds]
+    first, deadly, last = simulator.run_batch(CircuitBatch(circuits=tuple(circuits), wires=1))
+    assert first == last == pytest.approx(np.cos(0.5))
+    assert isinstance(deadly, CircuitError)
+    assert "died twice (exit code 3) while it ran circuit 2 of 3" in str(deadly)
+    simulator.close()
+
+
+def test_workers_draw_samples_of_their_own() -> None:
+    simulator = Simulator(parallel="process", workers=2)
+    circuit = qml.tape.QuantumScript([qml.Hadamard(0)], [qml.sample()], shots=200)
+    batch = CircuitBatch(circuits=(circuit,) * 16, wires=1)
+    drawn = {np.asarray(result).tobytes() for result in simulator.run_batch(batch)}
+    simulator.close()
+    assert len(drawn) == 16
+
+
+def test_batches_travel_as_numbers() -> None:
+    circuits = tuple(
+        qml.tape.QuantumScript([qml.RX(x, 0), qml.CNOT([0, 1])], [qml.expval(qml.Z(1))])
+        for x in np.linspace(0, 1, 1000)
+    )
+    odd = qml.tape.QuantumScript([qml.QubitUnitary(np.eye(2), 0)], [qml.state()])
+    batch = CircuitBatch(circuits=(*circuits[:500], odd, *circuits[500:]), wires=2)
+    blob = transport.dumps(pack(batch), what="a batch")
+    arrived = unpack(transport.loads(blob))
+
+    assert len(blob) < 50 * 1000
+    for ours, theirs in zip(arrived.circuits, batch.circuits, strict=True):
+        pairs = zip(ours.circuit, theirs.circuit, strict=True)
+        assert all(qml.equal(mine, other) for mine, other in pairs)
+        assert ours.shots == theirs.shots
+
+
+@pytest.mark.parametrize(
+    "results",
+    [
+        [0.1, 0.2],
+        [np.float64(0.1), np.float64(0.2)],
+        [(0.1,), (0.2,)],
+        [(np.float64(0.1), np.zeros(4)), (np.float64(0.2), np.ones(4))],
+        [np.zeros(2), np.zeros(3)],
+        [np.zeros(2, dtype=complex), np.zeros(2)],
+        [0.1, ValueError("no")],
+        [{"00": 3}, {"01": 3}],
+        [],
+    ],
+    ids=str,
+)
+def test_results_travel_as_columns(results: list[Any], compare: Any) -> None:
+    arrived = unpack_results(pickle.loads(pickle.dumps(pack_results(results))))
+    assert list(map(type, arrived)) == list(map(type, results))
+    assert str(arrived) == str(results)
+
+
+def test_the_owner_may_fork() -> None:
+    simulator = Simulator(parallel="process", workers=1)
+    circuit = qml.tape.QuantumScript([qml.RX(0.5, 0)], [qml.expval(qml.Z(0))])
+    batch = CircuitBatch(circuits=(circuit,), wires=1)
+    (expected,) = simulator.run_batch(batch)
+    child = os.fork()
+    if child == 0:
+        simulator._local.close()
+        os._exit(0 if simulator._local._processes is None else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert simulator.run_batch(batch) == [expected]
     simulator.close()
 
 
@@ -133,8 +218,12 @@ def test_workers_end_with_their_owner() -> None:
     program = (
         "import os\n"
         "from qcov.qexecutors.simulator_processes import ProcessPool\n"
-        "pool = ProcessPool(1, 'default.qubit', {})\n"
-        "print(pool._idle.get()._process.pid, flush=True)\n"
+        "from qcov import transport\n"
+        "from qcov.qexecutors.base import CircuitBatch\n"
+        "from qcov.qexecutors.simulator_worker import DeviceSetup\n"
+        "pool = ProcessPool(1, transport.dumps(DeviceSetup(device='default.qubit'), what='it'))\n"
+        "pool._run(CircuitBatch(circuits=()), [])\n"
+        "print(pool._idle.get().pid, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
     owner = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=False)
