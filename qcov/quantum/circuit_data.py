@@ -28,7 +28,7 @@ def parameters_of(circuit: Circuit) -> list[Any]:
 def has_large_parameters(circuit: Circuit) -> bool:
     """Whether one of a circuit's parameters is larger than what is kept of it."""
     return any(
-        getattr(value, "size", 1) > _MAX_NUMBERS
+        math.prod(getattr(value, "shape", ())) > _MAX_NUMBERS
         for operation in circuit.operations
         for value in operation.data
     )
