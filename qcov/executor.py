@@ -9,15 +9,24 @@ if TYPE_CHECKING:
     from qcov.classical.executors.base import BaseExecutor
     from qcov.classical.executors.local import LocalExecutor
     from qcov.qexecutors.base import BaseQExecutor
+    from qcov.qexecutors.dask import DaskQExecutor
     from qcov.qexecutors.simulator import Simulator
     from qcov.quantum.cluster import QCluster
 
-__all__ = ["BaseExecutor", "BaseQExecutor", "LocalExecutor", "QCluster", "Simulator"]
+__all__ = [
+    "BaseExecutor",
+    "BaseQExecutor",
+    "DaskQExecutor",
+    "LocalExecutor",
+    "QCluster",
+    "Simulator",
+]
 
 _HOME_OF = {
     "BaseExecutor": "qcov.classical.executors.base",
     "LocalExecutor": "qcov.classical.executors.local",
     "BaseQExecutor": "qcov.qexecutors.base",
+    "DaskQExecutor": "qcov.qexecutors.dask",
     "Simulator": "qcov.qexecutors.simulator",
     "QCluster": "qcov.quantum.cluster",
 }

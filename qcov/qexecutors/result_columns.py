@@ -55,11 +55,15 @@ def _column(kind: type, values: Any) -> list[Any]:
 def _form(result: Any) -> tuple[Any, ...] | None:
     """What results in the same columns have in common; None if they do not fit in columns."""
     several = isinstance(result, tuple)
-    parts = cast("Sequence[Any]", result) if several else (result,)
-    form: list[Any] = []
-    for part in parts:
-        kind = type(part)
-        if kind not in _SCALARS and (kind is not np.ndarray or part.dtype.kind not in "fciub"):
-            return None
-        form.append((kind, np.shape(part), getattr(part, "dtype", None)))
-    return (several, *form) if form else None
+    parts = cast("Sequence[Any]", result) if several else [result]
+    form = [_form_of_part(part) for part in parts]
+    return None if not form or None in form else (several, *form)
+
+
+def _form_of_part(part: Any) -> tuple[Any, ...] | None:
+    kind: Any = type(part)
+    if kind in _SCALARS:
+        return (kind,)
+    if kind is np.ndarray and part.dtype.kind in "fciub":
+        return kind, part.shape, part.dtype
+    return None

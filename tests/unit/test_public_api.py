@@ -16,7 +16,9 @@ PUBLIC = {
     "get_config", "get_context", "get_result", "lattice", "map", "qelectron", "reload_config",
     "set_config", "status", "wait", "watch",
 }  # fmt: skip
-EXECUTORS = {"BaseExecutor", "BaseQExecutor", "LocalExecutor", "QCluster", "Simulator"}
+EXECUTORS = {
+    "BaseExecutor", "BaseQExecutor", "DaskQExecutor", "LocalExecutor", "QCluster", "Simulator",
+}  # fmt: skip
 AWAITABLE = {"cancel", "dispatch", "dispatch_sync", "get_result"}
 
 
