@@ -16,12 +16,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Protocol, Self, SupportsIndex, TypeAlias, TypeVar, cast
 
 from pydantic import (
     BaseModel,
     ConfigDict,
-    PrivateAttr,
     SerializerFunctionWrapHandler,
     ValidationError,
     ValidationInfo,
@@ -131,8 +131,6 @@ class BaseQExecutor(BaseModel, ABC):
     break_after: int = 5
     break_pause: float = 30.0
 
-    _traffic: Traffic = PrivateAttr(default_factory=Traffic)
-
     @field_validator("shots", mode="before")
     @classmethod
     def _counts_shots(cls, shots: object) -> int | None:
@@ -217,17 +215,17 @@ class BaseQExecutor(BaseModel, ABC):
     @property
     def in_flight(self) -> int:
         """How many circuits this process has given it that have not come back."""
-        return self._traffic.in_flight
+        return self.traffic.in_flight
 
     @property
     def seconds_per_circuit(self) -> float | None:
         """How long a circuit takes, measured in this process lately; None before the first."""
-        return self._traffic.seconds
+        return self.traffic.seconds
 
-    @property
+    @cached_property
     def traffic(self) -> Traffic:
         """What this process counts of its work."""
-        return self._traffic
+        return Traffic()
 
     @property
     def capabilities(self) -> Capabilities:

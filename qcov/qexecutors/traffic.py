@@ -12,8 +12,7 @@ _WEIGHT = 0.3  #: of the newest batch in the average: about the last five count
 class Traffic:
     """Counts what goes to an executor and comes back. Safe under threads.
 
-    It belongs to one process: a copy, a pickle or a forked child of it starts from nothing. It does
-    not tell executors apart, so all are equal.
+    It belongs to one process: a copy, a pickle or a forked child of it starts from nothing.
 
     >>> traffic = Traffic()
     >>> traffic.enter(2)
@@ -44,12 +43,6 @@ class Traffic:
             if seconds is not None:
                 before = seconds if self.seconds is None else self.seconds
                 self.seconds = before + _WEIGHT * (seconds - before)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Traffic)
-
-    def __hash__(self) -> int:
-        return id(self)
 
     def __reduce__(self) -> tuple[type[Traffic], tuple[()]]:
         return Traffic, ()

@@ -25,11 +25,8 @@ class Round:
         self.lost = False  #: its thread was left behind, for it did not come back in time
 
     def next(self) -> list[Job] | None:
-        """The next jobs to run as one batch."""
-        try:
-            return self.groups.popleft()
-        except IndexError:
-            return None
+        """The next jobs to run as one batch; None if there are no more for this thread."""
+        return self.groups.popleft() if self.groups and not self.lost else None
 
 
 Run: TypeAlias = Callable[[BaseQExecutor, "Lane", Round], None]
@@ -104,8 +101,7 @@ class Lane:
             if round_.batch is not batch:
                 return False
             round_.lost = True
-            self._put_back(round_)
-        self._end_turn(executor)
+        self._end_turn(executor, round_)
         return True
 
     def back_in_time(self, round_: Round) -> bool:
@@ -133,18 +129,15 @@ class Lane:
             self._run_round(executor, self, round_)
         finally:
             if not round_.lost:
-                with self._lock:
-                    self._put_back(round_)
-                self._end_turn(executor)
+                self._end_turn(executor, round_)
 
-    def _put_back(self, round_: Round) -> None:
-        while round_.groups:
-            for job in round_.groups.pop():
-                job.running = False
-                self._waiting.appendleft(job)
-
-    def _end_turn(self, executor: BaseQExecutor) -> None:
+    def _end_turn(self, executor: BaseQExecutor, round_: Round) -> None:
+        """Put back what the round has not run, and see that somebody runs all that waits."""
         with self._lock:
+            while round_.groups:
+                for job in round_.groups.pop():
+                    job.running = False
+                    self._waiting.appendleft(job)
             more = bool(self._waiting) and not self._resting
             if more:
                 self._resting = True

@@ -60,7 +60,7 @@ def hand_out(ticket: Ticket, hits: Iterable[Hit], now: float) -> list[CircuitRun
             cache=HIT,
         )
         runs.append(run)
-        ticket.settle(hit.index, hit.result.value)
+        ticket.settle([(hit.index, hit.result.value)])
     return runs
 
 

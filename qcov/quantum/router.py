@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any, cast
 
 from qcov import policy, records
@@ -78,7 +79,7 @@ class Router:
                 self._lane(executor).submit(executor, jobs, rest=False)
             for executor, jobs in parts[-1:]:
                 self._lane(executor).run(executor, jobs)
-            return ticket.wait() if request.circuits else []
+            return ticket.wait()
         except BaseException:
             if not ticket.finished:  # interrupted: nobody waits for the rest
                 self.withdraw(ticket)
@@ -143,6 +144,7 @@ class Router:
                 if isinstance(found, reuse.Hit):
                     hits.append(found)
                     continue
+                chosen.traffic.enter()  # which the next choice may depend on
                 job = ticket.add(index, own, chosen)
                 job.inquiry = found
                 parts.setdefault(id(chosen), (chosen, []))[1].append(job)
@@ -158,8 +160,8 @@ class Router:
         executors = ticket.request.executor.leaves()
         circuits = ticket.request.circuits
         jobs = [ticket.add(index, one, executors[0]) for index, one in enumerate(circuits)]
-        wanted = [job for job in jobs if job.begin()]
-        _refuse(executors[0], wanted, self._offline(executors))
+        executors[0].traffic.enter(len(jobs))
+        _refuse(executors[0], _wanted(jobs), self._offline(executors))
 
     def _offline(self, executors: Sequence[BaseQExecutor]) -> ExecutorOffline:
         now = self._clock.now()
@@ -177,7 +179,7 @@ class Router:
 
     def _run_round(self, executor: BaseQExecutor, lane: Lane, round_: Round) -> None:
         """Run jobs as few batches as their settings allow."""
-        round_.groups.extend(_alike([job for job in round_.jobs if job.begin()]))
+        round_.groups.extend(_alike(_wanted(round_.jobs)))
         round_.jobs = []
         while (group := round_.next()) is not None:
             self._run_group(executor, lane, round_, group)
@@ -236,24 +238,26 @@ class Router:
 
     def _settle(self, flight: _Flight) -> None:
         """Hand out what is final; let what failed go on."""
-        executor = flight.executor
-        values = [_value_of(outcome) for outcome in flight.outcomes]
-        failed = {
-            index: _kind_of(executor, value)
-            for index, value in enumerate(values)
-            if isinstance(value, BaseException)
-        }
-        self._judge(executor, failed.values(), len(values))
-        good = len(values) - len(failed)
-        if good:
-            executor.traffic.leave(good, flight.share)
-        if failed:
+        executor, values, failed = flight.executor, flight.outcomes, _NO_FAILURES
+        if _need_a_look(values):
+            values = [_value_of(outcome) for outcome in values]
+            failed = {
+                index: _kind_of(executor, value)
+                for index, value in enumerate(values)
+                if isinstance(value, BaseException)
+            }
             executor.traffic.leave(len(failed))
-        again = self._again(flight, failed) if failed else frozenset[int]()
+        lane = self._lane(executor)
+        if failed or lane.breaker is not policy.CLOSED:
+            self._judge(executor, lane, failed.values(), len(values))
+        if len(failed) < len(values):
+            executor.traffic.leave(len(values) - len(failed), flight.share)
+        again = self._again(flight, failed) if failed else _NONE_AGAIN
         _file(flight, again, failed)
-        for index, (job, value) in enumerate(zip(flight.jobs, values, strict=True)):
-            if index not in again:
-                job.settle(value)
+        pairs = zip(flight.jobs, values, strict=True)
+        if again:
+            pairs = [pair for index, pair in enumerate(pairs) if index not in again]
+        _hand_out(pairs)
 
     def _again(self, flight: _Flight, failed: Mapping[int, ErrorKind]) -> frozenset[int]:
         """Send circuits on that may be tried again; which ones those are."""
@@ -315,12 +319,11 @@ class Router:
         lane.breaker = lane.breaker.begin(now, _breaker_policy(executor))
         return True
 
-    def _judge(self, executor: BaseQExecutor, kinds: Iterable[ErrorKind], count: int) -> None:
+    def _judge(
+        self, executor: BaseQExecutor, lane: Lane, kinds: Iterable[ErrorKind], count: int
+    ) -> None:
         """Remember whether an executor answered."""
         found = list(kinds)
-        lane = self._lane(executor)
-        if not found and lane.breaker is policy.CLOSED:
-            return
         failure = found[-1] if len(found) == count and _silent(found) else None
         if failure is None and ErrorKind.QUOTA in found:
             failure = ErrorKind.QUOTA
@@ -351,6 +354,20 @@ _PATIENCE = 0.005  # seconds between two looks at lanes that are still busy
 
 
 # -- batches -----------------------------------------------------------------------------------
+
+
+def _wanted(jobs: Iterable[Job]) -> list[Job]:
+    """Say that jobs start to run; those of them whose results somebody wants."""
+    wanted: list[Job] = []
+    for ticket, group in groupby(jobs, key=_ticket_of):
+        own = list(group)
+        if ticket is not None and ticket.begin(own):
+            wanted += own
+    return wanted
+
+
+def _ticket_of(job: Job) -> Ticket | None:
+    return job.ticket
 
 
 def _alike(jobs: Sequence[Job]) -> list[list[Job]]:
@@ -391,11 +408,15 @@ def _run_batch(executor: BaseQExecutor, batch: CircuitBatch) -> Sequence[Any]:
     elif len(outcomes) != len(batch.circuits):
         got = f"{len(outcomes)} results for {len(batch.circuits)} circuits"
     else:
-        return [_sound(executor, outcome) for outcome in outcomes]
+        if _need_a_look(outcomes):
+            return [_sound(executor, outcome) for outcome in outcomes]
+        return outcomes
     raise CircuitError(executor=executor.name, reason=f"its run_batch gave {got}")
 
 
 def _is_list_like(value: object) -> bool:
+    if type(value) in (list, tuple):
+        return True
     if isinstance(value, str | bytes | Mapping):
         return False
     return hasattr(value, "__len__") and hasattr(value, "__getitem__")  # arrays too
@@ -429,6 +450,24 @@ def _is_interrupt(error: BaseException) -> bool:
 
 
 # -- outcomes ----------------------------------------------------------------------------------
+
+_NO_FAILURES: dict[int, ErrorKind] = {}
+_NONE_AGAIN = frozenset[int]()
+
+
+def _need_a_look(outcomes: Sequence[Any]) -> bool:
+    """Whether something among the outcomes is not simply a value."""
+    return any(issubclass(kind, _SPECIAL) for kind in set(map(type, outcomes)))
+
+
+_SPECIAL = (BaseException, CircuitResult, type(None))
+
+
+def _hand_out(pairs: Iterable[tuple[Job, Any]]) -> None:
+    """Settle jobs; those of one ticket that stand together at once."""
+    for ticket, own in groupby(pairs, key=lambda pair: pair[0].ticket):
+        if ticket is not None:
+            ticket.settle((job.index, value) for job, value in own)
 
 
 def _value_of(outcome: Any) -> Any:
@@ -495,8 +534,7 @@ def _refuse(
     executor.traffic.leave(len(jobs))
     flight = _Flight(executor, jobs, [error] * len(jobs), started=time.time())
     _file(flight, frozenset(), dict.fromkeys(range(len(jobs)), kind))
-    for job in jobs:
-        job.settle(error)
+    _hand_out((job, error) for job in jobs)
 
 
 def remember(runs: Sequence[CircuitRun]) -> None:

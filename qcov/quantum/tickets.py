@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,16 +64,6 @@ class Job:
         self.inquiry: Inquiry | None = None
         self.running = False
 
-    def begin(self) -> bool:
-        """Say that it starts to run; False if nobody wants its result."""
-        ticket = self.ticket
-        return ticket is not None and ticket.begin(self)
-
-    def settle(self, outcome: Any) -> None:
-        """Take the outcome: a result or an exception."""
-        if self.ticket is not None:
-            self.ticket.settle(self.index, outcome)
-
 
 class Ticket:
     """A request on its way: its parts may run on different executors."""
@@ -89,19 +79,19 @@ class Ticket:
         self.context: Context | None = get_context()
         self.queued = time.time()
         self.jobs: list[Job] = []
+        self.finished = not request.circuits  #: whether all circuits have run
         self._outcomes: list[Any] = [_MISSING] * len(request.circuits)
         self._missing = len(request.circuits)
         self._lock = threading.Lock()
-        self._finished = threading.Event()
+        self._awaited: threading.Event | None = None  #: only if somebody waits: it is not cheap
         self._begin, self._begun = begin, begin is None
         self._withdrawn = False
         self._done = done
 
     def add(self, index: int, circuit: Circuit, executor: BaseQExecutor) -> Job:
-        """A job for one of its circuits."""
+        """A job for one of its circuits; `executor.traffic` counts it from then on."""
         job = Job(self, index, circuit, executor)
         self.jobs.append(job)
-        executor.traffic.enter()
         return job
 
     def move(self, job: Job, circuit: Circuit, executor: BaseQExecutor) -> bool:
@@ -113,14 +103,15 @@ class Ticket:
         executor.traffic.enter()
         return True
 
-    def begin(self, job: Job) -> bool:
-        """Say that a job starts to run; False if nobody wants the results any more."""
+    def begin(self, jobs: Iterable[Job]) -> bool:
+        """Say that some of its jobs start to run; False if nobody wants the results any more."""
         with self._lock:
             if self._withdrawn:
                 return False
             if not self._begun and self._begin is not None:
                 self._begun = self._begin()
-            job.running = self._begun
+            for job in jobs:
+                job.running = self._begun
             return self._begun
 
     def withdraw(self) -> list[Job]:
@@ -134,28 +125,30 @@ class Ticket:
             job.ticket = job.circuit = None
         return waiting
 
-    def settle(self, index: int, outcome: Any) -> None:
-        """Take the outcome of one circuit, a result or an exception; the first one counts."""
+    def settle(self, outcomes: Iterable[tuple[int, Any]]) -> None:
+        """Take outcomes of its circuits, results or exceptions; the first one of each counts."""
         with self._lock:
-            if self._outcomes[index] is not _MISSING:
-                return
-            self._outcomes[index] = outcome
-            self._missing -= 1
-            last = self._missing == 0
-        if last:
-            self.jobs = []
-            self._finished.set()
-            if self._done is not None:
-                self._done(self)
-
-    @property
-    def finished(self) -> bool:
-        """Whether all circuits have run."""
-        return self._finished.is_set()
+            for index, outcome in outcomes:
+                if self._outcomes[index] is _MISSING:
+                    self._outcomes[index] = outcome
+                    self._missing -= 1
+            last = self._missing == 0 and not self.finished
+            if last:
+                self.jobs, self.finished = [], True
+                if self._awaited is not None:
+                    self._awaited.set()
+        if last and self._done is not None:
+            self._done(self)
 
     def wait(self) -> list[Any]:
         """Wait for all circuits; their results, or the first error."""
-        self._finished.wait()
+        if not self.finished:
+            with self._lock:
+                if self._awaited is None:
+                    self._awaited = threading.Event()
+                if self.finished:
+                    self._awaited.set()
+            self._awaited.wait()
         return self.results()
 
     def results(self) -> list[Any]:
