@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qcov.version import __version__
 
 if TYPE_CHECKING:
-    from qcov import aio, executor
+    from qcov import aio, executor, selectors
     from qcov.classical.dispatch import cancel, dispatch, dispatch_sync, get_result, watch
     from qcov.classical.electron import Electron, electron, wait
     from qcov.classical.lattice import Lattice, lattice
@@ -49,6 +49,7 @@ __all__ = [
     "map",
     "qelectron",
     "reload_config",
+    "selectors",
     "set_config",
     "status",
     "wait",
@@ -70,6 +71,7 @@ _HOMES = {
     "qcov.quantum.cluster": ("QCluster",),
     "qcov.quantum.futures": ("as_completed", "gather"),
     "qcov.quantum.qelectron": ("qelectron",),
+    "qcov.selectors": ("selectors",),
     "qcov.transport": ("TransportableObject",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -80,7 +82,7 @@ _LATER = frozenset(
         *("get_result_manager", "leptons", "redispatch", "stop_triggers", "triggers"),
     }
 )
-_MODULES = ("aio", "executor")
+_MODULES = ("aio", "executor", "selectors")
 _RENAMED = {"status": "Status"}
 
 

@@ -19,9 +19,10 @@ from qcov.errors import (
     suggest,
 )
 from qcov.qexecutors import pennylane_adapter as adapter
-from qcov.qexecutors.base import BaseQExecutor, CircuitBatch, whole
+from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch, whole
 from qcov.qexecutors.pennylane_broadcast import MERGED_UNTIL
 from qcov.qexecutors.pennylane_identity import device_settings_of, device_versions
+from qcov.qexecutors.pennylane_refusal import refusal_of
 from qcov.qexecutors.pennylane_simulation import Simulation
 from qcov.qexecutors.simulator_choice import Options, Way
 from qcov.qexecutors.simulator_state import LocalState
@@ -126,6 +127,16 @@ class Simulator(BaseQExecutor):
         if self.parallel in ("process", "dask") or self.shots:
             return None
         return self._simulation(wires).device
+
+    def refusal(self, circuit: Circuit) -> str | None:
+        """Why the device cannot run `circuit` with this executor's shots; None if it can."""
+        if self.shots != 0:
+            circuit = adapter.with_shots(circuit, self.shots)
+        return refusal_of(lambda: self._simulation(None).device, circuit)
+
+    def estimate_cost(self, circuit: Circuit) -> float | None:  # noqa: ARG002
+        """Nothing."""
+        return 0.0
 
     def cache_key(self) -> object | None:
         """The device, its options, and the versions of what simulates."""

@@ -9,22 +9,33 @@ import pytest
 import qcov
 import qcov.aio
 import qcov.executor
+import qcov.selectors
 
 PUBLIC = {
-    "CircuitCache", "Electron", "Lattice", "QCluster", "Result", "TransportableObject", "__version__", "aio",
+    "CircuitCache", "Electron", "Lattice", "QCluster", "Result", "TransportableObject",
+    "__version__", "aio",
     "as_completed", "cancel", "dispatch", "dispatch_sync", "electron", "executor", "gather",
     "get_config", "get_context", "get_result", "lattice", "map", "qelectron", "reload_config",
-    "set_config", "status", "wait", "watch",
+    "selectors", "set_config", "status", "wait", "watch",
 }  # fmt: skip
 EXECUTORS = {
     "BaseExecutor", "BaseQExecutor", "DaskQExecutor", "LocalExecutor", "QCluster", "Simulator",
+}  # fmt: skip
+SELECTORS = {
+    "Capable", "Cheapest", "Choice", "Cyclic", "Fastest", "Filter", "InOrder", "LeastBusy", "Only",
+    "QueueAware", "Random", "Selector", "Weighted",
 }  # fmt: skip
 AWAITABLE = {"cancel", "dispatch", "dispatch_sync", "get_result"}
 
 
 @pytest.mark.parametrize(
     ("module", "names"),
-    [("qcov", PUBLIC), ("qcov.executor", EXECUTORS), ("qcov.aio", AWAITABLE)],
+    [
+        ("qcov", PUBLIC),
+        ("qcov.executor", EXECUTORS),
+        ("qcov.aio", AWAITABLE),
+        ("qcov.selectors", SELECTORS),
+    ],
 )
 def test_the_public_names_are_these(module: str, names: set[str]) -> None:
     assert set(importlib.import_module(module).__all__) == names
