@@ -8,10 +8,13 @@ from typing import Any
 from qcov.classical.electron import Electron
 from qcov.errors import NotAQElectron, NotYetSupported
 from qcov.quantum.futures import CircuitFuture
+from qcov.quantum.progress import show_progress
 from qcov.quantum.qelectron import QElectron
 
 
-def map(circuit: QElectron, *arguments: Iterable[Any], **same: Any) -> list[CircuitFuture]:  # noqa: A001
+def map(  # noqa: A001
+    circuit: QElectron, *arguments: Iterable[Any], progress: bool = False, **same: Any
+) -> list[CircuitFuture]:
     """Call a circuit later for each of many arguments; a future for each call, in order.
 
     All circuits are built here and now, and run together as those of `run_later` do.
@@ -19,6 +22,8 @@ def map(circuit: QElectron, *arguments: Iterable[Any], **same: Any) -> list[Circ
     Args:
         circuit: The qelectron.
         arguments: An iterable for each of its positional arguments, all equally long.
+        progress: Whether to show a bar on standard error, if that is a terminal or a notebook. It
+            moves when a batch is back; an executor's `max_batch` makes batches smaller.
         same: Keyword arguments that are the same for all calls.
 
     Raises:
@@ -40,7 +45,10 @@ def map(circuit: QElectron, *arguments: Iterable[Any], **same: Any) -> list[Circ
     """
     _check(circuit)
     calls = list(zip(*arguments, strict=True))  # all of them, before the first is made
-    return [circuit.run_later(*call, **same) for call in calls]
+    futures = [circuit.run_later(*call, **same) for call in calls]
+    if progress:
+        show_progress(futures, circuit.name)
+    return futures
 
 
 def _check(circuit: object) -> None:

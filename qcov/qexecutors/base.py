@@ -108,6 +108,7 @@ class BaseQExecutor(BaseModel, ABC):
         time_limit: Seconds that `run_batch` may take; then its circuits go elsewhere or fail with
             `CircuitTimedOut`, and whatever it still returns is dropped.
         max_jobs: How many batches may run at the same time.
+        max_batch: How many circuits a batch has at most; None for all that wait.
         break_after: After how many transient or offline failures in a row the executor is left
             alone; 0 for never.
         break_pause: For how many seconds.
@@ -128,6 +129,7 @@ class BaseQExecutor(BaseModel, ABC):
     retry_delay: float = 1.0
     time_limit: float | None = None
     max_jobs: int = 1
+    max_batch: int | None = None
     break_after: int = 5
     break_pause: float = 30.0
 
@@ -137,11 +139,13 @@ class BaseQExecutor(BaseModel, ABC):
         what = "0 (the circuit's own), None (analytic) or a whole number above 0"
         return None if shots is None else whole(shots, 0, cls.__name__, "shots", what)
 
-    @field_validator("retries", "max_jobs", "break_after", mode="before")
+    @field_validator("retries", "max_jobs", "max_batch", "break_after", mode="before")
     @classmethod
-    def _counts(cls, value: object, info: ValidationInfo) -> int:
+    def _counts(cls, value: object, info: ValidationInfo) -> int | None:
         name = str(info.field_name)
-        least = 1 if name == "max_jobs" else 0
+        if value is None and name == "max_batch":
+            return None
+        least = 1 if name.startswith("max") else 0
         what = f"a whole number, {least} or more"
         return whole(value, least, cls.__name__, name, what)
 

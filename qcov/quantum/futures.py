@@ -10,8 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import math
+import numbers
+import os
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, cast
+
+from qcov.errors import CircuitError, NotAFuture, StaleFuture, WrongSetting
 
 
 class CircuitFuture(concurrent.futures.Future[Any]):
@@ -19,21 +25,34 @@ class CircuitFuture(concurrent.futures.Future[Any]):
 
     `result(timeout)`, `exception`, `done`, `running`, `cancel` and `add_done_callback` are those of
     `concurrent.futures.Future`; `await future` works in asyncio.
+
+    A future that was made inside a function which is being differentiated or compiled has a value
+    only there: `result` raises `StaleFuture` afterwards. Torch knows no such limit.
     """
 
-    def __init__(self, bind: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        bind: Callable[[], None] | None = None,
+        stale: Callable[[], StaleFuture | None] | None = None,
+    ) -> None:
         super().__init__()
         self._bind = bind
+        self._stale = stale
+        self._process = os.getpid()
         self.hurry: Callable[[], None] | None = None  #: runs in this thread what waits elsewhere
-        self.withdraw: Callable[[], None] | None = None  #: takes it out of the queue
+        self.withdraw: Callable[[], object] | None = None  #: takes it out of the queue
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the circuit's value; raises what went wrong, every time."""
+        timeout = checked_timeout(timeout)
         self._press(timeout)
+        if (stale := self.stale()) is not None:
+            raise stale
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for what went wrong, if anything did."""
+        timeout = checked_timeout(timeout)
         self._press(timeout)
         return super().exception(timeout)
 
@@ -58,9 +77,19 @@ class CircuitFuture(concurrent.futures.Future[Any]):
 
     def start(self) -> None:
         """Run the circuit if it waits to be bound; return at once otherwise."""
+        if self._process != os.getpid() and self._state in _UNFINISHED:
+            reason = (
+                "its future was made in the process that this one was forked from, and only that "
+                "one gets the result. Call run_later here"
+            )
+            raise CircuitError(executor="a fork of this program", reason=reason)
         bind, self._bind = self._bind, None
         if bind is not None and not super().done():
             bind()
+
+    def stale(self) -> StaleFuture | None:
+        """Why it has no value any more, if its derivative is over."""
+        return None if self._stale is None else self._stale()
 
     def _press(self, timeout: float | None) -> None:
         self.start()
@@ -71,12 +100,19 @@ class CircuitFuture(concurrent.futures.Future[Any]):
         return asyncio.wrap_future(self).__await__()
 
 
+_UNFINISHED = ("PENDING", "RUNNING")
+
+
 def gather(*futures: Any, timeout: float | None = None) -> list[Any]:
     """Wait for all futures and return their results in order; raises the first error.
 
     Args:
         futures: Futures, or one iterable of them.
-        timeout: Seconds to wait for each of them; for ever by default.
+        timeout: Seconds to wait for all of them together; for ever by default.
+
+    Raises:
+        NotAFuture: There is something else among them; a TypeError.
+        TimeoutError: They are not all done in time. They go on.
 
     Example:
         >>> ready = CircuitFuture()
@@ -84,7 +120,13 @@ def gather(*futures: Any, timeout: float | None = None) -> list[Any]:
         >>> gather(ready, ready), gather([ready])
         ([0.5, 0.5], [0.5])
     """
-    return [future.result(timeout) for future in _flat(futures)]
+    timeout = checked_timeout(timeout)
+    several = futures[0] if len(futures) == 1 else futures
+    waiting = _checked(several, "gather")
+    if timeout is None:
+        return [future.result() for future in waiting]
+    deadline = time.monotonic() + timeout
+    return [future.result(max(0.0, deadline - time.monotonic())) for future in waiting]
 
 
 def as_completed(
@@ -93,15 +135,38 @@ def as_completed(
     """Give futures in the order in which they are done.
 
     Raises:
+        NotAFuture: There is something else among them; a TypeError.
         TimeoutError: They are not all done `timeout` seconds after the first question.
     """
-    waiting = list(futures)
+    timeout = checked_timeout(timeout)
+    waiting = _checked(futures, "as_completed")
     for future in waiting:
-        future.start()
+        if isinstance(future, CircuitFuture):
+            future.start()
     return cast("Iterator[CircuitFuture]", concurrent.futures.as_completed(waiting, timeout))
 
 
-def _flat(futures: tuple[Any, ...]) -> Iterable[CircuitFuture]:
-    if len(futures) == 1 and not isinstance(futures[0], concurrent.futures.Future):
-        return cast("Iterable[CircuitFuture]", futures[0])
-    return futures
+def checked_timeout(timeout: object) -> float | None:
+    """Seconds to wait, or None for ever; `WrongSetting` for anything else."""
+    if timeout is None:
+        return None
+    if isinstance(timeout, numbers.Real) and not math.isnan(timeout):
+        return min(float(timeout), _LONGEST)
+    raise WrongSetting(
+        setting="timeout", got=repr(timeout), expected="a number of seconds, or None for ever"
+    )
+
+
+_LONGEST = 1e6  #: seconds; locks cannot wait much longer than this
+
+
+def _checked(futures: object, verb: str) -> list[concurrent.futures.Future[Any]]:
+    if isinstance(futures, concurrent.futures.Future):
+        return [cast("concurrent.futures.Future[Any]", futures)]
+    if not isinstance(futures, Iterable):
+        raise NotAFuture(verb=verb, got=repr(futures))
+    found = list(cast("Iterable[object]", futures))
+    for future in found:
+        if not isinstance(future, concurrent.futures.Future):
+            raise NotAFuture(verb=verb, got=repr(future))
+    return cast("list[concurrent.futures.Future[Any]]", found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -15,6 +16,7 @@ from qcov.errors import (
     InvalidQExecutor,
     NotAQNode,
     SelectorError,
+    StaleFuture,
     UnsupportedInterface,
 )
 from qcov.qexecutors import pennylane_adapter as adapter
@@ -25,6 +27,7 @@ from qcov.quantum.cache import CircuitCache, as_cache
 from qcov.quantum.cluster import QCluster
 from qcov.quantum.device import QElectronDevice
 from qcov.quantum.futures import CircuitFuture
+from qcov.quantum.pennylane_traces import Traces
 from qcov.quantum.recording import Caller
 from qcov.quantum.selection import Selector
 from qcov.quantum.selectors import check_selector
@@ -56,12 +59,15 @@ class QElectron(pennylane_qnode.BatchQNode):
         name: str | None,
         description: str | None,
         cache: CircuitCache | None = None,
+        *,
+        by_default: bool = False,
     ) -> None:
         described = qnode.func.__doc__ if description is None else description
         caller = Caller(qelectron=name or _name(qnode.func), description=described, cache=cache)
         own = qnode.device.original if isinstance(qnode, QElectron) else qnode.device
         super().__init__(qnode, QElectronDevice(own, executor, caller))
         self.original_qnode = qnode
+        self._by_default = by_default  #: nobody chose the executor: it is the device's own
         self._waiting = _Waiting()
 
     @property
@@ -101,6 +107,9 @@ class QElectron(pennylane_qnode.BatchQNode):
             return self._waiting.add(self, call)
         circuits, post = self.circuits(call)
         future = CircuitFuture()
+        if not circuits:  # a transform left none
+            _fulfil(future, lambda: self.finish(call, post(())))
+            return future
         request = self._device.request(circuits, self.mcm_method, self.postselect_mode)
 
         def done(ticket: Ticket) -> None:
@@ -135,7 +144,8 @@ class QElectron(pennylane_qnode.BatchQNode):
         """A qelectron with other settings; takes those of `QNode.update`."""
         device = settings.get("device")
         if device is not None and not isinstance(device, QElectronDevice):
-            settings["device"] = QElectronDevice(device, self._device.executor, self._caller)
+            executor = _default(device) if self._by_default else self._device.executor
+            settings["device"] = QElectronDevice(device, executor, self._caller)
         new = super().update(**settings)
         new._waiting = _Waiting()
         return new
@@ -243,7 +253,8 @@ def qelectron(
     def decorate(qnode: Any) -> QElectron:
         _check(qnode)
         executor = _as_executor(executors, selector, qnode)
-        return QElectron(qnode, executor, name, description, as_cache(cache))
+        by_default = executors is None
+        return QElectron(qnode, executor, name, description, as_cache(cache), by_default=by_default)
 
     return decorate if qnode is None else decorate(qnode)
 
@@ -260,7 +271,7 @@ def _check(qnode: Any) -> None:
 
 def _as_executor(executors: Any, selector: str | Selector, qnode: Any) -> BaseQExecutor:
     if executors is None:
-        return _default(qnode)
+        return _default(qnode.device.original if isinstance(qnode, QElectron) else qnode.device)
     if isinstance(executors, QCluster):
         _check_no_other_selector(executors, selector)
     if isinstance(executors, BaseQExecutor):
@@ -290,8 +301,7 @@ def _check_no_other_selector(cluster: QCluster, selector: str | Selector) -> Non
 _ADVICE = "Give executors=Simulator(), a list of executors, or a QCluster."
 
 
-def _default(qnode: Any) -> Simulator:
-    device = qnode.device.original if isinstance(qnode, QElectron) else qnode.device
+def _default(device: Any) -> Simulator:
     if adapter.is_simulator(device):
         return Simulator.on_device(device)
     return Simulator()
@@ -317,6 +327,7 @@ class _Waiting:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._places = itertools.count()
         self._batches: dict[Hashable, _Batch] = {}
 
     def __reduce__(self) -> tuple[type[_Waiting], tuple[()]]:
@@ -324,30 +335,46 @@ class _Waiting:
 
     def add(self, qelectron: QElectron, call: pennylane_qnode.Call) -> CircuitFuture:
         """Queue a call."""
-        thread = threading.get_ident()
-        key: Hashable = (thread, qelectron.kind(call))
+        thread, traces = threading.get_ident(), Traces(call.tape)
+        key: Hashable = (thread, traces.key, qelectron.kind(call))
+
+        def stale() -> StaleFuture | None:
+            return StaleFuture(qelectron=qelectron.name) if traces.are_over() else None
+
         with self._lock:
             batch = self._batches.setdefault(key, _Batch())
-            future = CircuitFuture(lambda: self._bind(qelectron, thread, key, batch))
-            batch.append((weakref.ref(future), call))
+            future = CircuitFuture(
+                lambda: self._bind(qelectron, thread, key, batch), stale if traces.key else None
+            )
+            place = next(self._places)
+            # A future that nobody holds any more may belong to a trace that is over.
+            forget = partial(batch.pop, place, None)
+            batch[place] = (weakref.ref(future, lambda _: forget()), call, traces)
+            future.withdraw = forget
         return future
 
     def _bind(self, qelectron: QElectron, thread: int, key: Hashable, batch: _Batch) -> None:
         with self._lock:
             if self._batches.get(key) is batch:
                 del self._batches[key]
-            taken, batch[:] = list(batch), []
-        # A future that nobody holds any more may belong to a trace that is over.
-        wanted = [(future, call) for ref, call in taken if (future := ref()) is not None]
-        wanted = [pair for pair in wanted if pair[0].set_running_or_notify_cancel()]
+            taken = list(batch.values())
+            batch.clear()
+        held = [(ref(), call, traces) for ref, call, traces in taken]
+        wanted = [
+            (future, call)
+            for future, call, _ in held
+            if future is not None and future.set_running_or_notify_cancel()
+        ]
         if wanted and thread != threading.get_ident():
             wanted = _without_strangers(qelectron, wanted)
+        wanted = _without_stale(wanted)
         if wanted:
-            _run_bound(qelectron, wanted)
+            with held[0][2].outside():
+                _run_bound(qelectron, wanted)
 
 
-class _Batch(list[tuple["weakref.ref[CircuitFuture]", pennylane_qnode.Call]]):
-    """Calls that will be bound together."""
+class _Batch(dict[int, tuple["weakref.ref[CircuitFuture]", pennylane_qnode.Call, Traces]]):
+    """Calls that will be bound together, in the order in which they were made."""
 
 
 _Pairs: TypeAlias = Sequence[tuple[CircuitFuture, pennylane_qnode.Call]]
@@ -366,6 +393,17 @@ def _without_strangers(qelectron: QElectron, pairs: _Pairs) -> _Pairs:
         else:
             own.append((future, call))
     return own
+
+
+def _without_stale(pairs: _Pairs) -> _Pairs:
+    """Refuse calls whose derivative is over."""
+    fresh: list[tuple[CircuitFuture, pennylane_qnode.Call]] = []
+    for future, call in pairs:
+        if (stale := future.stale()) is not None:
+            future.set_exception(stale)
+        else:
+            fresh.append((future, call))
+    return fresh
 
 
 def _run_bound(qelectron: QElectron, pairs: _Pairs) -> None:

@@ -179,7 +179,9 @@ class Router:
 
     def _run_round(self, executor: BaseQExecutor, lane: Lane, round_: Round) -> None:
         """Run jobs as few batches as their settings allow."""
-        round_.groups.extend(_alike(_wanted(round_.jobs)))
+        groups = _alike(_wanted(round_.jobs))
+        size = executor.max_batch
+        round_.groups.extend(groups if size is None else _cut(groups, size))
         round_.jobs = []
         while (group := round_.next()) is not None:
             self._run_group(executor, lane, round_, group)
@@ -381,6 +383,11 @@ def _alike(jobs: Sequence[Job]) -> list[list[Job]]:
         key = (how, job.circuit.shots, adapter.measures_midway(job.circuit))
         groups.setdefault(key, []).append(job)
     return list(groups.values())
+
+
+def _cut(groups: Iterable[list[Job]], size: int) -> list[list[Job]]:
+    """Make groups no larger than `size`."""
+    return [group[at : at + size] for group in groups for at in range(0, len(group), size)]
 
 
 def _split_by_ticket(round_: Round, jobs: Sequence[Job]) -> None:

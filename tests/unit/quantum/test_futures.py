@@ -2,19 +2,26 @@
 
 import asyncio
 import concurrent.futures
+import gc
+import os
+import subprocess
+import sys
 import threading
+import weakref
 from typing import Any
 
+import jax
 import numpy as np
 import pennylane as qml
 import pytest
 from pydantic import PrivateAttr
 
-from qcov.errors import CircuitError
+from qcov.errors import CircuitError, NotAFuture, StaleFuture, WrongSetting
+from qcov.mapping import map as ct_map
 from qcov.qexecutors.base import BaseQExecutor, CircuitBatch
 from qcov.qexecutors.pennylane_adapter import check_queues
 from qcov.qexecutors.simulator import Simulator
-from qcov.quantum.futures import as_completed, gather
+from qcov.quantum.futures import CircuitFuture, as_completed, gather
 from qcov.quantum.qelectron import QElectron, qelectron
 
 ANGLES = np.linspace(0, 3, 40)
@@ -176,3 +183,229 @@ class OneForAll(list[Any]):
     def swap(self, new: list[Any]) -> list[Any]:
         old, self[:] = list(self), new
         return old
+
+
+# -- questions that make no sense --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ask", "said"),
+    [
+        (lambda: gather([1]), "gather waits for futures, as run_later gives them; got 1"),
+        (lambda: gather(3), "gather waits for futures.* got 3"),
+        (lambda: gather(CircuitFuture(), "x"), "got 'x'"),
+        (lambda: as_completed(3), "as_completed waits for futures.* got 3"),
+        (lambda: as_completed([None]), "got None"),
+    ],
+)
+def test_only_futures_are_waited_for(ask: Any, said: str) -> None:
+    with pytest.raises(NotAFuture, match=said):
+        ask()
+
+
+@pytest.mark.parametrize("timeout", ["a", float("nan"), [1], 1j])
+def test_a_timeout_is_a_number_of_seconds(timeout: Any) -> None:
+    future = CircuitFuture()
+    future.set_result(1)
+    for ask in (
+        lambda: future.result(timeout),
+        lambda: future.exception(timeout),
+        lambda: gather(future, timeout=timeout),
+        lambda: as_completed([future], timeout),
+    ):
+        with pytest.raises(WrongSetting, match="timeout must be a number of seconds"):
+            ask()
+    assert future.result(timeout=float("inf")) == 1
+    assert gather([]) == gather() == []
+
+
+def test_gather_waits_for_all_together() -> None:
+    with pytest.raises(TimeoutError):
+        gather([CircuitFuture(), CircuitFuture()], timeout=0)
+
+
+# -- cancelling --------------------------------------------------------------------------------
+
+
+def test_cancelling_frees_the_circuit_and_its_place() -> None:
+    gate = Gate()
+    circuit = qelectron(bare, executors=gate)
+    running = circuit.run_later(0.1)
+    assert gate._entered.wait(30)
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    built = circuit.build
+
+    def build(args: Any, kwargs: Any) -> Any:
+        call = built(args, kwargs)
+        alive.add(call.tape)
+        return call
+
+    circuit.build = build  # type: ignore[method-assign]
+    waiting = [circuit.run_later(angle) for angle in ANGLES]
+    assert gate.in_flight == 1 + len(ANGLES)
+    assert all(future.cancel() for future in waiting[1:])
+    gc.collect()
+    assert len(alive) == 1
+    assert gate.in_flight == 2
+    gate._open.set()
+    assert gather(running, waiting[0]) == [0.1, ANGLES[0]]
+    assert gate._sizes == [1, 1]
+    assert all(future.cancelled() for future in waiting[1:])
+
+
+def test_a_bound_call_can_be_cancelled() -> None:
+    executor = Gate()
+    executor._open.set()
+    circuit = qelectron(bare.update(interface="autograd"), executors=executor)
+    first, second = (circuit.run_later(qml.numpy.array(angle)) for angle in (0.1, 0.2))
+    assert first.cancel()
+    assert second.result() == pytest.approx(0.2)
+    assert executor._sizes == [1]
+
+
+def test_ten_thousand_at_once() -> None:
+    executor = Gate()
+    executor._open.set()
+    circuit = qelectron(bare, executors=executor)
+    futures = [circuit.run_later(float(number)) for number in range(10_000)]
+    assert gather(futures) == [float(number) for number in range(10_000)]
+    assert executor.in_flight == 0
+
+
+def test_batches_are_no_larger_than_the_executor_takes() -> None:
+    gate = Gate(max_batch=7)
+    circuit = qelectron(bare, executors=gate)
+    first = circuit.run_later(0.0)
+    assert gate._entered.wait(30)
+    others = [circuit.run_later(angle) for angle in ANGLES[:20]]
+    gate._open.set()
+    assert gather(first, *others) == [0.0, *ANGLES[:20]]
+    assert gate._sizes == [1, 7, 7, 6]
+
+
+# -- derivatives -------------------------------------------------------------------------------
+
+SLOPE = pytest.approx(-np.sin(0.3) - 2 * np.sin(0.6), abs=1e-6)
+
+
+def later_sum(how: str, x: Any) -> Any:
+    """cos(x) + cos(2x), of two qelectrons, with futures."""
+    one, other = (qelectron(bare) for _ in range(2))
+    futures = [one.run_later(x), other.run_later(2 * x)]
+    if how == "gather":
+        first, second = gather(futures)
+        return first + second
+    if how == "as_completed":
+        return sum(future.result() for future in as_completed(futures))
+    return sum(future.result() for future in (*ct_map(one, [x]), *ct_map(other, [2 * x])))
+
+
+@pytest.mark.parametrize("how", ["gather", "as_completed", "map"])
+def test_futures_inside_a_derivative(how: str) -> None:
+    assert qml.grad(lambda x: later_sum(how, x))(qml.numpy.array(0.3)) == SLOPE
+    assert jax.grad(lambda x: later_sum(how, x))(0.3) == SLOPE
+    assert jax.jit(jax.grad(lambda x: later_sum(how, x)))(0.3) == SLOPE
+
+
+def test_futures_of_an_outer_derivative_inside_an_inner_one() -> None:
+    circuit = qelectron(bare)
+
+    def cost(grad: Any, x: Any) -> Any:
+        outer = circuit.run_later(x)
+        slope = grad(lambda y: circuit.run_later(y).result() * outer.result())(0.7 * x)
+        return outer.result() * slope
+
+    def expected(x: float) -> float:  # -sin(0.7 x) cos(x)^2
+        return -np.sin(0.7 * x) * np.cos(x) ** 2
+
+    slope = (expected(0.3 + 1e-5) - expected(0.3 - 1e-5)) / 2e-5
+    for grad, x in ((qml.grad, qml.numpy.array(0.3)), (jax.grad, 0.3)):
+        assert cost(grad, x) == pytest.approx(expected(0.3), abs=1e-5)
+        assert grad(lambda value, grad=grad: cost(grad, value))(x) == pytest.approx(slope, abs=1e-3)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+@pytest.mark.parametrize("differentiate", [qml.grad, jax.grad, jax.jit])
+def test_a_future_that_outlives_its_derivative_has_no_value(
+    differentiate: Any, asked: bool
+) -> None:
+    circuit, kept = qelectron(bare), []
+
+    def cost(x: Any) -> Any:
+        kept.append(circuit.run_later(x))
+        return kept[0].result() if asked else x * 1.0
+
+    differentiate(cost)(qml.numpy.array(0.3) if differentiate is qml.grad else 0.3)
+    for _ in range(2):
+        with pytest.raises(StaleFuture, match="'bare' was made inside a function"):
+            kept[0].result()
+    with pytest.raises(StaleFuture):
+        qml.grad(lambda y: y * kept[0].result())(qml.numpy.array(0.3))
+
+
+def test_a_future_from_outside_keeps_its_value_after_a_compilation() -> None:
+    future = qelectron(bare).run_later(jax.numpy.array(0.3))
+    assert jax.jit(lambda y: y * future.result())(2.0) == pytest.approx(2 * np.cos(0.3), abs=1e-6)
+    assert float(future.result()) == pytest.approx(np.cos(0.3), abs=1e-6)
+
+
+def test_torch_differentiates_a_future_whenever_it_is_asked() -> None:
+    torch = pytest.importorskip("torch")
+    x = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    future = qelectron(bare).run_later(x)
+    value = concurrent.futures.ThreadPoolExecutor(1).submit(future.result).result()
+    value.backward()
+    assert float(x.grad) == pytest.approx(-np.sin(0.3))
+
+
+# -- processes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning", "ignore:.*fork.*:RuntimeWarning")
+def test_a_fork_runs_its_own_circuits_and_refuses_its_parents_futures() -> None:
+    gate = Gate()
+    circuit, own = qelectron(bare, executors=gate), qelectron(bare)
+    waiting = circuit.run_later(0.1)
+    assert gate._entered.wait(30)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            assert gate.in_flight == 0
+            assert own.run_later(0.3).result(30) == pytest.approx(np.cos(0.3))
+            with pytest.raises(CircuitError, match="only that one gets the result"):
+                waiting.result(30)
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    gate._open.set()
+    assert waiting.result() == 0.1
+
+
+SCRIPT = """
+import pennylane as qml, qcov as ct
+
+@ct.qelectron
+@qml.qnode(qml.device("default.qubit", wires=1))
+def circuit(x):
+    qml.RX(x, 0)
+    return qml.expval(qml.Z(0))
+
+class Stuck(ct.executor.BaseQExecutor):
+    def run_batch(self, batch):
+        import threading
+        threading.Event().wait()
+
+futures = [circuit.run_later(0.1 * number) for number in range(200)]
+futures[0].add_done_callback(lambda future: print(round(float(future.result()), 3)))
+late = ct.qelectron(circuit.original_qnode, executors=Stuck(time_limit=0.05)).run_later(0.1)
+"""
+
+
+@pytest.mark.process
+def test_the_interpreter_ends_with_unfinished_futures() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=90
+    )
+    assert (ended.returncode, ended.stdout.strip(), ended.stderr) == (0, "1.0", "")
