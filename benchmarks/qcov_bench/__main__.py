@@ -17,6 +17,7 @@ from qcov_bench.rows import Row
 _SUITES = {
     "qelectrons": "qelectron",
     "circuits": "circuits",
+    "parallel": "parallel",
     "electrons": "electrons",
     "start": "start",
 }
@@ -28,6 +29,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="qcov_bench", description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(_SUITES)}")
     parser.add_argument("--strict", action="store_true", help="fail if a goal is missed")
+    parser.add_argument(
+        "--heavy", action="store_true", help="all rows of `parallel`, which takes an hour"
+    )
     arguments = parser.parse_args()
     unknown = set(arguments.suites) - set(_SUITES)
     if unknown:
@@ -36,7 +40,8 @@ def main() -> None:
     console.print(_machine())
     rows: list[Row] = []
     for suite in arguments.suites or _SUITES:
-        rows += importlib.import_module(f"qcov_bench.{_SUITES[suite]}").rows()
+        options = {"heavy": True} if suite == "parallel" and arguments.heavy else {}
+        rows += importlib.import_module(f"qcov_bench.{_SUITES[suite]}").rows(**options)
     console.print(_table(rows))
     if arguments.strict and not all(row.met for row in rows):
         sys.exit(1)

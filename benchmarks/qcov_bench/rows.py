@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from qcov import records
@@ -35,11 +35,17 @@ def interleaved(
     ours: Callable[[], object], theirs: Callable[[], object], *, repeats: int
 ) -> tuple[float, float]:
     """Median seconds of both, measured in turns so that a slow moment meets both."""
-    times: tuple[list[float], list[float]] = ([], [])
+    taken = medians({"ours": ours, "theirs": theirs}, repeats=repeats)
+    return taken["ours"], taken["theirs"]
+
+
+def medians(functions: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, float]:
+    """Median seconds of each, measured in turns so that a slow moment meets all."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
-        for function, taken in zip((ours, theirs), times, strict=True):
-            taken.append(seconds(function))
-    return statistics.median(times[0]), statistics.median(times[1])
+        for name, function in functions.items():
+            times[name].append(seconds(function))
+    return {name: statistics.median(taken) for name, taken in times.items()}
 
 
 def recorded(
@@ -49,9 +55,9 @@ def recorded(
     with records.collecting() as sink:
         for function in (ours, theirs):
             function()
-        medians = interleaved(ours, theirs, repeats=repeats)
+        taken = interleaved(ours, theirs, repeats=repeats)
         sink.drain()
-    return medians
+    return taken
 
 
 def seconds(function: Callable[[], object]) -> float:

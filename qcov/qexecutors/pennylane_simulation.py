@@ -18,9 +18,9 @@ from pennylane.tape import QuantumScript
 from pennylane.workflow._setup_transform_program import _setup_transform_program
 from pennylane.workflow.resolution import _resolve_execution_config
 
-from qcov.qexecutors import openmp
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import Circuit, CircuitBatch
+from qcov.qexecutors.native_threads import one_blas_thread, one_openmp_thread
 from qcov.qexecutors.pennylane_broadcast import Broadcast
 from qcov.qexecutors.pennylane_structure import Structure, Structures, Template
 
@@ -56,7 +56,7 @@ class Simulation:
         self.device: Any = device
         self._plans: dict[Hashable, _Plan] = {}
         self._structures = Structures()
-        self._takes_tensors = device.name == "default.qubit"
+        self._computes_with_numpy = device.name == "default.qubit"
         self._is_lightning = device.name == "lightning.qubit"
         self._merges = merge and device.name == "default.qubit"
 
@@ -70,7 +70,7 @@ class Simulation:
     def threads_for(self, circuit: Circuit) -> AbstractContextManager[None]:
         """Keep the device's own threads out of what is too small for them."""
         small = self._is_lightning and len(circuit.wires) < _THREADS_PAY_FROM
-        return openmp.one_thread() if small else nullcontext()
+        return one_openmp_thread() if small else nullcontext()
 
     def _run(self, batch: CircuitBatch) -> list[Any]:
         groups: dict[Hashable, tuple[Structure | None, list[int]]] = {}
@@ -86,8 +86,11 @@ class Simulation:
         return results
 
     def _run_alike(self, structure: Structure | None, batch: CircuitBatch) -> Sequence[Any]:
+        # A plain gate's matrix is small: its product with the state is not for several threads.
+        plain = structure is not None and self._computes_with_numpy
         try:
-            return self._execute(structure, batch)
+            with one_blas_thread() if plain else nullcontext():
+                return self._execute(structure, batch)
         except Exception as error:  # noqa: BLE001  # it becomes the circuit's result
             if len(batch.circuits) == 1:
                 return [error]
@@ -96,7 +99,7 @@ class Simulation:
 
     def _execute(self, structure: Structure | None, batch: CircuitBatch) -> Sequence[Any]:
         circuits: Sequence[Any] = batch.circuits
-        if not self._takes_tensors:
+        if not self._computes_with_numpy:
             circuits = [_unwrapped(circuit) for circuit in circuits]
         plan = self._plan(structure, circuits, batch)
         if plan.pipeline is not None:

@@ -61,7 +61,7 @@ def _form(result: Any) -> tuple[Any, ...] | None:
 
 
 def _form_of_part(part: Any) -> tuple[Any, ...] | None:
-    kind: Any = type(part)
+    kind = cast("Any", type(part))
     if kind in _SCALARS:
         return (kind,)
     if kind is np.ndarray and part.dtype.kind in "fciub":

@@ -201,13 +201,13 @@ class Simulator(BaseQExecutor):
             threads=self.device == "default.qubit"
             and len(batch.circuits[0].wires) >= _THREADS_PAY_FROM,
             processes=count > 1 and local.can_fork,
-            warm=local.warm,
+            start=local.seconds_to_start,
         )
         way = local.costs.choose(kind, count, options)
         try:
             if local.costs.should_start(kind, count, options):
                 local.processes(workers, self.device, self.device_options).start()
-            cold = way == "processes" and not options.warm
+            cold = way == "processes" and options.start > 0
             return self._in_processes(batch) if cold else self._timed(kind, way, batch)
         except (ExecutorOffline, SerializationError):  # processes do not work for this device
             local.can_fork = False

@@ -19,6 +19,7 @@ from typing import Any
 
 from qcov.qexecutors.frames import read_frame, write_frame
 
+_IMPORT, _FORK = 2.0, 0.1  # seconds that starting the zygote takes, and forking workers from it
 _GRACE = 2.0  # seconds that a worker gets to end by itself
 #: Every worker has a core or so of its own, and circuits are spread over the workers.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -108,6 +109,12 @@ def _zygote() -> _Zygote:
         if _current is None or _current.process.poll() is not None:
             _current = _Zygote()
         return _current
+
+
+def seconds_to_start() -> float:
+    """About how long it takes until a new worker can be used."""
+    current = _current
+    return _IMPORT if current is None or current.process.poll() is not None else _FORK
 
 
 def _forget_parent() -> None:

@@ -15,7 +15,7 @@ from qcov.qexecutors.pennylane_wire import pack
 from qcov.qexecutors.result_columns import Columns, unpack_results
 from qcov.qexecutors.simulator_fork import ForkedWorker
 
-_CHUNKS = 4  #: for each worker, so that none waits long for the slowest
+_CHUNKS = 3  #: for each worker, so that none waits long for the slowest
 
 
 class ProcessPool:
@@ -44,7 +44,7 @@ class ProcessPool:
     def run(self, batch: CircuitBatch) -> list[Any]:
         """Run all circuits; an exception stands where one failed."""
         size = len(batch.circuits)
-        step = max(1, size // (self.workers * _CHUNKS))
+        step = max(1, -(-size // (self.workers * _CHUNKS)))
         shares = [range(first, min(first + step, size)) for first in range(0, size, step)]
         futures = [self._threads.submit(self._run, batch, share) for share in shares]
         results: list[Any] = []

@@ -13,6 +13,7 @@ from qcov import transport
 from qcov.qexecutors.dask_pool import DaskPool
 from qcov.qexecutors.pennylane_simulation import Simulation
 from qcov.qexecutors.simulator_choice import Costs
+from qcov.qexecutors.simulator_fork import seconds_to_start
 from qcov.qexecutors.simulator_processes import ProcessPool
 from qcov.qexecutors.simulator_worker import DeviceSetup
 
@@ -40,9 +41,11 @@ class LocalState:
         self.can_fork = True  #: until it turns out that processes do not work here
 
     @property
-    def warm(self) -> bool:
-        """Whether worker processes have started."""
-        return self._processes is not None and self._processes.warm.is_set()
+    def seconds_to_start(self) -> float:
+        """About how long it takes until worker processes can be used."""
+        if self._processes is not None and self._processes.warm.is_set():
+            return 0.0
+        return seconds_to_start()
 
     def simulation(
         self, wires: int | tuple[Any, ...] | None, make: Callable[[Any], Any]

@@ -9,7 +9,7 @@ import numpy as np
 import pennylane as qml
 import pytest
 
-from qcov.qexecutors import openmp
+from qcov.qexecutors import native_threads
 from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.pennylane_adapter import make_device
 from qcov.qexecutors.pennylane_simulation import Simulation
@@ -103,17 +103,34 @@ def test_finite_shots_are_not_merged(rng: np.random.Generator) -> None:
 
 def test_openmp_keeps_its_threads() -> None:
     make_device("lightning.qubit", 1, {})
-    library = openmp._library()
+    library = native_threads._openmp()
     if library is None:
         pytest.skip("Lightning's OpenMP is not known on this platform")
     before = library.omp_get_max_threads()
     library.omp_set_num_threads(3)
     try:
-        with openmp.one_thread():
+        with native_threads.one_openmp_thread():
             assert library.omp_get_max_threads() == 1
         assert library.omp_get_max_threads() == 3
     finally:
         library.omp_set_num_threads(before)
+
+
+def test_blas_gets_its_threads_back_from_whoever_leaves_last() -> None:
+    if native_threads._blas() is None:
+        pytest.skip("NumPy's OpenBLAS is not known on this platform")
+    before = native_threads.blas_threads()
+    native_threads.set_blas_threads(2)
+    try:
+        first, second = native_threads.one_blas_thread(), native_threads.one_blas_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert native_threads.blas_threads() == 1
+        second.__exit__(None, None, None)
+        assert native_threads.blas_threads() == 2
+    finally:
+        native_threads.set_blas_threads(before)
 
 
 def made(kind: Any) -> Callable[[np.ndarray], Any]:
