@@ -22,6 +22,7 @@ from pennylane.transforms.core import CompilePipeline
 
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit
+from qcov.qexecutors.pennylane_support import supports_derivatives
 from qcov.quantum import pennylane_derivatives as derivatives
 
 #: Methods by which a device differentiates, rather than PennyLane around it.
@@ -140,7 +141,7 @@ class BatchDevice(Device):
         """Whether the devices of all executors can differentiate a circuit in this way."""
         devices = self.derivative_devices()
         return bool(devices) and all(
-            device.supports_derivatives(config, circuit) for device in devices
+            supports_derivatives(device, config, circuit) for device in devices
         )
 
     def _settles(self, config: ExecutionConfig, circuit: Any) -> bool:

@@ -1,0 +1,50 @@
+"""What a device says that it can do, asked once for circuits that are alike.
+
+Part of the adapter around PennyLane; see `qcov.qexecutors.pennylane_adapter`.
+"""
+
+# pyright: basic
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from pennylane.devices import Device, ExecutionConfig
+
+from qcov.qexecutors.pennylane_structure import Structures
+
+_MAX_ANSWERS = 512
+
+
+class _Answers:
+    """What one device, which belongs to one thread, has answered."""
+
+    def __init__(self) -> None:
+        self.structures = Structures()
+        self.known: dict[Hashable, bool] = {}
+
+
+_answers: WeakKeyDictionary[Device, _Answers] = WeakKeyDictionary()
+
+
+def supports_derivatives(device: Device, config: ExecutionConfig, circuit: Any) -> bool:
+    """Whether a device can differentiate a circuit.
+
+    Lightning prepares a whole circuit to find out about "adjoint", and PennyLane asks five times
+    for one gradient, which is a quarter of what the gradient takes.
+    """
+    if circuit is None or config.gradient_method != "adjoint":
+        return device.supports_derivatives(config, circuit)
+    answers = _answers.setdefault(device, _Answers())
+    structure = answers.structures.of(circuit)
+    if structure is None:
+        return device.supports_derivatives(config, circuit)
+    key = (structure.key, tuple(circuit.trainable_params))
+    answer = answers.known.get(key)
+    if answer is None:
+        if len(answers.known) >= _MAX_ANSWERS:
+            answers.known.clear()
+        answer = answers.known[key] = device.supports_derivatives(config, circuit)
+    return answer
