@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from pennylane.devices import Device, ExecutionConfig
+from pennylane.devices import Device, ExecutionConfig, LegacyDeviceFacade
 from pennylane.devices.modifiers import simulator_tracking, single_tape_support
 from pennylane.measurements import ExpectationMP, VarianceMP
 from pennylane.tape import QuantumScript
@@ -60,7 +60,14 @@ class BatchDevice(Device):
     @property
     def __class__(self) -> type:  # type: ignore[override]
         """The original's class: PennyLane asks what a device is an instance of."""
-        return type(self.original)
+        legacy = isinstance(self.original, LegacyDeviceFacade)  # which is asked for more than that
+        return type(self) if legacy else type(self.original)
+
+    def __getattr__(self, name: str) -> Any:
+        """What else the original has, such as its options."""
+        if name.startswith("_") or "original" not in vars(self):
+            raise AttributeError(name)
+        return getattr(self.original, name)
 
     # What `qml.Tracker` is given, be it this device or the original one, sees what happens here.
     @property
@@ -137,16 +144,18 @@ class BatchDevice(Device):
         """This thread's devices of all executors; none if one of them cannot differentiate."""
         return derivatives.devices_of(self.executor, self.executor_wires)
 
-    def differentiates(self, config: ExecutionConfig, circuit: Any) -> bool:
-        """Whether the devices of all executors can differentiate a circuit in this way."""
+    def differentiates(self, config: ExecutionConfig, circuits: Sequence[Any]) -> bool:
+        """Whether the devices of all executors can differentiate circuits in this way."""
         devices = self.derivative_devices()
         return bool(devices) and all(
-            supports_derivatives(device, config, circuit) for device in devices
+            supports_derivatives(device, config, circuit)
+            for device in devices
+            for circuit in circuits
         )
 
     def _settles(self, config: ExecutionConfig, circuit: Any) -> bool:
         own = DEVICE_METHODS if self._prepares else ("adjoint", "backprop")
-        return config.gradient_method in own and self.differentiates(config, circuit)
+        return config.gradient_method in own and self.differentiates(config, [circuit])
 
     # -- what PennyLane asks of a device -----------------------------------------------------
 
@@ -297,6 +306,9 @@ class BatchDevice(Device):
         )
         return results if method == "execute" else (results, answer[1])
 
+    def __copy__(self) -> BatchDevice:
+        return _restore(type(self), vars(self))
+
     def __reduce__(self) -> tuple[Any, ...]:
         state = {**self.__dict__, "original": adapter.renew_device(self.original)}
         return _restore, (type(self), state)
@@ -307,7 +319,7 @@ single_tape_support(BatchDevice)
 simulator_tracking(BatchDevice)
 
 
-def _restore(cls: type[BatchDevice], state: dict[str, Any]) -> BatchDevice:
+def _restore(cls: type[BatchDevice], state: Mapping[str, Any]) -> BatchDevice:
     device = cls.__new__(cls)
     vars(device).update(state)
     return device

@@ -141,6 +141,7 @@ class BatchQNode(pennylane.QNode):
     @adapter.unrecorded
     def circuits(self, call: Call) -> tuple[Sequence[Any], Callable[[Any], Any]]:
         """The circuits that a concrete call runs, and what makes one result of theirs."""
+        self._check_postselection(call.tape)
         circuits, post = (call.tape,), _first
         if len(call.pipeline):
             circuits, process = call.pipeline((call.tape,))
@@ -164,6 +165,12 @@ class BatchQNode(pennylane.QNode):
 
         return circuits, finish
 
+    def _check_postselection(self, tape: Any) -> None:
+        """Let the original device refuse what it cannot do, as it does before anything runs."""
+        config = ExecutionConfig(gradient_method=self.diff_method, mcm_config=self._mcm())
+        if self.postselect_mode and self.device.original.supports_derivatives(config, tape):
+            self.device.original.setup_execution_config(config, tape)
+
     def finish(self, call: Call, result: Any) -> Any:
         """Put a concrete call's result into the container that the bare QNode gives."""
         return _arranged(call, result)
@@ -172,6 +179,10 @@ class BatchQNode(pennylane.QNode):
         """Whether executors get PennyLane's tensors, as the bare QNode's device does."""
         if self._interface == _Interface.AUTO and not self._own_backprop(tape):
             return False
+        return self._is_bare()
+
+    def _is_bare(self) -> bool:
+        """Whether circuits run here on devices like the original, so that types are the same."""
         return self.device.is_original() and bool(self.device.derivative_devices())
 
     def _as_interface(self, result: Any, tape: Any, *, autograd: bool, tensor: bool) -> Any:
@@ -188,21 +199,28 @@ class BatchQNode(pennylane.QNode):
     @adapter.unrecorded
     def bind(self, calls: Sequence[Call]) -> Sequence[Any]:
         """Run calls of one kind as one batch, with their interface and gradients around it."""
-        first = calls[0]
-        gradient = self.gradient(first)
+        pipeline = calls[0].pipeline
+        tapes, post = pipeline(tuple([call.tape for call in calls]))
+        if pipeline.is_informative or not tapes:
+            return post(tapes)
+        gradient = self.gradient(tapes)
+        if gradient.method not in ("adjoint", "backprop") and self._own_adjoint(tapes[0]):
+            tapes, stack = _BROADCAST_EXPAND(tapes)  # as the bare QNode does, outside its interface
+        else:
+            stack = _unchanged
         options = {**self.execute_kwargs, "max_diff": gradient.max_diff}
         if options["cache"] == "auto":
             options["cache"] = False  # its keys, PennyLane's tape hashes, collide
-        differentiated = any(call.tape.trainable_params for call in calls)
-        return qml.execute(
-            [call.tape for call in calls],
+        differentiated = any(tape.trainable_params for tape in tapes)
+        results = qml.execute(
+            tapes,
             device=self.device.handing_over(_name_of(gradient.method) if differentiated else None),
             diff_method=gradient.method,
             interface=self._interface,
-            transform_program=first.pipeline,
             gradient_kwargs=self.gradient_kwargs,
             **options,
         )
+        return post(stack(results))
 
     def finish_bound(self, call: Call, result: Any) -> Any:
         """Give a result its interface, where the circuit has no parameters, and its container."""
@@ -213,7 +231,7 @@ class BatchQNode(pennylane.QNode):
             result = _qnode_module._convert_to_interface(result, self._interface)
         elif not self._own_backprop(call.tape):
             result = _wrapped(result, np.array, only=qml.numpy.tensor)
-        elif not self.device.is_original():
+        elif not self._is_bare():
             result = _wrapped(result, qml.numpy.array, only=np.ndarray)
         return _arranged(call, result)
 
@@ -221,45 +239,49 @@ class BatchQNode(pennylane.QNode):
         """Calls of the same kind may be bound as one batch."""
         if len(call.pipeline):
             return object()  # transforms remember the arguments of their call
-        gradient = self.gradient(call)
+        gradient = self.gradient([call.tape])
         midway = adapter.measures_midway(call.tape)
         interface = qml.math.get_interface(*call.tape.get_parameters(trainable_only=False))
         return (gradient, interface, call.tape.shots, midway)
 
-    def gradient(self, call: Call) -> Gradient:
-        """Decide how to differentiate a circuit.
+    def gradient(self, tapes: Sequence[Any]) -> Gradient:
+        """Decide how to differentiate circuits that run together.
 
-        The simulator's own derivative is used where there is one executor and it can: backprop is
-        right to any order, adjoint to the first. PennyLane says nothing when it gives a second
+        The simulators' own derivative is used where all executors can: backprop is right to any
+        order, adjoint to the first. PennyLane says nothing when it gives a second
         derivative that it was not asked to prepare, but a wrong one; so all else is prepared for
         two orders.
         """
         method, max_diff = self.diff_method, self.execute_kwargs["max_diff"]
         if method in DEVICE_METHODS:
-            if method in ("best", "backprop", "device") and self._executor_backprop(call.tape):
+            if method in ("best", "backprop", "device") and self._differentiates("backprop", tapes):
                 return Gradient(method="backprop", max_diff=max_diff)
-            order = _order(call.tape)
+            order = _order(tapes)
             wanted = method in ("adjoint", "device") or order is not None
-            if (
-                wanted
-                and (order or 0) <= 1
-                and self.device.differentiates(_CONFIGS["adjoint"], call.tape)
-            ):
+            if wanted and (order or 0) <= 1 and self._differentiates("adjoint", tapes):
                 return Gradient(method="adjoint", max_diff=1)
             method = "best"  # which is parameter-shift, for this device has no other
-        if method in ("best", "parameter-shift", "finite-diff") and not _is_first_order(call.tape):
+        if method in ("best", "parameter-shift", "finite-diff") and not _is_first_order(tapes):
             max_diff = max(max_diff, 2)
         return Gradient(method=method, max_diff=max_diff)
 
-    def _executor_backprop(self, tape: Any) -> bool:
-        return self.device.differentiates(_CONFIGS["backprop"], tape)
+    def _differentiates(self, method: str, tapes: Sequence[Any]) -> bool:
+        return self.device.differentiates(_CONFIGS[method], tapes)
 
     def _own_backprop(self, tape: Any) -> bool:
         """Whether the bare QNode would use backprop."""
         if self.diff_method not in ("best", "backprop") or tape.shots:
             return False
         supports = self.device.original.supports_derivatives
-        return supports(_CONFIGS[self.diff_method], tape) and supports(_CONFIGS["backprop"], tape)
+        return supports(_CONFIGS[str(self.diff_method)], tape) and supports(
+            _CONFIGS["backprop"], tape
+        )
+
+    def _own_adjoint(self, tape: Any) -> bool:
+        """Whether the bare QNode would use adjoint."""
+        if self.diff_method not in ("best", "adjoint") or self._own_backprop(tape):
+            return False
+        return self.device.original.supports_derivatives(_CONFIGS["adjoint"], tape)
 
     # -- copies ------------------------------------------------------------------------------
 
@@ -284,6 +306,7 @@ _CONFIGS = {
     method: ExecutionConfig(gradient_method=method)  # type: ignore[arg-type]
     for method in ("best", "adjoint", "backprop")
 }
+_BROADCAST_EXPAND = CompilePipeline(qml.transforms.broadcast_expand)
 #: Devices whose analytic results are PennyLane's tensors where their parameters are.
 _TAKE_TENSORS = ("default.qubit", "default.mixed")
 
@@ -332,10 +355,10 @@ def _kind_of(parameters: Sequence[Any]) -> str:
     return kind
 
 
-def _order(tape: Any) -> int | None:
-    """How many derivatives are being taken of a circuit; None if its framework does not tell."""
+def _order(tapes: Sequence[Any]) -> int | None:
+    """How many derivatives are being taken of circuits; None if their framework does not tell."""
     order = 0
-    for value in _values(tape):
+    for value in [value for tape in tapes for value in _values(tape)]:
         kind = type(value)
         if kind.__module__.startswith("torch") and value.requires_grad:
             return None
@@ -345,10 +368,12 @@ def _order(tape: Any) -> int | None:
     return order
 
 
-def _is_first_order(tape: Any) -> bool:
+def _is_first_order(tapes: Sequence[Any]) -> bool:
     """Whether no second derivative can follow. Preparing one costs autograd its cached Jacobian."""
-    order = _order(tape)
-    return order is not None and order <= 1 and qml.math.get_interface(*_values(tape)) == "autograd"
+    order = _order(tapes)
+    if order is None or order > 1:
+        return False
+    return all(qml.math.get_interface(*_values(tape)) in ("autograd", "numpy") for tape in tapes)
 
 
 def _nesting(value: Any) -> int:
@@ -358,6 +383,10 @@ def _nesting(value: Any) -> int:
             break
         value, depth = inner, depth + 1
     return depth
+
+
+def _unchanged(results: Sequence[Any]) -> Sequence[Any]:
+    return results
 
 
 def _first(results: Sequence[Any]) -> Any:
