@@ -46,19 +46,14 @@ class Simulation:
 
     PennyLane resolves the same configuration and rewrites the same circuit again on every call.
     Here that is done once for each structure that is made of plain gates and observables only.
-
-    Args:
-        device: The device.
-        merge: Whether analytic circuits of one structure may run as one broadcast circuit.
     """
 
-    def __init__(self, device: Device, *, merge: bool = True) -> None:
+    def __init__(self, device: Device) -> None:
         self.device: Any = device
         self._plans: dict[Hashable, _Plan] = {}
         self._structures = Structures()
         self._computes_with_numpy = device.name == "default.qubit"
         self._is_lightning = device.name == "lightning.qubit"
-        self._merges = merge and device.name == "default.qubit"
 
     def run(self, batch: CircuitBatch) -> list[Any]:
         """Run circuits; an exception stands where one failed."""
@@ -132,7 +127,7 @@ class Simulation:
             plan.pipeline = None
             if not circuits[0].shots:
                 plan.template = Template(circuits[0])
-                if self._merges and Broadcast.pays(circuits[0]):
+                if self._computes_with_numpy and Broadcast.pays(circuits[0]):
                     plan.broadcast = Broadcast()
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()

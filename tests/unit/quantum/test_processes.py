@@ -15,6 +15,7 @@ import pytest
 
 from qcov import transport
 from qcov.errors import CircuitError
+from qcov.qexecutors import simulator_fork
 from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.pennylane_wire import pack, unpack
 from qcov.qexecutors.result_columns import pack_results, unpack_results
@@ -83,6 +84,18 @@ def test_what_a_worker_left_undone_runs_again() -> None:
     worker = simulator._local._processes._idle.get()
     os.kill(worker.pid, signal.SIGKILL)
     simulator._local._processes._idle.put(worker)
+
+    assert circuit(0.3)[0] == expected[0]
+    simulator.close()
+
+
+def test_a_zygote_that_dies_is_replaced() -> None:
+    simulator = Simulator("lightning.qubit", parallel="process", workers=1)
+    circuit = qelectron(bare, executors=simulator)
+    expected = circuit(0.3)
+    zygote = simulator_fork._zygote().process
+    zygote.kill()
+    zygote.wait()
 
     assert circuit(0.3)[0] == expected[0]
     simulator.close()
