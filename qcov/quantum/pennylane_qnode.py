@@ -167,8 +167,10 @@ class BatchQNode(pennylane.QNode):
 
     def _check_postselection(self, tape: Any) -> None:
         """Let the original device refuse what it cannot do, as it does before anything runs."""
+        if not self.postselect_mode:
+            return
         config = ExecutionConfig(gradient_method=self.diff_method, mcm_config=self._mcm())
-        if self.postselect_mode and self.device.original.supports_derivatives(config, tape):
+        if self.device.original.supports_derivatives(config, tape):
             self.device.original.setup_execution_config(config, tape)
 
     def finish(self, call: Call, result: Any) -> Any:
