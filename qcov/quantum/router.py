@@ -498,7 +498,7 @@ def _failure(flight: _Flight, index: int, kind: ErrorKind) -> Failure:
         finished=flight.finished,
         job_id=None if job_id is None else str(job_id),
         error=error_text(_value_of(outcome)),
-        kind=kind,
+        kind=kind.value,
     )
     return Failure(executor=flight.executor, kind=kind, attempt=attempt)
 
@@ -519,7 +519,7 @@ def _file(flight: _Flight, again: Set[int], failed: Mapping[int, ErrorKind]) -> 
                 finished=flight.finished,
                 share=flight.share,
                 before=tuple([one.attempt for one in job.failures]) if job.failures else (),
-                kind=failed.get(index),
+                kind=failed[index].value if index in failed else None,
                 diff_method=job.ticket.request.diff_method,
                 cache=said.get(index),
             )

@@ -102,6 +102,7 @@ def ask(executor: BaseQExecutor, circuits: int = 1) -> Request:
 def attempts(request: Request) -> list[tuple[str, int, str | None]]:
     (run,) = request.caller.history
     record = run.to_record()
+    assert all(type(one.kind) in (str, type(None)) for one in record.attempts)  # plain data
     assert [one.number for one in record.attempts] == list(range(1, len(record.attempts) + 1))
     return [(one.executor, one.number, one.kind) for one in record.attempts]
 
