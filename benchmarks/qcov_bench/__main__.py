@@ -67,7 +67,7 @@ def _table(rows: list[Row]) -> Table:
     for row in rows:
         theirs = "" if row.theirs is None else _shown(row, row.theirs)
         ratio = "" if row.theirs is None else f"{row.ours / row.theirs:.2f}"
-        limit = f"ratio {row.ratio:.2g}" if row.limit is None else _shown(row, row.limit)
+        limit = f"ratio {row.ratio:.3g}" if row.limit is None else _shown(row, row.limit)
         ours = _shown(row, row.ours)
         met = "yes" if row.met else "no"
         table.add_row(row.name, ours, theirs, row.yardstick, ratio, f"≤ {limit}", met)

@@ -42,9 +42,11 @@ def interleaved(
 def medians(functions: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, float]:
     """Median seconds of each, measured in turns so that a slow moment meets all."""
     times: dict[str, list[float]] = {name: [] for name in functions}
+    order = list(functions.items())
     for _ in range(repeats):
-        for name, function in functions.items():
+        for name, function in order:
             times[name].append(seconds(function))
+        order.reverse()  # who comes after whom matters too
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
