@@ -181,10 +181,12 @@ class Simulator(BaseQExecutor):
         return self.workers or (context.cores if context else _cores())
 
     def _where_it_is_fastest(self, batch: CircuitBatch) -> list[Any]:
-        size, workers = len(batch.circuits), self._count_workers()
-        first = batch.circuits[0]
+        size = len(batch.circuits)
+        if size <= 1:
+            return self._run_here(batch)
+        workers, first = self._count_workers(), batch.circuits[0]
         wires = len(first.wires)
-        if size == 1 or workers == 1 or first.shots or wires > _SEVERAL_FIT_UNTIL:
+        if workers == 1 or first.shots or wires > _SEVERAL_FIT_UNTIL:
             return self._run_here(batch)
         kind = (self.device, wires, len(first.operations), len(first.measurements))
         results: list[Any] = []
