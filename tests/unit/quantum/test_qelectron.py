@@ -93,7 +93,11 @@ def test_tensorflow_is_refused() -> None:
         ({"device": "lihtning.qubit"}, UnknownDevice, "mean 'lightning.qubit'.*default.qubit"),
         ({"devcie": "default.qubit"}, InvalidSetting, "mean 'device'"),
         ({"device": "lightning.qubit", "btch_obs": True}, InvalidSetting, "mean 'batch_obs'"),
-        ({"parallel": "proces"}, InvalidSetting, "'auto', 'thread', 'process', 'dask', False, None"),
+        (
+            {"parallel": "proces"},
+            InvalidSetting,
+            "'auto', 'thread', 'process', 'dask', False, None",
+        ),
         ({"device": DEVICE}, InvalidSetting, "Give 'lightning.qubit', with the device's options"),
         ({"device": DEVICE, "batch_obs": True}, InvalidSetting, "Give 'lightning.qubit'"),
         ({"device": None}, InvalidSetting, "such as 'default.qubit', not None"),
