@@ -12,7 +12,7 @@ from typing import Any
 
 from qcov.context import get_context
 from qcov.qexecutors.base import BaseQExecutor, Circuit
-from qcov.quantum import router
+from qcov.quantum import flights, router
 from qcov.quantum.pennylane_device import BatchDevice
 from qcov.quantum.recording import Caller, CircuitRun
 from qcov.quantum.tickets import Request
@@ -60,7 +60,7 @@ class QElectronDevice(BatchDevice):
     ) -> None:
         """File circuits that an executor's own device ran."""
         finished = time.time()
-        router.remember(
+        flights.remember(
             [
                 CircuitRun(
                     caller=self.caller,

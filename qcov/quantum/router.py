@@ -16,42 +16,18 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
-from typing import Any, cast
+from typing import Any
 
-from qcov import policy, records
-from qcov.errors import CircuitError, CircuitTimedOut, ExecutorOffline
+from qcov import policy
+from qcov.errors import CircuitTimedOut, ExecutorOffline
 from qcov.policy import ErrorKind
 from qcov.qexecutors import pennylane_adapter as adapter
-from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch, CircuitResult
-from qcov.quantum import reuse
+from qcov.qexecutors.base import BaseQExecutor, Circuit
+from qcov.quantum import batches, flights, reuse
 from qcov.quantum.lanes import Lane, Round
-from qcov.quantum.recording import CircuitRun, error_text
 from qcov.quantum.tickets import Failure, Job, Request, Ticket
 from qcov.quantum.timing import Clock, SystemClock
-
-
-@dataclass(frozen=True, slots=True)
-class _Flight:
-    """A batch that ran, or failed to."""
-
-    executor: BaseQExecutor
-    jobs: Sequence[Job]
-    outcomes: Sequence[Any]
-    started: float  #: unix seconds
-    seconds: float = 0.0
-
-    @property
-    def finished(self) -> float:
-        """When it was back, in unix seconds."""
-        return self.started + self.seconds
-
-    @property
-    def share(self) -> float:
-        """Seconds for each circuit."""
-        return self.seconds / len(self.jobs)
 
 
 class Router:
@@ -152,7 +128,7 @@ class Router:
             ticket.withdraw()
             raise
         if hits:
-            remember(reuse.hand_out(ticket, hits, time.time()))
+            flights.remember(reuse.hand_out(ticket, hits, time.time()))
         return list(parts.values())
 
     def _turn_away(self, ticket: Ticket) -> None:
@@ -161,7 +137,7 @@ class Router:
         circuits = ticket.request.circuits
         jobs = [ticket.add(index, one, executors[0]) for index, one in enumerate(circuits)]
         executors[0].traffic.enter(len(jobs))
-        _refuse(executors[0], _wanted(jobs), self._offline(executors))
+        flights.refuse(executors[0], batches.wanted(jobs), self._offline(executors))
 
     def _offline(self, executors: Sequence[BaseQExecutor]) -> ExecutorOffline:
         now = self._clock.now()
@@ -179,9 +155,9 @@ class Router:
 
     def _run_round(self, executor: BaseQExecutor, lane: Lane, round_: Round) -> None:
         """Run jobs as few batches as their settings allow."""
-        groups = _alike(_wanted(round_.jobs))
+        groups = batches.alike(batches.wanted(round_.jobs))
         size = executor.max_batch
-        round_.groups.extend(groups if size is None else _cut(groups, size))
+        round_.groups.extend(groups if size is None else batches.cut(groups, size))
         round_.jobs = []
         while (group := round_.next()) is not None:
             self._run_group(executor, lane, round_, group)
@@ -196,12 +172,14 @@ class Router:
         call_off = self._limit(executor, lane, round_, jobs)
         started, clock, spoilt = time.time(), time.perf_counter(), False
         try:
-            outcomes = _run_batch(executor, _batch_of(jobs))
+            outcomes = batches.run_batch(executor, batches.batch_of(jobs))
         except BaseException as error:
-            if _is_interrupt(error):  # whoever waits for these must not wait for ever
-                _refuse(executor, jobs, _interrupted(executor, error), ErrorKind.PERMANENT)
+            if batches.is_interrupt(error):  # whoever waits for these must not wait for ever
+                flights.refuse(
+                    executor, jobs, batches.interrupted(executor, error), ErrorKind.PERMANENT
+                )
                 raise
-            outcomes = [_ordinary(executor, error)] * len(jobs)
+            outcomes = [batches.ordinary(executor, error)] * len(jobs)
             spoilt = self._spoilt(executor, jobs, outcomes[0])
         seconds = time.perf_counter() - clock
         if call_off is not None:
@@ -209,9 +187,9 @@ class Router:
             if not lane.back_in_time(round_):
                 return
         if spoilt:
-            _split_by_ticket(round_, jobs)
+            batches.split_by_ticket(round_, jobs)
         else:
-            self._settle(_Flight(executor, jobs, outcomes, started, seconds))
+            self._settle(flights.Flight(executor, jobs, outcomes, started, seconds))
 
     def _limit(
         self, executor: BaseQExecutor, lane: Lane, round_: Round, jobs: list[Job]
@@ -225,7 +203,7 @@ class Router:
         def too_late() -> None:
             if lane.abandon(executor, round_, jobs):
                 outcomes = [CircuitTimedOut(executor=executor.name, seconds=limit)] * len(jobs)
-                flight = _Flight(executor, jobs, outcomes, started, limit)
+                flight = flights.Flight(executor, jobs, outcomes, started, limit)
                 # What settles circuits may take its time, and the clock has other calls to make.
                 threading.Thread(target=self._settle, args=(flight,), daemon=True).start()
 
@@ -234,17 +212,17 @@ class Router:
     def _spoilt(self, executor: BaseQExecutor, jobs: Sequence[Job], error: BaseException) -> bool:
         """Whether one request may have spoilt a batch for others: none of its circuits ran."""
         several = any(job.ticket is not jobs[0].ticket for job in jobs)
-        return several and _kind_of(executor, error) is ErrorKind.PERMANENT
+        return several and flights.kind_of(executor, error) is ErrorKind.PERMANENT
 
     # -- what comes back ---------------------------------------------------------------------
 
-    def _settle(self, flight: _Flight) -> None:
+    def _settle(self, flight: flights.Flight) -> None:
         """Hand out what is final; let what failed go on."""
-        executor, values, failed = flight.executor, flight.outcomes, _NO_FAILURES
-        if _need_a_look(values):
-            values = [_value_of(outcome) for outcome in values]
+        executor, values, failed = flight.executor, flight.outcomes, flights.NO_FAILURES
+        if batches.need_a_look(values):
+            values = [flights.value_of(outcome) for outcome in values]
             failed = {
-                index: _kind_of(executor, value)
+                index: flights.kind_of(executor, value)
                 for index, value in enumerate(values)
                 if isinstance(value, BaseException)
             }
@@ -254,20 +232,20 @@ class Router:
             self._judge(executor, lane, failed.values(), len(values))
         if len(failed) < len(values):
             executor.traffic.leave(len(values) - len(failed), flight.share)
-        again = self._again(flight, failed) if failed else _NONE_AGAIN
-        _file(flight, again, failed)
+        again = self._again(flight, failed) if failed else flights.NONE_AGAIN
+        flights.file(flight, again, failed)
         pairs = zip(flight.jobs, values, strict=True)
         if again:
             pairs = [pair for index, pair in enumerate(pairs) if index not in again]
-        _hand_out(pairs)
+        flights.hand_out(pairs)
 
-    def _again(self, flight: _Flight, failed: Mapping[int, ErrorKind]) -> frozenset[int]:
+    def _again(self, flight: flights.Flight, failed: Mapping[int, ErrorKind]) -> frozenset[int]:
         """Send circuits on that may be tried again; which ones those are."""
         executor, chance, again = flight.executor, self._chance(), set[int]()
         waits: dict[float, list[Job]] = {}
         for index, kind in failed.items():
             job = flight.jobs[index]
-            failures = (*job.failures, _failure(flight, index, kind))
+            failures = (*job.failures, flights.failure(flight, index, kind))
             here = [failure.kind for failure in failures if failure.executor is executor]
             others = kind is not ErrorKind.PERMANENT and self._has_others(job, failures)
             step = policy.next_step(here, _retry_policy(executor), others=others, chance=chance)
@@ -349,206 +327,12 @@ class Router:
             executor.traffic.leave(len(tried))
             wait = lane.breaker.wait(self._clock.now())
             self._clock.call_later(wait, partial(self._resume, executor, tried))
-        _refuse(executor, [job for job in stay if job not in tried], self._offline([executor]))
+        flights.refuse(
+            executor, [job for job in stay if job not in tried], self._offline([executor])
+        )
 
 
 _PATIENCE = 0.005  # seconds between two looks at lanes that are still busy
-
-
-# -- batches -----------------------------------------------------------------------------------
-
-
-def _wanted(jobs: Iterable[Job]) -> list[Job]:
-    """Say that jobs start to run; those of them whose results somebody wants."""
-    wanted: list[Job] = []
-    for ticket, group in groupby(jobs, key=_ticket_of):
-        own = list(group)
-        if ticket is not None and ticket.begin(own):
-            wanted += own
-    return wanted
-
-
-def _ticket_of(job: Job) -> Ticket | None:
-    return job.ticket
-
-
-def _alike(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Group jobs that can run as one batch."""
-    if len(jobs) <= 1:
-        return [list(jobs)] if jobs else []
-    groups: dict[Any, list[Job]] = {}
-    for job in jobs:
-        request = cast("Ticket", job.ticket).request
-        how = (request.wires, request.mcm_method, request.postselect_mode)
-        key = (how, job.circuit.shots, adapter.measures_midway(job.circuit))
-        groups.setdefault(key, []).append(job)
-    return list(groups.values())
-
-
-def _cut(groups: Iterable[list[Job]], size: int) -> list[list[Job]]:
-    """Make groups no larger than `size`."""
-    return [group[at : at + size] for group in groups for at in range(0, len(group), size)]
-
-
-def _split_by_ticket(round_: Round, jobs: Sequence[Job]) -> None:
-    """Let each request run by itself: one of them may have spoilt the batch for the others."""
-    groups: dict[int, list[Job]] = {}
-    for job in jobs:
-        groups.setdefault(id(job.ticket), []).append(job)
-    round_.groups.extendleft(reversed(groups.values()))
-
-
-def _batch_of(jobs: Sequence[Job]) -> CircuitBatch:
-    request = cast("Ticket", jobs[0].ticket).request
-    return CircuitBatch(
-        circuits=tuple([job.circuit for job in jobs]),
-        wires=request.wires,
-        mcm_method=request.mcm_method,
-        postselect_mode=request.postselect_mode,
-    )
-
-
-def _run_batch(executor: BaseQExecutor, batch: CircuitBatch) -> Sequence[Any]:
-    outcomes: Any = executor.run_batch(batch)
-    if not _is_list_like(outcomes):
-        got = f"{type(outcomes).__name__}, not a list of results"
-    elif len(outcomes) != len(batch.circuits):
-        got = f"{len(outcomes)} results for {len(batch.circuits)} circuits"
-    else:
-        if _need_a_look(outcomes):
-            return [_sound(executor, outcome) for outcome in outcomes]
-        return outcomes
-    raise CircuitError(executor=executor.name, reason=f"its run_batch gave {got}")
-
-
-def _is_list_like(value: object) -> bool:
-    if type(value) in (list, tuple):
-        return True
-    if isinstance(value, str | bytes | Mapping):
-        return False
-    return hasattr(value, "__len__") and hasattr(value, "__getitem__")  # arrays too
-
-
-def _sound(executor: BaseQExecutor, outcome: Any) -> Any:
-    if outcome is None:
-        return CircuitError(executor=executor.name, reason="its run_batch gave None for it")
-    return _ordinary(executor, outcome) if isinstance(outcome, BaseException) else outcome
-
-
-def _ordinary(executor: BaseQExecutor, error: BaseException) -> BaseException:
-    """The error as circuits may have it: what ends a program must not end whoever asks."""
-    if isinstance(error, Exception):
-        return error
-    reason = f"its run_batch raised {error_text(error)}"
-    ordinary = CircuitError(executor=executor.name, reason=reason)
-    ordinary.__cause__ = error
-    return ordinary
-
-
-def _interrupted(executor: BaseQExecutor, error: BaseException) -> CircuitError:
-    interrupted = CircuitError(executor=executor.name, reason="it was interrupted")
-    interrupted.__cause__ = error
-    return interrupted
-
-
-def _is_interrupt(error: BaseException) -> bool:
-    main = threading.current_thread() is threading.main_thread()
-    return isinstance(error, KeyboardInterrupt) and main
-
-
-# -- outcomes ----------------------------------------------------------------------------------
-
-_NO_FAILURES: dict[int, ErrorKind] = {}
-_NONE_AGAIN = frozenset[int]()
-
-
-def _need_a_look(outcomes: Sequence[Any]) -> bool:
-    """Whether something among the outcomes is not simply a value."""
-    return any(issubclass(kind, _SPECIAL) for kind in set(map(type, outcomes)))
-
-
-_SPECIAL = (BaseException, CircuitResult, type(None))
-
-
-def _hand_out(pairs: Iterable[tuple[Job, Any]]) -> None:
-    """Settle jobs; those of one ticket that stand together at once."""
-    for ticket, own in groupby(pairs, key=lambda pair: pair[0].ticket):
-        if ticket is not None:
-            ticket.settle((job.index, value) for job, value in own)
-
-
-def _value_of(outcome: Any) -> Any:
-    return outcome.value if isinstance(outcome, CircuitResult) else outcome
-
-
-def _kind_of(executor: BaseQExecutor, error: BaseException) -> ErrorKind:
-    try:
-        return ErrorKind(executor.classify(error))
-    except Exception:  # noqa: BLE001  # the circuit's error is what counts
-        return ErrorKind.PERMANENT
-
-
-def _failure(flight: _Flight, index: int, kind: ErrorKind) -> Failure:
-    outcome = flight.outcomes[index]
-    job_id = getattr(outcome, "job_id", None)
-    attempt = records.Attempt(
-        executor=flight.executor.name,
-        number=len(flight.jobs[index].failures) + 1,
-        started=flight.started,
-        finished=flight.finished,
-        job_id=None if job_id is None else str(job_id),
-        error=error_text(_value_of(outcome)),
-        kind=kind.value,
-    )
-    return Failure(executor=flight.executor, kind=kind, attempt=attempt)
-
-
-def _file(flight: _Flight, again: Set[int], failed: Mapping[int, ErrorKind]) -> None:
-    """Record circuits that are done."""
-    said = reuse.keep(flight.executor, flight.jobs, flight.outcomes)
-    remember(
-        [
-            CircuitRun(
-                caller=job.ticket.request.caller,
-                context=job.ticket.context,
-                circuit=job.circuit,
-                executor=flight.executor,
-                outcome=outcome,
-                queued=job.ticket.queued,
-                started=flight.started,
-                finished=flight.finished,
-                share=flight.share,
-                before=tuple([one.attempt for one in job.failures]) if job.failures else (),
-                kind=failed[index].value if index in failed else None,
-                diff_method=job.ticket.request.diff_method,
-                cache=said.get(index),
-            )
-            for index, (job, outcome) in enumerate(zip(flight.jobs, flight.outcomes, strict=True))
-            if index not in again and job.ticket is not None
-        ]
-    )
-
-
-def _refuse(
-    executor: BaseQExecutor,
-    jobs: Sequence[Job],
-    error: Exception,
-    kind: ErrorKind = ErrorKind.OFFLINE,
-) -> None:
-    """Settle circuits that do not run."""
-    if not jobs:
-        return
-    executor.traffic.leave(len(jobs))
-    flight = _Flight(executor, jobs, [error] * len(jobs), started=time.time())
-    _file(flight, frozenset(), dict.fromkeys(range(len(jobs)), kind))
-    _hand_out((job, error) for job in jobs)
-
-
-def remember(runs: Sequence[CircuitRun]) -> None:
-    """File circuits that ran."""
-    for one in runs:
-        one.caller.history.append(one)
-    records.record(runs)
 
 
 # -- small things ------------------------------------------------------------------------------

@@ -1,0 +1,125 @@
+"""Batches of circuits: which circuits run together, and what an executor may answer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any, cast
+
+from qcov.errors import CircuitError
+from qcov.qexecutors import pennylane_adapter as adapter
+from qcov.qexecutors.base import BaseQExecutor, CircuitBatch, CircuitResult
+from qcov.quantum.lanes import Round
+from qcov.quantum.recording import error_text
+from qcov.quantum.tickets import Job, Ticket
+
+
+def wanted(jobs: Iterable[Job]) -> list[Job]:
+    """Say that jobs start to run; those of them whose results somebody wants."""
+    wanted: list[Job] = []
+    for ticket, group in groupby(jobs, key=_ticket_of):
+        own = list(group)
+        if ticket is not None and ticket.begin(own):
+            wanted += own
+    return wanted
+
+
+def _ticket_of(job: Job) -> Ticket | None:
+    return job.ticket
+
+
+def alike(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Group jobs that can run as one batch."""
+    if len(jobs) <= 1:
+        return [list(jobs)] if jobs else []
+    groups: dict[Any, list[Job]] = {}
+    for job in jobs:
+        request = cast("Ticket", job.ticket).request
+        how = (request.wires, request.mcm_method, request.postselect_mode)
+        key = (how, job.circuit.shots, adapter.measures_midway(job.circuit))
+        groups.setdefault(key, []).append(job)
+    return list(groups.values())
+
+
+def cut(groups: Iterable[list[Job]], size: int) -> list[list[Job]]:
+    """Make groups no larger than `size`."""
+    return [group[at : at + size] for group in groups for at in range(0, len(group), size)]
+
+
+def split_by_ticket(round_: Round, jobs: Sequence[Job]) -> None:
+    """Let each request run by itself: one of them may have spoilt the batch for the others."""
+    groups: dict[int, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(id(job.ticket), []).append(job)
+    round_.groups.extendleft(reversed(groups.values()))
+
+
+def batch_of(jobs: Sequence[Job]) -> CircuitBatch:
+    """What an executor is given for jobs that are alike."""
+    request = cast("Ticket", jobs[0].ticket).request
+    return CircuitBatch(
+        circuits=tuple([job.circuit for job in jobs]),
+        wires=request.wires,
+        mcm_method=request.mcm_method,
+        postselect_mode=request.postselect_mode,
+    )
+
+
+def run_batch(executor: BaseQExecutor, batch: CircuitBatch) -> Sequence[Any]:
+    """Run a batch; raises `CircuitError` where the answer is not a result for each circuit."""
+    outcomes: Any = executor.run_batch(batch)
+    if not _is_list_like(outcomes):
+        got = f"{type(outcomes).__name__}, not a list of results"
+    elif len(outcomes) != len(batch.circuits):
+        got = f"{len(outcomes)} results for {len(batch.circuits)} circuits"
+    else:
+        if need_a_look(outcomes):
+            return [_sound(executor, outcome) for outcome in outcomes]
+        return outcomes
+    raise CircuitError(executor=executor.name, reason=f"its run_batch gave {got}")
+
+
+def _is_list_like(value: object) -> bool:
+    if type(value) in (list, tuple):
+        return True
+    if isinstance(value, str | bytes | Mapping):
+        return False
+    return hasattr(value, "__len__") and hasattr(value, "__getitem__")  # arrays too
+
+
+def _sound(executor: BaseQExecutor, outcome: Any) -> Any:
+    if outcome is None:
+        return CircuitError(executor=executor.name, reason="its run_batch gave None for it")
+    return ordinary(executor, outcome) if isinstance(outcome, BaseException) else outcome
+
+
+def ordinary(executor: BaseQExecutor, error: BaseException) -> BaseException:
+    """The error as circuits may have it: what ends a program must not end whoever asks."""
+    if isinstance(error, Exception):
+        return error
+    reason = f"its run_batch raised {error_text(error)}"
+    ordinary = CircuitError(executor=executor.name, reason=reason)
+    ordinary.__cause__ = error
+    return ordinary
+
+
+def interrupted(executor: BaseQExecutor, error: BaseException) -> CircuitError:
+    """What circuits get that ran when the user pressed Ctrl-C."""
+    interrupted = CircuitError(executor=executor.name, reason="it was interrupted")
+    interrupted.__cause__ = error
+    return interrupted
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Whether an error is the user's Ctrl-C, which ends the program."""
+    main = threading.current_thread() is threading.main_thread()
+    return isinstance(error, KeyboardInterrupt) and main
+
+
+def need_a_look(outcomes: Sequence[Any]) -> bool:
+    """Whether something among the outcomes is not simply a value."""
+    return any(issubclass(kind, _SPECIAL) for kind in set(map(type, outcomes)))
+
+
+_SPECIAL = (BaseException, CircuitResult, type(None))
