@@ -82,16 +82,24 @@ def _stop_recording(cls):  # noqa: ANN001, ANN202  # takes the place of PennyLan
 
 
 def isolate_queues() -> None:
-    """Give every thread its own recording queues. Does nothing the second time."""
-    if isinstance(QueuingManager._active_contexts, _ThreadQueues):
-        return
-    generator = inspect.unwrap(QueuingManager.__dict__["stop_recording"].__func__)
-    if inspect.signature(generator).parameters.keys() != {"cls"} or generator.__closure__:
-        raise CircuitError(executor="PennyLane", reason=_MOVED)
-    cast("Any", QueuingManager)._active_contexts = _ThreadQueues()
-    cast("Any", AnnotatedQueue)._lock = _NoLock()
-    # Decorators made while PennyLane was imported hold this very function, so its code changes.
-    generator.__code__ = _stop_recording.__code__
+    """Give every thread its own recording queues. Does nothing the second time.
+
+    Raises:
+        CircuitError: PennyLane's queuing is not the one that is replaced here.
+    """
+    try:
+        if isinstance(QueuingManager._active_contexts, _ThreadQueues):
+            return
+        generator = inspect.unwrap(QueuingManager.__dict__["stop_recording"].__func__)
+        known = inspect.signature(generator).parameters.keys() == {"cls"}
+        if not known or generator.__closure__:
+            raise CircuitError(executor="PennyLane", reason=_MOVED)
+        cast("Any", QueuingManager)._active_contexts = _ThreadQueues()
+        cast("Any", AnnotatedQueue)._lock = _NoLock()
+        # Decorators made while PennyLane was imported hold this very function: its code changes.
+        generator.__code__ = _stop_recording.__code__
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CircuitError(executor="PennyLane", reason=_MOVED) from error
     check_queues()
 
 
