@@ -54,7 +54,7 @@ class CircuitCache:
         ... def circuit(angle):
         ...     qml.RX(angle, wires=0)
         ...     return qml.expval(qml.Z(0))
-        >>> circuit(0.3) == circuit(0.3)
+        >>> bool(circuit(0.3) == circuit(0.3))
         True
         >>> [record.cache for record in circuit.history]
         ['stored', 'hit']

@@ -82,7 +82,8 @@ def _jax_tracers(values: Sequence[Any]) -> list[Any]:
 
 def _jax_current() -> set[int] | None:
     """The JAX traces of this thread; None where this version of JAX does not tell."""
-    trace = sys.modules["jax._src.core"].trace_ctx.trace  # what is public of it is to go
+    # What is public of it is to go, and what is private may.
+    trace = getattr(getattr(sys.modules.get("jax._src.core"), "trace_ctx", None), "trace", None)
     found: set[int] = set()
     while trace is not None:
         found.add(id(trace))

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
-import weakref
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeAlias, cast, overload
+from typing import Any, cast, overload
 
 from qcov.context import Pending
 from qcov.errors import (
-    CircuitError,
     ElectronMisuse,
     InvalidQExecutor,
     NotAQNode,
     SelectorError,
-    StaleFuture,
     UnsupportedInterface,
 )
 from qcov.qexecutors import pennylane_adapter as adapter
@@ -27,11 +22,11 @@ from qcov.quantum.cache import CircuitCache, as_cache
 from qcov.quantum.cluster import QCluster
 from qcov.quantum.device import QElectronDevice
 from qcov.quantum.futures import CircuitFuture
-from qcov.quantum.pennylane_traces import Traces
 from qcov.quantum.recording import Caller
 from qcov.quantum.selection import Selector
 from qcov.quantum.selectors import check_selector
 from qcov.quantum.tickets import Ticket
+from qcov.quantum.waiting import WaitingCalls, fulfil
 from qcov.records import CircuitRecord
 
 Executors = BaseQExecutor | Sequence[BaseQExecutor] | None
@@ -68,7 +63,7 @@ class QElectron(pennylane_qnode.BatchQNode):
         super().__init__(qnode, QElectronDevice(own, executor, caller))
         self.original_qnode = qnode
         self._by_default = by_default  #: nobody chose the executor: it is the device's own
-        self._waiting = _Waiting()
+        self._waiting = WaitingCalls()
 
     @property
     def name(self) -> str:
@@ -108,13 +103,13 @@ class QElectron(pennylane_qnode.BatchQNode):
         circuits, post = self.circuits(call)
         future = CircuitFuture()
         if not circuits:  # a transform left none
-            _fulfil(future, lambda: self.finish(call, post(())))
+            fulfil(future, lambda: self.finish(call, post(())))
             return future
         request = self._device.request(circuits, self.mcm_method, self.postselect_mode)
 
         def done(ticket: Ticket) -> None:
             future.hurry = future.withdraw = None  # which would keep the circuit alive
-            _fulfil(future, lambda: self.finish(call, post(ticket.results())))
+            fulfil(future, lambda: self.finish(call, post(ticket.results())))
 
         begin = future.set_running_or_notify_cancel
         ticket = router.submit(request, begin=begin, done=done)
@@ -147,7 +142,7 @@ class QElectron(pennylane_qnode.BatchQNode):
             executor = _default(device) if self._by_default else self._device.executor
             settings["device"] = QElectronDevice(device, executor, self._caller)
         new = super().update(**settings)
-        new._waiting = _Waiting()
+        new._waiting = WaitingCalls()
         return new
 
     def __repr__(self) -> str:
@@ -180,7 +175,7 @@ class QElectron(pennylane_qnode.BatchQNode):
 
     def __copy__(self) -> QElectron:
         new = super().__copy__()
-        new._waiting = _Waiting()
+        new._waiting = WaitingCalls()
         return new
 
     def __getstate__(self) -> dict[str, Any]:
@@ -317,113 +312,3 @@ def _brief(executor: BaseQExecutor) -> str:
 
 def _name(function: Any) -> str:
     return getattr(function, "__name__", type(function).__name__)
-
-
-# -- calls that wait to be bound ---------------------------------------------------------------
-
-
-class _Waiting:
-    """The calls of one qelectron that wait to be bound, by kind."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._places = itertools.count()
-        self._batches: dict[Hashable, _Batch] = {}
-
-    def __reduce__(self) -> tuple[type[_Waiting], tuple[()]]:
-        return _Waiting, ()  # what waits belongs to the process where it was asked for
-
-    def add(self, qelectron: QElectron, call: pennylane_qnode.Call) -> CircuitFuture:
-        """Queue a call."""
-        thread, traces = threading.get_ident(), Traces(call.tape)
-        key: Hashable = (thread, traces.key, qelectron.kind(call))
-
-        def stale() -> StaleFuture | None:
-            return StaleFuture(qelectron=qelectron.name) if traces.are_over() else None
-
-        with self._lock:
-            batch = self._batches.setdefault(key, _Batch())
-            future = CircuitFuture(
-                lambda: self._bind(qelectron, thread, key, batch), stale if traces.key else None
-            )
-            place = next(self._places)
-            # A future that nobody holds any more may belong to a trace that is over.
-            forget = partial(batch.pop, place, None)
-            batch[place] = (weakref.ref(future, lambda _: forget()), call, traces)
-            future.withdraw = forget
-        return future
-
-    def _bind(self, qelectron: QElectron, thread: int, key: Hashable, batch: _Batch) -> None:
-        with self._lock:
-            if self._batches.get(key) is batch:
-                del self._batches[key]
-            taken = list(batch.values())
-            batch.clear()
-        held = [(ref(), call, traces) for ref, call, traces in taken]
-        wanted = [
-            (future, call)
-            for future, call, _ in held
-            if future is not None and future.set_running_or_notify_cancel()
-        ]
-        if wanted and thread != threading.get_ident():
-            wanted = _without_strangers(qelectron, wanted)
-        wanted = _without_stale(wanted)
-        if wanted:
-            with held[0][2].outside():
-                _run_bound(qelectron, wanted)
-
-
-class _Batch(dict[int, tuple["weakref.ref[CircuitFuture]", pennylane_qnode.Call, Traces]]):
-    """Calls that will be bound together, in the order in which they were made."""
-
-
-_Pairs: TypeAlias = Sequence[tuple[CircuitFuture, pennylane_qnode.Call]]
-
-
-def _without_strangers(qelectron: QElectron, pairs: _Pairs) -> _Pairs:
-    """Refuse calls that JAX traces in another thread: it would make their derivatives zero."""
-    own: list[tuple[CircuitFuture, pennylane_qnode.Call]] = []
-    for future, call in pairs:
-        if pennylane_qnode.is_traced_by_jax(call):
-            reason = (
-                "JAX traces it in another thread. Ask its future for the result inside the "
-                "function that is differentiated or compiled"
-            )
-            future.set_exception(CircuitError(executor=qelectron.name, reason=reason))
-        else:
-            own.append((future, call))
-    return own
-
-
-def _without_stale(pairs: _Pairs) -> _Pairs:
-    """Refuse calls whose derivative is over."""
-    fresh: list[tuple[CircuitFuture, pennylane_qnode.Call]] = []
-    for future, call in pairs:
-        if (stale := future.stale()) is not None:
-            future.set_exception(stale)
-        else:
-            fresh.append((future, call))
-    return fresh
-
-
-def _run_bound(qelectron: QElectron, pairs: _Pairs) -> None:
-    try:
-        results = qelectron.bind([call for _, call in pairs])
-    except Exception as error:  # noqa: BLE001  # it belongs to whoever asks for the result
-        if len(pairs) == 1:
-            pairs[0][0].set_exception(error)
-            return
-        for pair in pairs:  # one of them may have spoilt it for the others
-            _run_bound(qelectron, [pair])
-        return
-    for (future, call), result in zip(pairs, results, strict=True):
-        _fulfil(future, lambda call=call, result=result: qelectron.finish_bound(call, result))
-
-
-def _fulfil(future: CircuitFuture, make: Callable[[], Any]) -> None:
-    try:
-        value = make()
-    except Exception as error:  # noqa: BLE001  # it belongs to whoever asks for the result
-        future.set_exception(error)
-    else:
-        future.set_result(value)
