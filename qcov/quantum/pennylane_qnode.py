@@ -17,6 +17,7 @@ import numpy as np
 import pennylane
 from pennylane.debugging import pldb_device_manager
 from pennylane.devices import ExecutionConfig
+from pennylane.exceptions import QuantumFunctionError
 from pennylane.measurements import MeasurementProcess, Shots
 from pennylane.queuing import AnnotatedQueue
 from pennylane.tape import QuantumScript
@@ -142,6 +143,7 @@ class BatchQNode(pennylane.QNode):
     def circuits(self, call: Call) -> tuple[Sequence[Any], Callable[[Any], Any]]:
         """The circuits that a concrete call runs, and what makes one result of theirs."""
         self._check_postselection(call.tape)
+        self._check_method(call.tape)
         circuits, post = (call.tape,), _first
         if len(call.pipeline):
             circuits, process = call.pipeline((call.tape,))
@@ -164,6 +166,20 @@ class BatchQNode(pennylane.QNode):
             )
 
         return circuits, finish
+
+    def _check_method(self, tape: Any) -> None:
+        """Refuse a derivative that was asked for by name where the bare QNode refuses it.
+
+        Executors of another kind may be able to, and parameter-shift is for those that are not.
+        """
+        method = self.diff_method
+        if method not in ("adjoint", "backprop", "device") or not self._is_bare():
+            return
+        config = ExecutionConfig(gradient_method=method)  # type: ignore[arg-type]
+        if not self.device.original.supports_derivatives(config, tape):
+            raise QuantumFunctionError(
+                f"Device {self.device} does not support {method} with requested circuit."
+            )
 
     def _check_postselection(self, tape: Any) -> None:
         """Let the original device refuse what it cannot do, as it does before anything runs."""
@@ -189,8 +205,7 @@ class BatchQNode(pennylane.QNode):
 
     def _as_interface(self, result: Any, tape: Any, *, autograd: bool, tensor: bool) -> Any:
         """Give a result the type with which it leaves PennyLane's interface in the bare QNode."""
-        backprop = self._own_backprop(tape)
-        if autograd and not backprop:
+        if autograd and not self._own_backprop(tape):
             return _wrapped(result, np.array)
         if tensor and not tape.shots and self.device.original.name in _TAKE_TENSORS:
             return _wrapped(result, qml.numpy.array, only=np.ndarray | np.float64)
@@ -205,6 +220,7 @@ class BatchQNode(pennylane.QNode):
         tapes, post = pipeline(tuple([call.tape for call in calls]))
         if pipeline.is_informative or not tapes:
             return post(tapes)
+        self._check_method(tapes[0])
         gradient = self.gradient(tapes)
         if gradient.method not in ("adjoint", "backprop") and self._own_adjoint(tapes[0]):
             tapes, stack = _BROADCAST_EXPAND(tapes)  # as the bare QNode does, outside its interface
@@ -275,8 +291,9 @@ class BatchQNode(pennylane.QNode):
         if self.diff_method not in ("best", "backprop") or tape.shots:
             return False
         supports = self.device.original.supports_derivatives
-        return supports(_CONFIGS[str(self.diff_method)], tape) and supports(
-            _CONFIGS["backprop"], tape
+        # Whether Lightning has its best method takes a while to find out; this one it has never.
+        return supports(_CONFIGS["backprop"], tape) and supports(
+            _CONFIGS[str(self.diff_method)], tape
         )
 
     def _own_adjoint(self, tape: Any) -> bool:
