@@ -46,7 +46,8 @@ class CircuitFuture(concurrent.futures.Future[Any]):
         """Wait for the circuit's value; raises what went wrong, every time."""
         timeout = checked_timeout(timeout)
         self._press(timeout)
-        if (stale := self.stale()) is not None:
+        refused = super().done() and super().exception() is not None  # says more than that
+        if not refused and (stale := self.stale()) is not None:
             raise stale
         return super().result(timeout)
 
