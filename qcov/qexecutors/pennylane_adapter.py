@@ -209,6 +209,16 @@ def with_numpy_parameters(circuit: Circuit) -> Circuit:
     return converted
 
 
+def is_tensor(value: object) -> bool:
+    """Whether a value is one of PennyLane's own arrays."""
+    return isinstance(value, qml.numpy.tensor)
+
+
+def as_tensor(value: Any, *, requires_grad: bool) -> Any:
+    """A value as one of PennyLane's own arrays."""
+    return qml.numpy.tensor(value, requires_grad=requires_grad)
+
+
 def untraced(value: Any) -> Any:
     """Numbers without the derivatives that hang on them; None where JAX has no numbers yet."""
     if isinstance(value, list | tuple):

@@ -7,13 +7,14 @@ see `qcov.quantum.circuit_key`. What has no key runs as ever, and its record say
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
 from qcov.errors import InvalidSetting
+from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitResult
 from qcov.quantum.circuit_key import NotKeyed, circuit_key
 from qcov.settings import data_dir
@@ -102,7 +103,11 @@ class CircuitCache:
         """
         if circuit.shots and not self.shots:
             raise NotKeyed("it has finite shots; CircuitCache(shots=True) keeps their samples")
-        settings = executor.cache_key()
+        try:
+            settings = executor.cache_key()
+        except Exception as error:  # the executor may be the user's, and its circuits run as ever
+            reason = f"cache_key of {executor.name} raised {type(error).__name__}: {error}"
+            raise NotKeyed(reason) from error
         if settings is None:
             raise NotKeyed(f"{executor.name} does not say what its results depend on (cache_key)")
         return circuit_key(circuit, settings, *how)
@@ -209,18 +214,18 @@ def _packed(value: Any) -> Any:
     kind = cast("type[Any]", type(value))
     if value is None or kind in (bool, float, str):
         return value
-    if kind is int:
-        return ["int", str(value)]
-    if kind is complex:
-        return ["complex", value.real, value.imag]
-    if kind is np.ndarray or isinstance(value, np.generic):
+    packed = _PACKED.get(kind)
+    if packed is not None:
+        return packed(value)
+    if isinstance(value, np.generic):
         return _packed_array(value)
-    if kind in (tuple, list):
-        return [kind.__name__, *map(_packed, cast("Sequence[Any]", value))]
-    if kind is dict:
-        items = cast("Mapping[Any, Any]", value).items()
-        return ["dict", *([_packed(name), _packed(item)] for name, item in items)]
+    if adapter.is_tensor(value):
+        return ["tensor", bool(value.requires_grad), *_packed_array(value)[1:]]
     raise NotKeyed(f"its result is a {kind.__name__}")
+
+
+def _packed_all(mark: str, values: Iterable[Any]) -> list[Any]:
+    return [mark, *map(_packed, values)]
 
 
 def _packed_array(value: Any) -> list[Any]:
@@ -231,19 +236,36 @@ def _packed_array(value: Any) -> list[Any]:
     return ["array", array.dtype.str, shape, array.tobytes()]
 
 
+def _unpacked_array(dtype: str, shape: list[int] | None, content: bytes) -> Any:
+    array = np.frombuffer(content, dtype)
+    return array[0] if shape is None else array.reshape(shape).copy()
+
+
+def _unpacked_tensor(trainable: bool, *parts: Any) -> Any:
+    return adapter.as_tensor(_unpacked_array(*parts), requires_grad=trainable)
+
+
 def _unpacked(data: Any) -> Any:
     if not isinstance(data, list):
         return data
     mark, *parts = cast("list[Any]", data)
-    if mark == "array":
-        dtype, shape, content = parts
-        array = np.frombuffer(content, dtype)
-        return array[0] if shape is None else array.reshape(shape).copy()
-    if mark == "int":
-        return int(parts[0])
-    if mark == "complex":
-        return complex(*parts)
-    if mark == "dict":
-        return {_unpacked(name): _unpacked(item) for name, item in parts}
-    items = [_unpacked(part) for part in parts]
-    return tuple(items) if mark == "tuple" else items
+    return _UNPACKED[mark](*parts)
+
+
+_PACKED: dict[type[Any], Callable[[Any], list[Any]]] = {
+    int: lambda value: ["int", str(value)],  # of any size
+    complex: lambda value: ["complex", value.real, value.imag],
+    np.ndarray: _packed_array,
+    tuple: lambda value: _packed_all("tuple", value),
+    list: lambda value: _packed_all("list", value),
+    dict: lambda value: ["dict", *[(_packed(name), _packed(item)) for name, item in value.items()]],
+}
+_UNPACKED: dict[str, Callable[..., Any]] = {
+    "int": int,
+    "complex": complex,
+    "array": _unpacked_array,
+    "tensor": _unpacked_tensor,
+    "tuple": lambda *parts: tuple(map(_unpacked, parts)),
+    "list": lambda *parts: list(map(_unpacked, parts)),
+    "dict": lambda *pairs: {_unpacked(name): _unpacked(item) for name, item in pairs},
+}

@@ -108,7 +108,8 @@ def _add_array(key: _Key, value: Any) -> None:
     array = np.asarray(value)
     if array.dtype.hasobject:
         raise NotKeyed("it holds an array of Python objects")
-    key.text += _sized(b"a", f"{array.dtype.str}{array.shape}".encode())
+    key.text += _kind(b"a", _type(value))  # PennyLane's own arrays give results of that type
+    key.text += _sized(b"", f"{array.dtype.str}{array.shape}".encode())
     key.text += array.tobytes()
 
 

@@ -16,7 +16,6 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any, TypeAlias
 
 from pennylane.transforms.core import CompilePipeline
@@ -76,14 +75,21 @@ def run_shares(shares: Sequence[Share], work: Callable[[Share], Any]) -> list[An
     """Do the work of every share: at once where there are several, else right here."""
     if len(shares) == 1:
         return [work(shares[0])]
-    others = [_threads().submit(work, share) for share in shares[1:]]
+    others = [_threads.submit(work, share) for share in shares[1:]]
     return [work(shares[0]), *[other.result() for other in others]]
 
 
-@cache
-def _threads() -> ThreadPoolExecutor:
-    """Threads that stay, for each of them keeps devices of its own."""
+def _new_threads() -> ThreadPoolExecutor:
+    """Threads that stay, for each of them keeps devices of its own; they start on first use."""
     return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="qcov-derivatives")
 
 
-os.register_at_fork(after_in_child=_threads.cache_clear)
+_threads = _new_threads()
+
+
+def _start_anew() -> None:
+    global _threads
+    _threads = _new_threads()  # the threads of the parent are not here
+
+
+os.register_at_fork(after_in_child=_start_anew)

@@ -176,7 +176,9 @@ class BatchDevice(Device):
         self, execution_config: ExecutionConfig | None = None
     ) -> CompilePipeline:
         """Prepare nothing, except for whoever looks and for devices that differentiate."""
-        config = execution_config or ExecutionConfig()
+        if execution_config is None:  # PennyLane asks so whether JAX may hand over batches
+            return derivatives.pipeline_of(self.derivative_devices(), ExecutionConfig())
+        config = execution_config
         if config.use_device_gradient or self.takes_snapshots:
             return derivatives.pipeline_of(self.derivative_devices(), config)
         if self._prepares:
@@ -292,7 +294,14 @@ class BatchDevice(Device):
         device = share.executor.derivative_device(self.executor_wires)
         first = self.derivative_devices()[0]
         its_config = derivatives.config_for(device, first, config, mine[0])
-        answer = getattr(device, method)(tuple(mine), *some, its_config)
+        share.executor.traffic.enter(len(mine))
+        try:
+            answer = getattr(device, method)(tuple(mine), *some, its_config)
+        except Exception as error:
+            self._remember_failure(mine, error, share.executor, started)
+            raise
+        finally:
+            share.executor.traffic.leave(len(mine))
         if not method.startswith("execute"):
             return answer
         results = answer if method == "execute" else answer[0]
@@ -305,6 +314,12 @@ class BatchDevice(Device):
             started,
         )
         return results if method == "execute" else (results, answer[1])
+
+    def _remember_failure(
+        self, circuits: Sequence[Any], error: Exception, executor: BaseQExecutor, started: float
+    ) -> None:
+        plain = [adapter.untraced_circuit(circuit) for circuit in circuits]
+        self.remember(plain, [error] * len(plain), executor, started)
 
     def __copy__(self) -> BatchDevice:
         return _restore(type(self), vars(self))

@@ -45,6 +45,8 @@ class Router:
         self._chance = chance
         self._lanes: dict[int, Lane] = {}
         self._troubled: set[int] = set()  #: lanes whose breaker is not closed
+        self._lock = threading.Lock()
+        self._to_resume = 0  #: groups of circuits that wait to be tried again
 
     def run(self, request: Request) -> list[Any]:
         """Run circuits and wait for their results. What one idle executor can do runs here."""
@@ -82,9 +84,9 @@ class Router:
             self._lane(job.executor).shed(1)
 
     def finish(self) -> None:
-        """Wait until all lanes are empty, as the interpreter's end does."""
+        """Wait until nothing runs or is to be tried again, as the interpreter's end does."""
         with suppress(KeyboardInterrupt):
-            while any(lane.busy for lane in tuple(self._lanes.values())):
+            while self._to_resume or any(lane.busy for lane in tuple(self._lanes.values())):
                 time.sleep(_PATIENCE)
 
     # -- who runs what -----------------------------------------------------------------------
@@ -232,12 +234,14 @@ class Router:
             self._judge(executor, lane, failed.values(), len(values))
         if len(failed) < len(values):
             executor.traffic.leave(len(values) - len(failed), flight.share)
-        again = self._again(flight, failed) if failed else flights.NONE_AGAIN
-        flights.file(flight, again, failed)
-        pairs = zip(flight.jobs, values, strict=True)
-        if again:
-            pairs = [pair for index, pair in enumerate(pairs) if index not in again]
-        flights.hand_out(pairs)
+        again = flights.NONE_AGAIN
+        try:
+            if failed:
+                again = self._again(flight, failed)
+            flights.file(flight, again, failed)
+        finally:  # whatever goes wrong here, nobody must wait for ever
+            pairs = enumerate(zip(flight.jobs, values, strict=True))
+            flights.hand_out(pair for index, pair in pairs if index not in again)
 
     def _again(self, flight: flights.Flight, failed: Mapping[int, ErrorKind]) -> frozenset[int]:
         """Send circuits on that may be tried again; which ones those are."""
@@ -257,11 +261,23 @@ class Router:
                 continue
             again.add(index)
         for wait, jobs in waits.items():
-            self._clock.call_later(wait, partial(self._resume, executor, jobs))
+            self._try_later(wait, executor, jobs)
         return frozenset(again)
+
+    def _try_later(self, wait: float, executor: BaseQExecutor, jobs: Sequence[Job]) -> None:
+        with self._lock:
+            self._to_resume += 1
+        self._clock.call_later(wait, partial(self._resume, executor, jobs))
 
     def _resume(self, executor: BaseQExecutor, jobs: Sequence[Job]) -> None:
         """Try circuits again on the same executor."""
+        try:
+            self._submit_again(executor, jobs)
+        finally:
+            with self._lock:
+                self._to_resume -= 1
+
+    def _submit_again(self, executor: BaseQExecutor, jobs: Sequence[Job]) -> None:
         wanted = [job for job in jobs if _move(job, executor)]
         if wanted:
             self._lane(executor).submit(executor, wanted, rest=False)
@@ -326,7 +342,7 @@ class Router:
         if tried:
             executor.traffic.leave(len(tried))
             wait = lane.breaker.wait(self._clock.now())
-            self._clock.call_later(wait, partial(self._resume, executor, tried))
+            self._try_later(wait, executor, tried)
         flights.refuse(
             executor, [job for job in stay if job not in tried], self._offline([executor])
         )

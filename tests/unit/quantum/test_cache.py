@@ -98,6 +98,20 @@ def test_samples_are_kept_by_consent_only(
     assert said(circuit) == ["stored", "hit"]
 
 
+@pytest.mark.parametrize(
+    "value", [np.array(0.3), pnp.array(0.3), pnp.array(0.3, requires_grad=True)]
+)
+@pytest.mark.parametrize("device", ["default.qubit", "lightning.qubit"])
+def test_arrays_of_either_kind(
+    device: str, value: Any, cache: CircuitCache, compare: SimpleNamespace
+) -> None:
+    bare = build().update(device=qml.device(device, wires=2))
+    circuit = qelectron(bare, cache=cache)
+    for angle in (value, 0.3, value):
+        compare.same(circuit(angle), bare(angle), tolerance=0.0)
+    assert said(circuit)[2] == "hit"
+
+
 def test_what_differs_is_not_mixed_up(cache: CircuitCache) -> None:
     """PennyLane's own cache takes these for one circuit."""
 
@@ -184,6 +198,16 @@ def test_an_executor_of_ones_own(cache: CircuitCache, recording: Any) -> None:
     assert said(other) == [
         "not cached: Recording does not say what its results depend on (cache_key)"
     ]
+
+
+def test_a_key_that_cannot_be_made_is_no_obstacle(cache: CircuitCache) -> None:
+    class Broken(Counting):
+        def cache_key(self) -> object:
+            raise RuntimeError("no idea")
+
+    circuit = qelectron(build(), executors=Broken(), cache=cache)
+    assert circuit(0.5) == 0.5
+    assert said(circuit) == ["not cached: cache_key of Broken raised RuntimeError: no idea"]
 
 
 def test_a_failure_is_not_kept(cache: CircuitCache) -> None:

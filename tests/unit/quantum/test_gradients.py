@@ -145,6 +145,10 @@ JAX_WAYS = {
     "jit": lambda jax, f: jax.jit(f),
     "jit of grad": lambda jax, f: jax.jit(jax.grad(f)),
     "value": lambda jax, f: f,
+    "jit of vmap": lambda jax, f: lambda x: jax.jit(jax.vmap(f))(jax.numpy.stack([x, 2 * x])),
+    "jit of vmap of grad": lambda jax, f: (
+        lambda x: jax.jit(jax.vmap(jax.grad(f)))(jax.numpy.stack([x, 2 * x]))
+    ),
 }
 JAX_METHODS = [
     ("default.qubit", "best"),
