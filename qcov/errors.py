@@ -470,11 +470,19 @@ class UnsupportedInterface(QuantumError, ValueError):
 
 
 class CircuitError(QuantumError):
-    """An executor could not run a circuit."""
+    """An executor could not run a circuit.
 
-    def __init__(self, *, executor: str, reason: str) -> None:
+    Executors of one's own raise it, or one of those below it, with a plain message.
+
+    >>> str(TransientFailure("the provider restarts"))
+    'the executor could not run the circuit: the provider restarts'
+    """
+
+    def __init__(
+        self, reason: object = "it did not say why", *, executor: str = "the executor"
+    ) -> None:
         super().__init__(f"{executor} could not run the circuit: {reason}")
-        self.executor, self.reason = executor, reason
+        self.executor, self.reason = executor, str(reason)
 
 
 class CircuitRejected(CircuitError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import reprlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any, cast
 
@@ -89,9 +91,18 @@ def _is_list_like(value: object) -> bool:
 
 
 def _sound(executor: BaseQExecutor, outcome: Any) -> Any:
-    if outcome is None:
-        return CircuitError(executor=executor.name, reason="its run_batch gave None for it")
-    return ordinary(executor, outcome) if isinstance(outcome, BaseException) else outcome
+    if isinstance(outcome, BaseException):
+        return ordinary(executor, outcome)
+    value = outcome.value if isinstance(outcome, CircuitResult) else outcome
+    if value is None or isinstance(value, _TEXT):
+        reason = f"its run_batch gave {_brief(value)} for it"
+        error = CircuitError(executor=executor.name, reason=reason)
+        return replace(outcome, value=error) if isinstance(outcome, CircuitResult) else error
+    return outcome
+
+
+def _brief(value: object) -> str:
+    return repr(value) if value is None else f"{reprlib.repr(value)}, which is no result,"
 
 
 def ordinary(executor: BaseQExecutor, error: BaseException) -> BaseException:
@@ -122,4 +133,5 @@ def need_a_look(outcomes: Sequence[Any]) -> bool:
     return any(issubclass(kind, _SPECIAL) for kind in set(map(type, outcomes)))
 
 
-_SPECIAL = (BaseException, CircuitResult, type(None))
+_TEXT = (str, bytes, bytearray)
+_SPECIAL = (BaseException, CircuitResult, type(None), *_TEXT)

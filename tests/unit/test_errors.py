@@ -107,3 +107,23 @@ def test_a_message_cannot_make_anything_but_our_errors(name: str) -> None:
 )
 def test_suggestions(name: str, expected: str) -> None:
     assert suggest(name, ["local", "dask"]) == expected
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        errors.CircuitError,
+        errors.CircuitRejected,
+        errors.TransientFailure,
+        errors.QuotaExceeded,
+        errors.ExecutorOffline,
+    ],
+)
+def test_what_executors_raise_takes_a_plain_message(kind: type[errors.CircuitError]) -> None:
+    error = kind("later")
+    again = pickle.loads(pickle.dumps(error))
+    for one in (error, again):
+        assert str(one) == "the executor could not run the circuit: later"
+        assert (one.executor, one.reason) == ("the executor", "later")
+    assert str(kind(executor="Mine", reason="later")) == "Mine could not run the circuit: later"
+    assert str(kind()) == "the executor could not run the circuit: it did not say why"

@@ -25,7 +25,8 @@ from qcov.qexecutors.base import BaseQExecutor, CircuitBatch, CircuitResult
 from qcov.quantum.cluster import QCluster
 from qcov.quantum.recording import Caller
 from qcov.quantum.router import Router
-from qcov.quantum.tickets import Request
+from qcov.quantum.tickets import Request, Ticket
+from qcov.quantum.timing import SystemClock
 
 CIRCUIT = qml.tape.QuantumScript([qml.RX(0.3, 0)], [qml.expval(qml.Z(0))])
 
@@ -124,6 +125,15 @@ def test_a_transient_error_is_tried_again_after_longer_and_longer_waits() -> Non
     assert router(clock).run(request) == [0.5]
     assert clock.waits == [2.0, 4.0, 8.0]
     assert [kind for _, _, kind in attempts(request)] == ["transient"] * 3 + [None]
+
+
+@pytest.mark.parametrize("error", [TransientFailure("later"), TransientFailure])
+def test_an_executor_raises_errors_with_a_plain_message(error: Any) -> None:
+    def fail(batch: CircuitBatch) -> Any:
+        raise error
+
+    executor = scripted(fail, 0.5, retries=1)
+    assert router().run(ask(executor)) == [0.5]
 
 
 @pytest.mark.parametrize(
@@ -389,6 +399,34 @@ def wait_for(condition: Callable[[], bool]) -> None:
 # -- several batches at once -------------------------------------------------------------------
 
 
+def test_circuits_that_come_together_are_cut_into_batches_that_run_at_once() -> None:
+    together = threading.Barrier(2, timeout=30)
+    answers = [lambda batch: together.wait() * 0 + 0.5] * 4
+    executor = scripted(*answers, max_batch=1, max_jobs=2)
+    request = ask(executor, 4)
+    assert router().run(request) == [0.5] * 4
+    assert executor.sizes == [1] * 4
+
+
+def test_the_last_error_tells_of_the_others() -> None:
+    down, busy = scripted(DOWN, label="first"), scripted(BUSY, label="second")
+    with pytest.raises(TransientFailure) as raised:
+        router().run(ask(QCluster(executors=[down, busy])))
+    (note,) = raised.value.__notes__
+    assert note.startswith("Before that, first: ExecutorOffline: ")
+
+
+def test_the_end_waits_for_what_is_to_be_tried_again() -> None:
+    """As an interpreter's end does: the circuit is in no lane meanwhile."""
+    clock = SystemClock()
+    route = Router(clock, chance=lambda: 0.0)
+    executor = scripted(BUSY, retries=1, retry_delay=0.01)
+    told: list[Ticket] = []
+    route.submit(ask(executor), begin=lambda: True, done=told.append)
+    route.finish()
+    assert told[0].results() == [1.0]
+
+
 def test_max_jobs_batches_run_at_once() -> None:
     together = threading.Barrier(2, timeout=30)
     executor = scripted(*[lambda batch: together.wait() * 0 + 0.5] * 2, max_jobs=2)
@@ -413,6 +451,10 @@ def test_max_jobs_batches_run_at_once() -> None:
         (lambda batch: [], "0 results for 1 circuits"),
         (lambda batch: [1.0, 2.0], "2 results for 1 circuits"),
         (lambda batch: [None], "gave None for it"),
+        (lambda batch: [CircuitResult(value=None)], "gave None for it"),
+        (lambda batch: ["x"], "gave 'x', which is no result, for it"),
+        (lambda batch: [b"x"], "gave b'x', which is no result, for it"),
+        (lambda batch: [CircuitResult(value="x")], "gave 'x', which is no result, for it"),
         (SystemExit(1), "raised SystemExit: 1"),
         (asyncio.CancelledError(), "raised CancelledError"),
         (lambda batch: [GeneratorExit()], "raised GeneratorExit"),
