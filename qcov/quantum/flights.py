@@ -77,6 +77,16 @@ def failure(flight: Flight, index: int, kind: ErrorKind) -> Failure:
     return Failure(executor=flight.executor, kind=kind, attempt=attempt)
 
 
+def tell_of_others(flight: Flight, index: int) -> None:
+    """Note on an error that is final what other executors said before."""
+    error = value_of(flight.outcomes[index])
+    known: Sequence[str] = getattr(error, "__notes__", ())
+    for one in flight.jobs[index].failures:
+        note = f"Before that, {one.executor.name}: {one.attempt.error}"
+        if one.executor is not flight.executor and note not in known:
+            error.add_note(note)
+
+
 def file(flight: Flight, again: Set[int], failed: Mapping[int, ErrorKind]) -> None:
     """Record circuits that are done."""
     said = reuse.keep(flight.executor, flight.jobs, flight.outcomes)

@@ -64,7 +64,15 @@ class CircuitFuture(concurrent.futures.Future[Any]):
         withdraw, self.withdraw, self.hurry, self._bind = self.withdraw, None, None, None
         if withdraw is not None:
             withdraw()
+        self.set_running_or_notify_cancel()  # nobody else will tell those who wait for it
         return True
+
+    def set_running_or_notify_cancel(self) -> bool:
+        """Say that the circuit starts to run; False if it was cancelled."""
+        with self._condition:
+            if self._state == "CANCELLED_AND_NOTIFIED":
+                return False
+            return super().set_running_or_notify_cancel()
 
     def done(self) -> bool:
         """Whether the value is there. Runs a bound circuit, so that asking again ends."""

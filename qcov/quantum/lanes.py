@@ -120,16 +120,37 @@ class Lane:
         return False
 
     def _serve(self, executor: BaseQExecutor) -> None:
-        """Run all that waits; what came meanwhile is the business of the lane's own thread."""
+        """Run what waits, at most a batch; the rest is the business of the lane's own threads.
+
+        What is not taken has not started: it can be cancelled, and others may run it meanwhile.
+        """
         with self._lock:
-            round_ = Round([job for job in self._waiting if job.ticket is not None])
-            self._waiting.clear()
-            self._shed = 0
+            round_ = Round(self._take(executor.max_batch))
+            spare = self._running < executor.max_jobs and not self._resting
+            helped = spare and bool(self._waiting)
+            self._running += helped
+        if helped:
+            self._start(executor, rest=False)
         try:
             self._run_round(executor, self, round_)
         finally:
             if not round_.lost:
                 self._end_turn(executor, round_)
+
+    def _take(self, size: int | None) -> list[Job]:
+        if size is None:
+            taken = [job for job in self._waiting if job.ticket is not None]
+            self._waiting.clear()
+            self._shed = 0
+            return taken
+        taken = list[Job]()
+        while self._waiting and len(taken) < size:
+            job = self._waiting.popleft()
+            if job.ticket is not None:
+                taken.append(job)
+            elif self._shed:
+                self._shed -= 1
+        return taken
 
     def _end_turn(self, executor: BaseQExecutor, round_: Round) -> None:
         """Put back what the round has not run, and see that somebody runs all that waits."""
@@ -139,12 +160,13 @@ class Lane:
                     job.running = False
                     self._waiting.appendleft(job)
             more = bool(self._waiting) and not self._resting
+            rest = executor.max_batch is None  # else what waits makes a batch already
             if more:
-                self._resting = True
+                self._resting = rest
             else:
                 self._running -= 1
         if more:
-            self._start(executor, rest=True)
+            self._start(executor, rest=rest)
 
     def _start(self, executor: BaseQExecutor, *, rest: bool) -> None:
         self._crew.start(lambda: self._rest_and_serve(executor, rest=rest), executor.name)

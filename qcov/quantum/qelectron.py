@@ -84,7 +84,7 @@ class QElectron(pennylane_qnode.BatchQNode):
         """Call the circuit, get a future for its result at once.
 
         The circuit is built here and now, so its arguments may change afterwards. Circuits that
-        wait for the same executor run as one batch.
+        wait for the same executor run as one batch. What goes wrong is raised by the future.
 
         Example:
             >>> import pennylane as qml
@@ -97,6 +97,16 @@ class QElectron(pennylane_qnode.BatchQNode):
             >>> [round(float(future.result())) for future in futures]
             [1, -1]
         """
+        try:
+            return self._later(args, kwargs)
+        except ElectronMisuse:  # it is the lattice that is wrong, and that is being built now
+            raise
+        except Exception as error:  # noqa: BLE001  # it belongs to whoever asks for the result
+            future = CircuitFuture()
+            future.set_exception(error)
+            return future
+
+    def _later(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> CircuitFuture:
         call = self.build(args, kwargs)
         if not self.is_concrete(call) or self.device.tracker.active:
             return self._waiting.add(self, call)

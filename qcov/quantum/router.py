@@ -258,6 +258,7 @@ class Router:
                 waits.setdefault(step.wait, []).append(job)
             elif isinstance(step, policy.GiveUp) or not self._fail_over(job):
                 job.failures = before  # the last one is the record's own
+                flights.tell_of_others(flight, index)
                 continue
             again.add(index)
         for wait, jobs in waits.items():

@@ -253,6 +253,45 @@ def test_cancelling_frees_the_circuit_and_its_place() -> None:
     assert all(future.cancelled() for future in waiting[1:])
 
 
+def test_who_waits_learns_of_a_cancelled_future() -> None:
+    gate = Gate()
+    circuit = qelectron(bare, executors=gate)
+    running = circuit.run_later(0.1)
+    assert gate._entered.wait(30)
+    waiting = [circuit.run_later(angle) for angle in ANGLES]
+    assert all(future.cancel() for future in waiting)
+    assert set(as_completed(waiting, timeout=30)) == set(waiting)
+    assert not concurrent.futures.wait(waiting, timeout=30).not_done
+    gate._open.set()
+    assert set(as_completed([running, *waiting], timeout=30)) == {running, *waiting}
+    assert all(future.cancel() for future in waiting)
+
+
+def test_what_is_beyond_a_batch_has_not_started() -> None:
+    gate = Gate(max_batch=1)
+    circuit = qelectron(bare, executors=gate)
+    first, *others = [circuit.run_later(angle) for angle in ANGLES]
+    assert gate._entered.wait(30)
+    assert not first.cancel()
+    assert not any(future.running() for future in others)
+    assert all(future.cancel() for future in others)
+    gate._open.set()
+    assert first.result() == ANGLES[0]
+    assert gate._sizes == [1]
+
+
+def test_errors_belong_to_the_future() -> None:
+    def fails(circuit: Any, executors: Any) -> Any:
+        raise ValueError("no choice")
+
+    circuit = qelectron(bare, executors=[Simulator(), Simulator()], selector=fails)
+    future = circuit.run_later(0.1)
+    with pytest.raises(ValueError, match="no choice"):
+        future.result()
+    with pytest.raises(TypeError, match="argument"):
+        circuit.run_later().result()
+
+
 def test_a_bound_call_can_be_cancelled() -> None:
     executor = Gate()
     executor._open.set()

@@ -252,7 +252,11 @@ OBJECTS = [
 ]
 
 
-@pytest.mark.parametrize("selector", [*NAMES, *OBJECTS], ids=str)
+def _name_of(selector: object) -> str:
+    return selector if isinstance(selector, str) else type(selector).__name__
+
+
+@pytest.mark.parametrize("selector", [*NAMES, *OBJECTS], ids=_name_of)
 def test_selectors_run_circuits_and_survive_json_and_pickling(selector: Any) -> None:
     cluster = QCluster(executors=[Known(), Known(label="other")], selector=selector)
     for again in (
