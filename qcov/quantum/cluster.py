@@ -19,7 +19,7 @@ from pydantic import (
 from qcov import transport
 from qcov.errors import InvalidQExecutor, InvalidSetting, SelectorError
 from qcov.qexecutors.base import Allowed, BaseQExecutor, Circuit, CircuitBatch
-from qcov.quantum.selection import Candidates, Selector
+from qcov.quantum.selection import Candidates, Selector, check_for
 from qcov.quantum.selectors import check_selector, named_selector
 
 _PICKLED = "pickled:"
@@ -57,7 +57,7 @@ class QCluster(BaseQExecutor):
         InvalidQExecutor: Something in the list is not an executor.
         InvalidSetting: A setting is given that is up to the executors.
         SelectorError: No selector has this name, it cannot be called with a circuit and executors,
-            or it chose something else than an executor.
+            it has weights for more or fewer of them, or it chose something else than an executor.
 
     Example:
         >>> from qcov.qexecutors.simulator import Simulator
@@ -102,6 +102,7 @@ class QCluster(BaseQExecutor):
         super().model_post_init(context)
         if not (isinstance(self.selector, str) and self.selector.startswith(_PICKLED)):
             self._select = self.deserialize_selector()
+            check_for(self._select, self.executors)
 
     def select(self, circuit: Circuit, allowed: Allowed | None = None) -> BaseQExecutor:
         """The executor that runs `circuit`; where it is a cluster, that one chooses in turn."""

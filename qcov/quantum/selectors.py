@@ -82,9 +82,7 @@ class Weighted(Choice):
     def __call__(self, circuit: Circuit, executors: Sequence[BaseQExecutor]) -> BaseQExecutor:  # noqa: ARG002
         """Pick the executor that its share is due to most."""
         everyone = everyone_of(executors)
-        if len(everyone) != len(self._weights):
-            reason = f"has {len(self._weights)} weights for {len(everyone)} executors"
-            raise SelectorError(selector=repr(self), reason=reason)
+        self.check(everyone)
         here = [
             index for index, one in enumerate(everyone) if any(one is left for left in executors)
         ]
@@ -94,6 +92,12 @@ class Weighted(Choice):
             chosen = max(here, key=lambda index: (self._due[index], self._weights[index]))
             self._due[chosen] -= sum(self._weights[index] for index in here)
         return everyone[chosen]
+
+    def check(self, executors: Sequence[BaseQExecutor]) -> None:
+        """There is a weight for each executor."""
+        if len(executors) != len(self._weights):
+            reason = f"has {len(self._weights)} weights for {len(executors)} executors"
+            raise SelectorError(selector=repr(self), reason=reason)
 
     def __reduce__(self) -> tuple[type[Weighted], tuple[list[float]]]:
         return Weighted, (self._weights,)
@@ -244,6 +248,13 @@ class Only(Filter):
     """
 
     condition: Callable[[Circuit, BaseQExecutor], bool]
+
+    def __post_init__(self) -> None:
+        if not callable(self.condition) or not _takes_two(self.condition):
+            reason = (
+                f"needs a condition (circuit, executor) -> True or False, not {self.condition!r}"
+            )
+            raise SelectorError(selector="Only", reason=reason)
 
     def refusal(self, circuit: Circuit, executor: BaseQExecutor) -> str | None:
         """Ask the condition."""

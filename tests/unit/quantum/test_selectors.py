@@ -135,9 +135,25 @@ def test_weights_are_checked(weights: Any) -> None:
         Weighted(weights)
 
 
-def test_there_are_as_many_weights_as_executors() -> None:
-    cluster = QCluster(executors=[Known(), Known()], selector=Weighted([1, 2, 3]))
+@pytest.mark.parametrize(
+    "selector",
+    [
+        Weighted([1, 2, 3]),
+        Capable() >> Weighted([1, 2, 3]),
+        InOrder() | Weighted([1, 2, 3]),
+        Capable() & Only(lambda circuit, executor: True) >> Weighted([1, 2, 3]) | InOrder(),
+    ],
+    ids=str,
+)
+def test_there_are_as_many_weights_as_executors(selector: Any) -> None:
     with pytest.raises(SelectorError, match="has 3 weights for 2 executors"):
+        QCluster(executors=[Known(), Known()], selector=selector)
+
+
+def test_weights_are_counted_again_when_executors_change() -> None:
+    cluster = QCluster(executors=[Known(), Known()], selector=Weighted([1, 2]))
+    cluster.executors = [Known()]
+    with pytest.raises(SelectorError, match="has 2 weights for 1 executors"):
         cluster.select(circuit())
 
 
@@ -209,6 +225,11 @@ SMALL = Only(lambda circuit, executor: executor.wires is None or executor.wires 
         (Capable() & SMALL >> Cheapest() | InOrder(), 15, "0"),
         ((Capable() & SMALL) | "cheapest", 15, "0"),
         ((lambda circuit, executors: executors[1]) | InOrder(), 1, "1"),
+        ("capable" >> Cheapest(), 3, "2"),
+        ("capable" & SMALL, 3, "1"),
+        ("capable" & SMALL >> Cheapest(), 3, "1"),
+        (SMALL & "capable", 3, "1"),
+        ("capable" | InOrder(), 30, "0"),
     ],
 )
 def test_selectors_combine(selector: Any, wires: int, label: str) -> None:
@@ -218,6 +239,55 @@ def test_selectors_combine(selector: Any, wires: int, label: str) -> None:
     ]
     cluster = QCluster(executors=executors, selector=selector)
     assert cluster.select(circuit(wires)).name == label
+
+
+LAST: Any = lambda circuit, executors: executors[-1]  # noqa: E731
+NO_FILTER = "left of >> must be a filter"
+
+
+@pytest.mark.parametrize(
+    ("combine", "said"),
+    [
+        (lambda: Cyclic() >> Cyclic(), r"Cyclic\(\) is no filter: left of >> must be a filter"),
+        (lambda: (Capable() >> Cyclic()) >> Random(), NO_FILTER),
+        (lambda: "cyclic" >> Random(), NO_FILTER),
+        (lambda: LAST >> Random(), NO_FILTER),
+        (lambda: 3 >> Capable(), NO_FILTER),
+        (lambda: "capabel" >> Random(), "Did you mean 'capable'"),
+        (lambda: Cyclic() & Capable(), "left of & must be a filter"),
+        (lambda: LAST & Capable(), "left of & must be a filter"),
+        (lambda: Capable() & Cyclic(), "right of & must be a filter.* Let >> stand before"),
+        (lambda: Capable() & "cyclic", "right of & must be a filter"),
+        (lambda: Capable() >> 3, "selector 3 cannot choose"),
+        (lambda: Capable() >> Cyclic, "Call it to make one"),
+        (lambda: Capable() & 3, "selector 3 cannot choose"),
+        (lambda: Cyclic() | None, "selector None cannot choose"),
+        (lambda: 3 | Cyclic(), "selector 3 cannot choose"),
+        (lambda: Capable() | (lambda circuit: None), "does not take two arguments"),
+        (lambda: Only(None), "needs a condition"),
+        (lambda: Only(lambda circuit: True), "needs a condition"),
+    ],
+)
+def test_what_cannot_be_combined_is_refused_at_once(combine: Any, said: str) -> None:
+    with pytest.raises(SelectorError, match=said):
+        combine()
+
+
+def test_executors_of_one_name_are_told_apart() -> None:
+    simulators = [Simulator("default.qubit"), Simulator("lightning.qubit"), Known()]
+    nobody = Only(lambda circuit, executor: False)
+    with pytest.raises(NoExecutorFits) as caught:
+        nobody(circuit(), simulators)
+    assert caught.value.reasons == tuple(
+        f"executor {place} ({name}) does not meet the condition"
+        for place, name in enumerate(
+            ["Simulator on default.qubit", "Simulator on lightning.qubit", "known"], 1
+        )
+    )
+    some = Only(lambda circuit, executor: executor is not simulators[0])
+    simulators[2] = Simulator("lightning.qubit")
+    with pytest.raises(NoExecutorFits, match="executor 2 .*; executor 3 "):
+        (some >> nobody)(circuit(), QCluster(executors=simulators).executors)
 
 
 def test_when_nothing_fits_the_error_says_why_for_each() -> None:
