@@ -23,6 +23,8 @@ from qcov.qexecutors.base import BaseQExecutor, CircuitBatch, CircuitResult
 from qcov.qexecutors.capabilities import Capabilities
 from qcov.qexecutors.simulator import Simulator
 
+pytestmark = pytest.mark.slow  # each check runs the whole suite on an executor
+
 
 def run(batch: CircuitBatch) -> list[Any]:
     """What a right executor does: a circuit that cannot run is an exception in its place."""

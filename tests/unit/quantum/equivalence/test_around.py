@@ -13,6 +13,8 @@ from qcov.qexecutors.simulator import Simulator
 from qcov.quantum.cluster import QCluster
 from qcov.quantum.qelectron import qelectron
 
+pytestmark = pytest.mark.slow  # thousands of comparisons
+
 WAYS = ["call", "run_later", "thread", "cluster"]
 DEVICES = ["default.qubit", "lightning.qubit"]
 POINT = np.array([0.3, 0.5, 0.7])

@@ -8,6 +8,8 @@ import numpy as np
 import pennylane as qml
 import pytest
 
+pytestmark = pytest.mark.slow  # thousands of comparisons
+
 WAYS = ["call", "run_later", "thread", "cluster"]
 DEVICES = ["default.qubit", "lightning.qubit", "default.mixed"]
 
