@@ -8,6 +8,7 @@ QcovError
 │   └── VersionMismatch         a blob was made by an incompatible Python or qcov
 ├── StoreError
 │   ├── StoreUnavailable        the data folder cannot be used
+│   ├── CacheUnavailable        the file of a circuit cache cannot be used
 │   ├── SchemaMismatch          the database was made by a newer qcov
 │   ├── DispatchNotFound        no dispatch has this id
 │   └── NodeNotFound            the dispatch has no node with this number
@@ -161,6 +162,17 @@ class StoreUnavailable(StoreError):
     def __init__(self, *, path: str, reason: str, advice: str) -> None:
         super().__init__(f"the data folder {path} cannot be used: {reason}. {advice}")
         self.path, self.reason, self.advice = path, reason, advice
+
+
+class CacheUnavailable(StoreError):
+    """The file of a circuit cache cannot be used."""
+
+    def __init__(self, *, path: str, reason: str) -> None:
+        super().__init__(
+            f"the circuit cache {path} cannot be used: {reason}. "
+            "Delete the file if it is a damaged cache, or give CircuitCache another path."
+        )
+        self.path, self.reason = path, reason
 
 
 class SchemaMismatch(StoreError):

@@ -6,14 +6,16 @@ see `qcov.quantum.circuit_key`. What has no key runs as ever, and its record say
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from qcov.errors import InvalidSetting
+from qcov.errors import CacheUnavailable, InvalidSetting
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitResult
 from qcov.quantum.circuit_key import NotKeyed, circuit_key
@@ -43,7 +45,7 @@ class CircuitCache:
         size_limit: Bytes that it may hold; the oldest results go when it is full.
 
     Raises:
-        InvalidSetting: An argument has a wrong value; a ValueError.
+        InvalidSetting: An argument has a wrong value, or there is a folder at `path`; a ValueError.
 
     Example:
         >>> import tempfile
@@ -65,17 +67,27 @@ class CircuitCache:
         self, path: str | Path | None = None, *, shots: bool = False, size_limit: int = 2**30
     ) -> None:
         _check(path, shots, size_limit)
-        self.path = None if path is None else Path(path).expanduser().absolute()
+        self.path = None if path is None else _file_at(path)
         self.shots, self.size_limit = shots, size_limit
         self._file: CacheFile | None = None
 
     def __len__(self) -> int:
-        """How many results are kept."""
-        return len(self._opened())
+        """How many results are kept.
+
+        Raises:
+            CacheUnavailable: The file cannot be used.
+        """
+        with self._reachable() as file:
+            return len(file)
 
     def clear(self) -> None:
-        """Forget all results."""
-        self._opened().clear()
+        """Forget all results.
+
+        Raises:
+            CacheUnavailable: The file cannot be used.
+        """
+        with self._reachable() as file:
+            file.clear()
 
     def __repr__(self) -> str:
         where = "" if self.path is None else f"{str(self.path)!r}, "
@@ -151,6 +163,14 @@ class CircuitCache:
             self._file = CacheFile(self.path or data_dir() / _FILE, self.size_limit)
         return self._file
 
+    @contextmanager
+    def _reachable(self) -> Generator[CacheFile]:
+        file = self._opened()
+        try:
+            yield file
+        except (OSError, sqlite3.Error) as error:
+            raise CacheUnavailable(path=str(file.path), reason=str(error)) from error
+
     def _unusable(self, error: Exception) -> NotKeyed:
         return NotKeyed(f"the cache {self._opened().path} cannot be used ({error})")
 
@@ -190,6 +210,26 @@ def _check(path: object, shots: object, size_limit: object) -> None:
         raise _wrong("shots", "True or False", shots)
     if not isinstance(size_limit, int) or isinstance(size_limit, bool) or size_limit < 1:
         raise _wrong("size_limit", "a whole number of bytes above 0", size_limit)
+
+
+def _file_at(path: str | Path) -> Path:
+    try:
+        there = Path(path).expanduser().absolute()
+        if b"\0" in os.fsencode(there):
+            raise _wrong("path", "the path of a file", path)
+    except (RuntimeError, UnicodeError) as error:  # no such user's home, no such characters
+        raise _wrong("path", "the path of a file", path) from error
+    if _is_folder(there):
+        expected = f"the path of a file, such as {str(there / _FILE)!r},"
+        raise _wrong("path", expected, f"{path} (a folder)")
+    return there
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # it shows when the file is opened
+        return False
 
 
 def _wrong(setting: str, expected: str, value: object) -> InvalidSetting:

@@ -1,7 +1,7 @@
 """Bytes by key in a file that processes share and that survives them: what need not be made twice.
 
 The file is SQLite's, for processes read and write it at the same time. It may be deleted at any
-time, and whoever uses it goes on without it if it fails.
+time: then a new one is made. Whoever uses it goes on without it if it fails.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -46,6 +46,7 @@ class CacheFile:
     def forget(self) -> sqlite3.Connection | None:
         """Give up the connection, as a child must that was forked off; nothing is closed."""
         connection, self._connection = self._connection, None
+        self._identity: tuple[int, int] | None = None
         self._lock = threading.Lock()
         self._writes = 0
         return connection
@@ -88,15 +89,15 @@ class CacheFile:
             self._connection = None
 
     def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and self._identity != _identity(self.path):
+            with suppress(sqlite3.Error):  # SQLite itself leaves a file alone that is not its own
+                self._connection.close()
+            self._connection = None
         if self._connection is None:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             private_file.touch(self.path).close()
-            connection = sqlite3.connect(self.path, timeout=_PATIENCE, check_same_thread=False)
-            # A write that a power cut takes back is made again; the file itself stays whole.
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(_SCHEMA)
-            self._connection = connection
+            self._connection = _connect(self.path)
+            self._identity = _identity(self.path)
         return self._connection
 
     def _make_room(self, connection: sqlite3.Connection) -> None:
@@ -117,6 +118,28 @@ class CacheFile:
                     break
         with connection:
             connection.execute("DELETE FROM entries WHERE number <= ?", (last,))
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_PATIENCE, check_same_thread=False)
+    try:
+        # A write that a power cut takes back is made again; the file itself stays whole.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute(_SCHEMA)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells the file at a path from another one that takes its place; None if none is."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 _open_files: WeakSet[CacheFile] = WeakSet()

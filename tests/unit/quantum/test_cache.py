@@ -14,7 +14,7 @@ import pennylane as qml
 import pytest
 from pennylane import numpy as pnp
 
-from qcov.errors import InvalidSetting
+from qcov.errors import CacheUnavailable, InvalidSetting
 from qcov.qexecutors.base import BaseQExecutor, CircuitBatch, CircuitResult
 from qcov.qexecutors.simulator import Simulator
 from qcov.quantum.cache import CircuitCache
@@ -280,6 +280,43 @@ def test_a_file_that_cannot_be_used_is_no_obstacle(tmp_path: Path) -> None:
     (answer,) = said(circuit)
     assert answer is not None
     assert answer.startswith(f"not cached: the cache {path} cannot be used")
+
+
+@pytest.mark.parametrize("place", ["garbage", "folder", "below a file", "name too long"])
+@pytest.mark.parametrize("use", [len, CircuitCache.clear])
+def test_a_file_that_cannot_be_used_is_named(
+    place: str, use: Callable[[CircuitCache], object], tmp_path: Path
+) -> None:
+    garbage = tmp_path / "garbage"
+    garbage.write_bytes(b"something else " * 1000)
+    path = {
+        "garbage": garbage,
+        "folder": tmp_path / "folder",
+        "below a file": garbage / "cache.sqlite",
+        "name too long": tmp_path / ("x" * 1000),
+    }[place]
+    cache = CircuitCache(path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(CacheUnavailable, match="give CircuitCache another path") as caught:
+        use(cache)
+    assert caught.value.path == str(path)
+
+
+@pytest.mark.parametrize("path", ["", ".", "~nobody-of-this-name/x", "a\0b", "\ud800"])
+def test_a_path_that_can_be_no_file_is_refused(path: str) -> None:
+    with pytest.raises(InvalidSetting, match="path must be the path of a file"):
+        CircuitCache(path)
+
+
+def test_a_file_that_was_deleted_is_made_again(cache: CircuitCache) -> None:
+    circuit = qelectron(build(), cache=cache)
+    circuit(0.3)
+    assert cache.path is not None
+    cache.path.unlink()
+    assert len(cache) == 0
+    circuit(0.3), circuit(0.3)
+    assert said(circuit) == ["stored", "stored", "hit"]
+    assert len(CircuitCache(cache.path)) == 1
 
 
 def test_clear_and_copies(cache: CircuitCache) -> None:

@@ -41,6 +41,21 @@ def test_it_opens_again_after_it_was_closed(file: CacheFile) -> None:
     assert file.get(b"a") == b"1"
 
 
+def test_a_file_that_another_one_takes_the_place_of_is_left(file: CacheFile, path: Path) -> None:
+    file.put([(b"a", b"1")])
+    path.unlink()
+    other = CacheFile(path, 2**20)
+    other.put([(b"b", b"2")])
+    assert (file.get(b"a"), file.get(b"b")) == (None, b"2")
+    file.put([(b"c", b"3")])
+    other.close()
+    file.close()
+    assert CacheFile(path, 2**20).get(b"c") == b"3"
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
 def test_the_oldest_go_when_it_is_full(path: Path) -> None:
     file = CacheFile(path, 100_000)
     for number in range(1000):
