@@ -143,7 +143,7 @@ def test_weights_are_checked(weights: Any) -> None:
         InOrder() | Weighted([1, 2, 3]),
         Capable() & Only(lambda circuit, executor: True) >> Weighted([1, 2, 3]) | InOrder(),
     ],
-    ids=str,
+    ids=["weights", "filtered", "in order", "combined"],
 )
 def test_there_are_as_many_weights_as_executors(selector: Any) -> None:
     with pytest.raises(SelectorError, match="has 3 weights for 2 executors"):
