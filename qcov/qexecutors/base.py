@@ -13,7 +13,7 @@ import operator
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -161,7 +161,7 @@ class BaseQExecutor(BaseModel, ABC):
             raise InvalidSetting(
                 executor=type(self).__name__,
                 setting=repr(setting),
-                reason=f"is not a setting. {suggest(setting, type(self).model_fields)}",
+                reason=f"is not a setting. {suggest(setting, self._settings())}",
             )
         settings.pop("type", None)
         try:
@@ -174,6 +174,11 @@ class BaseQExecutor(BaseModel, ABC):
             super().__setattr__(name, value)
         except ValidationError as error:
             raise _original(error, type(self).__name__) from None
+
+    @classmethod
+    def _settings(cls) -> Set[str]:
+        """The names of the settings that it takes."""
+        return cls.model_fields.keys()
 
     @abstractmethod
     def run_batch(self, batch: CircuitBatch) -> Sequence[Any]:

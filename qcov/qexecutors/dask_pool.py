@@ -106,6 +106,11 @@ class DaskPool:
             client = self._distributed.Client(address, set_as_default=False)
         except (OSError, TimeoutError) as error:
             raise _offline(error) from error
+        except ValueError as error:  # a protocol that nobody brings
+            reason = f"{self._cluster!r} cannot be used: {error}"
+            raise InvalidSetting(
+                executor=_EXECUTOR, setting="scheduler_address", reason=reason
+            ) from error
         self._owned.insert(0, client)
         return client
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from concurrent.futures import Future
@@ -30,6 +31,11 @@ from qcov.qexecutors.simulator_state import LocalState
 Parallel = Literal["auto", "thread", "process", "dask", False] | None
 
 _PARALLEL = ("auto", "thread", "process", "dask", False, None)
+_UP_TO_THE_QNODE = "are the QNode's: give them to its device, as in qml.device(name, wires=2)."
+#: Dask's own protocols need a port; others it asks the extensions that bring them.
+_ADDRESS = re.compile(
+    r"((tcp|tls|ws|wss)://)?[^\s/]+:\d+(/\S*)?|(?!(tcp|tls|ws|wss):)[\w.+-]+://\S+"
+)
 #: From here on a circuit on default.qubit keeps NumPy busy long enough to gain from threads.
 _THREADS_PAY_FROM = 16  # wires
 #: How many circuits run to see what one costs, where one alone says little.
@@ -97,8 +103,22 @@ class Simulator(BaseQExecutor):
         what = "None (one for each core) or a whole number above 0"
         return None if workers is None else whole(workers, 1, cls.__name__, "workers", what)
 
+    @field_validator("scheduler_address", mode="before")
+    @classmethod
+    def _is_an_address(cls, address: object) -> str | None:
+        if address is None or (isinstance(address, str) and _ADDRESS.fullmatch(address)):
+            return address
+        reason = f"must be an address such as 'tcp://10.0.0.1:8786', not {address!r}"
+        raise InvalidSetting(executor=cls.__name__, setting="scheduler_address", reason=reason)
+
     def __init__(self, device: str = "default.qubit", **settings: Any) -> None:
         options = adapter.device_settings(self._exists(device))
+        way = settings.get("parallel", type(self).model_fields["parallel"].default)
+        if way != "dask" and settings.get("scheduler_address") is not None:
+            reason = f"is for parallel='dask'; with parallel={way!r} it would have no effect"
+            raise InvalidSetting(
+                executor=type(self).__name__, setting="scheduler_address", reason=reason
+            )
         super().__init__(device=device, **self._with_options(options, settings))
 
     @classmethod
@@ -161,7 +181,9 @@ class Simulator(BaseQExecutor):
             raise InvalidSetting(
                 executor=cls.__name__,
                 setting=repr(name),
-                reason="is not a setting, and not one of the device. "
+                reason=_UP_TO_THE_QNODE
+                if name == "wires"
+                else "is not a setting, and not one of the device. "
                 + suggest(name, cls.model_fields.keys() | own),
             )
         kept = {name: value for name, value in settings.items() if name in fields}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TypeVar, cast
 
@@ -73,6 +73,13 @@ class QCluster(BaseQExecutor):
     selector: str | Callable[..., Any] = "cyclic"
 
     _select: Selector | None = PrivateAttr(default=None)
+
+    def __init__(self, executors: Sequence[BaseQExecutor] = (), **settings: Any) -> None:
+        super().__init__(executors=executors, **settings)
+
+    @classmethod
+    def _settings(cls) -> Set[str]:
+        return cls.model_fields.keys() - BaseQExecutor.model_fields.keys()
 
     @field_validator("selector", mode="before")
     @classmethod

@@ -10,6 +10,7 @@ from qcov.context import Pending
 from qcov.errors import (
     ElectronMisuse,
     InvalidQExecutor,
+    InvalidSetting,
     NotAQNode,
     SelectorError,
     UnsupportedInterface,
@@ -239,7 +240,7 @@ def qelectron(
         SelectorError: `selector` is neither the name of one nor can it choose, or it comes along
             with a QCluster that has another one; a ValueError.
         UnsupportedInterface: The QNode wants TensorFlow; a ValueError.
-        InvalidSetting: `cache` is something else; a ValueError.
+        InvalidSetting: `name`, `description` or `cache` is something else; a ValueError.
 
     Example:
         >>> import pennylane as qml
@@ -254,6 +255,7 @@ def qelectron(
         ['default.qubit', 'lightning.qubit']
     """
     check_selector(selector)
+    _check_text(name=name, description=description)
 
     def decorate(qnode: Any) -> QElectron:
         _check(qnode)
@@ -272,6 +274,13 @@ def _check(qnode: Any) -> None:
             interface=str(qnode.interface),
             reason="PennyLane no longer supports TensorFlow. Use 'jax', 'torch' or 'autograd'.",
         )
+
+
+def _check_text(**settings: object) -> None:
+    for setting, value in settings.items():
+        if not (value is None or isinstance(value, str)):
+            reason = f"must be a string, not {value!r}"
+            raise InvalidSetting(executor="qelectron", setting=setting, reason=reason)
 
 
 def _as_executor(executors: Any, selector: str | Selector, qnode: Any) -> BaseQExecutor:

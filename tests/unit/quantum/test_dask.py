@@ -141,6 +141,31 @@ def test_only_dask_runs_its_circuits() -> None:
         DaskQExecutor(parallel="thread")
 
 
+@pytest.mark.parametrize("address", ["nonsense", "", "tcp://host", "tcp://host:port", 3, "a b:1"])
+def test_an_address_that_is_none_is_refused_at_once(address: Any) -> None:
+    with pytest.raises(InvalidSetting, match="scheduler_address must be an address such as"):
+        DaskQExecutor(scheduler_address=address)
+
+
+@pytest.mark.parametrize(
+    "address", ["10.0.0.1:8786", "tcp://10.0.0.1:8786", "tls://[::1]:8786", "inproc://10.0.0.1/7/1"]
+)
+def test_addresses_as_dask_writes_them(address: str) -> None:
+    assert DaskQExecutor(scheduler_address=address).scheduler_address == address
+
+
+def test_a_protocol_that_nobody_brings_is_named() -> None:
+    executor = DaskQExecutor(scheduler_address="carrier-pigeon://home:1")
+    with pytest.raises(InvalidSetting, match="carrier-pigeon"):
+        executor.run_batch(batch_with(qml.X(0)))
+
+
+@pytest.mark.parametrize("parallel", ["auto", "thread", False])
+def test_only_dask_has_an_address(parallel: Any) -> None:
+    with pytest.raises(InvalidSetting, match="scheduler_address is for parallel='dask'"):
+        Simulator(parallel=parallel, scheduler_address="tcp://10.0.0.1:8786")
+
+
 def test_it_travels_without_its_client(client: Any) -> None:
     executor = pickle.loads(pickle.dumps(DaskQExecutor(client=client)))
     assert executor.scheduler_address == client.scheduler.address

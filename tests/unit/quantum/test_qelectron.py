@@ -110,6 +110,7 @@ def test_tensorflow_is_refused() -> None:
             for value in (-3, 1.5, True, "5", "many", [1], float("nan"), 10**30, np.array([1, 2]))
         ),
         ({"workers": 0}, InvalidSetting, "workers must be"),
+        ({"wires": 3}, InvalidSetting, "'wires' are the QNode's: give them to its device"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], error: type[Exception], message: str) -> None:
@@ -139,6 +140,12 @@ def test_shots_of_a_users_executor(recording: Any) -> None:
         type(recording)(shots=-1)
 
 
+@pytest.mark.parametrize("setting", ["name", "description"])
+def test_names_are_text(setting: str) -> None:
+    with pytest.raises(InvalidSetting, match=f"{setting} must be a string, not 7"):
+        qelectron(**{setting: 7})
+
+
 # -- selectors and clusters --------------------------------------------------------------------
 
 
@@ -150,6 +157,19 @@ def test_a_selector_is_checked_when_it_is_given(selector: Any) -> None:
     for executors in (None, Simulator(), [Simulator()], [Simulator(), Simulator()]):
         with pytest.raises(SelectorError):
             qelectron(executors=executors, selector=selector)
+
+
+def test_a_cluster_takes_its_executors_without_their_name() -> None:
+    members = [Simulator(), Simulator("lightning.qubit")]
+    cluster = QCluster(members, selector="in-order")
+    assert (cluster.leaves(), cluster.selector) == (tuple(members), "in-order")
+    with pytest.raises(InvalidQExecutor, match="an empty list"):
+        QCluster()
+
+
+def test_a_cluster_names_only_settings_that_it_takes() -> None:
+    with pytest.raises(InvalidSetting, match=r"'selectr'.*Known: executors, selector\.$"):
+        QCluster([Simulator()], selectr="random")
 
 
 @pytest.mark.parametrize("choice", [None, "default.qubit", Simulator()])
