@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -97,6 +98,7 @@ class CacheFile:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             private_file.touch(self.path).close()
             self._connection = _connect(self.path)
+            weakref.finalize(self, _close_own, self._connection, os.getpid())
             self._identity = _identity(self.path)
         return self._connection
 
@@ -131,6 +133,11 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _close_own(connection: sqlite3.Connection, process: int) -> None:
+    if process == os.getpid():  # else it belongs to the parent of this one
+        connection.close()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
