@@ -71,7 +71,9 @@ def rng() -> np.random.Generator:
 @pytest.fixture(scope="session")
 def compare() -> SimpleNamespace:
     """How results of two runs are compared: in value, type, dtype, shape and container."""
-    return SimpleNamespace(same=same, close=close, form=form)
+    return SimpleNamespace(
+        same=same, close=close, form=form, values_and_gradients=values_and_gradients
+    )
 
 
 def form(result: Any) -> Any:
@@ -109,3 +111,15 @@ def close(ours: Any, theirs: Any, tolerance: float) -> None:
             close(mine, other, tolerance)
     else:
         np.testing.assert_allclose(np.asarray(ours), np.asarray(theirs), atol=tolerance)
+
+
+def values_and_gradients(circuit: Any, bare: Any) -> None:
+    """Hold a qelectron of one angle that measures several things against its bare QNode."""
+    angles = np.linspace(0, 1, 7)
+    futures = [circuit.run_later(angle) for angle in angles]
+    for future, angle in zip(futures, angles, strict=True):
+        same(future.result(), bare(angle))
+
+    x = qml.numpy.array(0.3, requires_grad=True)
+    first = lambda f: lambda y: f(y)[0]  # noqa: E731
+    np.testing.assert_allclose(qml.grad(first(circuit))(x), qml.grad(first(bare))(x))

@@ -78,14 +78,7 @@ def test_values_and_gradients(given: str, client: Any, compare: Any) -> None:
     address = {"scheduler_address": client.scheduler.address} if given == "address" else {}
     executor = DaskQExecutor("lightning.qubit", **where, **address)
     circuit = qelectron(bare, executors=executor)
-    angles = np.linspace(0, 1, 7)
-    futures = [circuit.run_later(angle) for angle in angles]
-    for future, angle in zip(futures, angles, strict=True):
-        compare.same(future.result(), bare(angle))
-
-    x = qml.numpy.array(0.3, requires_grad=True)
-    first = lambda f: lambda y: f(y)[0]  # noqa: E731
-    np.testing.assert_allclose(qml.grad(first(circuit))(x), qml.grad(first(bare))(x))
+    compare.values_and_gradients(circuit, bare)
     executor.close()
 
 

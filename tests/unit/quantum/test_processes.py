@@ -55,14 +55,7 @@ def bare(x: Any) -> Any:
 
 def test_values_and_gradients(process_simulator: Simulator, compare: Any) -> None:
     circuit = qelectron(bare, executors=process_simulator)
-    angles = np.linspace(0, 1, 7)
-    futures = [circuit.run_later(angle) for angle in angles]
-    for future, angle in zip(futures, angles, strict=True):
-        compare.same(future.result(), bare(angle))
-
-    x = qml.numpy.array(0.3, requires_grad=True)
-    first = lambda f: lambda y: f(y)[0]  # noqa: E731
-    np.testing.assert_allclose(qml.grad(first(circuit))(x), qml.grad(first(bare))(x))
+    compare.values_and_gradients(circuit, bare)
 
 
 def test_errors_come_back(process_simulator: Simulator) -> None:
