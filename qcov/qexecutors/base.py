@@ -190,6 +190,11 @@ class BaseQExecutor(BaseModel, ABC):
         """
 
     @property
+    def fills_circuits(self) -> bool:
+        """Whether it takes circuits as structure and numbers, and gains from that."""
+        return False
+
+    @property
     def name(self) -> str:
         """The class's name, by which records know the executor."""
         return type(self).__name__

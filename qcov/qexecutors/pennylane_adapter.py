@@ -31,6 +31,7 @@ from pennylane.transforms import convert_to_numpy_parameters
 
 from qcov.errors import CircuitError, UnknownDevice
 from qcov.qexecutors.base import Circuit
+from qcov.qexecutors.pennylane_structure import CompactCircuit
 
 qml: Any = pennylane
 
@@ -241,9 +242,15 @@ def untraced_circuit(circuit: Circuit) -> Circuit:
         return cast("Any", circuit).bind_new_parameters(empty, list(range(len(values))))
 
 
+def count_gates(circuit: Circuit) -> int:
+    """How many operations a circuit has."""
+    compact = type(circuit) is CompactCircuit
+    return len(circuit.structure.gates if compact else circuit.operations)
+
+
 def measures_midway(circuit: Circuit) -> bool:
     """Whether a circuit measures before its end."""
-    return not _MIDWAY.isdisjoint(map(type, circuit.operations))
+    return type(circuit) is not CompactCircuit and not _MIDWAY.isdisjoint(map(type, circuit.operations))
 
 
 _MIDWAY = frozenset({qml.ops.MidMeasure, qml.ops.PauliMeasure})

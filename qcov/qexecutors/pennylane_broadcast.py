@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from qcov.qexecutors.pennylane_structure import parameter_matrix, with_parameters
+from qcov.qexecutors.pennylane_structure import Structure, parameter_matrix, with_parameters
 
 #: Up to here one array operation on all states costs less than one for each of them.
 MERGED_UNTIL = 12  # wires
@@ -37,22 +37,24 @@ class Broadcast:
         """Whether circuits like this one gain from being merged."""
         return len(circuit.wires) <= MERGED_UNTIL and circuit.batch_size is None
 
-    def run(self, circuits: Sequence[Any], execute: Callable[[Any], Any]) -> list[Any] | None:
-        """The results of `circuits`; None if they cannot be merged."""
+    def run(
+        self, structure: Structure, circuits: Sequence[Any], execute: Callable[[Any], Any]
+    ) -> list[Any] | None:
+        """The results of `circuits`, all of one structure; None if they cannot be merged."""
         matrix = parameter_matrix(circuits) if self._works else None
         if matrix is None or matrix.shape[1] == 0:
             return None
         results: list[Any] = []
-        size = max(2, _CHUNK >> len(circuits[0].wires))
+        size = max(2, _CHUNK >> len(structure.wires))
         for start in range(0, len(circuits), size):
-            part = self._run_chunk(circuits[start], matrix[start : start + size], execute)
+            part = self._run_chunk(structure, matrix[start : start + size], execute)
             if part is None:
                 return None
             results += part
         return results
 
     def _run_chunk(
-        self, circuit: Any, matrix: np.ndarray, execute: Callable[[Any], Any]
+        self, structure: Structure, matrix: np.ndarray, execute: Callable[[Any], Any]
     ) -> list[Any] | None:
         constant = (matrix == matrix[0]).all(axis=0)
         constant[0] = constant[0] and not constant.all()  # one at least says how many there are
@@ -60,9 +62,9 @@ class Broadcast:
             matrix[0, column] if constant[column] else matrix[:, column].copy()
             for column in range(matrix.shape[1])
         ]
-        merged = _as_list(execute(with_parameters(circuit, values)), circuit)
+        merged = _as_list(execute(with_parameters(structure, values)), structure)
         if self._forms is None:
-            forms = _as_list(execute(circuit), circuit)
+            forms = _as_list(execute(with_parameters(structure, matrix[0])), structure)
             self._works = _agree(forms, merged)
             if not self._works:
                 return None
@@ -76,9 +78,9 @@ class Broadcast:
         return list(zip(*columns, strict=True))
 
 
-def _as_list(result: Any, circuit: Any) -> list[Any]:
+def _as_list(result: Any, structure: Structure) -> list[Any]:
     """The values of all measurements."""
-    return [result] if len(circuit.measurements) == 1 else list(result)
+    return [result] if len(structure.measurements) == 1 else list(result)
 
 
 def _agree(single: Sequence[Any], merged: Sequence[Any]) -> bool:

@@ -22,7 +22,7 @@ from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import Circuit, CircuitBatch
 from qcov.qexecutors.native_threads import one_blas_thread, one_openmp_thread
 from qcov.qexecutors.pennylane_broadcast import Broadcast
-from qcov.qexecutors.pennylane_structure import Structure, Structures, Template
+from qcov.qexecutors.pennylane_structure import Structure, Template, structure_of
 
 qml: Any = pennylane
 
@@ -51,7 +51,6 @@ class Simulation:
     def __init__(self, device: Device) -> None:
         self.device: Any = device
         self._plans: dict[Hashable, _Plan] = {}
-        self._structures = Structures()
         self._computes_with_numpy = device.name == "default.qubit"
         self._is_lightning = device.name == "lightning.qubit"
 
@@ -70,7 +69,7 @@ class Simulation:
     def _run(self, batch: CircuitBatch) -> list[Any]:
         groups: dict[Hashable, tuple[Structure | None, list[int]]] = {}
         for index, circuit in enumerate(batch.circuits):
-            structure = self._structures.of(circuit)
+            structure = structure_of(circuit)
             key = index if structure is None else structure
             groups.setdefault(key, (structure, []))[1].append(index)
         results: list[Any] = [None] * len(batch.circuits)
@@ -108,7 +107,7 @@ class Simulation:
 
         template = plan.template
         if plan.broadcast is not None and len(circuits) > 1:
-            merged = plan.broadcast.run(circuits, execute)
+            merged = plan.broadcast.run(structure, circuits, execute)
             if merged is not None:
                 return merged
         return [execute(template.filled(circuit, structure)) for circuit in circuits]
@@ -126,7 +125,7 @@ class Simulation:
         if _changes_nothing(plan.pipeline, circuits[0]):
             plan.pipeline = None
             if not circuits[0].shots:
-                plan.template = Template(circuits[0])
+                plan.template = Template(structure)
                 if self._computes_with_numpy and Broadcast.pays(circuits[0]):
                     plan.broadcast = Broadcast()
         if len(self._plans) >= _MAX_PLANS:

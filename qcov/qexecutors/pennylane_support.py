@@ -13,20 +13,13 @@ from weakref import WeakKeyDictionary
 
 from pennylane.devices import Device, ExecutionConfig
 
-from qcov.qexecutors.pennylane_structure import Structures
+from qcov.qexecutors.pennylane_structure import structure_of
 
 _MAX_ANSWERS = 512
 
 
-class _Answers:
-    """What one device, which belongs to one thread, has answered."""
-
-    def __init__(self) -> None:
-        self.structures = Structures()
-        self.known: dict[Hashable, bool] = {}
-
-
-_answers: WeakKeyDictionary[Device, _Answers] = WeakKeyDictionary()
+#: What each device, which belongs to one thread, has answered.
+_answers: WeakKeyDictionary[Device, dict[Hashable, bool]] = WeakKeyDictionary()
 
 
 def supports_derivatives(device: Device, config: ExecutionConfig, circuit: Any) -> bool:
@@ -37,14 +30,14 @@ def supports_derivatives(device: Device, config: ExecutionConfig, circuit: Any) 
     """
     if circuit is None or config.gradient_method != "adjoint":
         return device.supports_derivatives(config, circuit)
-    answers = _answers.setdefault(device, _Answers())
-    structure = answers.structures.of(circuit)
+    structure = structure_of(circuit)
     if structure is None:
         return device.supports_derivatives(config, circuit)
     key = (structure.key, tuple(circuit.trainable_params))
-    answer = answers.known.get(key)
+    known = _answers.setdefault(device, {})
+    answer = known.get(key)
     if answer is None:
-        if len(answers.known) >= _MAX_ANSWERS:
-            answers.known.clear()
-        answer = answers.known[key] = device.supports_derivatives(config, circuit)
+        if len(known) >= _MAX_ANSWERS:
+            known.clear()
+        answer = known[key] = device.supports_derivatives(config, circuit)
     return answer

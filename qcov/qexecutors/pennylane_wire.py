@@ -10,16 +10,20 @@ Part of the adapter around PennyLane; see `qcov.qexecutors.pennylane_adapter`.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from pennylane.tape import QuantumScript
 
 from qcov.qexecutors.base import CircuitBatch
-from qcov.qexecutors.pennylane_structure import Structure, Structures, parameter_matrix
+from qcov.qexecutors.pennylane_structure import (
+    CompactCircuit,
+    Structure,
+    parameter_matrix,
+    structure_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,53 +47,41 @@ class PackedBatch:
 def pack(batch: CircuitBatch) -> PackedBatch:
     """Put circuits that differ in their parameters only into series."""
     groups: dict[Structure, list[int]] = {}
-    structures = Structures()
     rest: list[int] = []
     for index, circuit in enumerate(batch.circuits):
-        structure = structures.of(circuit)
+        structure = structure_of(circuit)
         (rest if structure is None else groups.setdefault(structure, [])).append(index)
     series: list[_Series] = []
-    for indices in groups.values():
+    for structure, indices in groups.items():
         circuits = [batch.circuits[index] for index in indices]
         matrix = parameter_matrix(circuits) if len(circuits) > 1 else None
         if matrix is None:
             rest += indices
         else:
             where = np.array(indices, dtype=np.uint32)
-            series.append(_Series(_bare(circuits[0]), where, matrix))
+            series.append(_Series(_template(structure), where, matrix))
     rest.sort()
     return PackedBatch(batch.only(rest), tuple(rest), tuple(series))
 
 
 def unpack(packed: PackedBatch) -> CircuitBatch:
-    """The batch that was packed. Its circuits share the gates that have no parameters."""
+    """The batch that was packed."""
     size = len(packed.indices) + sum(len(series.indices) for series in packed.series)
     circuits: list[Any] = [None] * size
     for index, circuit in zip(packed.indices, packed.rest.circuits, strict=True):
         circuits[index] = circuit
     for series in packed.series:
+        structure = cast("Structure", structure_of(series.template))
         rows = series.parameters.tolist()
         for index, row in zip(series.indices.tolist(), rows, strict=True):
-            circuits[index] = _filled(series.template, row)
+            circuits[index] = CompactCircuit.of(structure, tuple(row))
     return replace(packed.rest, circuits=tuple(circuits))
 
 
-def _bare(circuit: Any) -> Any:
-    """The circuit without what PennyLane worked out of it."""
+def _template(structure: Structure) -> Any:
+    """A circuit that tells a structure."""
     return QuantumScript(
-        circuit.operations, circuit.measurements, circuit.shots, trainable_params=[]
+        structure.gates, structure.measurements, structure.shots, trainable_params=[]
     )
 
 
-def _filled(template: Any, row: Sequence[float]) -> Any:
-    operations: list[Any] = []
-    start = 0
-    for operation in template.operations:
-        stop = start + len(operation.data)
-        if stop > start:
-            operations.append(copy.copy(operation))
-            operations[-1].data = tuple(row[start:stop])
-        else:
-            operations.append(operation)
-        start = stop
-    return QuantumScript(operations, template.measurements, template.shots, trainable_params=[])

@@ -128,6 +128,11 @@ class Simulator(BaseQExecutor):
         simulator._local.template = adapter.renew_device(device)
         return simulator
 
+    @property
+    def fills_circuits(self) -> bool:
+        """It does, by whichever way circuits go."""
+        return True
+
     def run_batch(self, batch: CircuitBatch) -> Sequence[Any]:
         """Run all circuits of `batch`; an exception stands where one failed."""
         match self.parallel:
@@ -210,7 +215,7 @@ class Simulator(BaseQExecutor):
         wires = len(first.wires)
         if workers == 1 or first.shots or wires > _SEVERAL_FIT_UNTIL:
             return self._run_here(batch)
-        kind = (self.device, wires, len(first.operations), len(first.measurements))
+        kind = (self.device, wires, adapter.count_gates(first), len(first.measurements))
         results: list[Any] = []
         if not self._local.costs.known(kind):
             some = 1 if wires > MERGED_UNTIL else min(size, _SAMPLE)

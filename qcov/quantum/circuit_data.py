@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from qcov.qexecutors.base import Circuit
+from qcov.qexecutors.pennylane_structure import values_of
 
 _MAX_NUMBERS = 4096  #: a longer array, list or dictionary is cut
 _SCALARS = (float, int, complex, str, type(None))  # some of NumPy's are among them
@@ -20,17 +21,14 @@ def parameters_of(circuit: Circuit) -> list[Any]:
     """The parameters of all operations, in order, as plain data."""
     return [
         float(value) if isinstance(value, float) and math.isfinite(value) else plain(value)
-        for operation in circuit.operations
-        for value in operation.data
+        for value in values_of(circuit)
     ]
 
 
 def has_large_parameters(circuit: Circuit) -> bool:
     """Whether one of a circuit's parameters is larger than what is kept of it."""
     return any(
-        math.prod(getattr(value, "shape", ())) > _MAX_NUMBERS
-        for operation in circuit.operations
-        for value in operation.data
+        math.prod(getattr(value, "shape", ())) > _MAX_NUMBERS for value in values_of(circuit)
     )
 
 

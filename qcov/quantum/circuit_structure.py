@@ -11,10 +11,12 @@ import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from qcov.qexecutors.base import Circuit
+from qcov.qexecutors.pennylane_structure import CompactCircuit, Structure
 
 _MAX_KNOWN = 512
 _MAX_KEPT = 4096  #: numbers in an observable that is kept alive here
@@ -31,13 +33,16 @@ class CircuitStructure:
 
 def structure_of(circuit: Circuit) -> CircuitStructure:
     """The structure of a circuit; for circuits that are alike the very same object."""
+    if isinstance(circuit, CompactCircuit):
+        known = _of_compact.get(circuit.structure)
+        if known is None:
+            known = _of_compact[circuit.structure] = _new(circuit, circuit.structure.gates)
+        return known
     quick = _quick_key(circuit)
     known = _structures.get(quick) if quick is not None else None
     if known is not None:
         return known
-    text = _text_of(circuit)
-    key = hashlib.sha256(text.encode()).hexdigest()[:32]
-    found = CircuitStructure(key=key, text=text, wires=len(circuit.wires))
+    found = _new(circuit, circuit.operations)
     if quick is not None:
         if len(_structures) >= _MAX_KNOWN:
             _structures.clear()
@@ -46,15 +51,18 @@ def structure_of(circuit: Circuit) -> CircuitStructure:
 
 
 _structures: dict[Hashable, CircuitStructure] = {}
+_of_compact: WeakKeyDictionary[Structure, CircuitStructure] = WeakKeyDictionary()
 
 
-def _text_of(circuit: Circuit) -> str:
+def _new(circuit: Circuit, gates: Sequence[Any]) -> CircuitStructure:
     data = {
-        "operations": [_operation(operation) for operation in circuit.operations],
+        "operations": [_operation(gate) for gate in gates],
         "measurements": [_measurement(measurement) for measurement in circuit.measurements],
         "shots": [[copy.shots, copy.copies] for copy in circuit.shots.shot_vector],
     }
-    return json.dumps(data, separators=(",", ":"), default=str)
+    text = json.dumps(data, separators=(",", ":"), default=str)
+    key = hashlib.sha256(text.encode()).hexdigest()[:32]
+    return CircuitStructure(key=key, text=text, wires=len(circuit.wires))
 
 
 # -- what finds a structure again --------------------------------------------------------------

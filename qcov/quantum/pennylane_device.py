@@ -22,6 +22,7 @@ from pennylane.transforms.core import CompilePipeline
 
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit
+from qcov.qexecutors.pennylane_structure import compacted
 from qcov.qexecutors.pennylane_support import supports_derivatives
 from qcov.quantum import pennylane_derivatives as derivatives
 
@@ -123,6 +124,12 @@ class BatchDevice(Device):
         """File circuits that an executor's own device ran."""
         raise NotImplementedError
 
+    def compacted(self, circuits: Sequence[Any]) -> Sequence[Any]:
+        """Circuits in the form that costs least where none of the executors needs the gates."""
+        if all(leaf.fills_circuits for leaf in self.executor.leaves()):
+            return [compacted(circuit) for circuit in circuits]
+        return circuits
+
     # -- results -----------------------------------------------------------------------------
 
     def is_original(self) -> bool:
@@ -222,6 +229,7 @@ class BatchDevice(Device):
         if config.use_device_gradient or self.takes_snapshots:
             return self._on_executors("execute", circuits, (), config)
         mcm: Any = config.mcm_config
+        circuits = self.compacted(circuits)
         results = self.run(circuits, mcm.mcm_method, mcm.postselect_mode)
         return tuple(self.as_original(results, circuits))
 

@@ -11,6 +11,7 @@ import copy
 import importlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,7 +78,7 @@ class BatchQNode(pennylane.QNode):
         call = self.build(args, kwargs)
         if self.is_concrete(call):
             circuits, post = self.circuits(call)
-            return self.finish(call, post(self._run(circuits)))
+            return post(self._run(circuits))
         return self.finish_bound(call, self.bind([call])[0])
 
     @adapter.unrecorded
@@ -141,7 +142,10 @@ class BatchQNode(pennylane.QNode):
 
     @adapter.unrecorded
     def circuits(self, call: Call) -> tuple[Sequence[Any], Callable[[Any], Any]]:
-        """The circuits that a concrete call runs, and what makes one result of theirs."""
+        """The circuits that a concrete call runs, and what makes the call's value of their results.
+
+        Neither keeps the gates alive where no executor needs them.
+        """
         self._check_postselection(call.tape)
         self._check_method(call.tape)
         circuits, post = (call.tape,), _first
@@ -154,18 +158,18 @@ class BatchQNode(pennylane.QNode):
         autograd = any(tensors) and self._interface == _Interface.AUTO
         if any(tensors) and not self._keeps_tensors(call.tape):
             circuits = [adapter.with_numpy_parameters(tape) for tape in circuits]
-        sent = circuits
+        conversions = [
+            self._conversion(tape, autograd=autograd, tensor=tensor)
+            for tape, tensor in zip(circuits, tensors, strict=True)
+        ]
+        sent, arrange = self.device.compacted(circuits), _arrangement(call)
 
         def finish(results: Sequence[Any]) -> Any:
             typed = self.device.as_original(results, sent)
-            return post(
-                [
-                    self._as_interface(result, tape, autograd=autograd, tensor=tensor)
-                    for result, tape, tensor in zip(typed, sent, tensors, strict=True)
-                ]
-            )
+            pairs = zip(conversions, typed, strict=True)
+            return arrange(post([convert(result) for convert, result in pairs]))
 
-        return circuits, finish
+        return sent, finish
 
     def _check_method(self, tape: Any) -> None:
         """Refuse a derivative that was asked for by name where the bare QNode refuses it.
@@ -189,10 +193,6 @@ class BatchQNode(pennylane.QNode):
         if self.device.original.supports_derivatives(config, tape):
             self.device.original.setup_execution_config(config, tape)
 
-    def finish(self, call: Call, result: Any) -> Any:
-        """Put a concrete call's result into the container that the bare QNode gives."""
-        return _arranged(call, result)
-
     def _keeps_tensors(self, tape: Any) -> bool:
         """Whether executors get PennyLane's tensors, as the bare QNode's device does."""
         if self._interface == _Interface.AUTO and not self._own_backprop(tape):
@@ -203,13 +203,13 @@ class BatchQNode(pennylane.QNode):
         """Whether circuits run here on devices like the original, so that types are the same."""
         return self.device.is_original() and bool(self.device.derivative_devices())
 
-    def _as_interface(self, result: Any, tape: Any, *, autograd: bool, tensor: bool) -> Any:
-        """Give a result the type with which it leaves PennyLane's interface in the bare QNode."""
+    def _conversion(self, tape: Any, *, autograd: bool, tensor: bool) -> Callable[[Any], Any]:
+        """What gives a result the type with which it leaves PennyLane's interface in the bare QNode."""
         if autograd and not self._own_backprop(tape):
-            return _wrapped(result, np.array)
+            return partial(_wrapped, wrap=np.array)
         if tensor and not tape.shots and self.device.original.name in _TAKE_TENSORS:
-            return _wrapped(result, qml.numpy.array, only=np.ndarray | np.float64)
-        return result
+            return partial(_wrapped, wrap=qml.numpy.array, only=np.ndarray | np.float64)
+        return _unchanged
 
     # -- values that somebody differentiates, traces, or keeps in a framework ----------------
 
@@ -243,7 +243,7 @@ class BatchQNode(pennylane.QNode):
     def finish_bound(self, call: Call, result: Any) -> Any:
         """Give a result its interface, where the circuit has no parameters, and its container."""
         if call.pipeline.is_informative:
-            return _arranged(call, result)
+            return _arrangement(call)(result)
         bare = not call.tape.get_parameters(trainable_only=False)
         if bare and self._interface != _Interface.AUTO:
             result = _qnode_module._convert_to_interface(result, self._interface)
@@ -251,7 +251,7 @@ class BatchQNode(pennylane.QNode):
             result = _wrapped(result, np.array, only=qml.numpy.tensor)
         elif not self._is_bare():
             result = _wrapped(result, qml.numpy.array, only=np.ndarray)
-        return _arranged(call, result)
+        return _arrangement(call)(result)
 
     def kind(self, call: Call) -> Hashable:
         """Calls of the same kind may be bound as one batch."""
@@ -404,8 +404,8 @@ def _nesting(value: Any) -> int:
     return depth
 
 
-def _unchanged(results: Sequence[Any]) -> Sequence[Any]:
-    return results
+def _unchanged(result: Any) -> Any:
+    return result
 
 
 def _first(results: Sequence[Any]) -> Any:
@@ -427,12 +427,12 @@ def _wrapped(result: Any, wrap: Callable[[Any], Any], only: Any = object) -> Any
     return wrap(result)
 
 
-def _arranged(call: Call, result: Any) -> Any:
-    """Put results into the container that the quantum function returned."""
-    partitioned = call.tape.shots.has_partitioned_shots
-    if isinstance(call.output, MeasurementProcess) and not partitioned:
-        return result
-    return _qnode_module._to_qfunc_output_type(result, call.output, partitioned)
+def _arrangement(call: Call) -> Callable[[Any], Any]:
+    """What puts results into the container that the quantum function returned."""
+    output, partitioned = call.output, call.tape.shots.has_partitioned_shots
+    if isinstance(output, MeasurementProcess) and not partitioned:
+        return _unchanged
+    return lambda result: _qnode_module._to_qfunc_output_type(result, output, partitioned)
 
 
 def override_shots(shots: Any, override: int | None) -> Any:

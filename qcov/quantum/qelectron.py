@@ -114,13 +114,13 @@ class QElectron(pennylane_qnode.BatchQNode):
         circuits, post = self.circuits(call)
         future = CircuitFuture()
         if not circuits:  # a transform left none
-            fulfil(future, lambda: self.finish(call, post(())))
+            fulfil(future, lambda: post(()))
             return future
         request = self._device.request(circuits, self.mcm_method, self.postselect_mode)
 
         def done(ticket: Ticket) -> None:
             future.hurry = future.withdraw = None  # which would keep the circuit alive
-            fulfil(future, lambda: self.finish(call, post(ticket.results())))
+            fulfil(future, lambda: post(ticket.results()))
 
         begin = future.set_running_or_notify_cancel
         ticket = router.submit(request, begin=begin, done=done)

@@ -13,7 +13,7 @@ from qcov.qexecutors import native_threads
 from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.pennylane_adapter import make_device
 from qcov.qexecutors.pennylane_simulation import Simulation
-from qcov.qexecutors.pennylane_structure import _PLAIN_GATES
+from qcov.qexecutors.pennylane_structure import _CONTROLLED, _UNCONTROLLED
 
 DEVICES = ("default.qubit", "lightning.qubit")
 MEASUREMENTS: dict[str, Callable[[], list[Any]]] = {
@@ -29,7 +29,7 @@ MEASUREMENTS: dict[str, Callable[[], list[Any]]] = {
 def test_every_plain_gate_merges_right(rng: np.random.Generator) -> None:
     circuits = [
         tape([gate(angles)], [qml.expval(qml.X(0)), qml.probs(wires=range(4))])
-        for gate in map(made, sorted(_PLAIN_GATES, key=str))
+        for gate in map(made, sorted(_CONTROLLED | _UNCONTROLLED, key=str))
         for angles in rng.random((3, 3))
     ]
     check("default.qubit", circuits)
