@@ -33,15 +33,15 @@ class Broadcast:
         self._works = True
 
     @staticmethod
-    def pays(circuit: Any) -> bool:
-        """Whether circuits like this one gain from being merged."""
-        return len(circuit.wires) <= MERGED_UNTIL and circuit.batch_size is None
+    def pays(structure: Structure) -> bool:
+        """Whether circuits of a structure gain from being merged."""
+        return structure.scalar and len(structure.wires) <= MERGED_UNTIL
 
     def run(
         self, structure: Structure, circuits: Sequence[Any], execute: Callable[[Any], Any]
     ) -> list[Any] | None:
         """The results of `circuits`, all of one structure; None if they cannot be merged."""
-        matrix = parameter_matrix(circuits) if self._works else None
+        matrix = parameter_matrix(circuits) if self._works and len(circuits) > 1 else None
         if matrix is None or matrix.shape[1] == 0:
             return None
         results: list[Any] = []

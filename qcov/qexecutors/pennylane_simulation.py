@@ -22,6 +22,7 @@ from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import Circuit, CircuitBatch
 from qcov.qexecutors.native_threads import one_blas_thread, one_openmp_thread
 from qcov.qexecutors.pennylane_broadcast import Broadcast
+from qcov.qexecutors.pennylane_lightning_program import LightningProgram
 from qcov.qexecutors.pennylane_structure import Structure, Template, structure_of
 
 qml: Any = pennylane
@@ -38,7 +39,7 @@ class _Plan:
     config: ExecutionConfig
     pipeline: Any  #: the device's preprocessing; None where it changes nothing
     template: Template | None = None  #: for analytic circuits that need no preprocessing
-    broadcast: Broadcast | None = None  #: merges them, where that pays
+    together: Broadcast | LightningProgram | None = None  #: runs several of them, where that pays
 
 
 class Simulation:
@@ -106,10 +107,10 @@ class Simulation:
             return self.device.execute((circuit,), plan.config)[0]
 
         template = plan.template
-        if plan.broadcast is not None and len(circuits) > 1:
-            merged = plan.broadcast.run(structure, circuits, execute)
-            if merged is not None:
-                return merged
+        if plan.together is not None:
+            results = plan.together.run(structure, circuits, execute)
+            if results is not None:
+                return results
         return [execute(template.filled(circuit, structure)) for circuit in circuits]
 
     def _plan(
@@ -126,12 +127,20 @@ class Simulation:
             plan.pipeline = None
             if not circuits[0].shots:
                 plan.template = Template(structure)
-                if self._computes_with_numpy and Broadcast.pays(circuits[0]):
-                    plan.broadcast = Broadcast()
+                plan.together = self._together(structure, plan.template)
         if len(self._plans) >= _MAX_PLANS:
             self._plans.clear()
         self._plans[key] = plan
         return plan
+
+    def _together(
+        self, structure: Structure, template: Template
+    ) -> Broadcast | LightningProgram | None:
+        if self._computes_with_numpy and Broadcast.pays(structure):
+            return Broadcast()
+        if self._is_lightning and LightningProgram.pays(self.device, structure):
+            return LightningProgram(self.device, structure, template)
+        return None
 
     def _new_plan(self, circuits: Sequence[Any], batch: CircuitBatch) -> _Plan:
         config = ExecutionConfig(

@@ -104,8 +104,10 @@ class _Structures:
                 labels = parts["control_wires"].labels, parts["base"].wires.labels
             else:
                 return None
-            shapes = tuple([getattr(value, "shape", ()) for value in operation.data])
-            key.append((kind, labels, shapes))
+            key += (kind, labels)
+            for place, value in enumerate(operation.data):
+                if shape := getattr(value, "shape", ()):
+                    key.append((place, shape))
         coefficients: tuple[complex, ...] = ()
         for measurement in circuit.measurements:
             if type(measurement) not in _PLAIN_MEASUREMENTS or measurement.mv is not None:

@@ -46,6 +46,7 @@ class BatchDevice(Device):
         self.original = original
         self._diff_method: str | None = None  #: what this batch is run for, by name
         self._prepares = True
+        self._was_watched = False  #: by `qml.snapshots`, at some time
         super().__init__(wires=original.wires)
         self._shots = original.shots  # set on the device itself, as PennyLane once did
         self.executor_wires = adapter.device_wires(original)
@@ -94,6 +95,7 @@ class BatchDevice(Device):
     @_debugger.setter
     def _debugger(self, debugger: Any) -> None:
         self._snapshot_device()._debugger = debugger
+        self._was_watched = True
 
     def _snapshot_device(self) -> Any:
         devices = self.derivative_devices()
@@ -104,7 +106,8 @@ class BatchDevice(Device):
     @property
     def takes_snapshots(self) -> bool:
         """Whether `qml.snapshots` looks at what runs now."""
-        return getattr(self, "_debugger", None) is not None
+        # Every call asks, and most devices are never looked at.
+        return self._was_watched and getattr(self, "_debugger", None) is not None
 
     # -- for subclasses ----------------------------------------------------------------------
 

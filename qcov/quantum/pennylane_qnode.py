@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from pennylane.debugging import pldb_device_manager
 from pennylane.devices import ExecutionConfig
 from pennylane.exceptions import QuantumFunctionError
 from pennylane.measurements import MeasurementProcess, Shots
-from pennylane.queuing import AnnotatedQueue
+from pennylane.queuing import AnnotatedQueue, process_queue
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 
@@ -113,11 +113,11 @@ class BatchQNode(pennylane.QNode):
         shots = self.shots_of_executors(self._get_shots(kwargs))
         with pldb_device_manager(self.device), AnnotatedQueue() as queue:
             output = self.func(*args, **kwargs)
-        tape = QuantumScript.from_queue(queue, shots)
-        parameters = tape.get_parameters(trainable_only=False)
+        operations, measurements = process_queue(queue)
+        parameters = _parameters(operations, measurements)
         values = _kind_of(parameters)
         trainable = [] if values == "numpy" else qml.math.get_trainable_indices(parameters)
-        tape.trainable_params = trainable
+        tape = QuantumScript(operations, measurements, shots, trainable_params=sorted(trainable))
         if not _is_only_measurement(output, tape):
             _qnode_module._validate_qfunc_output(output, tape.measurements)
         pipeline = self._compile_pipeline
@@ -352,7 +352,16 @@ def is_traced_by_jax(call: Call) -> bool:
 
 
 def _values(tape: Any) -> list[Any]:
-    return tape.get_parameters(trainable_only=False)
+    return _parameters(tape.operations, tape.measurements)
+
+
+def _parameters(operations: Iterable[Any], measurements: Iterable[Any]) -> list[Any]:
+    """All parameters, in PennyLane's order."""
+    values = [value for operation in operations for value in operation.data]
+    for measurement in measurements:
+        if measurement.obs is not None:
+            values += measurement.obs.data
+    return values
 
 
 def _is_only_measurement(output: Any, tape: Any) -> bool:
