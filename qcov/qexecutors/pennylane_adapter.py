@@ -31,7 +31,7 @@ from pennylane.transforms import convert_to_numpy_parameters
 
 from qcov.errors import CircuitError, UnknownDevice
 from qcov.qexecutors.base import Circuit
-from qcov.qexecutors.pennylane_structure import CompactCircuit
+from qcov.qexecutors.pennylane_compact import CompactCircuit
 
 qml: Any = pennylane
 
@@ -250,7 +250,9 @@ def count_gates(circuit: Circuit) -> int:
 
 def measures_midway(circuit: Circuit) -> bool:
     """Whether a circuit measures before its end."""
-    return type(circuit) is not CompactCircuit and not _MIDWAY.isdisjoint(map(type, circuit.operations))
+    return type(circuit) is not CompactCircuit and not _MIDWAY.isdisjoint(
+        map(type, circuit.operations)
+    )
 
 
 _MIDWAY = frozenset({qml.ops.MidMeasure, qml.ops.PauliMeasure})

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from qcov.qexecutors.pennylane_structure import Structure, parameter_matrix, with_parameters
+from qcov.qexecutors.pennylane_compact import parameter_matrix, with_parameters
+from qcov.qexecutors.pennylane_structure import Structure
 
 #: Up to here one array operation on all states costs less than one for each of them.
 MERGED_UNTIL = 12  # wires

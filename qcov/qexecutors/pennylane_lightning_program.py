@@ -20,7 +20,8 @@ import numpy as np
 import pennylane
 from pennylane.tape import QuantumScript
 
-from qcov.qexecutors.pennylane_structure import Structure, Template, values_of, with_parameters
+from qcov.qexecutors.pennylane_compact import Template, values_of, with_parameters
+from qcov.qexecutors.pennylane_structure import Structure
 
 qml: Any = pennylane
 

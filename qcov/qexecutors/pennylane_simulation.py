@@ -22,8 +22,9 @@ from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import Circuit, CircuitBatch
 from qcov.qexecutors.native_threads import one_blas_thread, one_openmp_thread
 from qcov.qexecutors.pennylane_broadcast import Broadcast
+from qcov.qexecutors.pennylane_compact import Template, structure_of
 from qcov.qexecutors.pennylane_lightning_program import LightningProgram
-from qcov.qexecutors.pennylane_structure import Structure, Template, structure_of
+from qcov.qexecutors.pennylane_structure import Structure
 
 qml: Any = pennylane
 

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from pennylane.devices import Device, ExecutionConfig
 
-from qcov.qexecutors.pennylane_structure import structure_of
+from qcov.qexecutors.pennylane_compact import structure_of
 
 _MAX_ANSWERS = 512
 

@@ -10,7 +10,6 @@ Part of the adapter around PennyLane; see `qcov.qexecutors.pennylane_adapter`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -18,12 +17,8 @@ import numpy as np
 from pennylane.tape import QuantumScript
 
 from qcov.qexecutors.base import CircuitBatch
-from qcov.qexecutors.pennylane_structure import (
-    CompactCircuit,
-    Structure,
-    parameter_matrix,
-    structure_of,
-)
+from qcov.qexecutors.pennylane_compact import CompactCircuit, parameter_matrix, structure_of
+from qcov.qexecutors.pennylane_structure import Structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,5 +78,3 @@ def _template(structure: Structure) -> Any:
     return QuantumScript(
         structure.gates, structure.measurements, structure.shots, trainable_params=[]
     )
-
-

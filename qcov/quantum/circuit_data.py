@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from qcov.qexecutors.base import Circuit
-from qcov.qexecutors.pennylane_structure import values_of
+from qcov.qexecutors.pennylane_compact import values_of
 
 _MAX_NUMBERS = 4096  #: a longer array, list or dictionary is cut
 _SCALARS = (float, int, complex, str, type(None))  # some of NumPy's are among them

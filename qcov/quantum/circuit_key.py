@@ -14,14 +14,18 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import marshal
 import struct
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, TypeAlias, cast
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from qcov.qexecutors.base import Circuit
+from qcov.qexecutors.pennylane_compact import CompactCircuit, values_of
+from qcov.qexecutors.pennylane_structure import Structure
 from qcov.quantum.circuit_structure import labels_of
 
 _VERSION = b"qcov circuit key 1"
@@ -40,22 +44,77 @@ def circuit_key(circuit: Circuit, *context: object) -> bytes:
     Raises:
         NotKeyed: Something in it has no canonical form.
     """
-    key = _Key()
-    key.add(context)
-    for operation in circuit.operations:
-        key.add_operation(operation)
-    for measurement in circuit.measurements:
-        key.add(measurement)
-    for copies in circuit.shots.shot_vector:
-        key.add((copies.shots, copies.copies))
+    key = _Key(_VERSION + _context_text(context))
+    pieces = _pieces_of(circuit.structure) if isinstance(circuit, CompactCircuit) else None
+    if pieces is None:
+        for operation in circuit.operations:
+            key.add_operation(operation)
+        key.add_rest(circuit)
+    else:
+        for piece, value in zip(pieces, values_of(circuit), strict=False):
+            key.text += piece
+            key.add(value)
+        key.text += pieces[-1]
     return hashlib.sha256(key.text).digest()
+
+
+def _context_text(context: object) -> bytes:
+    """What is written for a context: nearly always the one that was written last."""
+    try:
+        plain = marshal.dumps(
+            cast("Any", context), _NO_REFERENCES
+        )  # exact, for Python's own values
+    except ValueError:
+        return _written(context)
+    text = _contexts.get(plain)
+    if text is None:
+        if len(_contexts) >= _MAX_KNOWN:
+            _contexts.clear()
+        text = _contexts[plain] = _written(context)
+    return text
+
+
+_NO_REFERENCES = 2  #: the version of marshal's format that writes equal values alike
+_MAX_KNOWN = 512
+_contexts: dict[bytes, bytes] = {}
+
+
+def _written(value: object) -> bytes:
+    key = _Key()
+    key.add(value)
+    return bytes(key.text)
+
+
+def _pieces_of(structure: Structure) -> list[bytes] | None:
+    """What is written before each parameter of a structure's circuits, and after the last one.
+
+    None if one of its gates is more than a type, wires and numbers.
+    """
+    if structure in _pieces:
+        return _pieces[structure]
+    pieces, key = list[bytes](), _Key()
+    for gate in structure.gates:
+        labels = labels_of(gate) if _is_simple(_type(gate)) else None
+        if labels is None:
+            _pieces[structure] = None
+            return None
+        key.text += _simple_operation(_type(gate), labels) + _counted(b"(", gate.data)
+        for _ in gate.data:
+            pieces.append(bytes(key.text))
+            key.text.clear()
+    key.add_rest(structure)
+    _pieces[structure] = [*pieces, bytes(key.text)]
+    return _pieces[structure]
+
+
+_pieces: WeakKeyDictionary[Structure, list[bytes] | None] = WeakKeyDictionary()
 
 
 class _Key:
     """The bytes that are hashed; every part tells its kind and its length."""
 
-    def __init__(self) -> None:
-        self.text = bytearray(_VERSION)
+    def __init__(self, text: bytes = b"") -> None:
+        self.text = bytearray(text)
         self.measured: dict[str, int] = {}
 
     def add(self, value: Any) -> None:
@@ -64,7 +123,7 @@ class _Key:
 
     def add_all(self, mark: bytes, values: Sequence[Any]) -> None:
         """Write several parts."""
-        self.text += mark + struct.pack("<I", len(values))
+        self.text += _counted(mark, values)
         for value in values:
             _writer(_type(value))(self, value)
 
@@ -81,6 +140,13 @@ class _Key:
         self.text += _simple_operation(_type(operation), labels)
         self.add_all(b"(", operation.data)
 
+    def add_rest(self, circuit: Circuit | Structure) -> None:
+        """Write what follows the operations of a circuit."""
+        for measurement in circuit.measurements:
+            self.add(measurement)
+        for copies in circuit.shots.shot_vector:
+            self.add((copies.shots, copies.copies))
+
 
 # -- operations that are a type, wires and numbers -----------------------------------------------
 
@@ -95,8 +161,7 @@ def _is_simple(kind: Any) -> bool:
 
 @lru_cache(4096)
 def _simple_operation(kind: type[Any], labels: Hashable) -> bytes:
-    key = _Key()
-    key.text = bytearray(_kind(b"g", kind))
+    key = _Key(_kind(b"g", kind))
     key.add(labels)
     return bytes(key.text)
 
@@ -222,6 +287,10 @@ def _refuse(key: _Key, value: Any) -> None:  # noqa: ARG001  # as writers are ca
 
 def _type(value: Any) -> type[Any]:
     return cast("type[Any]", type(value))
+
+
+def _counted(mark: bytes, values: Sequence[Any]) -> bytes:
+    return mark + struct.pack("<I", len(values))
 
 
 def _sized(mark: bytes, data: bytes) -> bytes:

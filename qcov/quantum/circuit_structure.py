@@ -16,7 +16,8 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from qcov.qexecutors.base import Circuit
-from qcov.qexecutors.pennylane_structure import CompactCircuit, Structure
+from qcov.qexecutors.pennylane_compact import CompactCircuit
+from qcov.qexecutors.pennylane_structure import Structure
 
 _MAX_KNOWN = 512
 _MAX_KEPT = 4096  #: numbers in an observable that is kept alive here

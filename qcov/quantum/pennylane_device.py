@@ -22,7 +22,7 @@ from pennylane.transforms.core import CompilePipeline
 
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit
-from qcov.qexecutors.pennylane_structure import compacted
+from qcov.qexecutors.pennylane_compact import compacted
 from qcov.qexecutors.pennylane_support import supports_derivatives
 from qcov.quantum import pennylane_derivatives as derivatives
 

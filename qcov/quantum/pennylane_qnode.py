@@ -204,7 +204,7 @@ class BatchQNode(pennylane.QNode):
         return self.device.is_original() and bool(self.device.derivative_devices())
 
     def _conversion(self, tape: Any, *, autograd: bool, tensor: bool) -> Callable[[Any], Any]:
-        """What gives a result the type with which it leaves PennyLane's interface in the bare QNode."""
+        """What gives a result the type with which it leaves the bare QNode's interface."""
         if autograd and not self._own_backprop(tape):
             return partial(_wrapped, wrap=np.array)
         if tensor and not tape.shots and self.device.original.name in _TAKE_TENSORS:
