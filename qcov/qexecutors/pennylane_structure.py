@@ -38,8 +38,6 @@ _COMPOSITES = (qml.ops.Prod, qml.ops.Sum, qml.ops.SProd)
 _PLAIN_MEASUREMENTS = frozenset({ExpectationMP, VarianceMP, ProbabilityMP, StateMP})
 _MAX_OBSERVABLES = 512
 _MAX_STRUCTURES = 512
-#: Numbers that an array of double precision holds as they are.
-_EXACT = frozenset({float, np.float64})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
