@@ -12,6 +12,7 @@ import pytest
 from qcov.qexecutors import native_threads
 from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.pennylane_adapter import make_device
+from qcov.qexecutors.pennylane_lightning_program import LightningProgram
 from qcov.qexecutors.pennylane_simulation import Simulation
 from qcov.qexecutors.pennylane_structure import _CONTROLLED, _UNCONTROLLED
 
@@ -26,13 +27,14 @@ MEASUREMENTS: dict[str, Callable[[], list[Any]]] = {
 }
 
 
-def test_every_plain_gate_merges_right(rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_plain_gate_runs_right(device: str, rng: np.random.Generator) -> None:
     circuits = [
         tape([gate(angles)], [qml.expval(qml.X(0)), qml.probs(wires=range(4))])
         for gate in map(made, sorted(_CONTROLLED | _UNCONTROLLED, key=str))
         for angles in rng.random((3, 3))
     ]
-    check("default.qubit", circuits)
+    check(device, circuits)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -99,6 +101,42 @@ def test_finite_shots_are_not_merged(rng: np.random.Generator) -> None:
     seeded = [qml.device("default.qubit", wires=1, seed=7) for _ in range(2)]
     ours = Simulation(seeded[0]).run(CircuitBatch(circuits=tuple(circuits), wires=1))
     assert ours == list(seeded[1].execute(tuple(circuits)))
+
+
+@pytest.mark.parametrize("wires", [4, None, range(4), ["a", 0, 1, 2, 3], [3, 2, 1, 0]], ids=str)
+@pytest.mark.parametrize("options", [{}, {"c_dtype": np.complex64}, {"batch_obs": True}], ids=str)
+def test_lightning_of_all_kinds(options: Any, wires: Any, rng: np.random.Generator) -> None:
+    ours, theirs = (make_device("lightning.qubit", wires, options) for _ in range(2))
+    circuits = [
+        tape([qml.CRX(x, [1, 3]), qml.RZ(x, 2)], [qml.expval(x * qml.X(3) @ qml.Z(1)), qml.state()])
+        for x in rng.random(4)
+    ]
+    simulated = Simulation(ours).run(CircuitBatch(circuits=tuple(circuits), wires=None))
+    for mine, circuit in zip(simulated, circuits, strict=True):
+        same(mine, qml.execute([circuit], theirs, diff_method=None, interface="numpy")[0])
+
+
+def test_lightning_draws_the_same_samples_between_analytic_circuits() -> None:
+    ours, theirs = (qml.device("lightning.qubit", wires=4, seed=5) for _ in range(2))
+    simulated = Simulation(ours)
+    for step in range(6):
+        shots = 50 if step % 2 else None
+        circuit = qml.tape.QuantumScript(
+            [qml.RX(0.1 * step, 0), qml.CNOT([0, 1])], [qml.probs(wires=[0, 1])], shots=shots
+        )
+        (mine,) = simulated.run(CircuitBatch(circuits=(circuit,), wires=4))
+        same(mine, qml.execute([circuit], theirs, diff_method=None, interface="numpy")[0])
+
+
+def test_a_lightning_that_works_otherwise_runs_in_its_own_way(
+    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    def forget_one(program: LightningProgram, state: Any, row: Any) -> None:
+        program._steps = program._steps[1:]
+
+    monkeypatch.setattr(LightningProgram, "_apply", forget_one)
+    z = [qml.expval(qml.Z(0) @ qml.X(1))]
+    check("lightning.qubit", [tape([qml.CRX(x, [0, 1])], z) for x in rng.random(5)])
 
 
 def test_openmp_keeps_its_threads() -> None:
