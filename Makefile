@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench lock clean
+.PHONY: help setup demo test check lint format bench lock clean
 
 help: ## Show what there is to make
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 14
@@ -33,11 +33,13 @@ test: $(STAMP) ## Run every test, in random order, and show the coverage of qcov
 	$(BIN)/python -m pytest tests/unit -n logical --maxprocesses 4 --cov --cov-report=
 	$(BIN)/python -m pytest tests/integration --cov --cov-append --cov-report=term
 
-check: $(STAMP) ## Format, lint, types, layers, unit tests; under two minutes
+lint: $(STAMP) ## Format, lint, types, layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+check: lint ## The same, and the fast unit tests; under two minutes
 	$(BIN)/python -m pytest tests/unit -q -m "not process and not slow" -n logical --maxprocesses 4 $(ARGS)
 
 format: $(STAMP) ## Put the code into the project's format

@@ -295,6 +295,7 @@ print(structure_of(tape).key)
 """
 
 
+@pytest.mark.process
 def test_structures_have_the_same_key_in_every_process() -> None:
     here: dict[str, Any] = {}
     exec(KEY, here)
@@ -343,8 +344,7 @@ def test_a_sink_keeps_little_of_each_circuit() -> None:
             for future in [circuit.run_later(0.1) for _ in range(100)]:
                 future.result()
         gc.collect()
-        tapes = [thing for thing in gc.get_objects() if isinstance(thing, qml.tape.QuantumScript)]
-        assert len(tapes) < 1000
+        assert sum(type(thing) is qml.tape.QuantumScript for thing in gc.get_objects()) < 100
         assert len({record["id"] for record in sink.drain()}) == 2000
 
 

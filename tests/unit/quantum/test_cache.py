@@ -262,6 +262,7 @@ print(circuit.history[0].cache)
 """
 
 
+@pytest.mark.process
 def test_it_outlives_the_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QCOV_DATA_DIR", str(tmp_path))
     command = [sys.executable, "-c", AGAIN]

@@ -159,6 +159,7 @@ print(circuit_key(qml.tape.make_qscript(circuit, shots=5)(), {"device": "x", "se
 """
 
 
+@pytest.mark.process
 def test_keys_are_the_same_in_every_process() -> None:
     keys = {
         subprocess.run(
