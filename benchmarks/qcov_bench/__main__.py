@@ -21,6 +21,7 @@ _SUITES = {
     "electrons": "electrons",
     "start": "start",
 }
+_WIDTH = 160  #: a terminal that is narrower breaks the lines, rather than the words in a column
 _PACKAGES = ("qcov", "pennylane", "pennylane-lightning", "numpy", "sqlalchemy", "distributed")
 
 
@@ -36,7 +37,7 @@ def main() -> None:
     unknown = set(arguments.suites) - set(_SUITES)
     if unknown:
         parser.error(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(_SUITES)}")
-    console = Console(width=max(Console().width, 120))
+    console = Console(width=max(Console().width, _WIDTH))
     console.print(_machine())
     rows: list[Row] = []
     for suite in arguments.suites or _SUITES:
@@ -63,7 +64,8 @@ def _version(package: str) -> str:
 def _table(rows: list[Row]) -> Table:
     table = Table(title="medians, measured in turns")
     for name in ("what", "qcov", "yardstick", "", "ratio", "goal", "met"):
-        table.add_column(name, justify="left" if name in ("what", "") else "right")
+        words = name in ("what", "")
+        table.add_column(name, justify="left" if words else "right", no_wrap=not words)
     for row in rows:
         theirs = "" if row.theirs is None else _shown(row, row.theirs)
         ratio = "" if row.theirs is None else f"{row.ours / row.theirs:.2f}"

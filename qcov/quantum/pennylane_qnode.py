@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import importlib
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,6 +27,14 @@ from pennylane.transforms.core import CompilePipeline
 from qcov.errors import UnsupportedInterface
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.quantum.pennylane_device import DEVICE_METHODS, BatchDevice
+from qcov.quantum.pennylane_values import (
+    all_values,
+    is_first_order,
+    kind_of,
+    order_of,
+    parameters_of,
+    wrapped,
+)
 
 qml: Any = pennylane
 #: The attribute `pennylane.workflow.qnode` is the decorator; this is the module.
@@ -114,8 +122,8 @@ class BatchQNode(pennylane.QNode):
         with pldb_device_manager(self.device), AnnotatedQueue() as queue:
             output = self.func(*args, **kwargs)
         operations, measurements = process_queue(queue)
-        parameters = _parameters(operations, measurements)
-        values = _kind_of(parameters)
+        parameters = parameters_of(operations, measurements)
+        values = kind_of(parameters)
         trainable = [] if values == "numpy" else qml.math.get_trainable_indices(parameters)
         tape = QuantumScript(operations, measurements, shots, trainable_params=sorted(trainable))
         if not _is_only_measurement(output, tape):
@@ -153,7 +161,7 @@ class BatchQNode(pennylane.QNode):
             circuits, process = call.pipeline((call.tape,))
             post = adapter.unrecorded(lambda results: process(tuple(results))[0])
         tensors = [
-            call.values == "tensor" and _kind_of(_values(tape)) != "numpy" for tape in circuits
+            call.values == "tensor" and kind_of(all_values(tape)) != "numpy" for tape in circuits
         ]
         autograd = any(tensors) and self._interface == _Interface.AUTO
         if any(tensors) and not self._keeps_tensors(call.tape):
@@ -206,9 +214,9 @@ class BatchQNode(pennylane.QNode):
     def _conversion(self, tape: Any, *, autograd: bool, tensor: bool) -> Callable[[Any], Any]:
         """What gives a result the type with which it leaves the bare QNode's interface."""
         if autograd and not self._own_backprop(tape):
-            return partial(_wrapped, wrap=np.array)
+            return partial(wrapped, wrap=np.array)
         if tensor and not tape.shots and self.device.original.name in _TAKE_TENSORS:
-            return partial(_wrapped, wrap=qml.numpy.array, only=np.ndarray | np.float64)
+            return partial(wrapped, wrap=qml.numpy.array, only=np.ndarray | np.float64)
         return _unchanged
 
     # -- values that somebody differentiates, traces, or keeps in a framework ----------------
@@ -244,13 +252,13 @@ class BatchQNode(pennylane.QNode):
         """Give a result its interface, where the circuit has no parameters, and its container."""
         if call.pipeline.is_informative:
             return _arrangement(call)(result)
-        bare = not call.tape.get_parameters(trainable_only=False)
+        bare = not all_values(call.tape)
         if bare and self._interface != _Interface.AUTO:
             result = _qnode_module._convert_to_interface(result, self._interface)
         elif not self._own_backprop(call.tape):
-            result = _wrapped(result, np.array, only=qml.numpy.tensor)
+            result = wrapped(result, np.array, only=qml.numpy.tensor)
         elif not self._is_bare():
-            result = _wrapped(result, qml.numpy.array, only=np.ndarray)
+            result = wrapped(result, qml.numpy.array, only=np.ndarray)
         return _arrangement(call)(result)
 
     def kind(self, call: Call) -> Hashable:
@@ -259,7 +267,7 @@ class BatchQNode(pennylane.QNode):
             return object()  # transforms remember the arguments of their call
         gradient = self.gradient([call.tape])
         midway = adapter.measures_midway(call.tape)
-        interface = qml.math.get_interface(*call.tape.get_parameters(trainable_only=False))
+        interface = qml.math.get_interface(*all_values(call.tape))
         return (gradient, interface, call.tape.shots, midway)
 
     def gradient(self, tapes: Sequence[Any]) -> Gradient:
@@ -274,12 +282,12 @@ class BatchQNode(pennylane.QNode):
         if method in DEVICE_METHODS:
             if method in ("best", "backprop", "device") and self._differentiates("backprop", tapes):
                 return Gradient(method="backprop", max_diff=max_diff)
-            order = _order(tapes)
+            order = order_of(tapes)
             wanted = method in ("adjoint", "device") or order is not None
             if wanted and (order or 0) <= 1 and self._differentiates("adjoint", tapes):
                 return Gradient(method="adjoint", max_diff=1)
             method = "best"  # which is parameter-shift, for this device has no other
-        if method in ("best", "parameter-shift", "finite-diff") and not _is_first_order(tapes):
+        if method in ("best", "parameter-shift", "finite-diff") and not is_first_order(tapes):
             max_diff = max(max_diff, 2)
         return Gradient(method=method, max_diff=max_diff)
 
@@ -345,72 +353,8 @@ def portable(qnode: Any) -> Any:
     return new
 
 
-def is_traced_by_jax(call: Call) -> bool:
-    """Whether a call's values exist only while JAX traces the function that made them."""
-    kinds = [kind for value in _values(call.tape) for kind in type(value).__mro__]
-    return any(kind.__module__.startswith("jax") and kind.__name__ == "Tracer" for kind in kinds)
-
-
-def _values(tape: Any) -> list[Any]:
-    return _parameters(tape.operations, tape.measurements)
-
-
-def _parameters(operations: Iterable[Any], measurements: Iterable[Any]) -> list[Any]:
-    """All parameters, in PennyLane's order."""
-    values = [value for operation in operations for value in operation.data]
-    for measurement in measurements:
-        if measurement.obs is not None:
-            values += measurement.obs.data
-    return values
-
-
 def _is_only_measurement(output: Any, tape: Any) -> bool:
     return len(tape.measurements) == 1 and tape.measurements[0] is output
-
-
-_NUMBERS = frozenset({float, int, bool, complex, np.ndarray, np.float64, np.complex128, np.int64})
-
-
-def _kind_of(parameters: Sequence[Any]) -> str:
-    """Say which kind of values a circuit has; see `Call`."""
-    kind = "numpy"
-    for value in parameters:
-        if type(value) in _NUMBERS or isinstance(value, np.generic):
-            continue
-        if not isinstance(value, qml.numpy.tensor):
-            return "framework"
-        kind = "tensor"
-    return kind
-
-
-def _order(tapes: Sequence[Any]) -> int | None:
-    """How many derivatives are being taken of circuits; None if their framework does not tell."""
-    order = 0
-    for value in [value for tape in tapes for value in _values(tape)]:
-        kind = type(value)
-        if kind.__module__.startswith("torch") and value.requires_grad:
-            return None
-        if kind.__name__ == "DynamicJaxprTracer":
-            return None  # what is compiled here may be differentiated around the compilation
-        order = max(order, _nesting(value))
-    return order
-
-
-def _is_first_order(tapes: Sequence[Any]) -> bool:
-    """Whether no second derivative can follow. Preparing one costs autograd its cached Jacobian."""
-    order = _order(tapes)
-    if order is None or order > 1:
-        return False
-    return all(qml.math.get_interface(*_values(tape)) in ("autograd", "numpy") for tape in tapes)
-
-
-def _nesting(value: Any) -> int:
-    depth = 0
-    while (inner := getattr(value, "_value", getattr(value, "primal", None))) is not None:
-        if type(value).__name__ not in ("ArrayBox", "JVPTracer", "LinearizeTracer"):
-            break
-        value, depth = inner, depth + 1
-    return depth
 
 
 def _unchanged(result: Any) -> Any:
@@ -426,14 +370,6 @@ def _name_of(method: Any) -> str | None:
     if isinstance(method, str):
         return "parameter-shift" if method == "best" else method
     return None if method is None else str(getattr(method, "__name__", method))
-
-
-def _wrapped(result: Any, wrap: Callable[[Any], Any], only: Any = object) -> Any:
-    if isinstance(result, list | tuple):
-        return tuple([_wrapped(item, wrap, only) for item in result])
-    if isinstance(result, dict) or not isinstance(result, only):
-        return result
-    return wrap(result)
 
 
 def _arrangement(call: Call) -> Callable[[Any], Any]:

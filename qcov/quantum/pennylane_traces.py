@@ -20,6 +20,8 @@ from typing import Any
 
 from autograd import tracer as autograd_tracer
 
+from qcov.quantum.pennylane_values import all_values
+
 _TRACE = autograd_tracer.trace.__code__
 
 
@@ -27,7 +29,7 @@ class Traces:
     """The derivatives and compilations that the values of one circuit belong to."""
 
     def __init__(self, tape: Any) -> None:
-        values = tape.get_parameters(trainable_only=False)
+        values = all_values(tape)
         self._thread = threading.get_ident()
         boxes = [value for value in values if isinstance(value, autograd_tracer.Box)]
         self._frames = _frames_of(boxes) if boxes else ()

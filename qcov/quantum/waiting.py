@@ -16,6 +16,7 @@ from qcov.errors import CircuitError, StaleFuture
 from qcov.quantum import pennylane_qnode
 from qcov.quantum.futures import CircuitFuture
 from qcov.quantum.pennylane_traces import Traces
+from qcov.quantum.pennylane_values import is_traced_by_jax
 
 
 class Binder(Protocol):
@@ -101,7 +102,7 @@ def _without_strangers(qelectron: Binder, pairs: _Pairs) -> _Pairs:
     """Refuse calls that JAX traces in another thread: it would make their derivatives zero."""
     own: list[tuple[CircuitFuture, pennylane_qnode.Call]] = []
     for future, call in pairs:
-        if pennylane_qnode.is_traced_by_jax(call):
+        if is_traced_by_jax(call.tape):
             reason = (
                 "JAX traces it in another thread. Ask its future for the result inside the "
                 "function that is differentiated or compiled"

