@@ -275,8 +275,9 @@ class BatchQNode(pennylane.QNode):
 
         The simulators' own derivative is used where all executors can: backprop is right to any
         order, adjoint to the first. PennyLane says nothing when it gives a second
-        derivative that it was not asked to prepare, but a wrong one; so all else is prepared for
-        two orders.
+        derivative that it was not asked to prepare, but a wrong one; so parameter-shift is
+        prepared for two orders. Finite differences are not: taken twice, or between numbers of
+        single precision, as they would be then, they are noise.
         """
         method, max_diff = self.diff_method, self.execute_kwargs["max_diff"]
         if method in DEVICE_METHODS:
@@ -287,7 +288,7 @@ class BatchQNode(pennylane.QNode):
             if wanted and (order or 0) <= 1 and self._differentiates("adjoint", tapes):
                 return Gradient(method="adjoint", max_diff=1)
             method = "best"  # which is parameter-shift, for this device has no other
-        if method in ("best", "parameter-shift", "finite-diff") and not is_first_order(tapes):
+        if method in ("best", "parameter-shift") and not is_first_order(tapes):
             max_diff = max(max_diff, 2)
         return Gradient(method=method, max_diff=max_diff)
 
