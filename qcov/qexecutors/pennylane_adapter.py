@@ -239,7 +239,10 @@ def untraced_circuit(circuit: Circuit) -> Circuit:
     except Exception:  # noqa: BLE001  # every framework refuses in a way of its own
         values = cast("Any", circuit).get_parameters(trainable_only=False)
         empty = [np.full(np.shape(value), np.nan) for value in values]
-        return cast("Any", circuit).bind_new_parameters(empty, list(range(len(values))))
+        try:
+            return cast("Any", circuit).bind_new_parameters(empty, list(range(len(values))))
+        except Exception:  # noqa: BLE001  # PennyLane cannot for some, such as TrotterProduct
+            return circuit
 
 
 def count_gates(circuit: Circuit) -> int:

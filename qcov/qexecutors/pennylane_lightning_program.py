@@ -61,7 +61,7 @@ class LightningProgram:
         """
         if self._works is False:
             return None
-        rows, results = [values_of(circuit) for circuit in circuits], list[Any]()
+        rows, results = [list(values_of(circuit)) for circuit in circuits], list[Any]()
         if structure.coefficients != self._coefficients:
             self._measuring, self._coefficients = _without_gates(structure), structure.coefficients
         if self._works is None:

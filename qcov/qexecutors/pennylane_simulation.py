@@ -22,7 +22,7 @@ from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import Circuit, CircuitBatch
 from qcov.qexecutors.native_threads import one_blas_thread, one_openmp_thread
 from qcov.qexecutors.pennylane_broadcast import Broadcast
-from qcov.qexecutors.pennylane_compact import Template, structure_of
+from qcov.qexecutors.pennylane_compact import Template, structure_of, values_of
 from qcov.qexecutors.pennylane_lightning_program import LightningProgram
 from qcov.qexecutors.pennylane_structure import Structure
 
@@ -55,6 +55,8 @@ class Simulation:
         self._plans: dict[Hashable, _Plan] = {}
         self._computes_with_numpy = device.name == "default.qubit"
         self._is_lightning = device.name == "lightning.qubit"
+        #: Where a device with a seed draws its numbers.
+        self._random: Any = getattr(getattr(device, "_rng", None), "bit_generator", None)
 
     def run(self, batch: CircuitBatch) -> list[Any]:
         """Run circuits; an exception stands where one failed."""
@@ -70,9 +72,15 @@ class Simulation:
 
     def _run(self, batch: CircuitBatch) -> list[Any]:
         groups: dict[Hashable, tuple[Structure | None, list[int]]] = {}
+        # A seed's numbers go to circuits in the order in which they were asked for.
+        in_order = any(circuit.shots for circuit in batch.circuits)
+        before, start = None, 0
         for index, circuit in enumerate(batch.circuits):
             structure = structure_of(circuit)
-            key = index if structure is None else structure
+            if structure is None or (in_order and structure is not before):
+                start = index
+            before = structure
+            key = (structure, start if structure is None or in_order else 0)
             groups.setdefault(key, (structure, []))[1].append(index)
         results: list[Any] = [None] * len(batch.circuits)
         for structure, indices in groups.values():
@@ -84,12 +92,16 @@ class Simulation:
     def _run_alike(self, structure: Structure | None, batch: CircuitBatch) -> Sequence[Any]:
         # A plain gate's matrix is small: its product with the state is not for several threads.
         plain = structure is not None and self._computes_with_numpy
+        several = len(batch.circuits) > 1
+        drawn = self._random.state if several and self._random is not None else None
         try:
             with one_blas_thread() if plain else nullcontext():
                 return self._execute(structure, batch)
         except Exception as error:  # noqa: BLE001  # it becomes the circuit's result
-            if len(batch.circuits) == 1:
+            if not several:
                 return [error]
+        if self._random is not None:
+            self._random.state = drawn  # some of them may have drawn numbers already
         singles = (batch.only([index]) for index in range(len(batch.circuits)))
         return [self._run_alike(structure, single)[0] for single in singles]
 
@@ -170,6 +182,6 @@ def _changes_nothing(pipeline: Any, circuit: QuantumScript) -> bool:
 
 
 def _unwrapped(circuit: Any) -> Any:
-    if any(isinstance(value, qml.numpy.tensor) for op in circuit.operations for value in op.data):
+    if any(isinstance(value, qml.numpy.tensor) for value in values_of(circuit)):
         return adapter.with_numpy_parameters(circuit)
     return circuit

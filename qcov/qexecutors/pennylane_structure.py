@@ -36,6 +36,7 @@ _CONTROLLED = frozenset(
 _PLAIN_OBSERVABLES = frozenset({qml.Identity, qml.X, qml.Y, qml.Z, qml.Hadamard})
 _COMPOSITES = (qml.ops.Prod, qml.ops.Sum, qml.ops.SProd)
 _PLAIN_MEASUREMENTS = frozenset({ExpectationMP, VarianceMP, ProbabilityMP, StateMP})
+_COEFFICIENTS = frozenset({int, float, complex, np.int64, np.float64, np.complex128})
 _MAX_OBSERVABLES = 512
 _MAX_STRUCTURES = 512
 
@@ -104,6 +105,8 @@ class _Structures:
             key += (kind, labels)
             for place, value in enumerate(operation.data):
                 if shape := getattr(value, "shape", ()):
+                    if len(shape) > 1 and kind is not qml.BasisState:
+                        return None  # which PennyLane refuses when the gate is looked at
                     key.append((place, shape))
         coefficients: tuple[complex, ...] = ()
         for measurement in circuit.measurements:
@@ -130,7 +133,9 @@ class _Structures:
         parts = observable.operands if hasattr(observable, "operands") else (observable.base,)
         keys = tuple(self._observable(part)[0] for part in parts)
         coefficients = _numbers(observable.data)
-        key = None if None in keys or coefficients is None else (kind, keys)
+        known = None not in keys and coefficients is not None
+        # Of what type a coefficient is decides of what type results are.
+        key = (kind, keys, tuple(map(type, observable.data))) if known else None
         if len(self._observables) >= _MAX_OBSERVABLES:
             self._observables.clear()
         # The observable is kept, so that the id stays its own.
@@ -159,10 +164,9 @@ def _new_structure(key: _Key, circuit: Any) -> Structure:
 
 
 def _numbers(values: Sequence[Any]) -> tuple[complex, ...] | None:
-    try:
-        return tuple([complex(value) for value in values])
-    except (TypeError, ValueError):
+    if not _COEFFICIENTS.issuperset(map(type, values)):
         return None
+    return tuple([complex(value) for value in values])
 
 
 _structures = _Structures()

@@ -31,17 +31,27 @@ def _ticket_of(job: Job) -> Ticket | None:
     return job.ticket
 
 
-def alike(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Group jobs that can run as one batch."""
+def alike(jobs: Sequence[Job], *, in_order: bool = False) -> list[list[Job]]:
+    """Group jobs that can run as one batch.
+
+    Args:
+        jobs: In the order in which they were asked for.
+        in_order: Whether circuits with shots keep it, so that a seed's numbers go to the right one.
+    """
     if len(jobs) <= 1:
         return [list(jobs)] if jobs else []
+    if in_order and any(job.circuit.shots for job in jobs):
+        return [list(group) for _, group in groupby(jobs, key=_how_it_runs)]
     groups: dict[Any, list[Job]] = {}
     for job in jobs:
-        request = cast("Ticket", job.ticket).request
-        how = (request.wires, request.mcm_method, request.postselect_mode)
-        key = (how, job.circuit.shots, adapter.measures_midway(job.circuit))
-        groups.setdefault(key, []).append(job)
+        groups.setdefault(_how_it_runs(job), []).append(job)
     return list(groups.values())
+
+
+def _how_it_runs(job: Job) -> Any:
+    request = cast("Ticket", job.ticket).request
+    how = (request.wires, request.mcm_method, request.postselect_mode)
+    return how, job.circuit.shots, adapter.measures_midway(job.circuit)
 
 
 def cut(groups: Iterable[list[Job]], size: int) -> list[list[Job]]:

@@ -25,11 +25,9 @@ def parameters_of(circuit: Circuit) -> list[Any]:
     ]
 
 
-def has_large_parameters(circuit: Circuit) -> bool:
-    """Whether one of a circuit's parameters is larger than what is kept of it."""
-    return any(
-        math.prod(getattr(value, "shape", ())) > _MAX_NUMBERS for value in values_of(circuit)
-    )
+def has_arrays(circuit: Circuit) -> bool:
+    """Whether one of a circuit's parameters is an array: it may be large, and be changed later."""
+    return any(getattr(value, "shape", ()) for value in values_of(circuit))
 
 
 def plain(value: Any) -> Any:

@@ -19,7 +19,13 @@ import pennylane
 from pennylane.debugging import pldb_device_manager
 from pennylane.devices import ExecutionConfig
 from pennylane.exceptions import QuantumFunctionError
-from pennylane.measurements import MeasurementProcess, Shots
+from pennylane.measurements import (
+    MeasurementProcess,
+    MutualInfoMP,
+    PurityMP,
+    Shots,
+    VnEntropyMP,
+)
 from pennylane.queuing import AnnotatedQueue, process_queue
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
@@ -30,10 +36,12 @@ from qcov.quantum.pennylane_device import DEVICE_METHODS, BatchDevice
 from qcov.quantum.pennylane_values import (
     all_values,
     is_first_order,
+    is_mapped_by_jax,
     kind_of,
     order_of,
     parameters_of,
     wrapped,
+    wrapped_each,
 )
 
 qml: Any = pennylane
@@ -216,7 +224,9 @@ class BatchQNode(pennylane.QNode):
         if autograd and not self._own_backprop(tape):
             return partial(wrapped, wrap=np.array)
         if tensor and not tape.shots and self.device.original.name in _TAKE_TENSORS:
-            return partial(wrapped, wrap=qml.numpy.array, only=np.ndarray | np.float64)
+            wrap = partial(qml.numpy.array, requires_grad=True)
+            kinds = [_TENSOR_RESULTS.get(type(m), _TENSOR_RESULT) for m in tape.measurements]
+            return partial(wrapped_each, wrap=wrap, kinds=kinds)
         return _unchanged
 
     # -- values that somebody differentiates, traces, or keeps in a framework ----------------
@@ -230,7 +240,7 @@ class BatchQNode(pennylane.QNode):
             return post(tapes)
         self._check_method(tapes[0])
         gradient = self.gradient(tapes)
-        if gradient.method not in ("adjoint", "backprop") and self._own_adjoint(tapes[0]):
+        if self._expands(gradient, tapes):
             tapes, stack = _BROADCAST_EXPAND(tapes)  # as the bare QNode does, outside its interface
         else:
             stack = _unchanged
@@ -242,7 +252,7 @@ class BatchQNode(pennylane.QNode):
             tapes,
             device=self.device.handing_over(_name_of(gradient.method) if differentiated else None),
             diff_method=gradient.method,
-            interface=self._interface,
+            interface=self._interface_for(gradient, tapes),
             gradient_kwargs=self.gradient_kwargs,
             **options,
         )
@@ -292,7 +302,32 @@ class BatchQNode(pennylane.QNode):
             max_diff = max(max_diff, 2)
         return Gradient(method=method, max_diff=max_diff)
 
+    def _expands(self, gradient: Gradient, tapes: Sequence[Any]) -> bool:
+        """Whether broadcast circuits must be taken apart before they are differentiated.
+
+        Adjoint does so in the bare QNode. Parameter-shift cannot differentiate them at all, which
+        must not be seen where it only stands in for the bare QNode's backprop.
+        """
+        if gradient.method in ("adjoint", "backprop"):
+            return False
+        if self._own_adjoint(tapes[0]):
+            return True
+        stands_in = gradient.method == "best" and self._own_backprop(tapes[0])
+        return stands_in and any(tape.batch_size and tape.trainable_params for tape in tapes)
+
+    def _interface_for(self, gradient: Gradient, tapes: Sequence[Any]) -> Any:
+        """The interface; where JAX maps over circuits that the bare QNode traces, one that can."""
+        if self._interface not in (_Interface.AUTO, _Interface.JAX):
+            return self._interface
+        mapped = any(is_mapped_by_jax(value) for tape in tapes for value in all_values(tape))
+        stands_in = gradient.method in ("best", "adjoint")
+        if mapped and stands_in and self._own_backprop(tapes[0]):
+            return _Interface.JAX_JIT
+        return self._interface
+
     def _differentiates(self, method: str, tapes: Sequence[Any]) -> bool:
+        if method == "backprop" and any(tape.shots for tape in tapes):
+            return False  # whatever a device says
         return self.device.differentiates(_CONFIGS[method], tapes)
 
     def _own_backprop(self, tape: Any) -> bool:
@@ -337,6 +372,13 @@ _CONFIGS = {
 _BROADCAST_EXPAND = CompilePipeline(qml.transforms.broadcast_expand)
 #: Devices whose analytic results are PennyLane's tensors where their parameters are.
 _TAKE_TENSORS = ("default.qubit", "default.mixed")
+_TENSOR_RESULT: Any = np.ndarray | np.float64
+#: Measurements that are computed with NumPy's functions, whatever the parameters are.
+_TENSOR_RESULTS: Mapping[type, Any] = {
+    VnEntropyMP: (),
+    MutualInfoMP: (),
+    PurityMP: np.ndarray,  # of several circuits in one
+}
 
 
 def is_qnode(value: object) -> bool:

@@ -7,11 +7,14 @@ Part of the adapter around PennyLane; see `qcov.qexecutors.pennylane_adapter`.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pennylane
+from pennylane.ops.functions import bind_new_parameters
+from pennylane.tape import QuantumScript
 
 qml: Any = pennylane
 
@@ -81,6 +84,13 @@ def is_traced_by_jax(tape: Any) -> bool:
     return any(kind.__module__.startswith("jax") and kind.__name__ == "Tracer" for kind in kinds)
 
 
+def is_mapped_by_jax(value: Any) -> bool:
+    """Whether `jax.vmap` made a value, maybe within a derivative."""
+    while value is not None and type(value).__name__ != "BatchTracer":
+        value = getattr(value, "primal", None)
+    return value is not None
+
+
 def wrapped(result: Any, wrap: Callable[[Any], Any], only: Any = object) -> Any:
     """A result whose values of type `only` are put into what `wrap` makes."""
     if isinstance(result, list | tuple):
@@ -88,3 +98,37 @@ def wrapped(result: Any, wrap: Callable[[Any], Any], only: Any = object) -> Any:
     if isinstance(result, dict) or not isinstance(result, only):
         return result
     return wrap(result)
+
+
+def wrapped_each(result: Any, wrap: Callable[[Any], Any], kinds: Sequence[Any]) -> Any:
+    """The results of a circuit's measurements, each in what `wrap` makes if it is of its kind."""
+    if len(kinds) == 1:
+        return wrapped(result, wrap, kinds[0])
+    return tuple([wrapped(one, wrap, kind) for one, kind in zip(result, kinds, strict=True)])
+
+
+# -- arrays that belong to the user --------------------------------------------------------------
+
+
+def with_own_arrays(tape: Any) -> Any:
+    """The same circuit, whatever becomes of the arrays that it was made of."""
+    if not any(isinstance(value, np.ndarray) for value in all_values(tape)):
+        return tape
+    measurements = [copy.copy(measurement) for measurement in tape.measurements]
+    for measurement in measurements:
+        if measurement.obs is not None:
+            measurement.obs = _with_own_arrays(measurement.obs)
+    operations = [_with_own_arrays(operation) for operation in tape.operations]
+    return QuantumScript(
+        operations, measurements, tape.shots, trainable_params=tape.trainable_params
+    )
+
+
+def _with_own_arrays(operator: Any) -> Any:
+    if not any(isinstance(value, np.ndarray) for value in operator.data):
+        return operator
+    values = [value.copy() if isinstance(value, np.ndarray) else value for value in operator.data]
+    try:
+        return bind_new_parameters(operator, values)
+    except Exception:  # noqa: BLE001  # PennyLane cannot for some, such as a product of terms
+        return operator

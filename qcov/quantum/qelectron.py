@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast, overload
 
@@ -23,6 +24,7 @@ from qcov.quantum.cache import CircuitCache, as_cache
 from qcov.quantum.cluster import QCluster
 from qcov.quantum.device import QElectronDevice
 from qcov.quantum.futures import CircuitFuture
+from qcov.quantum.pennylane_values import with_own_arrays
 from qcov.quantum.recording import Caller
 from qcov.quantum.selection import Selector
 from qcov.quantum.selectors import check_selector
@@ -109,6 +111,7 @@ class QElectron(pennylane_qnode.BatchQNode):
 
     def _later(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> CircuitFuture:
         call = self.build(args, kwargs)
+        call = replace(call, tape=with_own_arrays(call.tape))
         if not self.is_concrete(call) or self.device.tracker.active:
             return self._waiting.add(self, call)
         circuits, post = self.circuits(call)

@@ -18,7 +18,7 @@ from qcov.context import Context
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitResult
 from qcov.quantum.cache import CircuitCache
-from qcov.quantum.circuit_data import cut, has_large_parameters, parameters_of, plain
+from qcov.quantum.circuit_data import cut, has_arrays, parameters_of, plain
 from qcov.quantum.circuit_structure import CircuitStructure, structure_of
 
 _HISTORY = 1000  #: circuits that a qelectron remembers
@@ -83,7 +83,7 @@ class CircuitRun:
             self.outcome = _kept(self.outcome, self.executor.persist_data)
         except Exception as error:  # noqa: BLE001  # whoever asked for the circuit gets its result
             self.outcome = _no_record(error)
-        if not isinstance(self.circuit, _Summary) and has_large_parameters(self.circuit):
+        if not isinstance(self.circuit, _Summary) and has_arrays(self.circuit):
             self.compact()
 
     def compact(self) -> None:

@@ -157,7 +157,8 @@ class Router:
 
     def _run_round(self, executor: BaseQExecutor, lane: Lane, round_: Round) -> None:
         """Run jobs as few batches as their settings allow."""
-        groups = batches.alike(batches.wanted(round_.jobs))
+        wanted = batches.wanted(round_.jobs)
+        groups = batches.alike(wanted, in_order=executor.fills_circuits)
         size = executor.max_batch
         round_.groups.extend(groups if size is None else batches.cut(groups, size))
         round_.jobs = []
