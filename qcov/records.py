@@ -214,6 +214,33 @@ def record(entries: Sequence[Entry]) -> None:
         sink.extend(entries)
 
 
+_unfinished: list[Callable[[], None]] = []
+
+
+def before_the_end(wait: Callable[[], None]) -> None:
+    """Have `wait` called before an electron ends: it returns once nothing is left to record."""
+    _unfinished.append(wait)
+
+
+def finish() -> None:
+    """Wait until everything that runs has been recorded."""
+    for wait in _unfinished:
+        wait()
+
+
+def error_text(error: BaseException) -> str:
+    """An error as records keep it: its class and what it says.
+
+    >>> error_text(ValueError("no"))
+    'ValueError: no'
+    """
+    kind = type(error).__name__
+    try:
+        return f"{kind}: {error}"
+    except Exception:  # noqa: BLE001  # its __str__ is the user's
+        return kind
+
+
 # -- ids ---------------------------------------------------------------------------------------
 
 _numbers = itertools.count()

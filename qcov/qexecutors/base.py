@@ -30,9 +30,10 @@ from pydantic import (
 )
 
 from qcov import policy
-from qcov.errors import InvalidSetting, QuantumError, suggest
+from qcov.errors import CircuitError, InvalidSetting, QuantumError, suggest
 from qcov.qexecutors.capabilities import Capabilities
 from qcov.qexecutors.traffic import Traffic
+from qcov.records import error_text
 
 
 class Circuit(Protocol):
@@ -175,6 +176,18 @@ class BaseQExecutor(BaseModel, ABC):
         except ValidationError as error:
             raise _original(error, type(self).__name__) from None
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BaseQExecutor) or type(self) is not type(other):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in type(self).model_fields)
+
+    __hash__ = None  # its settings may change  # pyright: ignore[reportAssignmentType]
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        vars(copied).pop("traffic", None)  # what goes to the copy is its own
+        return copied
+
     @classmethod
     def _settings(cls) -> Set[str]:
         """The names of the settings that it takes."""
@@ -292,10 +305,14 @@ class BaseQExecutor(BaseModel, ABC):
         self, circuits: tuple[Circuit, ...], futures: Sequence[Future[CircuitResult]]
     ) -> None:
         started = time.perf_counter()
+        results: list[Any] = []
         try:
-            results = self.run_batch(CircuitBatch(circuits=circuits))
-        except Exception as error:  # noqa: BLE001  # it belongs to whoever asks for a result
-            results = [error] * len(futures)
+            results += self.run_batch(CircuitBatch(circuits=circuits))
+            if len(results) != len(futures):
+                reason = f"its run_batch gave {len(results)} results for {len(futures)} circuits"
+                raise CircuitError(executor=self.name, reason=reason)
+        except BaseException as error:  # noqa: BLE001  # it belongs to whoever asks for a result
+            results[:] = [ordinary(self, error)] * len(futures)
         share = (time.perf_counter() - started) / max(len(futures), 1)
         for future, result in zip(futures, results, strict=True):
             if isinstance(result, BaseException):
@@ -340,6 +357,16 @@ _Kind = TypeVar("_Kind", bound=BaseQExecutor)
 
 def _kinds(cls: type[_Kind]) -> list[type[_Kind]]:
     return [cls, *(kind for child in cls.__subclasses__() for kind in _kinds(child))]
+
+
+def ordinary(executor: BaseQExecutor, error: BaseException) -> Exception:
+    """The error as circuits may have it: what ends a program must not end whoever asks."""
+    if isinstance(error, Exception):
+        return error
+    reason = f"its run_batch raised {error_text(error)}"
+    ordinary = CircuitError(executor=executor.name, reason=reason)
+    ordinary.__cause__ = error
+    return ordinary
 
 
 def whole(value: object, least: int, executor: str, setting: str, expected: str) -> int:

@@ -95,6 +95,9 @@ class DaskPool:
 
     def _connect(self) -> Any:
         if self._cluster is not None and not isinstance(self._cluster, str):
+            if self._cluster.status == "closed":
+                reason = "the client that it was given is closed"
+                raise ExecutorOffline(executor=_EXECUTOR, reason=reason)
             return self._cluster
         if self._cluster is None:
             try:

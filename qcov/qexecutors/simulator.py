@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from concurrent.futures import Future
+from copy import copy
 from typing import Any, Literal, Self, cast
 
 from pydantic import Field, PrivateAttr, field_validator
@@ -30,6 +31,8 @@ from qcov.qexecutors.simulator_state import LocalState
 
 Parallel = Literal["auto", "thread", "process", "dask", False] | None
 
+#: Settings that what a `LocalState` holds was made from.
+_OF_WHAT_RUNS = frozenset({"device", "device_options", "workers", "scheduler_address"})
 _PARALLEL = ("auto", "thread", "process", "dask", False, None)
 _UP_TO_THE_QNODE = "are the QNode's: give them to its device, as in qml.device(name, wires=2)."
 #: Dask's own protocols need a port; others it asks the extensions that bring them.
@@ -121,6 +124,24 @@ class Simulator(BaseQExecutor):
             )
         super().__init__(device=device, **self._with_options(options, settings))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in _OF_WHAT_RUNS:  # devices and workers that stand were made for the old value
+            template = None if name in ("device", "device_options") else self._local.template
+            self._local = LocalState(template, self._local.client)
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied._local = copy(self._local)
+        return copied
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with devices, threads and processes of its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        if update and update.keys() & {"device", "device_options"}:
+            copied._local = LocalState(None, self._local.client)
+        return copied
+
     @classmethod
     def on_device(cls, device: Any) -> Self:
         """A Simulator on devices with the same options as `device`."""
@@ -150,6 +171,8 @@ class Simulator(BaseQExecutor):
     def derivative_device(self, wires: int | tuple[Any, ...] | None) -> Any | None:
         """This thread's device, unless circuits run in other processes or with other shots."""
         if self.parallel in ("process", "dask") or self.shots:
+            return None
+        if type(self).run_batch is not Simulator.run_batch:  # its results may be others
             return None
         return self._simulation(wires).device
 

@@ -38,6 +38,7 @@ class ForkedWorker:
         with theirs:
             self.pid = zygote.fork(theirs)
         self._setup: bytes | None = setup
+        self._connection = ours
         self._sending, self._receiving = ours.makefile("wb"), ours.makefile("rb")
         streams = (self._sending, self._receiving, ours)
         self._end = weakref.finalize(self, _end, zygote, self.pid, streams, os.getpid())
@@ -49,6 +50,15 @@ class ForkedWorker:
             self._setup = None
         write_frame(self._sending, request)
         return read_frame(self._receiving)
+
+    def is_alive(self) -> bool:
+        """Whether it still waits for requests; an idle worker has nothing to say."""
+        try:
+            return bool(self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
 
     def close(self) -> int | None:
         """End the process; its exit code."""

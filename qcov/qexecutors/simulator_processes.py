@@ -86,6 +86,9 @@ class ProcessPool:
     def _ask(self, request: bytes) -> bytes:
         worker = self._idle.get()
         try:
+            if worker is not None and not worker.is_alive():  # which no circuit of ours has done
+                worker.close()
+                worker = None
             worker = worker or _started(self._setup)
             reply = worker.ask(request)
         except (OSError, EOFError) as error:

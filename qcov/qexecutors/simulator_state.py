@@ -24,9 +24,9 @@ class LocalState:
     A copy, a pickle or a forked child of it starts with nothing but the template.
     """
 
-    def __init__(self, template: Any = None) -> None:
+    def __init__(self, template: Any = None, client: Any = None) -> None:
         self.template = template  #: a device whose options new ones get
-        self.client: Any = None  #: the user's own client of a Dask cluster
+        self.client = client  #: the user's own client of a Dask cluster
         self.costs = Costs()
         self.forget()
         _alive.add(self)
@@ -99,7 +99,7 @@ class LocalState:
         return LocalState(self.template)
 
     def __copy__(self) -> LocalState:
-        return LocalState(self.template)
+        return LocalState(self.template, self.client)
 
 
 _alive: WeakSet[LocalState] = WeakSet()

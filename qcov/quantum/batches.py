@@ -11,9 +11,8 @@ from typing import Any, cast
 
 from qcov.errors import CircuitError
 from qcov.qexecutors import pennylane_adapter as adapter
-from qcov.qexecutors.base import BaseQExecutor, CircuitBatch, CircuitResult
+from qcov.qexecutors.base import BaseQExecutor, CircuitBatch, CircuitResult, ordinary
 from qcov.quantum.lanes import Round
-from qcov.quantum.recording import error_text
 from qcov.quantum.tickets import Job, Ticket
 
 
@@ -113,16 +112,6 @@ def _sound(executor: BaseQExecutor, outcome: Any) -> Any:
 
 def _brief(value: object) -> str:
     return repr(value) if value is None else f"{reprlib.repr(value)}, which is no result,"
-
-
-def ordinary(executor: BaseQExecutor, error: BaseException) -> BaseException:
-    """The error as circuits may have it: what ends a program must not end whoever asks."""
-    if isinstance(error, Exception):
-        return error
-    reason = f"its run_batch raised {error_text(error)}"
-    ordinary = CircuitError(executor=executor.name, reason=reason)
-    ordinary.__cause__ = error
-    return ordinary
 
 
 def interrupted(executor: BaseQExecutor, error: BaseException) -> CircuitError:

@@ -136,10 +136,12 @@ class CircuitCache:
             raise self._unusable(error) from error
         if data is None:
             return None
-        value, device, backend = unpack(data)
-        return CircuitResult(
-            value=_unpacked(value), execution_time=0.0, device=device, backend=backend
-        )
+        try:
+            packed, device, backend = unpack(data)
+            value = _unpacked(packed)
+        except Exception as error:  # whatever damaged bytes lead to: the circuit runs as ever
+            raise NotKeyed(f"its entry in the cache {self._opened().path} is damaged") from error
+        return CircuitResult(value=value, execution_time=0.0, device=device, backend=backend)
 
     def put(self, results: Iterable[tuple[bytes, Any]]) -> list[str]:
         """Keep results under their keys; says of each that it is stored, or why it is not."""
@@ -220,7 +222,7 @@ def _file_at(path: str | Path) -> Path:
     except (RuntimeError, UnicodeError) as error:  # no such user's home, no such characters
         raise _wrong("path", "the path of a file", path) from error
     if _is_folder(there):
-        expected = f"the path of a file, such as {str(there / _FILE)!r},"
+        expected = f"the path of a file, such as {str(there / _FILE)!r}"
         raise _wrong("path", expected, f"{path} (a folder)")
     return there
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, TypeVar, cast
+from copy import deepcopy
+from typing import Annotated, Any, Self, TypeVar, cast
 
 from pydantic import (
     BeforeValidator,
@@ -111,6 +112,25 @@ class QCluster(BaseQExecutor):
             self._select = self.deserialize_selector()
             check_for(self._select, self.executors)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "selector":
+            super().__setattr__(name, value)
+            return
+        before, chosen = self.selector, self._select
+        super().__setattr__(name, value)
+        try:
+            self._select = None
+            check_for(self.get_selector(), self.executors)
+        except SelectorError:
+            super().__setattr__(name, before)
+            self._select = chosen
+            raise
+
+    def __copy__(self) -> Self:
+        copied = super().__copy__()
+        copied._select = deepcopy(self._select)  # turns of its own
+        return copied
+
     def select(self, circuit: Circuit, allowed: Allowed | None = None) -> BaseQExecutor:
         """The executor that runs `circuit`; where it is a cluster, that one chooses in turn."""
         executors: Sequence[BaseQExecutor] = self.executors
@@ -187,7 +207,14 @@ class QCluster(BaseQExecutor):
 
         qcov does so by itself when a cluster travels; scripts written for Covalent may ask for it.
         """
+        chosen = self.get_selector()
         self.selector = self._selector_as_text(self.selector)
+        self._select = chosen  # the user's own, which may remember something
+
+    def __getstate__(self) -> dict[Any, Any]:
+        state = super().__getstate__()  # the text or callable in `selector` makes another one
+        private: dict[str, Any] = {**(state["__pydantic_private__"] or {}), "_select": None}
+        return {**state, "__pydantic_private__": private}
 
     def deserialize_selector(self) -> Selector:
         """The callable that `selector` stands for."""

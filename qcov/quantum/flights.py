@@ -12,7 +12,7 @@ from qcov import records
 from qcov.policy import ErrorKind
 from qcov.qexecutors.base import BaseQExecutor, CircuitResult
 from qcov.quantum import reuse
-from qcov.quantum.recording import CircuitRun, error_text
+from qcov.quantum.recording import CircuitRun
 from qcov.quantum.tickets import Failure, Job
 
 
@@ -71,7 +71,7 @@ def failure(flight: Flight, index: int, kind: ErrorKind) -> Failure:
         started=flight.started,
         finished=flight.finished,
         job_id=None if job_id is None else str(job_id),
-        error=error_text(value_of(outcome)),
+        error=records.error_text(value_of(outcome)),
         kind=kind.value,
     )
     return Failure(executor=flight.executor, kind=kind, attempt=attempt)

@@ -13,8 +13,11 @@ import concurrent.futures
 import math
 import numbers
 import os
+import threading
 import time
+import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from qcov.errors import CircuitError, NotAFuture, StaleFuture, WrongSetting
@@ -39,6 +42,8 @@ class CircuitFuture(concurrent.futures.Future[Any]):
         self._bind = bind
         self._stale = stale
         self._process = os.getpid()
+        if bind is not None:
+            self._start_when_waited_for()
         self.hurry: Callable[[], None] | None = None  #: runs in this thread what waits elsewhere
         self.withdraw: Callable[[], object] | None = None  #: takes it out of the queue
 
@@ -84,6 +89,17 @@ class CircuitFuture(concurrent.futures.Future[Any]):
         super().add_done_callback(fn)
         self.start()
 
+    def _invoke_callbacks(self) -> None:
+        later = _later.callbacks
+        if later is None:
+            self.call_back()
+        elif cast("Any", self)._done_callbacks:
+            later.append(self)
+
+    def call_back(self) -> None:
+        """Call those that wait for it, after `calling_back_later`."""
+        cast("Any", super())._invoke_callbacks()
+
     def start(self) -> None:
         """Run the circuit if it waits to be bound; return at once otherwise."""
         if self._process != os.getpid() and self._state in _UNFINISHED:
@@ -95,6 +111,21 @@ class CircuitFuture(concurrent.futures.Future[Any]):
         bind, self._bind = self._bind, None
         if bind is not None and not super().done():
             bind()
+
+    def _start_when_waited_for(self) -> None:
+        """Let `wait` and `as_completed` of `concurrent.futures`, which ask nothing, start it too.
+
+        They lock a future's condition by `acquire`, and nothing else does.
+        """
+        acquire, this = self._condition.acquire, weakref.ref(self)
+
+        def start_and_acquire(*args: Any, **options: Any) -> bool:
+            future = this()
+            if future is not None:
+                future.start()
+            return acquire(*args, **options)
+
+        self._condition.acquire = start_and_acquire
 
     def stale(self) -> StaleFuture | None:
         """Why it has no value any more, if its derivative is over."""
@@ -110,6 +141,33 @@ class CircuitFuture(concurrent.futures.Future[Any]):
 
 
 _UNFINISHED = ("PENDING", "RUNNING")
+
+
+class _Later(threading.local):
+    callbacks: list[CircuitFuture] | None = None  #: futures that are done; whom to tell
+
+
+_later = _Later()
+
+
+@contextmanager
+def calling_back_later() -> Generator[list[CircuitFuture], None, None]:
+    """Let futures that this thread fulfils call back only when the block is left.
+
+    A callback may wait for other futures. Whoever calls it must not be the one that has yet to
+    fulfil them, nor keep others from running them.
+    """
+    outer = _later.callbacks
+    if outer is not None:
+        yield outer
+        return
+    _later.callbacks = waiting = list[CircuitFuture]()
+    try:
+        yield waiting
+    finally:
+        _later.callbacks = None
+        for future in waiting:
+            future.call_back()
 
 
 def gather(*futures: Any, timeout: float | None = None) -> list[Any]:

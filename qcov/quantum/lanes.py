@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from qcov.policy import CLOSED, Breaker
 from qcov.qexecutors.base import BaseQExecutor
+from qcov.quantum.futures import calling_back_later
 from qcov.quantum.tickets import Job
 
 
@@ -22,11 +23,13 @@ class Round:
         self.jobs = jobs
         self.groups: deque[list[Job]] = deque()
         self.batch: object = None  #: what runs now against time
+        self.done: Sequence[object] = ()  #: futures that will call back when its turn is over
         self.lost = False  #: its thread was left behind, for it did not come back in time
 
     def next(self) -> list[Job] | None:
         """The next jobs to run as one batch; None if there are no more for this thread."""
-        return self.groups.popleft() if self.groups and not self.lost else None
+        ends = self.lost or self.done  # what waits must not wait for callbacks, nor they for it
+        return self.groups.popleft() if self.groups and not ends else None
 
 
 Run: TypeAlias = Callable[[BaseQExecutor, "Lane", Round], None]
@@ -50,13 +53,14 @@ class Lane:
         self._waiting: deque[Job] = deque()
         self._shed = 0  #: of those that wait, the ones that nobody wants any more
         self._running = 0  #: threads that run circuits, or will
+        self._leaving = 0  #: threads that run circuits, or call back those who wait for them
         self._resting = False  #: one of them is the lane's own, which rests first
         self._crew = _Crew()
 
     @property
     def busy(self) -> bool:
         """Whether circuits run or wait."""
-        return bool(self._running)
+        return bool(self._running or self._leaving)
 
     def run(self, executor: BaseQExecutor, jobs: Sequence[Job]) -> None:
         """Run jobs in this thread if it may; otherwise they wait for their turn."""
@@ -101,6 +105,7 @@ class Lane:
             if round_.batch is not batch:
                 return False
             round_.lost = True
+            self._leaving -= 1
         self._end_turn(executor, round_)
         return True
 
@@ -129,13 +134,20 @@ class Lane:
             spare = self._running < executor.max_jobs and not self._resting
             helped = spare and bool(self._waiting)
             self._running += helped
+            self._leaving += 1
         if helped:
             self._start(executor, rest=False)
         try:
-            self._run_round(executor, self, round_)
+            with calling_back_later() as done:
+                round_.done = done
+                try:
+                    self._run_round(executor, self, round_)
+                finally:
+                    if not round_.lost:
+                        self._end_turn(executor, round_)
         finally:
-            if not round_.lost:
-                self._end_turn(executor, round_)
+            with self._lock:
+                self._leaving -= not round_.lost
 
     def _take(self, size: int | None) -> list[Job]:
         if size is None:

@@ -301,7 +301,7 @@ def _as_executor(executors: Any, selector: str | Selector, qnode: Any) -> BaseQE
     for member in members:
         if not isinstance(member, BaseQExecutor):
             raise InvalidQExecutor(got=repr(member), advice=_ADVICE)
-    if len(members) == 1:
+    if len(members) == 1 and selector == _DEFAULT_SELECTOR:
         return members[0]
     return QCluster(executors=members, selector=selector)
 

@@ -191,21 +191,12 @@ def _kept(outcome: Any, persist: bool) -> Any:
         value, metadata = _kept(outcome.value, persist), cut(outcome.metadata)
         return replace(outcome, value=value, metadata=metadata)
     if isinstance(outcome, BaseException):
-        return _Failure(error_text(outcome))
+        return _Failure(records.error_text(outcome))
     return cut(outcome) if persist else None
 
 
-def error_text(error: BaseException) -> str:
-    """An error as records keep it: its class and what it says."""
-    kind = type(error).__name__
-    try:
-        return f"{kind}: {error}"
-    except Exception:  # noqa: BLE001  # its __str__ is the user's
-        return kind
-
-
 def _no_record(error: Exception) -> _Failure:
-    return _Failure(f"the record of this circuit could not be made: {error_text(error)}")
+    return _Failure(f"the record of this circuit could not be made: {records.error_text(error)}")
 
 
 def _text(value: object) -> str | None:

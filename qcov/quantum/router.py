@@ -19,12 +19,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from qcov import policy
+from qcov import policy, records
 from qcov.errors import CircuitTimedOut, ExecutorOffline
 from qcov.policy import ErrorKind
 from qcov.qexecutors import pennylane_adapter as adapter
-from qcov.qexecutors.base import BaseQExecutor, Circuit
+from qcov.qexecutors.base import BaseQExecutor, Circuit, ordinary
 from qcov.quantum import batches, flights, reuse
+from qcov.quantum.futures import calling_back_later
 from qcov.quantum.lanes import Lane, Round
 from qcov.quantum.tickets import Failure, Job, Request, Ticket
 from qcov.quantum.timing import Clock, SystemClock
@@ -182,7 +183,7 @@ class Router:
                     executor, jobs, batches.interrupted(executor, error), ErrorKind.PERMANENT
                 )
                 raise
-            outcomes = [batches.ordinary(executor, error)] * len(jobs)
+            outcomes = [ordinary(executor, error)] * len(jobs)
             spoilt = self._spoilt(executor, jobs, outcomes[0])
         seconds = time.perf_counter() - clock
         if call_off is not None:
@@ -242,7 +243,8 @@ class Router:
             flights.file(flight, again, failed)
         finally:  # whatever goes wrong here, nobody must wait for ever
             pairs = enumerate(zip(flight.jobs, values, strict=True))
-            flights.hand_out(pair for index, pair in pairs if index not in again)
+            with calling_back_later():
+                flights.hand_out(pair for index, pair in pairs if index not in again)
 
     def _again(self, flight: flights.Flight, failed: Mapping[int, ErrorKind]) -> frozenset[int]:
         """Send circuits on that may be tried again; which ones those are."""
@@ -430,3 +432,4 @@ def _start_anew() -> None:
 
 os.register_at_fork(after_in_child=_start_anew)
 atexit.register(finish)
+records.before_the_end(finish)

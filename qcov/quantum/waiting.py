@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeAlias
 
 from qcov.errors import CircuitError, StaleFuture
 from qcov.quantum import pennylane_qnode
-from qcov.quantum.futures import CircuitFuture
+from qcov.quantum.futures import CircuitFuture, calling_back_later
 from qcov.quantum.pennylane_traces import Traces
 from qcov.quantum.pennylane_values import is_traced_by_jax
 
@@ -134,8 +134,9 @@ def _run_bound(qelectron: Binder, pairs: _Pairs) -> None:
         for pair in pairs:  # one of them may have spoilt it for the others
             _run_bound(qelectron, [pair])
         return
-    for (future, call), result in zip(pairs, results, strict=True):
-        fulfil(future, lambda call=call, result=result: qelectron.finish_bound(call, result))
+    with calling_back_later():
+        for (future, call), result in zip(pairs, results, strict=True):
+            fulfil(future, lambda call=call, result=result: qelectron.finish_bound(call, result))
 
 
 def fulfil(future: CircuitFuture, make: Callable[[], Any]) -> None:

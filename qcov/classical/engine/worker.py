@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from qcov import records
 from qcov.classical.engine.channel import BlockingChannel, Message
 from qcov.classical.engine.streams import Streams
 from qcov.classical.graph import Recipe
@@ -133,7 +134,10 @@ class Worker:
         )
         try:
             with running(context):
-                outcome |= self._compute(task)
+                try:
+                    outcome |= self._compute(task)
+                finally:  # circuits that nobody waited for are this electron's, not the next one's
+                    records.finish()
         except BaseException as error:  # noqa: BLE001  # an electron may raise anything, SystemExit too
             outcome |= {"status": "FAILED", "error": describe(error)}
         return outcome | {"ended": time.time()}

@@ -1,6 +1,8 @@
 """Results are reused when, and only when, the very same circuit ran on an equal executor."""
 
+import contextlib
 import pickle
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -344,3 +346,13 @@ def test_clear_and_copies(cache: CircuitCache) -> None:
 def test_nonsense_is_refused(make: Callable[[], object], request: pytest.FixtureRequest) -> None:
     with pytest.raises(InvalidSetting, match=request.node.callspec.id):
         make()
+
+
+def test_a_damaged_entry_is_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "cache.sqlite"
+    circuit = qelectron(build(), cache=CircuitCache(path))
+    circuit(0.3)
+    with contextlib.closing(sqlite3.connect(path)) as file, file:
+        file.execute("UPDATE entries SET value = x'ff00ff'")
+    assert circuit(0.3) == build()(0.3)
+    assert said(circuit) == ["stored", f"not cached: its entry in the cache {path} is damaged"]

@@ -237,3 +237,51 @@ def test_torch_hessian(torch: Any) -> None:
         hessian = torch.autograd.functional.hessian(circuit, torch.tensor(POINT))
         expected = torch.autograd.functional.hessian(build(), torch.tensor(POINT))
         torch.testing.assert_close(hessian, expected)
+
+
+class Halved(Simulator):
+    """A simulator whose results its subclass changes."""
+
+    def run_batch(self, batch: Any) -> Any:
+        return [0.5 * result for result in super().run_batch(batch)]
+
+
+def test_a_changed_simulator_is_differentiated_by_what_it_gives() -> None:
+    @qelectron(executors=Halved())
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def circuit(x: Any) -> Any:
+        qml.RX(x, 0)
+        return qml.expval(qml.Z(0))
+
+    x = qml.numpy.array(0.3, requires_grad=True)
+    assert float(qml.grad(circuit)(x)) == pytest.approx(-0.5 * np.sin(0.3))
+    assert circuit.history[-1].diff_method == "parameter-shift"
+
+
+@pytest.mark.parametrize("interface", ["torch", "autograd", "jax", "jax.vmap"])
+def test_broadcast_circuits_where_parameter_shift_stands_in(interface: str) -> None:
+    pytest.importorskip(interface.partition(".")[0])
+    mixed = [Simulator(), Simulator("lightning.qubit")]
+
+    @qelectron(executors=mixed)
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def circuit(x: Any) -> Any:
+        qml.RX(x, 0)
+        return qml.expval(qml.Z(0))
+
+    points, slopes = np.array([0.3, 0.4]), -np.sin([0.3, 0.4])
+    if interface == "torch":
+        import torch
+
+        x = torch.tensor(points, requires_grad=True)
+        circuit(x).sum().backward()
+        np.testing.assert_allclose(x.grad, slopes, atol=1e-6)
+    elif interface == "autograd":
+        x = qml.numpy.array(points, requires_grad=True)
+        np.testing.assert_allclose(qml.jacobian(circuit)(x), np.diag(slopes), atol=1e-6)
+    else:
+        import jax
+
+        x = jax.numpy.array(points)
+        found = jax.jacobian(jax.vmap(circuit) if "vmap" in interface else circuit)(x)
+        np.testing.assert_allclose(found, np.diag(slopes), atol=1e-6)

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pennylane as qml
 import pytest
 
+import qcov as ct
 from qcov import transport
 from qcov.errors import CircuitError
 from qcov.qexecutors import simulator_fork
@@ -20,6 +22,7 @@ from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.pennylane_wire import pack, unpack
 from qcov.qexecutors.result_columns import pack_results, unpack_results
 from qcov.qexecutors.simulator import Simulator
+from qcov.quantum.futures import gather
 from qcov.quantum.qelectron import qelectron
 
 pytestmark = pytest.mark.process
@@ -29,6 +32,7 @@ import numpy as np
 {before}
 import pennylane as qml
 from qcov.qexecutors.simulator import Simulator
+from qcov.quantum.futures import gather
 from qcov.quantum.qelectron import qelectron
 
 print("started")
@@ -79,6 +83,23 @@ def test_what_a_worker_left_undone_runs_again() -> None:
     simulator._local._processes._idle.put(worker)
 
     assert circuit(0.3)[0] == expected[0]
+    simulator.close()
+
+
+def test_idle_workers_that_were_killed_are_replaced() -> None:
+    simulator = Simulator("lightning.qubit", parallel="process", workers=2)
+    circuit = qelectron(bare, executors=simulator)
+    expected = [result[0] for result in gather(ct.map(circuit, [0.1] * 8))]
+    pool = simulator._local._processes
+    workers = [pool._idle.get() for _ in range(2)]
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGKILL)
+        while worker.is_alive():
+            time.sleep(0.002)
+        pool._idle.put(worker)
+
+    assert circuit(0.1)[0] == expected[0]
+    assert [result[0] for result in gather(ct.map(circuit, [0.1] * 8))] == expected
     simulator.close()
 
 

@@ -363,3 +363,69 @@ def test_pickle_of_a_used_one() -> None:
     assert again(0.3) == circuit(0.3)
     assert again.run_later(0.3).result() == circuit(0.3)
     assert len(again.history) == 2
+
+
+def test_arrays_may_change_after_the_call() -> None:
+    @qelectron
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def circuit(matrix: Any) -> Any:
+        qml.QubitUnitary(matrix, 0)
+        return qml.probs(), qml.expval(qml.Hermitian(matrix, 0))
+
+    matrix = np.eye(2)
+    circuit(matrix)
+    futures = [circuit.run_later(matrix) for _ in range(3)]
+    matrix[:] = [[0, 1], [1, 0]]
+    for future in futures:
+        probabilities, value = future.result()
+        np.testing.assert_allclose([*probabilities, value], [1, 0, 1])
+    assert [record.parameters for record in circuit.history] == [[[[1.0, 0.0], [0.0, 1.0]]]] * 4
+
+
+def test_settings_that_change_take_effect() -> None:
+    executor = Simulator()
+
+    @qelectron(executors=executor)
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def circuit() -> Any:
+        return qml.expval(qml.Z(0))
+
+    circuit()
+    executor.device = "lightning.qubit"
+    circuit()
+    assert executor._simulation(1).device.name == "lightning.qubit"
+    copied = executor.model_copy(update={"device": "default.mixed"})
+    assert copied._simulation(1).device.name == "default.mixed"
+    assert executor._simulation(1).device.name == "lightning.qubit"
+
+
+def test_executors_are_equal_by_their_settings() -> None:
+    assert Simulator() == Simulator()
+    assert Simulator() != Simulator("lightning.qubit")
+    assert Simulator.model_validate(Simulator(workers=2).model_dump()) == Simulator(workers=2)
+
+
+def test_what_the_bare_qnode_refuses_is_refused_every_time() -> None:
+    @qelectron
+    @qml.qnode(qml.device("default.qubit", wires=2))
+    def circuit(x: Any) -> Any:
+        qml.CRX(x, [0, 1])
+        return qml.expval(qml.X(0)), qml.probs([1])
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="dimension"):
+            circuit(np.array([[0.1, 0.2]]))
+
+
+@pytest.mark.parametrize("ends", [SystemExit, None])
+def test_batch_futures_end_whatever_run_batch_does(ends: Any) -> None:
+    class Bad(BaseQExecutor):
+        def run_batch(self, batch: CircuitBatch) -> Any:
+            if ends:
+                raise ends("over")
+            return [1.0]
+
+    tape = make().construct((0.3,), {})
+    for future in Bad().batch_submit([tape, tape]):
+        with pytest.raises(CircuitError, match="SystemExit: over" if ends else "1 results for 2"):
+            future.result(30)

@@ -383,3 +383,35 @@ def test_a_copy_counts_for_itself() -> None:
     for again in (copy.deepcopy(executor), cloudpickle.loads(cloudpickle.dumps(executor))):
         assert again.in_flight == 0
     assert executor == Known()
+
+
+def test_a_list_of_one_has_its_selector() -> None:
+    seen: list[Any] = []
+
+    def first(_circuit: Any, executors: Any) -> Any:
+        seen.append(executors)
+        return executors[0]
+
+    @qelectron(executors=[Simulator()], selector=first)
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def circuit() -> Any:
+        return qml.expval(qml.Z(0))
+
+    circuit()
+    assert len(seen) == 1
+
+
+def test_another_selector_takes_effect_or_is_refused() -> None:
+    cluster = QCluster(executors=[Simulator(), Simulator("lightning.qubit")])
+    cluster.select(None)
+    cluster.selector = "in-order"
+    assert [cluster.select(None).device for _ in range(3)] == ["default.qubit"] * 3
+    with pytest.raises(SelectorError):
+        cluster.selector = Weighted([1, 2, 3])
+    assert cluster.selector == "in-order"
+
+
+def test_copies_have_turns_of_their_own() -> None:
+    cluster = QCluster(executors=[Simulator(), Simulator("lightning.qubit")])
+    copied = copy.copy(cluster)
+    assert [cluster.select(None).device, copied.select(None).device] == ["default.qubit"] * 2

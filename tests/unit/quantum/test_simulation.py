@@ -213,3 +213,34 @@ def same(ours: Any, theirs: Any) -> None:
     assert np.shape(ours) == np.shape(theirs)
     assert np.asarray(ours).dtype == np.asarray(theirs).dtype
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_seeds_go_to_circuits_in_their_order(rng: np.random.Generator) -> None:
+    kinds = [[], [qml.CNOT([0, 1])], [qml.QubitUnitary(np.eye(2), 0)]]
+    circuits = [
+        qml.tape.QuantumScript([qml.RX(1.0, 0), *kinds[k]], [qml.expval(qml.Z(0))], shots=20)
+        for k in rng.integers(3, size=20)
+    ]
+    ours, theirs = (qml.device("default.qubit", wires=2, seed=42) for _ in range(2))
+    simulated = Simulation(ours).run(CircuitBatch(circuits=tuple(circuits), wires=2))
+    expected = [qml.execute([one], theirs, diff_method=None)[0] for one in circuits]
+    assert simulated == expected
+
+
+def test_a_failing_circuit_draws_no_numbers_of_others() -> None:
+    shot = qml.tape.QuantumScript([qml.RX(1.0, 0)], [qml.expval(qml.Z(0))], shots=20)
+    bad = qml.tape.QuantumScript([qml.RX(1.0, 9)], [qml.expval(qml.Z(0))], shots=20)
+    ours, theirs = (qml.device("default.qubit", wires=2, seed=42) for _ in range(2))
+    batch = CircuitBatch(circuits=(shot, shot, bad, shot), wires=2)
+    simulated = Simulation(ours).run(batch)
+    expected = [qml.execute([shot], theirs, diff_method=None)[0] for _ in range(3)]
+    assert [*simulated[:2], simulated[3]] == expected
+
+
+def test_coefficients_of_another_type_are_another_structure() -> None:
+    def circuits(coefficient: Any) -> list[Any]:
+        observable = qml.s_prod(coefficient, qml.Z(0))
+        return [tape([qml.RX(x, 0)], [qml.expval(observable)]) for x in (0.1, 0.2, 0.3)]
+
+    kinds = [2.0, 2j, 2 + 0j, 2, np.float32(2), np.float64(2), qml.numpy.tensor(2.0)]
+    check("default.qubit", [circuit for kind in kinds for circuit in circuits(kind)])

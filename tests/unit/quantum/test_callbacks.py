@@ -1,0 +1,80 @@
+"""Whoever is told that a future is done may ask for more, of the same executor too."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import pennylane as qml
+import pytest
+
+from qcov.qexecutors.base import BaseQExecutor, CircuitBatch
+from qcov.qexecutors.simulator import Simulator
+from qcov.quantum.futures import gather
+from qcov.quantum.qelectron import qelectron
+
+
+@qml.qnode(qml.device("default.qubit", wires=1))
+def bare(x: Any) -> Any:
+    qml.RX(x, 0)
+    return qml.expval(qml.Z(0))
+
+
+class Slow(BaseQExecutor):
+    """Begins when it is told to."""
+
+    def run_batch(self, batch: CircuitBatch) -> Sequence[Any]:
+        begin.wait(30)
+        return [circuit.operations[0].data[0] for circuit in batch.circuits]
+
+
+begin = threading.Event()
+
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"max_batch": 2},
+    {"max_jobs": 2, "max_batch": 1},
+    {"time_limit": 30},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("executor", [Slow, Simulator])
+def test_a_callback_asks_for_more(executor: type[Any], settings: dict[str, Any]) -> None:
+    circuit = qelectron(bare, executors=executor(**settings))
+    told, values = threading.Event(), list[Any]()
+    begin.clear()
+    futures = [circuit.run_later(0.1 * step) for step in range(5)]
+
+    def more(_: object) -> None:
+        values.append(gather(futures))
+        values.append(circuit(0.5))
+        values.append(circuit.run_later(0.7).result())
+        told.set()
+
+    futures[0].add_done_callback(more)
+    begin.set()
+    assert told.wait(30)
+    assert values == [gather(futures), circuit(0.5), circuit(0.7)]
+
+
+def test_a_callback_of_a_bound_future_asks_for_the_others() -> None:
+    torch = pytest.importorskip("torch")
+    circuit = qelectron(bare)
+    futures = [circuit.run_later(torch.tensor(x, requires_grad=True)) for x in (0.1, 0.2)]
+    values: list[Any] = []
+    futures[0].add_done_callback(lambda _: values.append(gather(futures)))
+    assert values == [gather(futures)]
+
+
+@pytest.mark.parametrize("wait", [concurrent.futures.wait, concurrent.futures.as_completed])
+def test_pythons_own_waiters_start_bound_futures(wait: Any) -> None:
+    torch = pytest.importorskip("torch")
+    circuit = qelectron(bare)
+    futures = [circuit.run_later(torch.tensor(x, requires_grad=True)) for x in (0.1, 0.2)]
+    if wait is concurrent.futures.wait:
+        assert wait(futures, timeout=30).done == set(futures)
+    else:
+        assert set(wait(futures, timeout=30)) == set(futures)
