@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.slow  # thousands of comparisons
 
-WAYS = ["call", "run_later", "cluster"]
+WAYS = ["call", "run_later"]
 DEVICES = ["default.qubit", "lightning.qubit"]
 METHODS = ["best", "backprop", "adjoint", "parameter-shift", "finite-diff", None]
 #: The bare QNode's second derivatives by these methods are wrong, or noise.
@@ -95,7 +95,7 @@ def test_jax(tool: str, device: str, measured: str, method: Any, way: str, compa
     compare(case, way, tolerance(method))
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [*WAYS, "cluster"])
 @pytest.mark.parametrize("interface", ["auto", "jax", "jax-jit"])
 @pytest.mark.parametrize("shots", [None, 50, [10, 20]], ids=str)
 @pytest.mark.parametrize("measured", MEASURED)
@@ -161,7 +161,7 @@ def test_torch(
     compare(case, way, max(tolerance(method), 1e-3 if precision == "float32" else 0))
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", [*WAYS, "cluster"])
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("method", ["best", "parameter-shift"])
 def test_torch_layers(method: str, device: str, way: str, compare: Any) -> None:
