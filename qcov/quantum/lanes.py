@@ -168,7 +168,7 @@ class Lane:
         """Put back what the round has not run, and see that somebody runs all that waits."""
         with self._lock:
             while round_.groups:
-                for job in round_.groups.pop():
+                for job in reversed(round_.groups.pop()):
                     job.running = False
                     self._waiting.appendleft(job)
             more = bool(self._waiting) and not self._resting
