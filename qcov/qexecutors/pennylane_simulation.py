@@ -37,6 +37,7 @@ _THREADS_PAY_FROM = 18  # wires
 class _Plan:
     """How circuits of one structure run on one device."""
 
+    structure: Structure | None  #: of the circuits that ran last, so that the next ones find it
     config: ExecutionConfig
     pipeline: Any  #: the device's preprocessing; None where it changes nothing
     template: Template | None = None  #: for analytic circuits that need no preprocessing
@@ -134,8 +135,10 @@ class Simulation:
         key = (structure.key, batch.mcm_method, batch.postselect_mode)
         plan = self._plans.get(key)
         if plan is not None:
+            plan.structure = structure
             return plan
         plan = self._new_plan(circuits, batch)
+        plan.structure = structure
         if _changes_nothing(plan.pipeline, circuits[0]):
             plan.pipeline = None
             if not circuits[0].shots:
@@ -165,7 +168,7 @@ class Simulation:
         )
         config = _resolve_execution_config(config, self.device, circuits)
         _, pipeline = _setup_transform_program(self.device, config, None, 0)
-        return _Plan(config=config, pipeline=pipeline)
+        return _Plan(structure=None, config=config, pipeline=pipeline)
 
 
 def _changes_nothing(pipeline: Any, circuit: QuantumScript) -> bool:

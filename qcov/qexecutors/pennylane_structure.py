@@ -8,9 +8,12 @@ Part of the adapter around PennyLane; see `qcov.qexecutors.pennylane_adapter`.
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pennylane
@@ -37,8 +40,6 @@ _PLAIN_OBSERVABLES = frozenset({qml.Identity, qml.X, qml.Y, qml.Z, qml.Hadamard}
 _COMPOSITES = (qml.ops.Prod, qml.ops.Sum, qml.ops.SProd)
 _PLAIN_MEASUREMENTS = frozenset({ExpectationMP, VarianceMP, ProbabilityMP, StateMP})
 _COEFFICIENTS = frozenset({int, float, complex, np.int64, np.float64, np.complex128})
-_MAX_OBSERVABLES = 512
-_MAX_STRUCTURES = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, weakref_slot=True)
@@ -69,6 +70,15 @@ class Structure:
         return gates
 
 
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """What was found out about an observable."""
+
+    reference: weakref.ref[Any]
+    key: Hashable
+    coefficients: tuple[complex, ...]
+
+
 _Key: TypeAlias = tuple[Hashable, tuple[complex, ...]]
 
 
@@ -76,8 +86,10 @@ class _Structures:
     """Finds the structures of circuits that are made of plain gates and observables only."""
 
     def __init__(self) -> None:
-        self._known: dict[_Key, Structure] = {}
-        self._observables: dict[int, tuple[Any, Hashable, tuple[complex, ...]]] = {}
+        # Neither keeps anything alive: an observable may have thousands of terms, and be new in
+        # every circuit.
+        self._known: WeakValueDictionary[_Key, Structure] = WeakValueDictionary()
+        self._observables: dict[int, _Observed] = {}
 
     def of(self, circuit: Circuit) -> Structure | None:
         """The structure of a circuit; None if more than that may decide how it runs."""
@@ -85,11 +97,7 @@ class _Structures:
         if key is None:
             return None
         known = self._known.get(key)
-        if known is None:
-            if len(self._known) >= _MAX_STRUCTURES:
-                self._known.clear()
-            known = self._known.setdefault(key, _new_structure(key, circuit))
-        return known
+        return self._known.setdefault(key, _new_structure(key, circuit)) if known is None else known
 
     def _key(self, circuit: Circuit) -> _Key | None:
         key: list[Hashable] = [circuit.shots]
@@ -128,19 +136,21 @@ class _Structures:
         if not isinstance(observable, _COMPOSITES):
             return None, ()
         known = self._observables.get(id(observable))
-        if known is not None:
-            return known[1:]
+        if known is not None and known.reference() is observable:
+            return known.key, known.coefficients
         parts = observable.operands if hasattr(observable, "operands") else (observable.base,)
         keys = tuple(self._observable(part)[0] for part in parts)
         coefficients = _numbers(observable.data)
         known = None not in keys and coefficients is not None
         # Of what type a coefficient is decides of what type results are.
         key = (kind, keys, tuple(map(type, observable.data))) if known else None
-        if len(self._observables) >= _MAX_OBSERVABLES:
-            self._observables.clear()
-        # The observable is kept, so that the id stays its own.
-        self._observables[id(observable)] = (observable, key, coefficients or ())
+        self._remember(observable, key, coefficients or ())
         return key, coefficients or ()
+
+    def _remember(self, observable: Any, key: Hashable, coefficients: tuple[complex, ...]) -> None:
+        forget = partial(self._observables.pop, id(observable), None)
+        reference = weakref.ref(observable, lambda _: forget())
+        self._observables[id(observable)] = _Observed(reference, key, coefficients)
 
 
 def _new_structure(key: _Key, circuit: Any) -> Structure:

@@ -6,6 +6,7 @@ import copy
 import gc
 import pickle
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -155,3 +156,20 @@ def test_executors_of_users_get_ordinary_circuits() -> None:
         np.cos([0.0, 0.5])
     )
     assert kinds == {CompactCircuit}
+
+
+def test_observables_that_are_new_each_time_are_not_kept() -> None:
+    @qelectron
+    @qml.qnode(qml.device("lightning.qubit", wires=2))
+    def circuit(x: float) -> Any:
+        qml.RX(x, 0)
+        observable = x * qml.Z(0) @ qml.X(1) + 2 * qml.Z(1)
+        alive.append(weakref.ref(observable))
+        return qml.expval(observable)
+
+    alive: list[weakref.ref[Any]] = []
+    for step in range(20):
+        circuit(0.1 * step)
+    circuit._caller.history.clear()
+    gc.collect()
+    assert sum(reference() is not None for reference in alive) < 5
