@@ -43,7 +43,7 @@ def map(  # noqa: A001
         >>> [round(float(value)) for value in gather(map(circuit, [0.0, 3.141592653589793]))]
         [1, -1]
     """
-    _check(circuit)
+    _check(circuit, arguments)
     calls = list(zip(*arguments, strict=True))  # all of them, before the first is made
     futures = [circuit.run_later(*call, **same) for call in calls]
     if progress:
@@ -51,8 +51,13 @@ def map(  # noqa: A001
     return futures
 
 
-def _check(circuit: object) -> None:
+def _check(circuit: object, arguments: tuple[object, ...]) -> None:
     if isinstance(circuit, Electron):
         raise NotYetSupported(feature="map over an electron")
     if not isinstance(circuit, QElectron):
         raise NotAQElectron(got=repr(circuit))
+    if not arguments:
+        raise TypeError("ct.map needs an iterable for each positional argument of the circuit")
+    for argument in arguments:
+        if not isinstance(argument, Iterable):
+            raise TypeError(f"ct.map needs iterables of arguments, not {argument!r}")

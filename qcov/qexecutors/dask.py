@@ -39,6 +39,14 @@ class DaskQExecutor(Simulator):
                 reason="is for a Simulator; this one always uses Dask.",
             )
         if client is not None:
-            settings["scheduler_address"] = client.scheduler.address
+            settings["scheduler_address"] = _address_of(client, type(self).__name__)
         super().__init__(device, **settings)
         self._local.client = client
+
+
+def _address_of(client: Any, executor: str) -> str:
+    scheduler = getattr(client, "scheduler", None)
+    if scheduler is None:
+        reason = f"must be a distributed.Client that is connected, not {client!r}"
+        raise InvalidSetting(executor=executor, setting="client", reason=reason)
+    return scheduler.address

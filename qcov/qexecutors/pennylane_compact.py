@@ -60,22 +60,24 @@ class CompactCircuit(QuantumScript):
             raise AttributeError(name)
         return getattr(self._expanded(), name)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return self._expanded().__reduce_ex__(2)
+    def __reduce__(self) -> Any:
+        return _itself, (self._ordinary(),)
 
     def __repr__(self) -> str:
-        return repr(self._expanded())
+        return repr(self._ordinary())
+
+    def _ordinary(self) -> QuantumScript:
+        return with_parameters(self.structure, self.values)
 
     def _expanded(self) -> Any:
-        plain = QuantumScript(
-            self.structure.filled(self.values),
-            self.structure.measurements,
-            self.structure.shots,
-            trainable_params=[],
-        )
-        vars(self).update(vars(plain))  # before the class, which another thread may look at
+        # Before the class, which another thread may look at.
+        vars(self).update(vars(self._ordinary()))
         self.__class__ = QuantumScript  # type: ignore[assignment]
         return self
+
+
+def _itself(circuit: Any) -> Any:
+    return circuit
 
 
 def compacted(circuit: Any) -> Any:

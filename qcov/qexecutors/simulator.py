@@ -33,6 +33,7 @@ Parallel = Literal["auto", "thread", "process", "dask", False] | None
 
 #: Settings that what a `LocalState` holds was made from.
 _OF_WHAT_RUNS = frozenset({"device", "device_options", "workers", "scheduler_address"})
+_TOGETHER = ("device", "device_options", "parallel", "scheduler_address")
 _PARALLEL = ("auto", "thread", "process", "dask", False, None)
 _UP_TO_THE_QNODE = "are the QNode's: give them to its device, as in qml.device(name, wires=2)."
 #: Dask's own protocols need a port; others it asks the extensions that bring them.
@@ -125,6 +126,8 @@ class Simulator(BaseQExecutor):
         super().__init__(device=device, **self._with_options(options, settings))
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in _TOGETHER:  # what fits together, `__init__` says
+            Simulator(**{one: getattr(self, one) for one in _TOGETHER} | {name: value})
         super().__setattr__(name, value)
         if name in _OF_WHAT_RUNS:  # devices and workers that stand were made for the old value
             template = None if name in ("device", "device_options") else self._local.template
@@ -134,6 +137,12 @@ class Simulator(BaseQExecutor):
         copied = super().__copy__()
         copied._local = copy(self._local)
         return copied
+
+    def __eq__(self, other: object) -> bool:
+        same = super().__eq__(other)
+        return same if same is not True else _options_of(self) == _options_of(other)
+
+    __hash__ = None  # its settings may change  # pyright: ignore[reportAssignmentType]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """A copy with devices, threads and processes of its own."""
@@ -222,9 +231,13 @@ class Simulator(BaseQExecutor):
 
     def _new_device(self, wires: int | tuple[Any, ...] | None) -> Any:
         template = self._local.template
-        if template is not None and adapter.device_wires(template) == wires:
-            return adapter.renew_device(template)
-        return adapter.make_device(self.device, wires, self.device_options)
+        if template is None or adapter.device_wires(template) != wires:
+            template = adapter.make_device(self.device, wires, self.device_options)
+            if self.device_options.get("seed") is None:
+                return template
+            # The devices of all threads draw from one generator, in the order of the circuits.
+            template = self._local.seeded.setdefault(wires, template)
+        return adapter.renew_device(template)
 
     def _count_workers(self) -> int:
         context = get_context()
@@ -290,6 +303,12 @@ class Simulator(BaseQExecutor):
     def _on_dask(self, batch: CircuitBatch) -> list[Any]:
         address = self.scheduler_address
         return self._local.dask(address, self.device, self.device_options).run(batch)
+
+
+def _options_of(simulator: Any) -> object:
+    """What the device that a Simulator was made like was made with."""
+    template = simulator._local.template
+    return None if template is None else repr(device_settings_of(template))
 
 
 def _cores() -> int:

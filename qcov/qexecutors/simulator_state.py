@@ -27,6 +27,7 @@ class LocalState:
     def __init__(self, template: Any = None, client: Any = None) -> None:
         self.template = template  #: a device whose options new ones get
         self.client = client  #: the user's own client of a Dask cluster
+        self.seeded: dict[Any, Any] = {}  #: devices with a seed, by wires: others share its numbers
         self.costs = Costs()
         self.forget()
         _alive.add(self)

@@ -12,6 +12,7 @@ from typing import Any, cast
 from qcov.errors import CircuitError
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, CircuitBatch, CircuitResult, ordinary
+from qcov.quantum.futures import calling_back_at_once
 from qcov.quantum.lanes import Round
 from qcov.quantum.tickets import Job, Ticket
 
@@ -79,7 +80,8 @@ def batch_of(jobs: Sequence[Job]) -> CircuitBatch:
 
 def run_batch(executor: BaseQExecutor, batch: CircuitBatch) -> Sequence[Any]:
     """Run a batch; raises `CircuitError` where the answer is not a result for each circuit."""
-    outcomes: Any = executor.run_batch(batch)
+    with calling_back_at_once():
+        outcomes: Any = executor.run_batch(batch)
     if not _is_list_like(outcomes):
         got = f"{type(outcomes).__name__}, not a list of results"
     elif len(outcomes) != len(batch.circuits):

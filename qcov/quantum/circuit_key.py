@@ -60,12 +60,9 @@ def circuit_key(circuit: Circuit, *context: object) -> bytes:
 
 def _context_text(context: object) -> bytes:
     """What is written for a context: nearly always the one that was written last."""
-    try:
-        plain = marshal.dumps(
-            cast("Any", context), _NO_REFERENCES
-        )  # exact, for Python's own values
-    except ValueError:
+    if not _is_plain(context):
         return _written(context)
+    plain = marshal.dumps(cast("Any", context), _NO_REFERENCES)
     text = _contexts.get(plain)
     if text is None:
         if len(_contexts) >= _MAX_KNOWN:
@@ -74,6 +71,17 @@ def _context_text(context: object) -> bytes:
     return text
 
 
+def _is_plain(value: Any) -> bool:
+    """Whether marshal tells a value from every other one, as it does with Python's own only."""
+    kind = _type(value)
+    if kind in (tuple, list):
+        return all(map(_is_plain, value))
+    if kind is dict:
+        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
+    return kind in _SCALARS
+
+
+_SCALARS = frozenset({str, int, float, bool, bytes, type(None)})
 _NO_REFERENCES = 2  #: the version of marshal's format that writes equal values alike
 _MAX_KNOWN = 512
 _contexts: dict[bytes, bytes] = {}
@@ -162,8 +170,19 @@ def _is_simple(kind: Any) -> bool:
 @lru_cache(4096)
 def _simple_operation(kind: type[Any], labels: Hashable) -> bytes:
     key = _Key(_kind(b"g", kind))
-    key.add(labels)
+    key.add(_normal(labels))
     return bytes(key.text)
+
+
+def _normal(label: Any) -> Any:
+    """A label of a wire, or several, in one form: 1, 1.0, True and NumPy's 1 are the same wire."""
+    if isinstance(label, tuple):
+        return tuple([_normal(one) for one in cast("tuple[Any, ...]", label)])
+    whole = isinstance(label, float) and label.is_integer()
+    return int(cast("Any", label)) if whole or isinstance(label, _WHOLE) else label
+
+
+_WHOLE = (bool, np.bool_, np.integer)
 
 
 # -- everything else -----------------------------------------------------------------------------
@@ -258,7 +277,7 @@ _BASES: tuple[tuple[Any, _Writer], ...] = (
     (type, lambda key, value: key.text.extend(_kind(b"T", value))),
 )
 _ABILITIES: tuple[tuple[str, _Writer], ...] = (
-    ("labels", lambda key, value: key.add_all(b"w", value.labels)),
+    ("labels", lambda key, value: key.add_all(b"w", _normal(value.labels))),
     ("meas_uid", _add_measuring),
     ("_flatten", _add_operator),
     ("branches", _add_measured),

@@ -40,6 +40,9 @@ def _executors(value: object) -> object:
     return list(cast("Sequence[object]", value))
 
 
+_CHOICE = frozenset({"selector", "executors"})
+
+
 class QCluster(BaseQExecutor):
     """Runs each circuit on one of its executors; circuits that come together run at once.
 
@@ -113,18 +116,28 @@ class QCluster(BaseQExecutor):
             check_for(self._select, self.executors)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name != "selector":
+        if name not in _CHOICE:
             super().__setattr__(name, value)
             return
-        before, chosen = self.selector, self._select
+        before, chosen = getattr(self, name), self._select
         super().__setattr__(name, value)
         try:
-            self._select = None
-            check_for(self.get_selector(), self.executors)
+            self._choose_anew()
         except SelectorError:
             super().__setattr__(name, before)
             self._select = chosen
             raise
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy whose selector takes turns of its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        if update and update.keys() & _CHOICE:
+            copied._choose_anew()
+        return copied
+
+    def _choose_anew(self) -> None:
+        self._select = None
+        check_for(self.get_selector(), self.executors)
 
     def __copy__(self) -> Self:
         copied = super().__copy__()

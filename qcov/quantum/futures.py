@@ -15,9 +15,8 @@ import numbers
 import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
 from qcov.errors import CircuitError, NotAFuture, StaleFuture, WrongSetting
@@ -42,8 +41,6 @@ class CircuitFuture(concurrent.futures.Future[Any]):
         self._bind = bind
         self._stale = stale
         self._process = os.getpid()
-        if bind is not None:
-            self._start_when_waited_for()
         self.hurry: Callable[[], None] | None = None  #: runs in this thread what waits elsewhere
         self.withdraw: Callable[[], object] | None = None  #: takes it out of the queue
 
@@ -112,21 +109,6 @@ class CircuitFuture(concurrent.futures.Future[Any]):
         if bind is not None and not super().done():
             bind()
 
-    def _start_when_waited_for(self) -> None:
-        """Let `wait` and `as_completed` of `concurrent.futures`, which ask nothing, start it too.
-
-        They lock a future's condition by `acquire`, and nothing else does.
-        """
-        acquire, this = self._condition.acquire, weakref.ref(self)
-
-        def start_and_acquire(*args: Any, **options: Any) -> bool:
-            future = this()
-            if future is not None:
-                future.start()
-            return acquire(*args, **options)
-
-        self._condition.acquire = start_and_acquire
-
     def stale(self) -> StaleFuture | None:
         """Why it has no value any more, if its derivative is over."""
         return None if self._stale is None else self._stale()
@@ -166,8 +148,19 @@ def calling_back_later() -> Generator[list[CircuitFuture], None, None]:
         yield waiting
     finally:
         _later.callbacks = None
-        for future in waiting:
-            future.call_back()
+        with ExitStack() as calls:  # one that is interrupted takes none of the others with it
+            for future in reversed(waiting):
+                calls.callback(future.call_back)
+
+
+@contextmanager
+def calling_back_at_once() -> Generator[None, None, None]:
+    """Let futures call back as ever: what runs here may wait for those of others."""
+    outer, _later.callbacks = _later.callbacks, None
+    try:
+        yield
+    finally:
+        _later.callbacks = outer
 
 
 def gather(*futures: Any, timeout: float | None = None) -> list[Any]:

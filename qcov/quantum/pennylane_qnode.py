@@ -30,7 +30,7 @@ from pennylane.queuing import AnnotatedQueue, process_queue
 from pennylane.tape import QuantumScript
 from pennylane.transforms.core import CompilePipeline
 
-from qcov.errors import UnsupportedInterface
+from qcov.errors import CircuitError, UnsupportedInterface
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.quantum.pennylane_device import DEVICE_METHODS, BatchDevice
 from qcov.quantum.pennylane_values import (
@@ -288,6 +288,9 @@ class BatchQNode(pennylane.QNode):
         derivative that it was not asked to prepare, but a wrong one; so parameter-shift is
         prepared for two orders. Finite differences are not: taken twice, or between numbers of
         single precision, as they would be then, they are noise.
+
+        Raises:
+            CircuitError: By parameter-shift, a higher derivative would be zero without a word.
         """
         method, max_diff = self.diff_method, self.execute_kwargs["max_diff"]
         if method in DEVICE_METHODS:
@@ -297,6 +300,8 @@ class BatchQNode(pennylane.QNode):
             wanted = method in ("adjoint", "device") or order is not None
             if wanted and (order or 0) <= 1 and self._differentiates("adjoint", tapes):
                 return Gradient(method="adjoint", max_diff=1)
+            if (order or 0) > _MOST_SHIFTS and self._own_backprop(tapes[0]):
+                raise CircuitError(executor="PennyLane", reason=_TOO_HIGH)
             method = "best"  # which is parameter-shift, for this device has no other
         if method in ("best", "parameter-shift") and not is_first_order(tapes):
             max_diff = max(max_diff, 2)
@@ -365,6 +370,11 @@ class BatchQNode(pennylane.QNode):
         return {**self.__dict__, "_tape": None, "_qfunc_output": None}
 
 
+_MOST_SHIFTS = 2  #: orders of derivatives that PennyLane takes by parameter-shift
+_TOO_HIGH = (
+    "it gives 0 for derivatives of third order that it takes by parameter-shift. They need "
+    "backprop: choose Simulator('default.qubit') executors only, with threads or parallel=False"
+)
 _CONFIGS = {
     method: ExecutionConfig(gradient_method=method)  # type: ignore[arg-type]
     for method in ("best", "adjoint", "backprop")

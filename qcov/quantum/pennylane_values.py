@@ -112,7 +112,8 @@ def wrapped_each(result: Any, wrap: Callable[[Any], Any], kinds: Sequence[Any]) 
 
 def with_own_arrays(tape: Any) -> Any:
     """The same circuit, whatever becomes of the arrays that it was made of."""
-    if not any(isinstance(value, np.ndarray) for value in all_values(tape)):
+    observables = [m.obs for m in tape.measurements if m.obs is not None]
+    if not any(map(_has_arrays, (*tape.operations, *observables))):
         return tape
     measurements = [copy.copy(measurement) for measurement in tape.measurements]
     for measurement in measurements:
@@ -125,10 +126,26 @@ def with_own_arrays(tape: Any) -> Any:
 
 
 def _with_own_arrays(operator: Any) -> Any:
-    if not any(isinstance(value, np.ndarray) for value in operator.data):
+    if not _has_arrays(operator):
         return operator
-    values = [value.copy() if isinstance(value, np.ndarray) else value for value in operator.data]
+    base = getattr(operator, "base", None)
+    if base is not None and _has_arrays(base):
+        own = copy.copy(operator)
+        own.hyperparameters["base"] = _with_own_arrays(base)
+        return own
+    values = [value.copy() if _is_array(value) else value for value in operator.data]
     try:
         return bind_new_parameters(operator, values)
     except Exception:  # noqa: BLE001  # PennyLane cannot for some, such as a product of terms
         return operator
+
+
+def _has_arrays(operator: Any) -> bool:
+    if any(map(_is_array, operator.data)):
+        return True
+    base = getattr(operator, "base", None)  # of which an evolution shows its coefficient only
+    return base is not None and _has_arrays(base)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or hasattr(value, "tocsr")  # a sparse one

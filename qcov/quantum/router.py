@@ -86,9 +86,8 @@ class Router:
 
     def finish(self) -> None:
         """Wait until nothing runs or is to be tried again, as the interpreter's end does."""
-        with suppress(KeyboardInterrupt):
-            while self._to_resume or any(lane.busy for lane in tuple(self._lanes.values())):
-                time.sleep(_PATIENCE)
+        while self._to_resume or any(lane.busy for lane in tuple(self._lanes.values())):
+            time.sleep(_PATIENCE)
 
     # -- who runs what -----------------------------------------------------------------------
 
@@ -430,6 +429,13 @@ def _start_anew() -> None:
     _router = Router()  # the threads of the parent are not here
 
 
+def _finish_at_the_end() -> None:
+    with suppress(KeyboardInterrupt):
+        finish()
+
+
 os.register_at_fork(after_in_child=_start_anew)
-atexit.register(finish)
+# As thread pools do, before threads are waited for: when `atexit` calls, no thread can start any
+# more from Python 3.12 on.
+getattr(threading, "_register_atexit", atexit.register)(_finish_at_the_end)
 records.before_the_end(finish)

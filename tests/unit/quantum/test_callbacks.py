@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import concurrent.futures
+import asyncio
+import contextlib
 import threading
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pennylane as qml
 import pytest
 
@@ -69,12 +71,35 @@ def test_a_callback_of_a_bound_future_asks_for_the_others() -> None:
     assert values == [gather(futures)]
 
 
-@pytest.mark.parametrize("wait", [concurrent.futures.wait, concurrent.futures.as_completed])
-def test_pythons_own_waiters_start_bound_futures(wait: Any) -> None:
-    torch = pytest.importorskip("torch")
-    circuit = qelectron(bare)
-    futures = [circuit.run_later(torch.tensor(x, requires_grad=True)) for x in (0.1, 0.2)]
-    if wait is concurrent.futures.wait:
-        assert wait(futures, timeout=30).done == set(futures)
-    else:
-        assert set(wait(futures, timeout=30)) == set(futures)
+class Around(BaseQExecutor):
+    """Runs circuits by another qelectron, whose futures it awaits."""
+
+    def run_batch(self, batch: CircuitBatch) -> Sequence[Any]:
+        async def run() -> list[Any]:
+            angles = [torch.tensor(circuit.operations[0].data[0]) for circuit in batch.circuits]
+            return await asyncio.gather(*map(inner.run_later, angles))
+
+        torch, inner = pytest.importorskip("torch"), qelectron(bare)
+        return [value.numpy() for value in asyncio.run(run())]
+
+
+def test_an_executor_awaits_futures_of_another_qelectron() -> None:
+    outer = qelectron(bare, executors=Around())
+    values = gather([outer.run_later(x) for x in (0.1, 0.2)])
+    np.testing.assert_allclose(values, np.cos([0.1, 0.2]))
+
+
+def test_a_callback_that_is_interrupted_takes_no_other_with_it() -> None:
+    circuit, told = qelectron(bare), list[int]()
+
+    def tell(place: int) -> None:
+        told.append(place)
+        if place == 1:
+            raise KeyboardInterrupt
+
+    futures = [circuit.run_later(0.1 * step) for step in range(4)]
+    for place, future in enumerate(futures):
+        future.add_done_callback(lambda _, place=place: tell(place))
+    with contextlib.suppress(KeyboardInterrupt):
+        gather(futures)
+    assert sorted(told) == [0, 1, 2, 3]

@@ -186,3 +186,35 @@ def test_what_may_change_behind_a_key_has_none() -> None:
         key_of(CIRCUITS["RX"], context=key_of)
     with pytest.raises(NotKeyed, match="9 mid-circuit measurements"):
         key_of(midway(lambda first, _: qml.expval(sum((qml.measure(0) for _ in range(8)), first))))
+
+
+CONTEXTS = [
+    np.array([1.0, 2.0]),
+    np.array([[1.0], [2.0]]),
+    np.array([1.0, 2.0]).tobytes(),
+    np.int64(0),
+    0,
+    0.0,
+    -0.0,
+    False,
+    None,
+    "0",
+    b"0",
+    [0],
+    (0, 0),
+    {"a": 0},
+    {"a": 0.0},
+]
+
+
+def test_contexts_that_differ_have_different_keys() -> None:
+    keys = {key_of(CIRCUITS["RX"], context={"noise": [context]}) for context in CONTEXTS}
+    assert len(keys) == len(CONTEXTS)
+
+
+@pytest.mark.parametrize("one", [np.int64(1), True, 1.0, np.float64(1)], ids=repr)
+def test_a_wire_has_one_name(one: Any) -> None:
+    def circuit(wire: Any) -> bytes:
+        return key_of(lambda: (qml.CRX(0.1, [0, wire]), qml.expval(qml.Z(wire)))[1])
+
+    assert circuit(one) == circuit(1) != circuit(2)

@@ -106,8 +106,25 @@ def test_circuits_of_one_structure_share_no_parameters() -> None:
 
 def test_a_structure_keeps_nothing_of_the_circuit_that_it_was_found_in() -> None:
     value = qml.numpy.tensor(0.123)
-    structure = compacted(script([qml.RX(value, 0)], [qml.expval(qml.Y(0))])).structure
-    assert not any(held is structure.gates[0] for held in gc.get_referrers(value))
+    circuit = compacted(QuantumScript([qml.RX(value, 0)], [qml.expval(qml.Y(0))]))
+    structure, kept = circuit.structure, weakref.ref(value)
+    del value, circuit
+    gc.collect()
+    assert kept() is None
+    assert structure.counts == (1,)
+
+
+@pytest.mark.parametrize("device", ["default.qubit", "lightning.qubit", "default.mixed"])
+def test_coefficients_that_change(device: str) -> None:
+    @qml.qnode(qml.device(device, wires=1))
+    def bare(x: float, coefficient: float) -> Any:
+        qml.RX(x, 0)
+        return qml.expval(coefficient * qml.Z(0))
+
+    ours, points = qelectron(bare), [(0.3, 1.0), (0.3, 2.0), (0.4, 2.0), (0.4, 1.0)]
+    assert [ours(*point) for point in points] == [bare(*point) for point in points]
+    later = [ours.run_later(*point) for point in points]
+    np.testing.assert_allclose([one.result() for one in later], [bare(*one) for one in points])
 
 
 def test_threads_look_at_one_circuit_at_once() -> None:

@@ -285,3 +285,18 @@ def test_broadcast_circuits_where_parameter_shift_stands_in(interface: str) -> N
         x = jax.numpy.array(points)
         found = jax.jacobian(jax.vmap(circuit) if "vmap" in interface else circuit)(x)
         np.testing.assert_allclose(found, np.diag(slopes), atol=1e-6)
+
+
+def test_third_derivatives() -> None:
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def circuit(x: Any) -> Any:
+        qml.RX(x, 0)
+        return qml.expval(qml.Z(0))
+
+    def third(qnode: Any) -> float:
+        x = qml.numpy.array(0.3, requires_grad=True)
+        return float(qml.grad(qml.grad(qml.grad(qnode)))(x))
+
+    assert third(qelectron(circuit)) == pytest.approx(np.sin(0.3))
+    with pytest.raises(CircuitError, match="They need backprop"):
+        third(qelectron(circuit, executors=Halved()))

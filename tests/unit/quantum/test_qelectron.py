@@ -429,3 +429,43 @@ def test_batch_futures_end_whatever_run_batch_does(ends: Any) -> None:
     for future in Bad().batch_submit([tape, tape]):
         with pytest.raises(CircuitError, match="SystemExit: over" if ends else "1 results for 2"):
             future.result(30)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("device", "default.qubit"), ("device_options", {"bogus": 1}), ("scheduler_address", "a:1")],
+)
+def test_settings_that_do_not_fit_are_refused_when_they_change(setting: str, value: Any) -> None:
+    executor = Simulator("lightning.qubit", batch_obs=True)
+    with pytest.raises(InvalidSetting):
+        setattr(executor, setting, value)
+    assert executor.device == "lightning.qubit"
+
+
+def test_a_seed_gives_the_same_numbers_however_circuits_wait() -> None:
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def bare(x: Any) -> Any:
+        qml.RX(x, 0)
+        return qml.expval(qml.Z(0))
+
+    def run(later: bool) -> list[float]:
+        circuit = qelectron(bare, executors=Simulator(shots=50, seed=7))
+        call = circuit.run_later if later else circuit
+        results = [call(x) for x in (1.0, 1.2, 1.4, 1.6)]
+        return [float(one.result() if later else one) for one in results]
+
+    assert run(later=True) == run(later=False)
+
+
+def test_arrays_in_operators_that_cannot_be_bound_anew_may_change() -> None:
+    @qelectron
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def circuit(matrix: Any) -> Any:
+        qml.evolve(qml.Hermitian(matrix, 0), 0.7)
+        return qml.probs()
+
+    matrix = np.array([[0.0, 1.0], [1.0, 0.0]])
+    expected, futures = circuit(matrix), [circuit.run_later(matrix) for _ in range(2)]
+    matrix[:] = 0
+    for future in futures:
+        np.testing.assert_allclose(future.result(), expected)

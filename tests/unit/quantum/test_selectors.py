@@ -152,7 +152,9 @@ def test_there_are_as_many_weights_as_executors(selector: Any) -> None:
 
 def test_weights_are_counted_again_when_executors_change() -> None:
     cluster = QCluster(executors=[Known(), Known()], selector=Weighted([1, 2]))
-    cluster.executors = [Known()]
+    with pytest.raises(SelectorError, match="has 2 weights for 1 executors"):
+        cluster.executors = [Known()]
+    cluster.executors.pop()
     with pytest.raises(SelectorError, match="has 2 weights for 1 executors"):
         cluster.select(circuit())
 
@@ -415,3 +417,11 @@ def test_copies_have_turns_of_their_own() -> None:
     cluster = QCluster(executors=[Simulator(), Simulator("lightning.qubit")])
     copied = copy.copy(cluster)
     assert [cluster.select(None).device, copied.select(None).device] == ["default.qubit"] * 2
+
+
+def test_copies_with_another_selector_choose_by_it() -> None:
+    cluster = QCluster(executors=[Simulator(), Simulator("lightning.qubit")])
+    copied = cluster.model_copy(update={"selector": "in-order"})
+    assert [copied.select(None).device for _ in range(3)] == ["default.qubit"] * 3
+    with pytest.raises(SelectorError):
+        QCluster(executors=cluster.executors, selector=Weighted([1, 2])).executors = [Simulator()]
