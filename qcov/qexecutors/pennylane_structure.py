@@ -93,13 +93,14 @@ class _Structures:
 
     def of(self, circuit: Circuit) -> Structure | None:
         """The structure of a circuit; None if more than that may decide how it runs."""
-        key = self._key(circuit)
+        key = self.key_of(circuit)
         if key is None:
             return None
         known = self._known.get(key)
         return self._known.setdefault(key, _new_structure(key, circuit)) if known is None else known
 
-    def _key(self, circuit: Circuit) -> _Key | None:
+    def key_of(self, circuit: Circuit) -> _Key | None:
+        """What tells circuits of one structure from all others."""
         key: list[Hashable] = [circuit.shots]
         for operation in circuit.operations:
             kind = type(operation)
@@ -185,3 +186,9 @@ _structures = _Structures()
 def find_structure(circuit: Circuit) -> Structure | None:
     """The structure of a circuit; None if more than that may decide how it runs."""
     return _structures.of(circuit)
+
+
+def structure_key(circuit: Circuit) -> Hashable | None:
+    """What decides how a device prepares a circuit; None if more than its structure does."""
+    key = _structures.key_of(circuit)
+    return None if key is None else key[0]

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from pennylane.devices import Device, ExecutionConfig
 
-from qcov.qexecutors.pennylane_compact import structure_of
+from qcov.qexecutors.pennylane_structure import structure_key
 
 _MAX_ANSWERS = 512
 
@@ -30,10 +30,10 @@ def supports_derivatives(device: Device, config: ExecutionConfig, circuit: Any) 
     """
     if circuit is None or config.gradient_method != "adjoint":
         return device.supports_derivatives(config, circuit)
-    structure = structure_of(circuit)
+    structure = structure_key(circuit)
     if structure is None:
         return device.supports_derivatives(config, circuit)
-    key = (structure.key, tuple(circuit.trainable_params))
+    key = (structure, tuple(circuit.trainable_params))
     known = _answers.setdefault(device, {})
     answer = known.get(key)
     if answer is None:
