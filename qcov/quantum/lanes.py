@@ -227,7 +227,21 @@ class _Crew:
         self._tasks.put(task)
         if not free:
             work = (self._tasks, self._lock, self._idle)
-            threading.Thread(target=_work, args=work, name=f"qcov-{name}", daemon=True).start()
+            thread = threading.Thread(target=_work, args=work, name=f"qcov-{name}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # when the interpreter ends, none starts any more
+                self._leave_to_others()
+
+    def _leave_to_others(self) -> None:
+        """Let a task be taken by the next thread that is free, or do it here if there is none."""
+        with self._lock:
+            self._members[0] -= 1
+            alone = self._members[0] == 0
+            if not alone:
+                self._idle[0] -= 1
+        if alone and (task := self._tasks.get()) is not None:
+            task()
 
 
 def _work(

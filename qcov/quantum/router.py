@@ -435,7 +435,5 @@ def _finish_at_the_end() -> None:
 
 
 os.register_at_fork(after_in_child=_start_anew)
-# As thread pools do, before threads are waited for: when `atexit` calls, no thread can start any
-# more from Python 3.12 on.
-getattr(threading, "_register_atexit", atexit.register)(_finish_at_the_end)
+atexit.register(_finish_at_the_end)
 records.before_the_end(finish)

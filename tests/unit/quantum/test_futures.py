@@ -448,3 +448,35 @@ def test_the_interpreter_ends_with_unfinished_futures() -> None:
         [sys.executable, "-c", SCRIPT], capture_output=True, text=True, timeout=90
     )
     assert (ended.returncode, ended.stdout.strip(), ended.stderr) == (0, "1.0", "")
+
+
+AT_THE_END = """
+import time
+import pennylane as qml
+import qcov as ct
+
+
+class Slow(ct.executor.BaseQExecutor):
+    def run_batch(self, batch):
+        time.sleep(0.02)
+        return [0.0] * len(batch.circuits)
+
+
+@ct.qelectron(executors=Slow(max_batch=1, max_jobs=2))
+@qml.qnode(qml.device("default.qubit", wires=1))
+def circuit(x):
+    qml.RX(x, wires=0)
+    return qml.expval(qml.Z(0))
+
+
+for _ in range(10):
+    circuit.run_later(0.1).add_done_callback(lambda future: print(future.result(), flush=True))
+"""
+
+
+@pytest.mark.process
+def test_batches_that_wait_when_the_interpreter_ends() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=90
+    )
+    assert (ended.returncode, ended.stdout.split(), ended.stderr) == (0, ["0.0"] * 10, "")
