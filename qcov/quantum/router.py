@@ -17,7 +17,7 @@ import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from qcov import policy, records
 from qcov.errors import CircuitTimedOut, ExecutorOffline
@@ -29,6 +29,10 @@ from qcov.quantum.futures import calling_back_later
 from qcov.quantum.lanes import Lane, Round
 from qcov.quantum.tickets import Failure, Job, Request, Ticket
 from qcov.quantum.timing import Clock, SystemClock
+
+
+#: Circuits for each executor, by its identity.
+_Parts: TypeAlias = dict[int, tuple[BaseQExecutor, list[Job]]]
 
 
 class Router:
@@ -95,6 +99,8 @@ class Router:
         lane = self._lanes.get(id(executor))
         if lane is None:
             lane = self._lanes.setdefault(id(executor), Lane(self._run_round))
+            if executor.time_limit is not None or executor.retries:
+                self._clock.start()
             forget = weakref.finalize(executor, _forget, self._lanes, self._troubled, id(executor))
             forget.atexit = False
         return lane
@@ -112,7 +118,7 @@ class Router:
                 self._turn_away(ticket)
                 return []
             allowed = self._allows
-        parts: dict[int, tuple[BaseQExecutor, list[Job]]] = {}
+        parts: _Parts = {}
         hits: list[reuse.Hit] = []
         try:
             for index, circuit in enumerate(ticket.request.circuits):
@@ -208,7 +214,11 @@ class Router:
                 outcomes = [CircuitTimedOut(executor=executor.name, seconds=limit)] * len(jobs)
                 flight = flights.Flight(executor, jobs, outcomes, started, limit)
                 # What settles circuits may take its time, and the clock has other calls to make.
-                threading.Thread(target=self._settle, args=(flight,), daemon=True).start()
+                late = threading.Thread(target=self._settle, args=(flight,), daemon=True)
+                try:
+                    late.start()
+                except RuntimeError:  # when the interpreter ends, none starts any more
+                    self._settle(flight)
 
         return self._clock.call_later(limit, too_late)
 
@@ -249,6 +259,7 @@ class Router:
         """Send circuits on that may be tried again; which ones those are."""
         executor, chance, again = flight.executor, self._chance(), set[int]()
         waits: dict[float, list[Job]] = {}
+        moved: _Parts = {}
         for index, kind in failed.items():
             job = flight.jobs[index]
             failures = (*job.failures, flights.failure(flight, index, kind))
@@ -258,13 +269,14 @@ class Router:
             before, job.failures = job.failures, failures
             if isinstance(step, policy.Retry):
                 waits.setdefault(step.wait, []).append(job)
-            elif isinstance(step, policy.GiveUp) or not self._fail_over(job):
+            elif isinstance(step, policy.GiveUp) or not self._fail_over(job, moved):
                 job.failures = before  # the last one is the record's own
                 flights.tell_of_others(flight, index)
                 continue
             again.add(index)
         for wait, jobs in waits.items():
             self._try_later(wait, executor, jobs)
+        self._submit_parts(moved)
         return frozenset(again)
 
     def _try_later(self, wait: float, executor: BaseQExecutor, jobs: Sequence[Job]) -> None:
@@ -291,8 +303,8 @@ class Router:
         tried = {id(failure.executor) for failure in failures}
         return any(map(self._untried(tried), job.ticket.request.executor.leaves()))
 
-    def _fail_over(self, job: Job) -> bool:
-        """Try a circuit on an executor that has not failed it; False if there is none."""
+    def _fail_over(self, job: Job, moved: _Parts) -> bool:
+        """Give a circuit to an executor that has not failed it; False if there is none."""
         if job.ticket is None:
             return False
         request = job.ticket.request
@@ -302,8 +314,12 @@ class Router:
         except Exception:  # noqa: BLE001  # a selector that cannot do without: the error is told
             return False
         if _move(job, chosen):
-            self._lane(chosen).submit(chosen, [job])
+            moved.setdefault(id(chosen), (chosen, []))[1].append(job)
         return True
+
+    def _submit_parts(self, parts: _Parts) -> None:
+        for executor, jobs in parts.values():
+            self._lane(executor).submit(executor, jobs)
 
     def _untried(self, tried: Set[int]) -> Callable[[BaseQExecutor], bool]:
         return lambda leaf: id(leaf) not in tried and self._allows(leaf)
@@ -336,11 +352,13 @@ class Router:
     def _send_elsewhere(self, executor: BaseQExecutor, lane: Lane, jobs: Sequence[Job]) -> None:
         """Deal with circuits that came to an executor which is left alone."""
         stay: list[Job] = []
+        moved: _Parts = {}
         for job in jobs:
-            if self._has_others(job, job.failures) and self._fail_over(job):
+            if self._has_others(job, job.failures) and self._fail_over(job, moved):
                 executor.traffic.leave()
             else:
                 stay.append(job)
+        self._submit_parts(moved)
         tried = [job for job in stay if any(one.executor is executor for one in job.failures)]
         if tried:
             executor.traffic.leave(len(tried))

@@ -20,9 +20,16 @@ class Clock(Protocol):
         """Call `function` after `seconds`, in another thread. What is returned calls it off."""
         ...
 
+    def start(self) -> None:
+        """Be ready for calls to come."""
+        ...
+
 
 class SystemClock:
-    """The real time. One thread calls everything, so what it calls must be short."""
+    """The real time. One thread calls everything, so what it calls must be short.
+
+    It starts early and stays: when the interpreter ends, no thread can start any more.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -41,27 +48,30 @@ class SystemClock:
                 self._calls = [one for one in self._calls if not one.is_off]
                 heapq.heapify(self._calls)
             heapq.heappush(self._calls, call)
-            if self._running:
-                self._changed.notify()
-            else:
-                self._running = True
-                threading.Thread(target=self._run, name="qcov-clock", daemon=True).start()
+            self._changed.notify()
+        self.start()
         return call.off
 
-    def _run(self) -> None:
-        while (call := self._next()) is not None:
-            call()
-
-    def _next(self) -> _Call | None:
-        """Wait for the next call that is due; None when there are no more."""
+    def start(self) -> None:
+        """Be ready for calls to come."""
         with self._changed:
-            while self._calls:
-                wait = self._calls[0].due - self.now()
-                if wait <= 0:
+            if self._running:
+                return
+            threading.Thread(target=self._run, name="qcov-clock", daemon=True).start()
+            self._running = True
+
+    def _run(self) -> None:
+        while True:
+            self._next()()
+
+    def _next(self) -> _Call:
+        """Wait for the next call that is due."""
+        with self._changed:
+            while True:
+                wait = self._calls[0].due - self.now() if self._calls else None
+                if wait is not None and wait <= 0:
                     return heapq.heappop(self._calls)
                 self._changed.wait(wait)
-            self._running = False
-            return None
 
 
 _MANY = 128  #: calls, from which on those that were called off are looked for

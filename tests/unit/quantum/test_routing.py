@@ -44,6 +44,9 @@ class FakeClock:
     def now(self) -> float:
         return self.time
 
+    def start(self) -> None:
+        pass
+
     def call_later(self, seconds: float, function: Callable[[], None]) -> Callable[[], None]:
         self.waits.append(seconds)
         call = (self.time + seconds, next(self._numbers), function)
