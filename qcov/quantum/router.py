@@ -30,7 +30,6 @@ from qcov.quantum.lanes import Lane, Round
 from qcov.quantum.tickets import Failure, Job, Request, Ticket
 from qcov.quantum.timing import Clock, SystemClock
 
-
 #: Circuits for each executor, by its identity.
 _Parts: TypeAlias = dict[int, tuple[BaseQExecutor, list[Job]]]
 
