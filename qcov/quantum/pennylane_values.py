@@ -16,6 +16,8 @@ import pennylane
 from pennylane.ops.functions import bind_new_parameters
 from pennylane.tape import QuantumScript
 
+from qcov.qexecutors import pennylane_adapter as adapter
+
 qml: Any = pennylane
 
 
@@ -110,6 +112,7 @@ def wrapped_each(result: Any, wrap: Callable[[Any], Any], kinds: Sequence[Any]) 
 # -- arrays that belong to the user --------------------------------------------------------------
 
 
+@adapter.unrecorded
 def with_own_arrays(tape: Any) -> Any:
     """The same circuit, whatever becomes of the arrays that it was made of."""
     observables = [m.obs for m in tape.measurements if m.obs is not None]
