@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -79,11 +80,12 @@ class Around(BaseQExecutor):
             angles = [torch.tensor(circuit.operations[0].data[0]) for circuit in batch.circuits]
             return await asyncio.gather(*map(inner.run_later, angles))
 
-        torch, inner = pytest.importorskip("torch"), qelectron(bare)
+        torch, inner = sys.modules["torch"], qelectron(bare)
         return [value.numpy() for value in asyncio.run(run())]
 
 
 def test_an_executor_awaits_futures_of_another_qelectron() -> None:
+    pytest.importorskip("torch")
     outer = qelectron(bare, executors=Around())
     values = gather([outer.run_later(x) for x in (0.1, 0.2)])
     np.testing.assert_allclose(values, np.cos([0.1, 0.2]))
