@@ -12,7 +12,7 @@ from typing import Literal
 
 Way = Literal["here", "threads", "processes"]
 
-_SENDING = 5e-4  # seconds for each circuit that goes to another process
+_SENDING = 1e-4  # seconds for each circuit that goes to another process, as numbers
 _SHARE_IN_PROCESSES = 0.75  #: of a worker that is gained
 _SHARE_IN_THREADS = 0.3
 _SLOWER = 0.1  #: weight of a measurement that is slower: mostly the machine was busy with others
