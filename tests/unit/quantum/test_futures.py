@@ -451,6 +451,7 @@ def test_the_interpreter_ends_with_unfinished_futures() -> None:
 
 
 AT_THE_END = """
+import sys
 import time
 import pennylane as qml
 import qcov as ct
@@ -470,7 +471,8 @@ def circuit(x):
 
 
 for _ in range(10):
-    circuit.run_later(0.1).add_done_callback(lambda future: print(future.result(), flush=True))
+    # In one write: callbacks run in the threads that finish the circuits.
+    circuit.run_later(0.1).add_done_callback(lambda done: sys.stdout.write(f"{done.result()}\\n"))
 """
 
 
