@@ -42,7 +42,9 @@ def main() -> None:
     rows: list[Row] = []
     for suite in arguments.suites or _SUITES:
         options = {"heavy": True} if suite == "parallel" and arguments.heavy else {}
-        rows += importlib.import_module(f"qcov_bench.{_SUITES[suite]}").rows(**options)
+        for row in importlib.import_module(f"qcov_bench.{_SUITES[suite]}").rows(**options):
+            print(f"measured: {row.name}", file=sys.stderr)  # some take minutes
+            rows.append(row)
     console.print(_table(rows))
     if arguments.strict and not all(row.met for row in rows):
         sys.exit(1)

@@ -1,7 +1,7 @@
 """Batches of circuits: processes against one process, and `parallel="auto"` against fixed choices.
 
 Workers are warm, and "auto" has run its batch often enough to know what the circuits cost. Most
-rows take long: `--heavy` measures them too.
+rows of "auto" take long: `--heavy` measures them too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ROUGHLY = {
 def rows(*, heavy: bool = False) -> Iterator[Row]:
     """Measure all comparisons."""
     for wires, goal in _SPEED_UPS.items():
-        yield processes(wires, goal, size=200 if heavy else 20)
+        yield processes(wires, goal)
     for device in _DEVICES:
         for wires in _WIRES:
             for size in _SIZES:
@@ -46,7 +46,7 @@ def rows(*, heavy: bool = False) -> Iterator[Row]:
                     yield automatic(device, wires, size, rounds=9 if expected < _LIGHT else 3)
 
 
-def processes(wires: int, goal: float, *, size: int, rounds: int = 3) -> Row:
+def processes(wires: int, goal: float, *, size: int = 200, rounds: int = 3) -> Row:
     """The same circuits in 2 processes and in one, on lightning.qubit."""
     batch = circuits(wires, size)
     ways = {

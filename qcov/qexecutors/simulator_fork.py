@@ -25,6 +25,16 @@ _GRACE = 2.0  # seconds that a worker gets to end by itself
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
+def _thread_limits() -> dict[str, str]:
+    """The environment of the workers: one thread each, unless the user's says otherwise."""
+    environment = {**_ONE_THREAD, **os.environ}
+    # Lightning asks for more threads than OMP_NUM_THREADS from 18 qubits on, and they wait for
+    # work by spinning: one circuit takes the time of two cores. Only the limit holds there.
+    if environment["OMP_NUM_THREADS"].isdecimal():
+        environment.setdefault("OMP_THREAD_LIMIT", environment["OMP_NUM_THREADS"])
+    return environment
+
+
 class ForkedWorker:
     """One worker process.
 
@@ -79,7 +89,7 @@ class _Zygote:
                 ],
                 stdin=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                env={**_ONE_THREAD, **os.environ, "PYTHONPATH": os.pathsep.join(_search_path())},
+                env={**_thread_limits(), "PYTHONPATH": os.pathsep.join(_search_path())},
             )  # fmt: skip
         weakref.finalize(self, _close, self._control, self.process, os.getpid())
 

@@ -183,6 +183,39 @@ def test_results_travel_as_columns(results: list[Any], compare: Any) -> None:
     assert str(arrived) == str(results)
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs Linux")
+def test_a_worker_runs_large_circuits_in_one_thread() -> None:
+    """Lightning wants more threads for inner products than OMP_NUM_THREADS, which spin."""
+    wires = 18
+    simulator = Simulator("lightning.qubit", parallel="process", workers=1)
+    measured = [qml.expval(qml.Z(0) @ qml.X(1))]
+    circuit = qml.tape.QuantumScript([qml.RX(0.5, wire) for wire in range(wires)], measured)
+    simulator.run_batch(CircuitBatch(circuits=(circuit,), wires=wires))
+    worker = simulator._local._processes._idle.get()
+    threads = os.listdir(f"/proc/{worker.pid}/task")
+    simulator.close()
+    assert len(threads) == 1
+
+
+@pytest.mark.parametrize(
+    ("users", "limit"),
+    [
+        ({}, "1"),
+        ({"OMP_NUM_THREADS": "2"}, "2"),
+        ({"OMP_NUM_THREADS": "2,1"}, None),
+        ({"OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "4"}, "4"),
+    ],
+)
+def test_the_users_threads_count(
+    users: dict[str, str], limit: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in users.items():
+        monkeypatch.setenv(name, value)
+    assert simulator_fork._thread_limits().get("OMP_THREAD_LIMIT") == limit
+
+
 def test_the_owner_may_fork() -> None:
     simulator = Simulator(parallel="process", workers=1)
     circuit = qml.tape.QuantumScript([qml.RX(0.5, 0)], [qml.expval(qml.Z(0))])
