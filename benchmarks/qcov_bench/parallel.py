@@ -27,6 +27,7 @@ _WIRES = (4, 10, 14, 16, 18, 20)
 _SIZES = (1, 10, 200)
 _WARM_UP = 6.0  # seconds of circuits before "auto" is measured
 _LIGHT = 1.0  # seconds that one by one may take in a row that is always measured
+_MEASURED = 9.0  # seconds, roughly, that each way is measured: short ones vary more
 #: Seconds for a circuit, roughly: they only say which rows are heavy.
 _ROUGHLY = {
     "lightning.qubit": {4: 5e-4, 10: 1e-3, 14: 3e-3, 16: 1e-2, 18: 4e-2, 20: 2e-1},
@@ -43,7 +44,8 @@ def rows(*, heavy: bool = False) -> Iterator[Row]:
             for size in _SIZES:
                 expected = size * _ROUGHLY[device][wires]
                 if heavy or expected <= _LIGHT:
-                    yield automatic(device, wires, size, rounds=9 if expected < _LIGHT else 3)
+                    rounds = min(101, max(3, int(_MEASURED / expected)))
+                    yield automatic(device, wires, size, rounds=rounds)
 
 
 def processes(wires: int, goal: float, *, size: int = 200, rounds: int = 3) -> Row:

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 from qcov import records
+from qcov.errors import QcovError
 from qcov.policy import ErrorKind
 from qcov.qexecutors.base import BaseQExecutor, CircuitResult
 from qcov.quantum import reuse
@@ -77,13 +78,19 @@ def failure(flight: Flight, index: int, kind: ErrorKind) -> Failure:
     return Failure(executor=flight.executor, kind=kind, attempt=attempt)
 
 
-def tell_of_others(flight: Flight, index: int) -> None:
-    """Note on an error that is final what other executors said before."""
+def tell_of_executors(flight: Flight, index: int) -> None:
+    """Note on an error that is final whose it is, and what other executors said before."""
     error = value_of(flight.outcomes[index])
     known: Sequence[str] = getattr(error, "__notes__", ())
-    for one in flight.jobs[index].failures:
-        note = f"Before that, {one.executor.name}: {one.attempt.error}"
-        if one.executor is not flight.executor and note not in known:
+    notes = [
+        f"Before that, {one.executor.name}: {one.attempt.error}"
+        for one in flight.jobs[index].failures
+        if one.executor is not flight.executor
+    ]
+    if not isinstance(error, QcovError):  # ours say that themselves
+        notes.insert(0, f"The circuit ran on {flight.executor.name}.")
+    for note in notes:
+        if note not in known:
             error.add_note(note)
 
 

@@ -51,13 +51,26 @@ class CircuitFuture(concurrent.futures.Future[Any]):
         refused = super().done() and super().exception() is not None  # says more than that
         if not refused and (stale := self.stale()) is not None:
             raise stale
-        return super().result(timeout)
+        with self._late(timeout):
+            return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
         """Wait for what went wrong, if anything did."""
         timeout = checked_timeout(timeout)
         self._press(timeout)
-        return super().exception(timeout)
+        with self._late(timeout):
+            return super().exception(timeout)
+
+    @contextmanager
+    def _late(self, timeout: float | None) -> Generator[None, None, None]:
+        """Say more than nothing where the time is over."""
+        try:
+            yield
+        except TimeoutError as error:
+            if error is self._exception:  # the circuit's own
+                raise
+            message = f"the circuit has not ended within {timeout:g} s; it goes on"
+            raise TimeoutError(message) from None
 
     def cancel(self) -> bool:
         """Take the circuit out of its queue; False if it runs or has run."""
@@ -117,6 +130,13 @@ class CircuitFuture(concurrent.futures.Future[Any]):
         self.start()
         if timeout is None and self.hurry is not None and not super().done():
             self.hurry()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # As Python's own objects do it, so that whoever pickles can say what contains it.
+        raise TypeError(
+            "cannot pickle a CircuitFuture: it waits for a circuit of this process. "
+            "Send its result() instead"
+        )
 
     def __await__(self) -> Generator[Any, None, Any]:
         return asyncio.wrap_future(self).__await__()

@@ -48,6 +48,7 @@ class Lane:
 
     def __init__(self, run: Run) -> None:
         self.breaker: Breaker = CLOSED
+        self.trouble = ""  #: the last error
         self._run_round = run
         self._lock = threading.Lock()
         self._waiting: deque[Job] = deque()

@@ -13,18 +13,18 @@ import os
 import random
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
 
 from qcov import policy, records
-from qcov.errors import CircuitTimedOut, ExecutorOffline
+from qcov.errors import CircuitTimedOut
 from qcov.policy import ErrorKind
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit, ordinary
 from qcov.quantum import batches, flights, reuse
+from qcov.quantum.fleet import Fleet
 from qcov.quantum.futures import calling_back_later
 from qcov.quantum.lanes import Lane, Round
 from qcov.quantum.tickets import Failure, Job, Request, Ticket
@@ -47,8 +47,7 @@ class Router:
     ) -> None:
         self._clock = clock or SystemClock()
         self._chance = chance
-        self._lanes: dict[int, Lane] = {}
-        self._troubled: set[int] = set()  #: lanes whose breaker is not closed
+        self._fleet = Fleet(self._run_round, self._clock)
         self._lock = threading.Lock()
         self._to_resume = 0  #: groups of circuits that wait to be tried again
 
@@ -58,9 +57,9 @@ class Router:
         parts = self._split(ticket)
         try:
             for executor, jobs in parts[:-1]:
-                self._lane(executor).submit(executor, jobs, rest=False)
+                self._fleet.lane(executor).submit(executor, jobs, rest=False)
             for executor, jobs in parts[-1:]:
-                self._lane(executor).run(executor, jobs)
+                self._fleet.lane(executor).run(executor, jobs)
             return ticket.wait()
         except BaseException:
             if not ticket.finished:  # interrupted: nobody waits for the rest
@@ -73,50 +72,36 @@ class Router:
         """Run circuits in the background: `begin` is asked before, `done` is told after."""
         ticket = Ticket(request, begin=begin, done=done)
         for executor, jobs in self._split(ticket):
-            self._lane(executor).submit(executor, jobs)
+            self._fleet.lane(executor).submit(executor, jobs)
         return ticket
 
     def hurry(self, ticket: Ticket) -> None:
         """Run what still waits for its turn in this thread, where nobody runs anything yet."""
         for executor in _executors_of(ticket.jobs):
             if not ticket.finished:
-                self._lane(executor).hurry(executor)
+                self._fleet.lane(executor).hurry(executor)
 
     def withdraw(self, ticket: Ticket) -> None:
         """Take what has not started out of its lanes."""
         for job in ticket.withdraw():
-            self._lane(job.executor).shed(1)
+            self._fleet.lane(job.executor).shed(1)
 
     def finish(self) -> None:
         """Wait until nothing runs or is to be tried again, as the interpreter's end does."""
-        while self._to_resume or any(lane.busy for lane in tuple(self._lanes.values())):
+        while self._to_resume or self._fleet.busy:
             time.sleep(_PATIENCE)
 
     # -- who runs what -----------------------------------------------------------------------
-
-    def _lane(self, executor: BaseQExecutor) -> Lane:
-        lane = self._lanes.get(id(executor))
-        if lane is None:
-            lane = self._lanes.setdefault(id(executor), Lane(self._run_round))
-            if executor.time_limit is not None or executor.retries:
-                self._clock.start()
-            forget = weakref.finalize(executor, _forget, self._lanes, self._troubled, id(executor))
-            forget.atexit = False
-        return lane
-
-    def _allows(self, executor: BaseQExecutor) -> bool:
-        lane = self._lanes.get(id(executor))
-        return lane is None or lane.breaker.allows(self._clock.now())
 
     def _split(self, ticket: Ticket) -> list[tuple[BaseQExecutor, list[Job]]]:
         """Select an executor for every circuit."""
         executor = ticket.request.executor
         allowed = None
-        if self._troubled:
-            if not any(map(self._allows, executor.leaves())):
+        if self._fleet.troubled:
+            if not any(map(self._fleet.allows, executor.leaves())):
                 self._turn_away(ticket)
                 return []
-            allowed = self._allows
+            allowed = self._fleet.allows
         parts: _Parts = {}
         hits: list[reuse.Hit] = []
         try:
@@ -144,19 +129,7 @@ class Router:
         circuits = ticket.request.circuits
         jobs = [ticket.add(index, one, executors[0]) for index, one in enumerate(circuits)]
         executors[0].traffic.enter(len(jobs))
-        flights.refuse(executors[0], batches.wanted(jobs), self._offline(executors))
-
-    def _offline(self, executors: Sequence[BaseQExecutor]) -> ExecutorOffline:
-        now = self._clock.now()
-        lanes = [self._lane(executor) for executor in executors]
-        wait = min(lane.breaker.wait(now) for lane in lanes)
-        names = ", ".join(sorted({executor.name for executor in executors}))
-        reason = (
-            f"it failed {lanes[0].breaker.failures} times in a row and is left alone"
-            if len(lanes) == 1
-            else "they failed again and again and are left alone"
-        )
-        return ExecutorOffline(executor=names, reason=f"{reason} for another {wait:.1f} s")
+        flights.refuse(executors[0], batches.wanted(jobs), self._fleet.offline(executors))
 
     # -- running -----------------------------------------------------------------------------
 
@@ -174,8 +147,8 @@ class Router:
         self, executor: BaseQExecutor, lane: Lane, round_: Round, jobs: list[Job]
     ) -> None:
         """Run jobs as one batch and deal with what comes back."""
-        if lane.breaker is not policy.CLOSED and not self._begin_trial(executor, lane):
-            self._send_elsewhere(executor, lane, jobs)
+        if not self._fleet.begin_trial(executor, lane):
+            self._send_elsewhere(executor, jobs)
             return
         call_off = self._limit(executor, lane, round_, jobs)
         started, clock, spoilt = time.time(), time.perf_counter(), False
@@ -239,9 +212,8 @@ class Router:
                 if isinstance(value, BaseException)
             }
             executor.traffic.leave(len(failed))
-        lane = self._lane(executor)
-        if failed or lane.breaker is not policy.CLOSED:
-            self._judge(executor, lane, failed.values(), len(values))
+        last = values[max(failed)] if failed else None
+        self._fleet.judge(executor, failed.values(), len(values), last)
         if len(failed) < len(values):
             executor.traffic.leave(len(values) - len(failed), flight.share)
         again = flights.NONE_AGAIN
@@ -270,7 +242,7 @@ class Router:
                 waits.setdefault(step.wait, []).append(job)
             elif isinstance(step, policy.GiveUp) or not self._fail_over(job, moved):
                 job.failures = before  # the last one is the record's own
-                flights.tell_of_others(flight, index)
+                flights.tell_of_executors(flight, index)
                 continue
             again.add(index)
         for wait, jobs in waits.items():
@@ -294,7 +266,7 @@ class Router:
     def _submit_again(self, executor: BaseQExecutor, jobs: Sequence[Job]) -> None:
         wanted = [job for job in jobs if _move(job, executor)]
         if wanted:
-            self._lane(executor).submit(executor, wanted, rest=False)
+            self._fleet.lane(executor).submit(executor, wanted, rest=False)
 
     def _has_others(self, job: Job, failures: Iterable[Failure]) -> bool:
         if job.ticket is None:
@@ -318,37 +290,12 @@ class Router:
 
     def _submit_parts(self, parts: _Parts) -> None:
         for executor, jobs in parts.values():
-            self._lane(executor).submit(executor, jobs)
+            self._fleet.lane(executor).submit(executor, jobs)
 
     def _untried(self, tried: Set[int]) -> Callable[[BaseQExecutor], bool]:
-        return lambda leaf: id(leaf) not in tried and self._allows(leaf)
+        return lambda leaf: id(leaf) not in tried and self._fleet.allows(leaf)
 
-    # -- executors that fail again and again -------------------------------------------------
-
-    def _begin_trial(self, executor: BaseQExecutor, lane: Lane) -> bool:
-        """Whether the executor may be asked; if so, it is on trial."""
-        now = self._clock.now()
-        if not lane.breaker.allows(now):
-            return False
-        lane.breaker = lane.breaker.begin(now, _breaker_policy(executor))
-        return True
-
-    def _judge(
-        self, executor: BaseQExecutor, lane: Lane, kinds: Iterable[ErrorKind], count: int
-    ) -> None:
-        """Remember whether an executor answered."""
-        found = list(kinds)
-        failure = found[-1] if len(found) == count and _silent(found) else None
-        if failure is None and ErrorKind.QUOTA in found:
-            failure = ErrorKind.QUOTA
-        now = self._clock.now()
-        lane.breaker = lane.breaker.after(failure, now, _breaker_policy(executor))
-        if lane.breaker.until is None:
-            self._troubled.discard(id(executor))
-        else:
-            self._troubled.add(id(executor))
-
-    def _send_elsewhere(self, executor: BaseQExecutor, lane: Lane, jobs: Sequence[Job]) -> None:
+    def _send_elsewhere(self, executor: BaseQExecutor, jobs: Sequence[Job]) -> None:
         """Deal with circuits that came to an executor which is left alone."""
         stay: list[Job] = []
         moved: _Parts = {}
@@ -361,10 +308,9 @@ class Router:
         tried = [job for job in stay if any(one.executor is executor for one in job.failures)]
         if tried:
             executor.traffic.leave(len(tried))
-            wait = lane.breaker.wait(self._clock.now())
-            self._try_later(wait, executor, tried)
+            self._try_later(self._fleet.wait(executor), executor, tried)
         flights.refuse(
-            executor, [job for job in stay if job not in tried], self._offline([executor])
+            executor, [job for job in stay if job not in tried], self._fleet.offline([executor])
         )
 
 
@@ -394,19 +340,6 @@ def _executors_of(jobs: Iterable[Job]) -> list[BaseQExecutor]:
 
 def _retry_policy(executor: BaseQExecutor) -> policy.RetryPolicy:
     return policy.RetryPolicy(retries=executor.retries, delay=executor.retry_delay)
-
-
-def _breaker_policy(executor: BaseQExecutor) -> policy.BreakerPolicy:
-    return policy.BreakerPolicy(failures=executor.break_after, pause=executor.break_pause)
-
-
-def _silent(kinds: Iterable[ErrorKind]) -> bool:
-    return all(kind in (ErrorKind.TRANSIENT, ErrorKind.OFFLINE) for kind in kinds)
-
-
-def _forget(lanes: dict[int, Lane], troubled: set[int], key: int) -> None:
-    lanes.pop(key, None)
-    troubled.discard(key)
 
 
 # -- the router of this process ----------------------------------------------------------------

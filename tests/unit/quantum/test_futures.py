@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import gc
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -77,14 +78,29 @@ def test_arguments_may_change_after_the_call() -> None:
     assert future.result() == pytest.approx(bare(0.3))
 
 
+def test_the_circuits_own_timeout() -> None:
+    class Late(BaseQExecutor):
+        def run_batch(self, batch: CircuitBatch) -> Any:
+            raise TimeoutError("the provider's")
+
+    future = qelectron(bare, executors=Late()).run_later(0.1)
+    with pytest.raises(TimeoutError, match="the provider's"):
+        future.result(timeout=30)
+    assert "provider" in str(future.exception(timeout=30))
+
+
 def test_cancel_and_timeout() -> None:
     gate = Gate()
     circuit = qelectron(bare, executors=gate)
     running = circuit.run_later(0.1)
     assert gate._entered.wait(30)
     waiting = circuit.run_later(0.2)
-    with pytest.raises(TimeoutError):
+    with pytest.raises(TimeoutError, match=r"not ended within 0\.01 s; it goes on"):
         running.result(timeout=0.01)
+    with pytest.raises(TimeoutError, match=r"not ended within 0\.01 s"):
+        running.exception(timeout=0.01)
+    with pytest.raises(TypeError, match=r"Send its result\(\) instead"):
+        pickle.dumps(running)
 
     assert not running.cancel()
     assert waiting.cancel()

@@ -319,7 +319,7 @@ def test_a_future_is_told_that_no_executor_is_left() -> None:
     told = threading.Event()
     ticket = route.submit(ask(executor), begin=lambda: True, done=lambda ticket: told.set())
     assert told.wait(30)
-    with pytest.raises(ExecutorOffline, match="left alone"):
+    with pytest.raises(ExecutorOffline, match=r"left alone .* \(last error: ExecutorOffline: "):
         ticket.results()
 
 
@@ -417,6 +417,13 @@ def test_the_last_error_tells_of_the_others() -> None:
         router().run(ask(QCluster(executors=[down, busy])))
     (note,) = raised.value.__notes__
     assert note.startswith("Before that, first: ExecutorOffline: ")
+
+
+def test_errors_of_others_tell_where_the_circuit_ran() -> None:
+    executor = scripted(ZeroDivisionError("no"), label="third")
+    with pytest.raises(ZeroDivisionError) as raised:
+        router().run(ask(executor, 2))
+    assert raised.value.__notes__ == ["The circuit ran on third."]
 
 
 def test_the_end_waits_for_what_is_to_be_tried_again() -> None:
@@ -519,7 +526,7 @@ def test_ctrl_c_takes_back_what_waits_on_other_executors() -> None:
         route.run(ask(QCluster(executors=[first, second]), circuits=2))
     gate.set()
     assert held.wait() == [0.5]
-    wait_for(lambda: not route._lane(first).busy)
+    wait_for(lambda: not route._fleet.lane(first).busy)
     assert first.sizes == [1]
     assert (first.in_flight, second.in_flight) == (0, 0)
 
