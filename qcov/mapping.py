@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, cast
 
 from qcov.classical.electron import Electron
 from qcov.errors import NotAQElectron, NotYetSupported
@@ -44,7 +44,11 @@ def map(  # noqa: A001
         [1, -1]
     """
     _check(circuit, arguments)
-    calls = list(zip(*arguments, strict=True))  # all of them, before the first is made
+    columns = [list(argument) for argument in arguments]  # all, before the first call is made
+    sizes = [len(column) for column in columns]
+    if len(set(sizes)) > 1:
+        raise ValueError(f"ct.map needs iterables of one length, not of {sizes}")
+    calls = list(zip(*columns, strict=True))
     futures = [circuit.run_later(*call, **same) for call in calls]
     if progress:
         show_progress(futures, circuit.name)
@@ -59,5 +63,8 @@ def _check(circuit: object, arguments: tuple[object, ...]) -> None:
     if not arguments:
         raise TypeError("ct.map needs an iterable for each positional argument of the circuit")
     for argument in arguments:
-        if not isinstance(argument, Iterable):
-            raise TypeError(f"ct.map needs iterables of arguments, not {argument!r}")
+        try:
+            iter(cast("Iterable[Any]", argument))
+        except TypeError:
+            message = f"ct.map needs iterables of arguments, not {argument!r}"
+            raise TypeError(message) from None

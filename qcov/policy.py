@@ -203,6 +203,9 @@ def _own_kind(error: BaseException) -> ErrorKind | None:
         return _BY_STATUS.get(status, ErrorKind.PERMANENT)
     if isinstance(error, OSError) and error.errno in _UNREACHABLE:
         return ErrorKind.OFFLINE
+    reason = getattr(error, "reason", None)
+    if _is_of_urllib(error, "URLError") and isinstance(reason, BaseException):
+        return _own_kind(reason)
     names = {kind.__name__ for kind in type(error).__mro__}
     return ErrorKind.TRANSIENT if names & _TRANSIENT_NAMES else None
 
@@ -230,6 +233,13 @@ _BY_STATUS = {
 }
 
 
+def _is_of_urllib(error: BaseException, name: str) -> bool:
+    """Whether it is an error of Python's own client, which is not imported for that."""
+    return any(
+        kind.__module__ == "urllib.error" and kind.__name__ == name for kind in type(error).__mro__
+    )
+
+
 def _http_status(error: BaseException) -> int | None:
     """The status of an answer from a server, as HTTP libraries keep it."""
     response: Any = getattr(error, "response", None)
@@ -238,4 +248,6 @@ def _http_status(error: BaseException) -> int | None:
         found = cast("Mapping[str, Any]", answer or {}).get("HTTPStatusCode")
     else:
         found = getattr(response, "status_code", getattr(error, "status_code", None))
+        if found is None and _is_of_urllib(error, "HTTPError"):
+            found = getattr(error, "code", None)
     return found if isinstance(found, int) else None

@@ -13,10 +13,11 @@ import operator
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from inspect import isabstract
 from typing import Any, Protocol, Self, SupportsIndex, TypeAlias, TypeVar, cast
 
 from pydantic import (
@@ -171,6 +172,13 @@ class BaseQExecutor(BaseModel, ABC):
             raise _original(error, type(self).__name__) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if (
+            not name.startswith("_")
+            and not hasattr(type(self), name)
+            and name not in self._settings()
+        ):
+            reason = f"is not a setting. {suggest(name, self._settings())}"
+            raise InvalidSetting(executor=type(self).__name__, setting=repr(name), reason=reason)
         try:
             super().__setattr__(name, value)
         except ValidationError as error:
@@ -339,7 +347,7 @@ class BaseQExecutor(BaseModel, ABC):
         if not isinstance(data, Mapping):
             raise InvalidSetting(executor=cls.__name__, setting=repr(data), reason="is no executor")
         settings = cast("Mapping[str, Any]", data)
-        known = {kind.__name__: kind for kind in _kinds(cls)}
+        known = _by_name(_kinds(cls))
         kind = known.get(str(settings.get("type")))
         if kind is None:
             raise InvalidSetting(
@@ -357,6 +365,23 @@ _Kind = TypeVar("_Kind", bound=BaseQExecutor)
 
 def _kinds(cls: type[_Kind]) -> list[type[_Kind]]:
     return [cls, *(kind for child in cls.__subclasses__() for kind in _kinds(child))]
+
+
+def _by_name(kinds: Iterable[type[_Kind]]) -> dict[str, type[_Kind]]:
+    """Classes by name; of several the one that its module has, else the last.
+
+    One that travelled by value leaves an empty shell, and a notebook's cell defines it anew.
+    """
+    known: dict[str, type[_Kind]] = {}
+    for kind in kinds:
+        before = known.get(kind.__name__)
+        if before is None or not (_is_at_home(before) or isabstract(kind)):
+            known[kind.__name__] = kind
+    return known
+
+
+def _is_at_home(kind: type) -> bool:
+    return getattr(sys.modules.get(kind.__module__), kind.__qualname__, None) is kind
 
 
 def ordinary(executor: BaseQExecutor, error: BaseException) -> Exception:
@@ -410,8 +435,11 @@ def _original(error: ValidationError, executor: str) -> Exception:
     cause = problem.get("ctx", {}).get("error")
     if isinstance(cause, QuantumError):
         return cause
+    setting = ".".join(map(str, problem["loc"])) or "settings"
+    if problem["type"] == "missing":
+        return InvalidSetting(executor=executor, setting=repr(setting), reason="must be given")
     return InvalidSetting(
         executor=executor,
-        setting=".".join(map(str, problem["loc"])) or "settings",
+        setting=setting,
         reason=f"{problem['msg'].removeprefix('Input ')}, not {problem['input']!r}",
     )

@@ -119,6 +119,9 @@ class DaskPool:
 
     def _start_cluster(self) -> Any:
         """Workers on this machine, which do not import the user's program again."""
+        if not threading.main_thread().is_alive():  # they would outlive the program
+            reason = "the program ends, and no Dask workers are started any more. Wait for results"
+            raise ExecutorOffline(executor=_EXECUTOR, reason=reason)
         module = importlib.import_module("distributed.deploy.subprocess")
         cluster = module.SubprocessCluster(
             n_workers=len(os.sched_getaffinity(0))

@@ -165,6 +165,8 @@ class Simulator(BaseQExecutor):
 
     def run_batch(self, batch: CircuitBatch) -> Sequence[Any]:
         """Run all circuits of `batch`; an exception stands where one failed."""
+        if self._draws_in_order(batch):
+            return self._run_here(batch)
         match self.parallel:
             case "auto":
                 return self._where_it_is_fastest(batch)
@@ -238,6 +240,11 @@ class Simulator(BaseQExecutor):
             # The devices of all threads draw from one generator, in the order of the circuits.
             template = self._local.seeded.setdefault(wires, template)
         return adapter.renew_device(template)
+
+    def _draws_in_order(self, batch: CircuitBatch) -> bool:
+        """Whether circuits draw one after the other from the numbers of one seed."""
+        seeded = self.device_options.get("seed") is not None
+        return seeded and any(circuit.shots for circuit in batch.circuits)
 
     def _count_workers(self) -> int:
         context = get_context()

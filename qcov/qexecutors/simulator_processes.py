@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, cast
 
@@ -30,6 +32,7 @@ class ProcessPool:
         self.workers = workers
         self.warm = threading.Event()  #: set when the first worker has answered
         self._setup = setup
+        self._closed = False
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="qcov-simulator")
         self._idle: SimpleQueue[ForkedWorker | None] = SimpleQueue()
         for _ in range(workers):
@@ -38,22 +41,29 @@ class ProcessPool:
     def start(self) -> None:
         """Start the workers in the background."""
         nothing = pack(CircuitBatch(circuits=()))
-        for _ in range(self.workers):
-            self._threads.submit(self._ask, transport.dumps(nothing, what="nothing"))
+        with suppress(RuntimeError):  # when the interpreter ends
+            for _ in range(self.workers):
+                self._threads.submit(self._ask, transport.dumps(nothing, what="nothing"))
 
     def run(self, batch: CircuitBatch) -> list[Any]:
         """Run all circuits; an exception stands where one failed."""
         size = len(batch.circuits)
         step = max(1, -(-size // (self.workers * _CHUNKS)))
         shares = [range(first, min(first + step, size)) for first in range(0, size, step)]
-        futures = [self._threads.submit(self._run, batch, share) for share in shares]
-        results: list[Any] = []
-        for future in futures:
-            results += future.result()
-        return results
+        running = [self._submit(partial(self._run, batch, share)) for share in shares]
+        return [result for get in running for result in get()]
+
+    def _submit(self, work: Callable[[], list[Any]]) -> Callable[[], list[Any]]:
+        try:
+            return self._threads.submit(work).result
+        except RuntimeError:
+            if self._closed:
+                raise
+            return work  # when the interpreter ends, no thread starts any more
 
     def close(self) -> None:
         """End all workers, once they have done what they were asked."""
+        self._closed = True
         self._threads.shutdown()
         while not self._idle.empty():
             worker = self._idle.get()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import reprlib
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -105,7 +106,7 @@ def _sound(executor: BaseQExecutor, outcome: Any) -> Any:
     if isinstance(outcome, BaseException):
         return ordinary(executor, outcome)
     value = outcome.value if isinstance(outcome, CircuitResult) else outcome
-    if value is None or isinstance(value, _TEXT):
+    if not isinstance(value, BaseException) and not _may_be_a_result(value):
         reason = f"its run_batch gave {_brief(value)} for it"
         error = CircuitError(executor=executor.name, reason=reason)
         return replace(outcome, value=error) if isinstance(outcome, CircuitResult) else error
@@ -131,8 +132,22 @@ def is_interrupt(error: BaseException) -> bool:
 
 def need_a_look(outcomes: Sequence[Any]) -> bool:
     """Whether something among the outcomes is not simply a value."""
-    return any(issubclass(kind, _SPECIAL) for kind in set(map(type, outcomes)))
+    return any(
+        issubclass(kind, _SPECIAL) or not _is_a_value(kind) for kind in set(map(type, outcomes))
+    )
 
 
-_TEXT = (str, bytes, bytearray)
-_SPECIAL = (BaseException, CircuitResult, type(None), *_TEXT)
+def _may_be_a_result(value: object) -> bool:
+    if isinstance(value, str | bytes | bytearray | type) or not _is_a_value(type(value)):
+        return False
+    return getattr(getattr(value, "dtype", None), "kind", "") not in _TEXT_KINDS
+
+
+def _is_a_value(kind: type) -> bool:
+    """Whether objects of this type can be what circuits give: numbers, arrays, containers."""
+    return issubclass(kind, _VALUES) or hasattr(kind, "shape") or hasattr(kind, "__array__")
+
+
+_TEXT_KINDS = ("U", "S")  #: of NumPy's types
+_VALUES = (numbers.Number, list, tuple, dict)
+_SPECIAL = (BaseException, CircuitResult, str, bytes, bytearray, type)

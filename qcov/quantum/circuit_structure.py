@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import weakref
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -155,14 +156,14 @@ def _observable_text(observable: Any) -> str | None:
     if simple is not None:
         return simple
     known = _observables.get(id(observable))
-    if known is not None and known[0] is observable:
+    if known is not None and known[0]() is observable:
         return known[1]
     arrays = [value for value in observable.data if np.ndim(value)]
     text = repr(observable) + _digest(arrays)
     if sum(map(np.size, arrays)) <= _MAX_KEPT:
         if len(_observables) >= _MAX_KNOWN:
             _observables.clear()
-        _observables[id(observable)] = (observable, text)
+        _observables[id(observable)] = (weakref.ref(observable), text)
     return text
 
 

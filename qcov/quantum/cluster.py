@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from copy import deepcopy
 from typing import Annotated, Any, Self, TypeVar, cast
 
@@ -141,7 +142,8 @@ class QCluster(BaseQExecutor):
 
     def __copy__(self) -> Self:
         copied = super().__copy__()
-        copied._select = deepcopy(self._select)  # turns of its own
+        with suppress(TypeError):  # a selector of the user's that cannot be copied is shared
+            copied._select = deepcopy(self._select)  # turns of its own
         return copied
 
     def select(self, circuit: Circuit, allowed: Allowed | None = None) -> BaseQExecutor:

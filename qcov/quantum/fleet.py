@@ -9,7 +9,7 @@ from qcov import policy, records
 from qcov.errors import ExecutorOffline
 from qcov.policy import ErrorKind
 from qcov.qexecutors.base import BaseQExecutor
-from qcov.quantum.lanes import Lane, Run
+from qcov.quantum.lanes import Lane, Refuse, Run
 from qcov.quantum.timing import Clock
 
 
@@ -18,11 +18,12 @@ class Fleet:
 
     Args:
         run: Runs what a thread took from a lane.
+        refuse: Settles what cannot run any more.
         clock: What time it is.
     """
 
-    def __init__(self, run: Run, clock: Clock) -> None:
-        self._run = run
+    def __init__(self, run: Run, refuse: Refuse, clock: Clock) -> None:
+        self._run, self._refuse = run, refuse
         self._clock = clock
         self._lanes: dict[int, Lane] = {}
         self._troubled: set[int] = set()  #: lanes whose breaker is not closed
@@ -41,7 +42,7 @@ class Fleet:
         """The lane of an executor, which lives as long as the executor."""
         lane = self._lanes.get(id(executor))
         if lane is None:
-            lane = self._lanes.setdefault(id(executor), Lane(self._run))
+            lane = self._lanes.setdefault(id(executor), Lane(self._run, self._refuse))
             if executor.time_limit is not None or executor.retries:
                 self._clock.start()
             forget = weakref.finalize(executor, _forget, self._lanes, self._troubled, id(executor))

@@ -9,7 +9,6 @@ from itertools import groupby
 from typing import Any
 
 from qcov import records
-from qcov.errors import QcovError
 from qcov.policy import ErrorKind
 from qcov.qexecutors.base import BaseQExecutor, CircuitResult
 from qcov.quantum import reuse
@@ -87,7 +86,7 @@ def tell_of_executors(flight: Flight, index: int) -> None:
         for one in flight.jobs[index].failures
         if one.executor is not flight.executor
     ]
-    if not isinstance(error, QcovError):  # ours say that themselves
+    if getattr(error, "executor", None) != flight.executor.name:  # else it says that itself
         notes.insert(0, f"The circuit ran on {flight.executor.name}.")
     for note in notes:
         if note not in known:

@@ -16,10 +16,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, cast
 
 from qcov.errors import CircuitError, NotAFuture, StaleFuture, WrongSetting
+from qcov.quantum.crew import away
 
 
 class CircuitFuture(concurrent.futures.Future[Any]):
@@ -65,7 +66,8 @@ class CircuitFuture(concurrent.futures.Future[Any]):
     def _late(self, timeout: float | None) -> Generator[None, None, None]:
         """Say more than nothing where the time is over."""
         try:
-            yield
+            with away() if not super().done() else nullcontext():
+                yield
         except TimeoutError as error:
             if error is self._exception:  # the circuit's own
                 raise
@@ -96,19 +98,16 @@ class CircuitFuture(concurrent.futures.Future[Any]):
 
     def add_done_callback(self, fn: Callable[[concurrent.futures.Future[Any]], object]) -> None:
         """Call `fn` with this future once it is done. Runs a bound circuit."""
+        if str(getattr(fn, "__module__", "")).startswith("asyncio.tasks"):
+            raise TypeError(
+                "asyncio.wait takes tasks: give it asyncio.ensure_future(future) for each future"
+            )
         super().add_done_callback(fn)
         self.start()
 
     def _invoke_callbacks(self) -> None:
-        later = _later.callbacks
-        if later is None:
-            self.call_back()
-        elif cast("Any", self)._done_callbacks:
-            later.append(self)
-
-    def call_back(self) -> None:
-        """Call those that wait for it, after `calling_back_later`."""
-        cast("Any", super())._invoke_callbacks()
+        if cast("Any", self)._done_callbacks:
+            afterwards(cast("Any", super())._invoke_callbacks)
 
     def start(self) -> None:
         """Run the circuit if it waits to be bound; return at once otherwise."""
@@ -146,41 +145,49 @@ _UNFINISHED = ("PENDING", "RUNNING")
 
 
 class _Later(threading.local):
-    callbacks: list[CircuitFuture] | None = None  #: futures that are done; whom to tell
+    calls: list[Callable[[], object]] | None = None  #: of the user's code
 
 
 _later = _Later()
 
 
 @contextmanager
-def calling_back_later() -> Generator[list[CircuitFuture], None, None]:
-    """Let futures that this thread fulfils call back only when the block is left.
+def calling_back_later() -> Generator[list[Callable[[], object]], None, None]:
+    """Call the user's code, such as callbacks of futures, only when the block is left.
 
-    A callback may wait for other futures. Whoever calls it must not be the one that has yet to
-    fulfil them, nor keep others from running them.
+    It may wait for other futures. Whoever calls it must not be the one that has yet to fulfil them,
+    nor keep others from running them.
     """
-    outer = _later.callbacks
+    outer = _later.calls
     if outer is not None:
         yield outer
         return
-    _later.callbacks = waiting = list[CircuitFuture]()
+    _later.calls = waiting = list[Callable[[], object]]()
     try:
         yield waiting
     finally:
-        _later.callbacks = None
-        with ExitStack() as calls:  # one that is interrupted takes none of the others with it
-            for future in reversed(waiting):
-                calls.callback(future.call_back)
+        _later.calls = None
+        with ExitStack() as stack:  # one that is interrupted takes none of the others with it
+            for call in reversed(waiting):
+                stack.callback(call)
 
 
 @contextmanager
 def calling_back_at_once() -> Generator[None, None, None]:
-    """Let futures call back as ever: what runs here may wait for those of others."""
-    outer, _later.callbacks = _later.callbacks, None
+    """Call the user's code as ever: what runs here may wait for the futures of others."""
+    outer, _later.calls = _later.calls, None
     try:
         yield
     finally:
-        _later.callbacks = outer
+        _later.calls = outer
+
+
+def afterwards(call: Callable[[], object]) -> None:
+    """Call the user's code when the block of `calling_back_later` is left; at once outside."""
+    if _later.calls is None:
+        call()
+    else:
+        _later.calls.append(call)
 
 
 def gather(*futures: Any, timeout: float | None = None) -> list[Any]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from queue import SimpleQueue
+from functools import partial
 from typing import TypeAlias
 
 from qcov.policy import CLOSED, Breaker
 from qcov.qexecutors.base import BaseQExecutor
+from qcov.quantum.crew import Crew, Task
 from qcov.quantum.futures import calling_back_later
 from qcov.quantum.tickets import Job
 
@@ -33,6 +33,7 @@ class Round:
 
 
 Run: TypeAlias = Callable[[BaseQExecutor, "Lane", Round], None]
+Refuse: TypeAlias = Callable[[BaseQExecutor, Sequence[Job]], None]
 
 
 class Lane:
@@ -44,19 +45,24 @@ class Lane:
 
     Where the executor has a time limit, only the lane's own threads run circuits, so that they can
     be left behind.
+
+    Args:
+        run: Runs what a thread took.
+        refuse: Settles what must not run in any thread that there is.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, refuse: Refuse) -> None:
         self.breaker: Breaker = CLOSED
         self.trouble = ""  #: the last error
         self._run_round = run
+        self._refuse = refuse
         self._lock = threading.Lock()
         self._waiting: deque[Job] = deque()
         self._shed = 0  #: of those that wait, the ones that nobody wants any more
         self._running = 0  #: threads that run circuits, or will
         self._leaving = 0  #: threads that run circuits, or call back those who wait for them
         self._resting = False  #: one of them is the lane's own, which rests first
-        self._crew = _Crew()
+        self._crew = Crew()
 
     @property
     def busy(self) -> bool:
@@ -107,6 +113,7 @@ class Lane:
                 return False
             round_.lost = True
             self._leaving -= 1
+        self._crew.lose()
         self._end_turn(executor, round_)
         return True
 
@@ -149,6 +156,8 @@ class Lane:
         finally:
             with self._lock:
                 self._leaving -= not round_.lost
+            if round_.lost:
+                self._crew.regain()
 
     def _take(self, size: int | None) -> list[Job]:
         if size is None:
@@ -182,7 +191,21 @@ class Lane:
             self._start(executor, rest=rest)
 
     def _start(self, executor: BaseQExecutor, *, rest: bool) -> None:
-        self._crew.start(lambda: self._rest_and_serve(executor, rest=rest), executor.name)
+        limited = executor.time_limit is not None
+        refuse = partial(self._turn_away, executor) if limited else None
+        task = Task(partial(self._rest_and_serve, executor, rest=rest), refuse)
+        self._crew.start(task, executor.name)
+
+    def _turn_away(self, executor: BaseQExecutor) -> None:
+        with self._lock:
+            jobs, self._resting = self._take(None), False
+            self._running -= 1
+            self._leaving += 1
+        try:
+            self._refuse(executor, jobs)
+        finally:
+            with self._lock:
+                self._leaving -= 1
 
     def _rest_and_serve(self, executor: BaseQExecutor, *, rest: bool) -> None:
         if rest and not self._rest():
@@ -202,59 +225,3 @@ class Lane:
 
 
 _SHORTEST_REST, _LONGEST_REST = 0.0005, 0.016  # seconds; the rest ends when nothing came meanwhile
-
-
-class _Crew:
-    """Threads that are kept, for executors have a device in each of them.
-
-    They are daemons: one that never comes back must not keep the interpreter from ending.
-    """
-
-    def __init__(self) -> None:
-        self._tasks: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._idle = [0]
-        self._members = [0]
-        weakref.finalize(self, _dismiss, self._tasks, self._members).atexit = False
-
-    def start(self, task: Callable[[], None], name: str) -> None:
-        """Run a task in a thread that is free, or in a new one."""
-        with self._lock:
-            free = self._idle[0] > 0
-            if free:
-                self._idle[0] -= 1
-            else:
-                self._members[0] += 1
-        self._tasks.put(task)
-        if not free:
-            work = (self._tasks, self._lock, self._idle)
-            thread = threading.Thread(target=_work, args=work, name=f"qcov-{name}", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # when the interpreter ends, none starts any more
-                self._leave_to_others()
-
-    def _leave_to_others(self) -> None:
-        """Let a task be taken by the next thread that is free, or do it here if there is none."""
-        with self._lock:
-            self._members[0] -= 1
-            alone = self._members[0] == 0
-            if not alone:
-                self._idle[0] -= 1
-        if alone and (task := self._tasks.get()) is not None:
-            task()
-
-
-def _work(
-    tasks: SimpleQueue[Callable[[], None] | None], lock: threading.Lock, idle: list[int]
-) -> None:
-    while (task := tasks.get()) is not None:
-        task()
-        del task  # which would keep the executor alive
-        with lock:
-            idle[0] += 1
-
-
-def _dismiss(tasks: SimpleQueue[Callable[[], None] | None], members: list[int]) -> None:
-    for _ in range(members[0]):
-        tasks.put(None)

@@ -8,7 +8,7 @@ Part of the adapter around PennyLane; see `qcov.qexecutors.pennylane_adapter`.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,16 +51,19 @@ def kind_of(parameters: Sequence[Any]) -> str:
 
 
 def order_of(tapes: Sequence[Any]) -> int | None:
-    """How many derivatives are being taken of circuits; None if their framework does not tell."""
-    order = 0
+    """How many derivatives are being taken of circuits; None if their framework does not tell.
+
+    By one parameter or by several: each derivative follows its values with a trace of its own.
+    """
+    traces = set[int]()
     for value in [value for tape in tapes for value in all_values(tape)]:
         kind = type(value)
         if kind.__module__.startswith("torch") and value.requires_grad:
             return None
         if kind.__name__ == "DynamicJaxprTracer":
             return None  # what is compiled here may be differentiated around the compilation
-        order = max(order, _nesting(value))
-    return order
+        traces.update(_traces(value))
+    return len(traces)
 
 
 def is_first_order(tapes: Sequence[Any]) -> bool:
@@ -71,13 +74,20 @@ def is_first_order(tapes: Sequence[Any]) -> bool:
     return all(qml.math.get_interface(*all_values(tape)) in ("autograd", "numpy") for tape in tapes)
 
 
-def _nesting(value: Any) -> int:
-    depth = 0
-    while (inner := getattr(value, "_value", getattr(value, "primal", None))) is not None:
-        if type(value).__name__ not in ("ArrayBox", "JVPTracer", "LinearizeTracer"):
-            break
-        value, depth = inner, depth + 1
-    return depth
+def _traces(value: Any) -> Iterator[int]:
+    """The derivatives that follow a value: autograd numbers them, JAX has an object for each."""
+    while True:
+        kind = type(value).__name__
+        if kind == "ArrayBox":
+            yield value._trace
+            value = value._value
+        elif kind in ("JVPTracer", "LinearizeTracer"):
+            yield id(value._trace)
+            value = value.primal
+        elif kind == "BatchTracer":
+            value = value.val
+        else:
+            return
 
 
 def is_traced_by_jax(tape: Any) -> bool:
@@ -131,24 +141,55 @@ def with_own_arrays(tape: Any) -> Any:
 def _with_own_arrays(operator: Any) -> Any:
     if not _has_arrays(operator):
         return operator
-    base = getattr(operator, "base", None)
-    if base is not None and _has_arrays(base):
-        own = copy.copy(operator)
-        own.hyperparameters["base"] = _with_own_arrays(base)
-        return own
-    values = [value.copy() if _is_array(value) else value for value in operator.data]
+    held = {name: one for name, one in _held_by(operator) if _holds_arrays(one)}
+    if held:
+        operator = copy.copy(operator)
+        for name, one in held.items():
+            operator.hyperparameters[name] = _held_copy(one)
+    if not any(map(_is_array, operator.data)):
+        return operator
+    values = [_own(value) if _is_array(value) else value for value in operator.data]
     try:
         return bind_new_parameters(operator, values)
     except Exception:  # noqa: BLE001  # PennyLane cannot for some, such as a product of terms
         return operator
 
 
+def _held_by(operator: Any) -> Iterator[tuple[str, Any]]:
+    """The operators that an operator was made of but does not show as its own parameters."""
+    held = getattr(operator, "_hyperparameters", None) or {}
+    return ((name, one) for name, one in held.items() if isinstance(one, qml.operation.Operator))
+
+
+def _held_copy(operator: Any) -> Any:
+    own = _with_own_arrays(operator)
+    if _has_coefficients(own):
+        own = copy.copy(own)
+        own._coeffs = own._coeffs.copy()
+    return own
+
+
 def _has_arrays(operator: Any) -> bool:
-    if any(map(_is_array, operator.data)):
-        return True
-    base = getattr(operator, "base", None)  # of which an evolution shows its coefficient only
-    return base is not None and _has_arrays(base)
+    return any(map(_is_array, operator.data)) or any(
+        _holds_arrays(one) for _, one in _held_by(operator)
+    )
+
+
+def _holds_arrays(operator: Any) -> bool:
+    return _has_coefficients(operator) or _has_arrays(operator)
+
+
+def _has_coefficients(operator: Any) -> bool:
+    """Whether it has its coefficients in an array of the user's; it shows them as numbers."""
+    return isinstance(getattr(operator, "_coeffs", None), np.ndarray)
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, np.ndarray) or hasattr(value, "tocsr")  # a sparse one
+    if isinstance(value, np.ndarray) or hasattr(value, "tocsr"):  # a sparse one
+        return True
+    return type(value).__module__.startswith("torch") and hasattr(value, "clone")
+
+
+def _own(array: Any) -> Any:
+    """A copy; of a Torch tensor one that its derivatives go through."""
+    return array.clone() if hasattr(array, "clone") else array.copy()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,7 +24,7 @@ from qcov.quantum import pennylane_qnode, router
 from qcov.quantum.cache import CircuitCache, as_cache
 from qcov.quantum.cluster import QCluster
 from qcov.quantum.device import QElectronDevice
-from qcov.quantum.futures import CircuitFuture
+from qcov.quantum.futures import CircuitFuture, afterwards
 from qcov.quantum.pennylane_values import with_own_arrays
 from qcov.quantum.recording import Caller
 from qcov.quantum.selection import Selector
@@ -123,7 +124,9 @@ class QElectron(pennylane_qnode.BatchQNode):
 
         def done(ticket: Ticket) -> None:
             future.hurry = future.withdraw = None  # which would keep the circuit alive
-            fulfil(future, lambda: post(ticket.results()))
+            make = partial(fulfil, future, lambda: post(ticket.results()))
+            # What a transform does with the results is the user's: it may run circuits.
+            afterwards(make) if len(call.pipeline) else make()
 
         begin = future.set_running_or_notify_cancel
         ticket = router.submit(request, begin=begin, done=done)
@@ -321,7 +324,15 @@ _ADVICE = "Give executors=Simulator(), a list of executors, or a QCluster."
 def _default(device: Any) -> Simulator:
     if adapter.is_simulator(device):
         return Simulator.on_device(device)
+    warnings.warn(
+        f"the device {device.name!r} is none that qcov's Simulator can make: circuits will run on "
+        "'default.qubit'. Say where with executors=...",
+        stacklevel=_OUTSIDE,
+    )
     return Simulator()
+
+
+_OUTSIDE = 4  #: frames between here and where a qelectron is made
 
 
 def _brief(executor: BaseQExecutor) -> str:

@@ -13,13 +13,14 @@ import os
 import random
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import partial
 from typing import Any, TypeAlias
 
 from qcov import policy, records
-from qcov.errors import CircuitTimedOut
+from qcov.errors import CircuitError, CircuitTimedOut
 from qcov.policy import ErrorKind
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit, ordinary
@@ -47,9 +48,9 @@ class Router:
     ) -> None:
         self._clock = clock or SystemClock()
         self._chance = chance
-        self._fleet = Fleet(self._run_round, self._clock)
+        self._fleet = Fleet(self._run_round, self._too_late, self._clock)
         self._lock = threading.Lock()
-        self._to_resume = 0  #: groups of circuits that wait to be tried again
+        self._in_between = 0  #: groups of circuits that are in no lane, but will be, or be settled
 
     def run(self, request: Request) -> list[Any]:
         """Run circuits and wait for their results. What one idle executor can do runs here."""
@@ -88,7 +89,7 @@ class Router:
 
     def finish(self) -> None:
         """Wait until nothing runs or is to be tried again, as the interpreter's end does."""
-        while self._to_resume or self._fleet.busy:
+        while self._in_between or self._fleet.busy:
             time.sleep(_PATIENCE)
 
     # -- who runs what -----------------------------------------------------------------------
@@ -181,18 +182,30 @@ class Router:
             return None
         round_.batch, started = jobs, time.time()
 
-        def too_late() -> None:
-            if lane.abandon(executor, round_, jobs):
+        def settle() -> None:
+            try:
                 outcomes = [CircuitTimedOut(executor=executor.name, seconds=limit)] * len(jobs)
-                flight = flights.Flight(executor, jobs, outcomes, started, limit)
-                # What settles circuits may take its time, and the clock has other calls to make.
-                late = threading.Thread(target=self._settle, args=(flight,), daemon=True)
-                try:
-                    late.start()
-                except RuntimeError:  # when the interpreter ends, none starts any more
-                    self._settle(flight)
+                self._settle(flights.Flight(executor, jobs, outcomes, started, limit))
+            finally:
+                self._count(-1)
+
+        def too_late() -> None:
+            self._count(1)  # before the lane may look as if all were over
+            if not lane.abandon(executor, round_, jobs):
+                self._count(-1)
+                return
+            # What settles circuits may take its time, and the clock has other calls to make.
+            try:
+                threading.Thread(target=settle, daemon=True).start()
+            except RuntimeError:  # when the interpreter ends, none starts any more
+                settle()
 
         return self._clock.call_later(limit, too_late)
+
+    def _too_late(self, executor: BaseQExecutor, jobs: Sequence[Job]) -> None:
+        """Settle circuits with a time limit that have no thread when the interpreter ends."""
+        error = CircuitError(executor=executor.name, reason=_NO_THREAD)
+        flights.refuse(executor, batches.wanted(jobs), error, ErrorKind.PERMANENT)
 
     def _spoilt(self, executor: BaseQExecutor, jobs: Sequence[Job], error: BaseException) -> bool:
         """Whether one request may have spoilt a batch for others: none of its circuits ran."""
@@ -251,8 +264,7 @@ class Router:
         return frozenset(again)
 
     def _try_later(self, wait: float, executor: BaseQExecutor, jobs: Sequence[Job]) -> None:
-        with self._lock:
-            self._to_resume += 1
+        self._count(1)
         self._clock.call_later(wait, partial(self._resume, executor, jobs))
 
     def _resume(self, executor: BaseQExecutor, jobs: Sequence[Job]) -> None:
@@ -260,8 +272,11 @@ class Router:
         try:
             self._submit_again(executor, jobs)
         finally:
-            with self._lock:
-                self._to_resume -= 1
+            self._count(-1)
+
+    def _count(self, change: int) -> None:
+        with self._lock:
+            self._in_between += change
 
     def _submit_again(self, executor: BaseQExecutor, jobs: Sequence[Job]) -> None:
         wanted = [job for job in jobs if _move(job, executor)]
@@ -314,6 +329,10 @@ class Router:
         )
 
 
+_NO_THREAD = (
+    "the program ends, and no thread starts any more that could be left behind at its time limit. "
+    "Wait for the results before the program ends"
+)
 _PATIENCE = 0.005  # seconds between two looks at lanes that are still busy
 
 
@@ -385,5 +404,8 @@ def _finish_at_the_end() -> None:
 
 
 os.register_at_fork(after_in_child=_start_anew)
+# Finalizers, which end worker processes, have one entry among what runs at the interpreter's end;
+# it is made by the first of them. What is registered later runs earlier.
+weakref.finalize(_router, id, None)
 atexit.register(_finish_at_the_end)
 records.before_the_end(finish)

@@ -11,6 +11,7 @@ from typing import Any
 from qcov.context import Context, get_context
 from qcov.policy import ErrorKind
 from qcov.qexecutors.base import BaseQExecutor, Circuit
+from qcov.quantum.crew import away
 from qcov.quantum.recording import Caller
 from qcov.records import Attempt
 
@@ -148,7 +149,8 @@ class Ticket:
                     self._awaited = threading.Event()
                 if self.finished:
                     self._awaited.set()
-            self._awaited.wait()
+            with away():
+                self._awaited.wait()
         return self.results()
 
     def results(self) -> list[Any]:

@@ -51,10 +51,18 @@ def test_a_sum_over_it_can_be_differentiated() -> None:
 
 def test_iterables_of_different_lengths_start_nothing() -> None:
     before = len(circuit.history)
-    with pytest.raises(ValueError, match="shorter"):
+    with pytest.raises(ValueError, match=r"one length, not of \[2, 1\]"):
         ct.map(circuit, [0.1, 0.2], [0.1])
 
     assert len(circuit.history) == before
+
+
+def test_all_that_can_be_iterated_over() -> None:
+    class Angles:
+        def __getitem__(self, index: int) -> float:
+            return [0.1, 0.2][index]
+
+    assert len(ct.gather(ct.map(circuit, Angles()))) == 2
 
 
 @pytest.mark.parametrize("wrong", [circuit.original_qnode, abs, None])

@@ -44,6 +44,23 @@ SETTINGS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
+def test_a_transform_runs_circuits_of_the_same_executor(settings: dict[str, Any]) -> None:
+    """What it does with the results is the user's code, as a callback is."""
+    executor = Simulator(**settings)
+    correction = qelectron(bare, executors=executor)
+
+    @qml.transform
+    def corrected(tape: Any) -> Any:
+        return (tape,), lambda results: results[0] - correction(0.0)
+
+    wanted = corrected(bare)
+    circuit = qelectron(wanted, executors=executor)
+    futures = [circuit.run_later(0.1 * step) for step in range(4)]
+    values = gather(futures, timeout=60)
+    np.testing.assert_allclose(values, [wanted(0.1 * step) for step in range(4)], atol=1e-7)
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("executor", [Slow, Simulator])
 def test_a_callback_asks_for_more(executor: type[Any], settings: dict[str, Any]) -> None:
     circuit = qelectron(bare, executors=executor(**settings))

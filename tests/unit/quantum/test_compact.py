@@ -187,6 +187,7 @@ def test_observables_that_are_new_each_time_are_not_kept() -> None:
     alive: list[weakref.ref[Any]] = []
     for step in range(20):
         circuit(0.1 * step)
+        assert circuit.history[-1].structure
     circuit._caller.history.clear()
     gc.collect()
     assert sum(reference() is not None for reference in alive) < 5

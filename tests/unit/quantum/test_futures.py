@@ -498,3 +498,137 @@ def test_batches_that_wait_when_the_interpreter_ends() -> None:
         [sys.executable, "-c", AT_THE_END], capture_output=True, text=True, timeout=90
     )
     assert (ended.returncode, ended.stdout.split(), ended.stderr) == (0, ["0.0"] * 10, "")
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda c: qml.Qubitization(qml.Hamiltonian(c, [qml.Z(0), qml.X(1)]), control=[2]),
+        lambda c: qml.PrepSelPrep(qml.Hamiltonian(c, [qml.Z(0), qml.X(1)]), control=[2]),
+        lambda c: qml.QDrift(qml.Hamiltonian(c, [qml.Z(0), qml.X(0)]), 1.0, n=3, seed=1),
+    ],
+)
+def test_coefficients_that_change_after_the_call(operation: Any) -> None:
+    @qml.qnode(qml.device("default.qubit", wires=3))
+    def prepared(coefficients: Any) -> Any:
+        qml.Hadamard(0)
+        operation(coefficients)
+        return qml.probs(wires=[0, 1, 2])
+
+    coefficients = np.array([0.3, 0.4])
+    expected = prepared(coefficients)
+    future = qelectron(prepared).run_later(coefficients)
+    coefficients[:] = [0.8, 0.1]
+    np.testing.assert_allclose(future.result(), expected, atol=1e-7)
+
+
+def test_asyncio_wait_says_what_it_needs() -> None:
+    circuit = qelectron(bare)
+
+    async def main() -> None:
+        await asyncio.wait([circuit.run_later(0.1)])  # type: ignore[type-var]
+
+    with pytest.raises(TypeError, match=r"asyncio\.ensure_future\(future\)"):
+        asyncio.run(main())
+
+
+SLOW_FAILOVER = """
+import sys, time
+import pennylane as qml
+import qcov as ct
+
+
+class Hang(ct.executor.BaseQExecutor):
+    def run_batch(self, batch):
+        time.sleep(100)
+
+
+def asks_around(circuit, executors):
+    time.sleep(0.05)
+    return executors[0]
+
+
+cluster = ct.QCluster(
+    executors=[Hang(time_limit=0.2), ct.executor.Simulator()], selector=asks_around
+)
+
+
+@ct.qelectron(executors={executors})
+@qml.qnode(qml.device("default.qubit", wires=1))
+def circuit(x):
+    qml.RX(x, wires=0)
+    return qml.expval(qml.Z(0))
+
+
+def tell(done):
+    error = done.exception()
+    text = f"{{done.result():.4f}}" if error is None else type(error).__name__
+    sys.stdout.write(f"{{text}}\\n")
+
+
+for _ in range({count}):
+    circuit.run_later(0.1).add_done_callback(tell)
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("executors", "count", "told"),
+    [
+        ("cluster", 1, {"0.9950"}),
+        ("ct.executor.Simulator(parallel='process', workers=2)", 6, {"0.9950"}),
+        # The others are refused where no thread can start any more, as from Python 3.12 on.
+        (
+            "Hang(time_limit=0.2, max_batch=1, break_after=0)",
+            3,
+            {"CircuitTimedOut", "CircuitError"},
+        ),
+    ],
+)
+def test_what_is_under_way_when_the_program_ends(
+    executors: str, count: int, told: set[str]
+) -> None:
+    program = SLOW_FAILOVER.format(executors=executors, count=count)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=90
+    )
+    lines = ended.stdout.split()
+    assert (ended.returncode, len(lines), ended.stderr) == (0, count, "")
+    assert set(lines) <= told
+
+
+CHAIN = """
+import sys
+import pennylane as qml
+import qcov as ct
+
+
+@ct.qelectron(executors=ct.executor.Simulator(max_jobs=2, max_batch=2))
+@qml.qnode(qml.device("default.qubit", wires=1))
+def circuit(x):
+    qml.RX(x, wires=0)
+    return qml.expval(qml.Z(0))
+
+
+told = []
+
+
+def tell(done):
+    told.append(done.result())
+    if len(told) < 300:
+        circuit.run_later(0.2).add_done_callback(tell)
+    if len(told) % 100 == 3:
+        sys.stdout.write(f"{circuit(0.1):.4f}\\n")
+
+
+for _ in range(3):
+    circuit.run_later(0.1).add_done_callback(tell)
+"""
+
+
+@pytest.mark.process
+def test_callbacks_that_ask_for_more_when_the_program_ends() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", CHAIN], capture_output=True, text=True, timeout=90
+    )
+    assert (ended.returncode, set(ended.stdout.split()), ended.stderr) == (0, {"0.9950"}, "")

@@ -415,8 +415,9 @@ def test_the_last_error_tells_of_the_others() -> None:
     down, busy = scripted(DOWN, label="first"), scripted(BUSY, label="second")
     with pytest.raises(TransientFailure) as raised:
         router().run(ask(QCluster(executors=[down, busy])))
-    (note,) = raised.value.__notes__
-    assert note.startswith("Before that, first: ExecutorOffline: ")
+    whose, before = raised.value.__notes__
+    assert whose == "The circuit ran on second."
+    assert before.startswith("Before that, first: ExecutorOffline: ")
 
 
 def test_errors_of_others_tell_where_the_circuit_ran() -> None:

@@ -16,6 +16,7 @@ from qcov.qexecutors.pennylane_compact import Template, structure_of
 from qcov.qexecutors.pennylane_lightning_program import LightningProgram
 from qcov.qexecutors.pennylane_simulation import Simulation
 from qcov.qexecutors.pennylane_structure import _CONTROLLED, _UNCONTROLLED
+from qcov.qexecutors.simulator import Simulator
 
 DEVICES = ("default.qubit", "lightning.qubit")
 MEASUREMENTS: dict[str, Callable[[], list[Any]]] = {
@@ -218,6 +219,21 @@ def same(ours: Any, theirs: Any) -> None:
     assert np.shape(ours) == np.shape(theirs)
     assert np.asarray(ours).dtype == np.asarray(theirs).dtype
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("parallel", ["thread", "process"])
+def test_a_seed_gives_each_circuit_numbers_of_its_own(parallel: str) -> None:
+    """Each worker had a device with that seed, so that every second circuit drew the same."""
+    circuits = (qml.tape.QuantumScript([qml.Hadamard(0)], [qml.sample()], shots=20),) * 8
+    batch = CircuitBatch(circuits=circuits, wires=1)
+    drawn: list[list[bytes]] = []
+    for way in (parallel, False):
+        simulator = Simulator(seed=7, parallel=way, workers=2)
+        drawn.append([np.asarray(result).tobytes() for result in simulator.run_batch(batch)])
+        simulator.close()
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == 8
 
 
 def test_seeds_go_to_circuits_in_their_order(rng: np.random.Generator) -> None:
