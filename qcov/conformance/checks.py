@@ -6,16 +6,21 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, TypeAlias, cast
 
 import numpy as np
 
 from qcov import transport
 from qcov.conformance.pennylane_circuits import (
+    broadcast_script,
     electron_of,
     impossible_electron,
+    labelled_script,
+    midway_script,
     script_of,
     slope,
+    together_script,
 )
 from qcov.conformance.reference import CASES, Case, ansatz, slope_of, value_of
 from qcov.conformance.subject import SHOTS, Failed, Skipped, Subject
@@ -50,6 +55,48 @@ def circuits_untouched(subject: Subject) -> None:
         raise Failed("run_batch changes the circuits that it is given")
     subject.check_cases(CASES[1:6], first)
     subject.check_cases(CASES[1:6], subject.run(scripts, 2))
+
+
+def several_measurements(subject: Subject) -> None:
+    """A circuit with several measurements has a result for each, in their order."""
+    cases = (CASES[10], CASES[4], replace(CASES[4], word="IZ"))
+    got = _unless_refused(subject, together_script(cases, subject.shots))
+    kind: str = type(got).__name__
+    if kind not in ("tuple", "list") or len(got) != len(cases):
+        raise Failed(f"{kind}, not a tuple with a result for each measurement")
+    subject.check_cases(cases, got)
+
+
+def wire_labels(subject: Subject) -> None:
+    """Wires may have names, in any order."""
+    labels = ("b", "a")
+    scripts = [labelled_script(case, labels, subject.shots) for case in CASES[4:9]]
+    subject.check_cases(CASES[4:9], subject.run(scripts, labels))
+
+
+def mid_circuit_measurements(subject: Subject) -> None:
+    """A measurement in the midst of a circuit, and what depends on it, are right or refused."""
+    got = _unless_refused(subject, midway_script(0.7, subject.shots))
+    subject.check("a wire that is turned over by a measurement", got, np.cos(0.7))
+
+
+def broadcasting(subject: Subject) -> None:
+    """A circuit for several values of a parameter has a result for each, or is refused."""
+    angles = (0.4, 2.1, 1.2)
+    got = _unless_refused(subject, broadcast_script(angles, subject.shots))
+    subject.check("several angles", got, [value_of(ansatz(angle)) for angle in angles])
+
+
+def _unless_refused(subject: Subject, script: Any) -> Any:
+    try:
+        (got,) = subject.run([script], 2)
+    except Failed:
+        raise
+    except Exception as error:
+        raise Skipped(f"it refuses them: {error}") from error
+    if isinstance(got, BaseException):
+        raise Skipped(f"it refuses them: {got}")
+    return got
 
 
 def shots(subject: Subject) -> None:
@@ -93,14 +140,7 @@ def shot_vectors(subject: Subject) -> None:
     if subject.executor.shots != 0:
         raise Skipped("its own shots take the place of the circuit's")
     case, parts = ansatz(0.9), (SHOTS, SHOTS // 2)
-    try:
-        (got,) = subject.run([script_of(case, parts)], 2)
-    except Failed:
-        raise
-    except Exception as error:
-        raise Skipped(f"it refuses them: {error}") from error
-    if isinstance(got, BaseException):
-        raise Skipped(f"it refuses them: {got}")
+    got = _unless_refused(subject, script_of(case, parts))
     kind: str = type(got).__name__
     if kind not in ("tuple", "list") or len(got) != len(parts):
         raise Failed(f"{kind}, not a tuple with a result for each part")
@@ -225,6 +265,10 @@ CHECKS: tuple[Check, ...] = (
     values,
     order,
     circuits_untouched,
+    several_measurements,
+    wire_labels,
+    mid_circuit_measurements,
+    broadcasting,
     shots,
     shot_vectors,
     errors,

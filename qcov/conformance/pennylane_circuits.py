@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pennylane
 
 from qcov.conformance.reference import Case, ansatz
@@ -24,6 +25,39 @@ def script_of(case: Case, shots: int | Sequence[int] | None) -> Circuit:
     with qml.queuing.AnnotatedQueue() as queue:
         _apply(case)
         _measure(case)
+    return qml.tape.QuantumScript.from_queue(queue, shots=shots)
+
+
+def together_script(cases: Sequence[Case], shots: int | None) -> Circuit:
+    """A circuit that measures what each of the cases does; their gates are the same."""
+    with qml.queuing.AnnotatedQueue() as queue:
+        _apply(cases[0])
+        for case in cases:
+            _measure(case)
+    return qml.tape.QuantumScript.from_queue(queue, shots=shots)
+
+
+def labelled_script(case: Case, labels: Sequence[str], shots: int | None) -> Circuit:
+    """A circuit on wires with names."""
+    circuit: Any = script_of(case, shots)
+    (named,), _ = qml.map_wires(circuit, dict(enumerate(labels)))
+    return named
+
+
+def midway_script(angle: float, shots: int | None) -> Circuit:
+    """A wire that is measured in the midst of the circuit, and turns another one over."""
+    with qml.queuing.AnnotatedQueue() as queue:
+        qml.RX(angle, wires=0)
+        qml.cond(qml.measure(0), qml.PauliX)(wires=1)
+        qml.expval(qml.Z(1))
+    return qml.tape.QuantumScript.from_queue(queue, shots=shots)
+
+
+def broadcast_script(angles: Sequence[float], shots: int | None) -> Circuit:
+    """The ansatz for several angles at once."""
+    with qml.queuing.AnnotatedQueue() as queue:
+        _turn(np.array(angles))
+        qml.expval(qml.Z(1))
     return qml.tape.QuantumScript.from_queue(queue, shots=shots)
 
 

@@ -39,7 +39,7 @@ class Subject:
     shots: int | None
     tolerance: float = _EXACT
 
-    def run(self, circuits: Sequence[Circuit], wires: int) -> list[Any]:
+    def run(self, circuits: Sequence[Circuit], wires: int | tuple[str, ...]) -> list[Any]:
         """Run circuits as one batch, as qcov does; their values, or exceptions in their place."""
         outcomes: Any = self.executor.run_batch(CircuitBatch(circuits=tuple(circuits), wires=wires))
         kind: str = type(outcomes).__name__

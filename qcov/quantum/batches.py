@@ -132,22 +132,20 @@ def is_interrupt(error: BaseException) -> bool:
 
 def need_a_look(outcomes: Sequence[Any]) -> bool:
     """Whether something among the outcomes is not simply a value."""
-    return any(
-        issubclass(kind, _SPECIAL) or not _is_a_value(kind) for kind in set(map(type, outcomes))
-    )
+    kinds = cast("set[type[Any]]", set(map(type, outcomes)))
+    return any(issubclass(kind, _SPECIAL) or not _is_a_value(kind) for kind in kinds)
 
 
 def _may_be_a_result(value: object) -> bool:
-    if isinstance(value, str | bytes | bytearray | type) or not _is_a_value(type(value)):
-        return False
-    return getattr(getattr(value, "dtype", None), "kind", "") not in _TEXT_KINDS
+    return _is_a_value(cast("type[Any]", type(value))) and not isinstance(value, _TEXT)
 
 
-def _is_a_value(kind: type) -> bool:
+def _is_a_value(kind: type[Any]) -> bool:
     """Whether objects of this type can be what circuits give: numbers, arrays, containers."""
-    return issubclass(kind, _VALUES) or hasattr(kind, "shape") or hasattr(kind, "__array__")
+    return issubclass(kind, _VALUES) or any(hasattr(kind, name) for name in _ARRAYS_HAVE)
 
 
-_TEXT_KINDS = ("U", "S")  #: of NumPy's types
+_ARRAYS_HAVE = ("shape", "__array__")
+_TEXT = (str, bytes, bytearray)
 _VALUES = (numbers.Number, list, tuple, dict)
-_SPECIAL = (BaseException, CircuitResult, str, bytes, bytearray, type)
+_SPECIAL = (BaseException, CircuitResult, *_TEXT)

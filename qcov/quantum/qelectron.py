@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -297,13 +298,13 @@ def _as_executor(executors: Any, selector: str | Selector, qnode: Any) -> BaseQE
     if isinstance(executors, BaseQExecutor):
         return executors
     if not isinstance(executors, list | tuple):
-        raise InvalidQExecutor(got=repr(executors), advice=_ADVICE)
+        raise InvalidQExecutor(got=repr(executors), advice=_advice(executors))
     members = list(cast("Sequence[Any]", executors))
     if not members:
         raise InvalidQExecutor(got="an empty list of executors", advice=_ADVICE)
     for member in members:
         if not isinstance(member, BaseQExecutor):
-            raise InvalidQExecutor(got=repr(member), advice=_ADVICE)
+            raise InvalidQExecutor(got=repr(member), advice=_advice(member))
     if len(members) == 1 and selector == _DEFAULT_SELECTOR:
         return members[0]
     return QCluster(executors=members, selector=selector)
@@ -318,6 +319,14 @@ def _check_no_other_selector(cluster: QCluster, selector: str | Selector) -> Non
         )
 
 
+def _advice(wrong: object) -> str:
+    if isinstance(wrong, str):
+        return f"Is Simulator({wrong!r}) meant? {_ADVICE}"
+    if isinstance(wrong, type):
+        return f"That is the class: {wrong.__name__}() is an executor. {_ADVICE}"
+    return _ADVICE
+
+
 _ADVICE = "Give executors=Simulator(), a list of executors, or a QCluster."
 
 
@@ -327,12 +336,17 @@ def _default(device: Any) -> Simulator:
     warnings.warn(
         f"the device {device.name!r} is none that qcov's Simulator can make: circuits will run on "
         "'default.qubit'. Say where with executors=...",
-        stacklevel=_OUTSIDE,
+        stacklevel=_frames_of_ours(),
     )
     return Simulator()
 
 
-_OUTSIDE = 4  #: frames between here and where a qelectron is made
+def _frames_of_ours() -> int:
+    """How far up the user's line is, seen from whoever calls this."""
+    frame, count = sys._getframe(1), 1  # pyright: ignore[reportPrivateUsage]
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("qcov."):
+        frame, count = frame.f_back, count + 1
+    return count
 
 
 def _brief(executor: BaseQExecutor) -> str:

@@ -3,8 +3,10 @@
 import errno
 import socket
 from concurrent.futures import BrokenExecutor
+from email.message import Message
 from types import SimpleNamespace
 from typing import Any
+from urllib.error import HTTPError, URLError
 
 import pytest
 from hypothesis import given
@@ -168,6 +170,10 @@ def caused(error: Exception, by: Exception) -> Exception:
         (HttpError(404), P),
         (ClientError(500), T),
         (ReadTimeout(), T),
+        (HTTPError("u", 429, "too many", Message(), None), T),
+        (HTTPError("u", 404, "not found", Message(), None), P),
+        (URLError(ConnectionRefusedError()), O),
+        (URLError("unknown url type"), P),
         (caused(ValueError("job failed"), ConnectionResetError()), T),
         (caused(CircuitRejected(executor="E", reason="r"), ConnectionResetError()), P),
         (KeyboardInterrupt(), P),

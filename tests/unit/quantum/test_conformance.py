@@ -216,6 +216,50 @@ class OneAtATime(BaseQExecutor):
         return run(batch)[:1] * len(batch.circuits)
 
 
+class FirstOnly(BaseQExecutor):
+    """Returns the first of several measurements only."""
+
+    def run_batch(self, batch: CircuitBatch) -> Any:
+        return [one[0] if isinstance(one, tuple) else one for one in run(batch)]
+
+
+class NumbersOnly(BaseQExecutor):
+    """Knows no wires but numbers."""
+
+    def run_batch(self, batch: CircuitBatch) -> Any:
+        if any(isinstance(wire, str) for circuit in batch.circuits for wire in circuit.wires):
+            return [ValueError("wires must be numbers")] * len(batch.circuits)
+        return run(batch)
+
+
+class LeavesOut(BaseQExecutor):
+    """Leaves out what is not a plain gate."""
+
+    def run_batch(self, batch: CircuitBatch) -> Any:
+        plain = tuple(
+            qml.tape.QuantumScript(
+                [one for one in circuit.operations if type(one).__name__ not in _MIDWAY],
+                circuit.measurements,
+                shots=circuit.shots,
+            )
+            for circuit in batch.circuits
+        )
+        return run(CircuitBatch(circuits=plain, wires=batch.wires))
+
+
+_MIDWAY = ("MidMeasureMP", "MidMeasure", "Conditional")
+
+
+class FirstValue(BaseQExecutor):
+    """Takes the first of several values of a parameter."""
+
+    def run_batch(self, batch: CircuitBatch) -> Any:
+        return [
+            one[0] if circuit.batch_size else one  # type: ignore[attr-defined]
+            for circuit, one in zip(batch.circuits, run(batch), strict=True)
+        ]
+
+
 BROKEN: list[tuple[type[BaseQExecutor], Any, str]] = [
     (WrongSign, checks.values, "the sign of Y: -?0.29"),
     (Reversed, checks.values, "probabilities"),
@@ -223,6 +267,10 @@ BROKEN: list[tuple[type[BaseQExecutor], Any, str]] = [
     (OutOfOrder, checks.order, "angle"),
     (TooFew, checks.order, "1 results for"),
     (Meddling, checks.circuits_untouched, "changes the circuits"),
+    (FirstOnly, checks.several_measurements, "not a tuple"),
+    (NumbersOnly, checks.wire_labels, "wires must be numbers"),
+    (LeavesOut, checks.mid_circuit_measurements, "turned over by a measurement"),
+    (FirstValue, checks.broadcasting, "several angles: the shape is"),
     (HalfTheShots, checks.shots, "2000 shots instead of 4000"),
     (Loaded, checks.shots, "does not come up in"),
     (OneShotVector, checks.shot_vectors, "not a tuple"),

@@ -231,6 +231,24 @@ def test_torch(path: str, method: str, device: str, torch: Any) -> None:
     torch.testing.assert_close(x.grad, y.grad)
 
 
+@pytest.mark.parametrize("trainable", [False, True])
+def test_torch_tensors_may_change_after_the_call(torch: Any, trainable: bool) -> None:
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def turned(x: Any) -> Any:
+        qml.RX(x, 0)
+        return qml.expval(qml.Z(0))
+
+    x = torch.tensor(0.3, dtype=torch.float64, requires_grad=trainable)
+    future = qelectron(turned).run_later(x)
+    with torch.no_grad():
+        x.zero_()
+    value = future.result()
+    assert float(value) == pytest.approx(np.cos(0.3))
+    if trainable:
+        value.backward()
+        assert float(x.grad) == pytest.approx(-np.sin(0.3))
+
+
 def test_torch_hessian(torch: Any) -> None:
     for method in ("best", "parameter-shift"):
         circuit = qelectron(build("lightning.qubit", method))
@@ -285,6 +303,34 @@ def test_broadcast_circuits_where_parameter_shift_stands_in(interface: str) -> N
         x = jax.numpy.array(points)
         found = jax.jacobian(jax.vmap(circuit) if "vmap" in interface else circuit)(x)
         np.testing.assert_allclose(found, np.diag(slopes), atol=1e-6)
+
+
+MIXED: dict[str, Callable[[Any, Any], Any]] = {
+    "autograd": lambda _, f: qml.grad(lambda w: qml.grad(lambda x: f(x, w))(pnp.array(0.3)))(
+        pnp.array(0.5)
+    ),
+    "jax": lambda jax, f: jax.grad(lambda w: jax.grad(lambda x: f(x, w))(0.3))(0.5),
+    "jax vmap": lambda jax, f: jax.grad(
+        lambda w: jax.vmap(jax.grad(lambda x: f(x, w)))(jax.numpy.array([0.3]))[0]
+    )(0.5),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("interface", MIXED)
+@pytest.mark.parametrize("executor", [Simulator, lambda: Simulator("lightning.qubit")])
+def test_mixed_second_derivatives(executor: Any, interface: str, path: str, jax: Any) -> None:
+    """Each parameter follows one derivative only, and together they are of second order."""
+
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def circuit(x: Any, w: Any) -> Any:
+        qml.RX(x, 0)
+        qml.RX(w, 0)
+        return qml.expval(qml.Z(0))
+
+    electron = qelectron(circuit, executors=executor())
+    call = electron if path == "call" else lambda x, w: electron.run_later(x, w).result()
+    assert float(MIXED[interface](jax, call)) == pytest.approx(-np.cos(0.8), abs=1e-5)
 
 
 def test_third_derivatives() -> None:

@@ -469,3 +469,68 @@ def test_arrays_in_operators_that_cannot_be_bound_anew_may_change() -> None:
     matrix[:] = 0
     for future in futures:
         np.testing.assert_allclose(future.result(), expected)
+
+
+class IonTrap(qml.devices.Device):
+    """A device of a user's own."""
+
+    @property
+    def name(self) -> str:
+        return "lab.ion-trap"
+
+    def execute(self, circuits: Any, execution_config: Any = None) -> Any:
+        return tuple(0.123 for _ in circuits)
+
+
+def test_a_device_that_no_simulator_can_stand_for_is_told() -> None:
+    @qml.qnode(IonTrap(wires=1))
+    def circuit(x: float) -> Any:
+        qml.RX(x, 0)
+        return qml.expval(qml.Z(0))
+
+    with pytest.warns(UserWarning, match="'lab.ion-trap' is none that.*executors=") as told:
+        qelectron(circuit)
+    assert told[0].filename == __file__
+    with pytest.warns(UserWarning, match="lab.ion-trap") as told:
+        qelectron()(circuit)
+    assert told[0].filename == __file__
+
+
+class Priced(BaseQExecutor):
+    price: float
+
+    def run_batch(self, batch: CircuitBatch) -> Any:
+        return [0.0] * len(batch.circuits)
+
+
+def test_settings_that_are_wrong_are_told_by_name() -> None:
+    with pytest.raises(InvalidSetting, match="Priced: 'price' must be given"):
+        Priced()
+    with pytest.raises(InvalidSetting, match="Simulator: 'shot' is not a setting.*'shots'"):
+        Simulator().shot = 3  # type: ignore[attr-defined]
+
+
+def test_a_class_that_travelled_by_value_is_made_of_its_data() -> None:
+    """Loading it leaves an abstract shell of the same name."""
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    exec(
+        "from qcov.executor import BaseQExecutor\n"
+        "class ByValue(BaseQExecutor):\n"
+        "    def run_batch(self, batch): return [0.5] * len(batch.circuits)\n",
+        namespace,
+    )
+    executor = namespace["ByValue"]()
+    for _ in range(3):
+        copied = cloudpickle.loads(cloudpickle.dumps(executor))
+        assert type(BaseQExecutor.from_data(copied.model_dump())).run_batch is not None
+
+
+def test_what_was_meant_as_an_executor() -> None:
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def circuit() -> Any:
+        return qml.expval(qml.Z(0))
+
+    for wrong, meant in (("lightning.qubit", "Simulator('lightning.qubit')"), (Priced, "Priced()")):
+        with pytest.raises(InvalidQExecutor) as refused:
+            qelectron(circuit, executors=wrong)  # type: ignore[call-overload]
+        assert meant in str(refused.value)

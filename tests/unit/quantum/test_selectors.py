@@ -1,6 +1,7 @@
 """Selectors: whom each takes, how they combine, that they travel."""
 
 import copy
+import threading
 from collections import Counter
 from typing import Any
 
@@ -417,6 +418,20 @@ def test_copies_have_turns_of_their_own() -> None:
     cluster = QCluster(executors=[Simulator(), Simulator("lightning.qubit")])
     copied = copy.copy(cluster)
     assert [cluster.select(None).device, copied.select(None).device] == ["default.qubit"] * 2
+
+
+def test_a_selector_that_cannot_be_copied_is_shared() -> None:
+    class Guarded:
+        def __init__(self) -> None:
+            self.lock = threading.Lock()
+
+        def __call__(self, circuit: Any, executors: Any) -> Any:
+            return executors[0]
+
+    cluster = QCluster(executors=[Simulator(), Simulator()], selector=Guarded())
+    cluster.get_selector()
+    for copied in (copy.copy(cluster), cluster.model_copy()):
+        assert copied.selector is cluster.selector
 
 
 def test_copies_with_another_selector_choose_by_it() -> None:
