@@ -19,16 +19,37 @@ from qcov.transport import dumps, shorten
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
+    from qcov.classical.electron import Electron
+    from qcov.classical.lattice import Lattice
+
 
 class Builder:
-    """Records the calls that a lattice makes as nodes of a graph."""
+    """Records the calls that a lattice makes as nodes of a graph.
 
-    def __init__(self, metadata: Mapping[str, Any]) -> None:
+    Args:
+        metadata: The lattice's settings.
+        replacements: Electrons that stand in for others, by the name of those.
+    """
+
+    def __init__(
+        self, metadata: Mapping[str, Any], replacements: Mapping[str, Electron] | None = None
+    ) -> None:
         self.graph = TransportGraph()
+        self.unused = set(replacements or ())  #: names of which no electron was called
         self._metadata = metadata
+        self._replacements = replacements or {}
         self._functions: dict[int, int] = {}
         self._executors: dict[str, int] = {}
         self._kept: list[object] = []  # objects whose id() is a key must not be collected
+
+    def standing_for(self, electron: Electron) -> Electron:
+        """The electron that runs where this one is called."""
+        passed = set[str]()
+        while electron.name in self._replacements and electron.name not in passed:
+            passed.add(electron.name)
+            electron = self._replacements[electron.name]
+        self.unused -= passed
+        return electron
 
     def call(
         self,
@@ -134,7 +155,9 @@ class Builder:
 
     def _function(self, function: Callable[..., Any], name: str) -> int:
         if id(function) not in self._functions:
-            blob = _whole_blob(function, what=f"the function of electron {name!r}")
+            inherits = is_lattice(function) and self._replacements
+            sent = cast("Lattice", function).replacing(self._replacements) if inherits else function
+            blob = _whole_blob(sent, what=f"the function of electron {name!r}")
             digest = self.graph.add_blob(blob)
             self._functions[id(function)] = len(self.graph.functions)
             self._kept.append(function)

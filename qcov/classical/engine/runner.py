@@ -12,6 +12,7 @@ import os
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.blob_cache import BlobCache
@@ -74,12 +75,36 @@ class Engine:
         task.add_done_callback(lambda _: self._submitting.pop(asked))
         return await asyncio.shield(task)  # a client that goes away does not stop it
 
+    async def start(self, dispatch_id: str, variables: Message) -> str:
+        """Start a dispatch that was stored to be started later; return its id.
+
+        One that has been started goes on, or has ended.
+        """
+        run = self._held(dispatch_id, variables)
+        if run is not None:
+            settle_environment(run.environment)
+            changes: Changes = {}
+            begin = run.start(changes)
+            self._runs[dispatch_id] = run
+            await self._committed(changes, begin)
+        return dispatch_id
+
     async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:
         """Wait until a dispatch has ended, or for `timeout` seconds; return its status."""
+        until = None if timeout is None else self._loop.time() + timeout
         run = self._runs.get(dispatch_id)
         if run is None:
-            return str(self.store.get_dispatch(dispatch_id)["status"])
-        await asyncio.wait([run.done], timeout=timeout)
+            status = str(self.store.get_dispatch(dispatch_id)["status"])
+            if status != Status.NEW_OBJECT:
+                return status
+            with contextlib.suppress(TimeoutError):  # somebody may start it, or cancel it
+                async with asyncio.timeout_at(until):
+                    await self.events.wait_for(dispatch_id, self.events.number)
+            run = self._runs.get(dispatch_id)
+            if run is None:
+                return str(self.store.get_dispatch(dispatch_id)["status"])
+        left = None if until is None else max(0.0, until - self._loop.time())
+        await asyncio.wait([run.done], timeout=left)
         return run.status.value
 
     def inside(self, electron: tuple[str, int] | None) -> contextlib.AbstractContextManager[None]:
@@ -88,20 +113,13 @@ class Engine:
 
     async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
         """Cancel a dispatch, or some of its nodes; say what was done, once it is on disk."""
-        run = self._runs.get(dispatch_id)
+        run = self._runs.get(dispatch_id) or self._held(dispatch_id)
         if run is None:
             status = self.store.get_dispatch(dispatch_id)["status"]
             return f"Dispatch {dispatch_id} is already {status}."
         changes: Changes = {}
         follows, stopped = run.cancel(changes, node_ids)
-        noted = self._loop.create_future()
-
-        def then() -> None:
-            follows()
-            _resolve(noted, None)
-
-        self.commit(changes, then)
-        await asyncio.shield(noted)
+        await self._committed(changes, follows)
         if node_ids is None:
             return f"Dispatch {dispatch_id} cancelled."
         over = sorted(set(node_ids) - stopped)
@@ -118,8 +136,9 @@ class Engine:
         Returns:
             `seq`, the number of the last event; `status`; `done` and `total`, its electrons.
         """
-        root = self.store.get_dispatch(dispatch_id)["root_id"]
-        if dispatch_id in self._runs:
+        row = self.store.get_dispatch(dispatch_id)
+        root = row["root_id"]
+        if dispatch_id in self._runs or row["status"] == Status.NEW_OBJECT:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.events.wait_for(root, after), timeout)
         seen = self.events.number
@@ -130,6 +149,8 @@ class Engine:
         """Go on with what an earlier engine left; keep what it had finished."""
         rows = self.store.unfinished()
         for row in rows:
+            if row["status"] == Status.NEW_OBJECT:  # it waits to be started
+                continue
             try:
                 self._restore(row)
             except QcovError as error:  # it is damaged; the others are not
@@ -148,11 +169,21 @@ class Engine:
             self._refuse(self.store.get_dispatch(row["parent_id"]), error)
 
     def _restore(self, row: Message) -> None:
-        nodes = self.store.get_nodes(row["id"])
-        self.store.outputs(row["id"])  # refuses what was tampered with
-        self._runs[row["id"]] = Run(self, row, self.store.manifest(row["id"]), nodes)
+        self._runs[row["id"]] = self._stored_run(row)
         if row["parent_id"] is not None:
             self._children[row["parent_id"], row["parent_node"]] = row["id"]
+
+    def _stored_run(self, row: Message, **more: Any) -> Run:
+        nodes = self.store.get_nodes(row["id"])
+        self.store.outputs(row["id"])  # refuses what was tampered with
+        return Run(self, row, self.store.manifest(row["id"]) | more, nodes)
+
+    def _held(self, dispatch_id: str, variables: Message | None = None) -> Run | None:
+        """A dispatch that waits to be started; None if it has been."""
+        row = self.store.get_dispatch(dispatch_id)
+        if dispatch_id in self._runs or row["status"] != Status.NEW_OBJECT:
+            return None
+        return self._stored_run(row, variables=variables or {})
 
     @property
     def busy(self) -> bool:
@@ -184,21 +215,39 @@ class Engine:
     async def _store_and_start(self, manifest: Message, dispatch_id: str, changes: Changes) -> None:
         row = add_dispatch(changes, self.store, manifest, dispatch_id)
         run = Run(self, row, manifest)  # refuses what is no graph, before it is stored
+        if manifest.get("held"):
+            await self._stored(changes)
+            return
         begin = run.start(changes)
+        self._runs[dispatch_id] = run
+        self._keep_blobs(manifest)
+        try:
+            await self._stored(changes)
+        except QcovError:
+            del self._runs[dispatch_id]
+            raise
+        begin()
+
+    async def _stored(self, changes: Changes) -> None:
+        """Commit a new dispatch; raises what is wrong with it, or with the disk."""
         stored = self._loop.create_future()
 
         def done(error: QcovError | None) -> None:
             self._loop.call_soon_threadsafe(_resolve, stored, error)
 
-        self._runs[dispatch_id] = run
-        self._keep_blobs(manifest)
         self.store.put(changes, done, keep=False)
-        try:
-            await stored
-        except QcovError:
-            del self._runs[dispatch_id]
-            raise
-        begin()
+        await stored
+
+    async def _committed(self, changes: Changes, follows: Callable[[], None]) -> None:
+        """Commit what happened to a dispatch, and let it have its consequences."""
+        noted = self._loop.create_future()
+
+        def then() -> None:
+            follows()
+            _resolve(noted, None)
+
+        self.commit(changes, then)
+        await asyncio.shield(noted)
 
     # -- what runs need (see `run.Services`)
 

@@ -1,0 +1,182 @@
+"""Dispatches that are stored first and started later, and those that run again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import qcov as ct
+from qcov.errors import DispatchNotFound, WrongArguments, WrongSetting
+
+pytestmark = pytest.mark.usefixtures("common_engine")
+
+Counter = tuple[Callable[[str], None], Callable[[], list[str]]]
+
+
+@ct.electron
+def double(x: Any) -> Any:
+    return 2 * x
+
+
+@ct.electron
+def total(values: list[Any], start: Any = 0) -> Any:
+    return sum(values, start)
+
+
+@ct.lattice
+def workflow(first: int, second: int = 1) -> Any:
+    return total([double(first), double(second)], start=second)
+
+
+@ct.lattice
+def nested(x: int) -> Any:
+    return double(ct.electron(workflow)(x))
+
+
+def finished(dispatch_id: str) -> ct.Result:
+    return ct.get_result(dispatch_id, wait=True)
+
+
+# -- stored first, started later
+
+
+def test_a_stored_dispatch_does_not_run() -> None:
+    dispatch_id = ct.dispatch(workflow, disable_run=True)(3)
+    result = ct.get_result(dispatch_id)
+    assert result.status == ct.status.NEW_OBJECT
+    assert result.start_time is None
+    assert {node["status"] for node in result.get_all_node_results()} == {"NEW_OBJECT", "COMPLETED"}
+
+    assert ct.redispatch(dispatch_id, is_pending=True)() == dispatch_id
+    assert finished(dispatch_id).result == 9
+
+
+def test_who_waits_for_a_stored_dispatch_gets_its_result() -> None:
+    dispatch_id = ct.dispatch(workflow, disable_run=True)(3)
+    got: list[Any] = []
+    waiting = threading.Thread(target=lambda: got.append(finished(dispatch_id).result))
+    waiting.start()
+    with pytest.raises(TimeoutError):
+        ct.get_result(dispatch_id, wait=True, timeout=0.05)
+    ct.redispatch(dispatch_id, is_pending=True)()
+    waiting.join(30)
+    assert got == [9]
+
+
+def test_starting_twice_runs_once(counter: Counter) -> None:
+    note, lines = counter
+    dispatch_id = ct.dispatch(ct.lattice(lambda: ct.electron(note)("ran")), disable_run=True)()
+    start = ct.redispatch(dispatch_id, is_pending=True)
+    assert start() == start() == dispatch_id
+    assert finished(dispatch_id).status == "COMPLETED"
+    assert start() == dispatch_id
+    assert lines() == ["ran"]
+
+
+def test_a_stored_dispatch_can_be_cancelled() -> None:
+    dispatch_id = ct.dispatch(workflow, disable_run=True)(3)
+    assert ct.cancel(dispatch_id) == f"Dispatch {dispatch_id} cancelled."
+    assert finished(dispatch_id).status == "CANCELLED"
+    assert ct.redispatch(dispatch_id, is_pending=True)() == dispatch_id
+    assert ct.get_result(dispatch_id, status_only=True) == "CANCELLED"
+
+
+def test_nodes_of_a_stored_dispatch_can_be_cancelled() -> None:
+    dispatch_id = ct.dispatch(workflow, disable_run=True)(3)
+    nodes = ct.get_result(dispatch_id).get_all_node_results()
+    chosen = next(node["node_id"] for node in nodes if node["node_name"] == "double")
+    ct.cancel(dispatch_id, task_ids=chosen)
+    ct.redispatch(dispatch_id, is_pending=True)()
+    result = finished(dispatch_id)
+    assert result.status == "CANCELLED"
+    assert [node["status"] for node in result.get_all_node_results()].count("CANCELLED") == 1
+
+
+def test_progress_of_a_stored_dispatch() -> None:
+    dispatch_id = ct.dispatch(workflow, disable_run=True)(3)
+    seen: list[Any] = []
+
+    def follow() -> None:
+        seen.extend(ct.watch(dispatch_id))
+
+    watching = threading.Thread(target=follow)
+    watching.start()
+    time.sleep(0.2)
+    assert len(seen) <= 1  # nothing has happened, so nothing is told again and again
+    ct.redispatch(dispatch_id, is_pending=True)()
+    watching.join(30)
+    assert seen[-1].status == "COMPLETED"
+
+
+def test_a_pending_dispatch_takes_no_arguments() -> None:
+    dispatch_id = ct.dispatch(workflow, disable_run=True)(3)
+    with pytest.raises(WrongSetting, match="is_pending must be given alone: that dispatch starts"):
+        ct.redispatch(dispatch_id, is_pending=True)(4)
+    assert ct.get_result(dispatch_id, status_only=True) == "NEW_OBJECT"
+
+
+# -- once more
+
+
+def test_the_arguments_of_the_earlier_dispatch_are_taken() -> None:
+    """Covalent drops keyword arguments here, and sums up wrongly."""
+    first = ct.dispatch(workflow)(3, second=5)
+    second = ct.redispatch(first)()
+    assert second != first
+    assert finished(second).result == finished(first).result == 21
+    assert finished(second).inputs == {"args": [3], "kwargs": {"second": 5}}
+
+
+def test_new_arguments() -> None:
+    assert finished(ct.redispatch(ct.dispatch(workflow)(3))(1, second=2)).result == 8
+
+
+def test_electrons_are_replaced() -> None:
+    first = ct.dispatch(workflow)(3, second=5)
+
+    @ct.electron(retries=1)
+    def triple(x: Any) -> Any:
+        return 3 * x
+
+    second = ct.redispatch(first, replace_electrons={"double": triple})()
+    assert finished(second).result == 29
+    assert [node["node_name"] for node in finished(second).get_all_node_results()].count(
+        "triple"
+    ) == 2
+    assert finished(ct.redispatch(second)()).result == 29  # it is the lattice's from now on
+    third = ct.redispatch(second, replace_electrons={"triple": lambda x: 4 * x})()
+    assert finished(third).result == 37
+    assert finished(ct.redispatch(first)()).result == 21
+
+
+def test_electrons_of_sublattices_are_replaced() -> None:
+    first = ct.dispatch(nested)(3)
+    second = ct.redispatch(first, replace_electrons={"total": ct.electron(lambda values, start: 1)})
+    assert (finished(first).result, finished(second()).result) == (18, 2)
+
+
+def test_a_name_that_is_not_called_is_refused() -> None:
+    """Covalent ignores it, and runs the old code."""
+    first = ct.dispatch(workflow)(3)
+    with pytest.raises(WrongSetting, match=r"calls \(double, total\), not given for 'doubel'"):
+        ct.redispatch(first, replace_electrons={"doubel": double})()
+
+
+def test_a_replacement_takes_the_same_arguments() -> None:
+    first = ct.dispatch(workflow)(3)
+    with pytest.raises(WrongArguments, match="nothing"):
+        ct.redispatch(first, replace_electrons={"double": ct.electron(nothing)})()
+
+
+def nothing() -> None: ...
+
+
+def test_an_unknown_dispatch() -> None:
+    with pytest.raises(DispatchNotFound):
+        ct.redispatch("00000000-0000-0000-0000-000000000000")()
+    with pytest.raises(DispatchNotFound):
+        ct.redispatch("00000000-0000-0000-0000-000000000000", is_pending=True)()
