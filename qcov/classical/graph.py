@@ -83,6 +83,7 @@ class Function:
     digest: str
     name: str
     source: str
+    key: str | None  #: of what it does; None if that cannot be compared
 
 
 class TransportGraph:
@@ -141,7 +142,12 @@ class TransportGraph:
             "nodes": [node.as_json() for node in self.nodes],
             "edges": self.edges,
             "functions": [
-                {"digest": function.digest, "name": function.name, "source": function.source}
+                {
+                    "digest": function.digest,
+                    "name": function.name,
+                    "source": function.source,
+                    "key": function.key,
+                }
                 for function in self.functions
             ],
             "executors": self.executors,
