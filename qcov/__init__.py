@@ -12,7 +12,14 @@ from qcov.version import __version__
 
 if TYPE_CHECKING:
     from qcov import aio, executor, selectors
-    from qcov.classical.dispatch import cancel, dispatch, dispatch_sync, get_result, watch
+    from qcov.classical.dispatch import (
+        cancel,
+        dispatch,
+        dispatch_sync,
+        get_result,
+        redispatch,
+        watch,
+    )
     from qcov.classical.electron import Electron, electron, wait
     from qcov.classical.lattice import Lattice, lattice
     from qcov.classical.result import Result
@@ -48,6 +55,7 @@ __all__ = [
     "lattice",
     "map",
     "qelectron",
+    "redispatch",
     "reload_config",
     "selectors",
     "set_config",
@@ -58,7 +66,9 @@ __all__ = [
 
 _HOMES = {
     "qcov.aio": ("aio",),
-    "qcov.classical.dispatch": ("cancel", "dispatch", "dispatch_sync", "get_result", "watch"),
+    "qcov.classical.dispatch": (
+        *("cancel", "dispatch", "dispatch_sync", "get_result", "redispatch", "watch"),
+    ),
     "qcov.classical.electron": ("Electron", "electron", "wait"),
     "qcov.classical.lattice": ("Lattice", "lattice"),
     "qcov.classical.result": ("Result",),
@@ -79,7 +89,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _LATER = frozenset(
     {
         *("DepsBash", "DepsCall", "DepsModule", "DepsPip", "Lepton", "fs", "fs_strategies"),
-        *("get_result_manager", "leptons", "redispatch", "stop_triggers", "triggers"),
+        *("get_result_manager", "leptons", "stop_triggers", "triggers"),
     }
 )
 _MODULES = ("aio", "executor", "selectors")

@@ -20,7 +20,7 @@ from qcov.classical.result import Result
 
 T = TypeVar("T")
 
-__all__ = ["cancel", "dispatch", "dispatch_sync", "get_result"]
+__all__ = ["cancel", "dispatch", "dispatch_sync", "get_result", "redispatch"]
 
 
 def dispatch(lattice: Lattice, *settings: Any, **more: Any) -> Callable[..., Awaitable[str]]:
@@ -33,6 +33,11 @@ def dispatch_sync(
 ) -> Callable[..., Awaitable[Result]]:
     """`qcov.dispatch_sync`, awaitable."""
     return _awaitable(verbs.dispatch_sync(lattice, *settings, **more))
+
+
+def redispatch(dispatch_id: str, *settings: Any, **more: Any) -> Callable[..., Awaitable[str]]:
+    """`qcov.redispatch`, awaitable."""
+    return _awaitable(verbs.redispatch(dispatch_id, *settings, **more))
 
 
 async def get_result(dispatch_id: str, *settings: Any, **more: Any) -> Any:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
+from qcov.classical.code_key import code_key
 from qcov.classical.executors.base import BaseExecutor
 from qcov.classical.executors.registry import executor_dict
 from qcov.classical.graph import Function, Kind, Node, Recipe, TransportGraph, check_acyclic
@@ -19,16 +20,37 @@ from qcov.transport import dumps, shorten
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
+    from qcov.classical.electron import Electron
+    from qcov.classical.lattice import Lattice
+
 
 class Builder:
-    """Records the calls that a lattice makes as nodes of a graph."""
+    """Records the calls that a lattice makes as nodes of a graph.
 
-    def __init__(self, metadata: Mapping[str, Any]) -> None:
+    Args:
+        metadata: The lattice's settings.
+        replacements: Electrons that stand in for others, by the name of those.
+    """
+
+    def __init__(
+        self, metadata: Mapping[str, Any], replacements: Mapping[str, Electron] | None = None
+    ) -> None:
         self.graph = TransportGraph()
+        self.unused = set(replacements or ())  #: names of which no electron was called
         self._metadata = metadata
+        self._replacements = replacements or {}
         self._functions: dict[int, int] = {}
         self._executors: dict[str, int] = {}
         self._kept: list[object] = []  # objects whose id() is a key must not be collected
+
+    def standing_for(self, electron: Electron) -> Electron:
+        """The electron that runs where this one is called."""
+        passed = set[str]()
+        while electron.name in self._replacements and electron.name not in passed:
+            passed.add(electron.name)
+            electron = self._replacements[electron.name]
+        self.unused -= passed
+        return electron
 
     def call(
         self,
@@ -50,6 +72,7 @@ class Builder:
             retries=_first(settings.get("retries"), defaults.get("retries"), 0),
             retry_delay=_first(settings.get("retry_delay"), 0.0),
             time_limit=_first(settings.get("time_limit"), defaults.get("time_limit")),
+            cache=bool(settings.get("cache")),
         )
         return self._with_arguments(node, args, kwargs)
 
@@ -134,12 +157,14 @@ class Builder:
 
     def _function(self, function: Callable[..., Any], name: str) -> int:
         if id(function) not in self._functions:
-            blob = _whole_blob(function, what=f"the function of electron {name!r}")
+            inherits = is_lattice(function) and self._replacements
+            sent = cast("Lattice", function).replacing(self._replacements) if inherits else function
+            blob = _whole_blob(sent, what=f"the function of electron {name!r}")
             digest = self.graph.add_blob(blob)
             self._functions[id(function)] = len(self.graph.functions)
             self._kept.append(function)
             self.graph.functions.append(
-                Function(digest=digest, name=name, source=source_of(function))
+                Function(digest=digest, name=name, source=source_of(function), key=code_key(sent))
             )
         return self._functions[id(function)]
 

@@ -7,10 +7,11 @@ or the server at `dispatcher_addr`.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, overload
 
+from qcov.classical.electron import Electron
 from qcov.classical.engine.address import Engine, engine_at
 from qcov.classical.executors.base import check_setting
 from qcov.classical.lattice import Lattice
@@ -18,7 +19,7 @@ from qcov.classical.manifest import build_manifest, environment
 from qcov.classical.result import Result
 from qcov.classical.status import Status
 from qcov.context import get_context
-from qcov.errors import NotALattice, NotYetSupported, StillRunning, WrongSetting
+from qcov.errors import NotALattice, StillRunning, WrongSetting
 from qcov.transport import fingerprint
 
 
@@ -36,14 +37,13 @@ def dispatch(
     Args:
         orig_lattice: What to run.
         dispatcher_addr: The address of a server; by default the engine of this user's data folder.
-        disable_run: Covalent's way to store without running; still to come.
+        disable_run: Only store it; `redispatch(..., is_pending=True)` starts it.
         key: Makes the dispatch idempotent: while one with this key runs or has completed, its id is
             returned and nothing new starts. A program that was killed and is run again goes on.
             After a failure or a cancellation the key starts a new one.
 
     Raises:
         NotALattice: `orig_lattice` is something else.
-        NotYetSupported: `disable_run` is true.
         WrongSetting: `key` is not a text that can be read.
         KeyTaken: the dispatch that has this key is another lattice's, or was given other arguments
             (numbers, text, containers and arrays are compared; of other objects, their types).
@@ -56,19 +56,102 @@ def dispatch(
     if not isinstance(cast("object", orig_lattice), Lattice):
         raise NotALattice(got=f"{orig_lattice!r} ({type(orig_lattice).__name__})")
     check_setting("key", key)
-    if disable_run:
-        raise NotYetSupported(feature="disable_run")
 
     def wrapper(*args: Any, **kwargs: Any) -> str:
         engine = engine_at(dispatcher_addr)
-        manifest = build_manifest(orig_lattice, args, kwargs)
-        # The id is made here, so that the same request may be sent twice.
-        described = {"id": str(uuid.uuid4()), "environment": environment(manifest)}
-        if key is not None:
-            described |= {"key": key, "fingerprint": fingerprint([args, kwargs])}
-        return engine.submit({**manifest, **described})
+        return _submit(engine, orig_lattice, args, kwargs, key=key, held=disable_run)
 
     return wrapper
+
+
+def redispatch(
+    dispatch_id: str,
+    dispatcher_addr: str | None = None,
+    replace_electrons: Mapping[str, Callable[..., Any]] | None = None,
+    reuse_previous_results: bool = False,
+    is_pending: bool = False,
+    *,
+    key: str | None = None,
+) -> Callable[..., str]:
+    """Run a dispatch's lattice anew; returns a function that returns the new dispatch's id.
+
+    That function takes new arguments for the lattice; without any, those of the earlier dispatch
+    are taken.
+
+    Args:
+        dispatch_id: The earlier one, in whatever state it is.
+        dispatcher_addr: The address of the server that it was sent to; the new one goes there too.
+        replace_electrons: Electrons that run instead of others, by the name of those; sublattices
+            are searched too.
+        reuse_previous_results: Take over what an electron with the same code and the same inputs
+            has returned in the earlier dispatch, and run the others.
+        is_pending: Start the earlier dispatch itself, which was stored with `disable_run=True`.
+            Its id is returned; it runs with the arguments that it was stored with.
+        key: As for `dispatch`.
+
+    Raises:
+        DispatchNotFound: there is no such dispatch.
+        WrongSetting: the lattice calls no electron of a name in `replace_electrons`; what is given
+            there is no function; or other settings or arguments are given along with `is_pending`.
+
+    All errors of `dispatch` may come too.
+    """
+    check_setting("key", key)
+    electrons = _replacements(replace_electrons or {})
+    if is_pending and (electrons or reuse_previous_results or key):
+        raise WrongSetting(setting="is_pending", got="given with others", expected=_ALONE)
+
+    def wrapper(*args: Any, **kwargs: Any) -> str:
+        engine = engine_at(dispatcher_addr)
+        if is_pending:
+            if args or kwargs:
+                raise WrongSetting(setting="is_pending", got="given arguments", expected=_ALONE)
+            return engine.start(dispatch_id)
+        earlier = Result.fetch(dispatch_id, engine)
+        if not args and not kwargs:
+            given = earlier.inputs
+            args, kwargs = tuple(given["args"]), given["kwargs"]
+        lattice = earlier.lattice.replacing(electrons)
+        reused = dispatch_id if reuse_previous_results else None
+        return _submit(engine, lattice, args, kwargs, key=key, reused=reused)
+
+    return wrapper
+
+
+_ALONE = "given alone: that dispatch starts as it was stored"
+
+
+def _replacements(given: Mapping[str, Callable[..., Any]]) -> dict[str, Electron]:
+    for name, function in given.items():
+        if not callable(function):
+            setting = f"replace_electrons[{name!r}]"
+            raise WrongSetting(setting=setting, got=repr(function), expected="an electron")
+    return {
+        name: function if isinstance(function, Electron) else Electron(function)
+        for name, function in given.items()
+    }
+
+
+def _submit(
+    engine: Engine,
+    lattice: Lattice,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    *,
+    key: str | None,
+    held: bool = False,
+    reused: str | None = None,
+) -> str:
+    manifest = build_manifest(lattice, args, kwargs)
+    # The id is made here, so that the same request may be sent twice.
+    described: dict[str, Any] = {"id": str(uuid.uuid4()), "environment": environment(manifest)}
+    if key is not None:
+        described |= {"key": key, "fingerprint": fingerprint([args, kwargs])}
+    if held:
+        described["held"] = True
+    if reused is not None:
+        described["reuses"] = reused
+    return engine.submit({**manifest, **described})
 
 
 def dispatch_sync(

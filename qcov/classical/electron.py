@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast, overload
 
-from qcov.classical.builder import building
+from qcov.classical.builder import Builder, building
 from qcov.classical.executors.base import (
     LATER,
     BaseExecutor,
@@ -21,14 +21,14 @@ from qcov.classical.executors.base import (
 )
 from qcov.classical.executors.registry import executor_dict
 from qcov.classical.outputs import ElectronOutput
-from qcov.errors import NotYetSupported, WrongArguments
+from qcov.errors import NotYetSupported, WrongArguments, WrongSetting
 
 
 class Electron:
     """A function marked as a task; made by `@ct.electron`.
 
-    `executor`, `retries`, `retry_delay` and `time_limit` may be changed until the lattice that
-    uses the electron is dispatched.
+    `executor`, `retries`, `retry_delay`, `time_limit` and `cache` may be changed until the lattice
+    that uses the electron is dispatched.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Electron:
         retries: int | None = None,
         retry_delay: float | None = None,
         time_limit: float | None = None,
+        cache: bool | None = None,
     ) -> None:
         self.function = function
         self.metadata: dict[str, Any] = {
@@ -46,6 +47,7 @@ class Electron:
             "retries": retries,
             "retry_delay": retry_delay,
             "time_limit": time_limit,
+            "cache": cache,
         }
         for name, value in self.metadata.items():
             _check(name, value)
@@ -57,6 +59,12 @@ class Electron:
         builder = building()
         if builder is None:
             return self.function(*args, **kwargs)
+        return builder.standing_for(self).call_within(builder, args, kwargs)
+
+    def call_within(
+        self, builder: Builder, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> ElectronOutput:
+        """Add a node for a call to the graph that is being built."""
         self._check_arguments(args, kwargs)
         return builder.call(self.function, self.name, self.metadata, args, kwargs)
 
@@ -87,7 +95,7 @@ class Electron:
         _check(name, value)
         self.metadata[name] = value
 
-    def _check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _check_arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Let a wrong call fail where it stands, not in a worker."""
         if self._signature is None:
             return
@@ -108,6 +116,8 @@ def _check(name: str, value: Any) -> None:
         raise NotYetSupported(feature=name)
     if name in ("retries", "retry_delay", "time_limit"):
         check_setting(name, value)
+    elif name == "cache" and value not in (None, True, False):
+        raise WrongSetting(setting=name, got=repr(value), expected="True or False")
     elif name == "executor" and value is not None:
         executor_dict(value)
 
@@ -132,6 +142,7 @@ def electron(
     retries: int | None = None,
     retry_delay: float | None = None,
     time_limit: float | None = None,
+    cache: bool | None = None,
 ) -> Callable[[Callable[..., Any]], Electron]: ...
 
 
@@ -143,6 +154,7 @@ def electron(
     retries: int | None = None,
     retry_delay: float | None = None,
     time_limit: float | None = None,
+    cache: bool | None = None,
     **later: object,
 ) -> Electron | Callable[[Callable[..., Any]], Electron]:
     """Mark a function as a task.
@@ -156,6 +168,8 @@ def electron(
         retries: How often it is tried again after a failure.
         retry_delay: Seconds between two tries.
         time_limit: Seconds after which its process is stopped.
+        cache: Whether an equal call, with the same code and inputs, may have the value of this one
+            in place of running. Values are kept with the engine's dispatches.
         **later: Covalent's further settings; they are refused by name.
 
     Raises:
@@ -180,6 +194,7 @@ def electron(
             retries=retries,
             retry_delay=retry_delay,
             time_limit=time_limit,
+            cache=cache,
         )
 
     return decorate if function is None else decorate(function)

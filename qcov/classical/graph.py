@@ -49,6 +49,7 @@ class Node:
     retries: int = 0
     retry_delay: float = 0.0  #: seconds
     time_limit: float | None = None  #: seconds
+    cache: bool = False  #: electron, sublattice: whether its value is kept for equal ones
     value: str | None = None  #: parameter: digest
     text: str | None = None  #: parameter: what people see
     recipe: Recipe | None = None  #: collection
@@ -83,6 +84,7 @@ class Function:
     digest: str
     name: str
     source: str
+    key: str | None  #: of what it does; None if that cannot be compared
 
 
 class TransportGraph:
@@ -141,7 +143,12 @@ class TransportGraph:
             "nodes": [node.as_json() for node in self.nodes],
             "edges": self.edges,
             "functions": [
-                {"digest": function.digest, "name": function.name, "source": function.source}
+                {
+                    "digest": function.digest,
+                    "name": function.name,
+                    "source": function.source,
+                    "key": function.key,
+                }
                 for function in self.functions
             ],
             "executors": self.executors,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import functools
-from collections.abc import Callable
-from typing import Any, overload
+from collections.abc import Callable, Mapping, Set
+from typing import TYPE_CHECKING, Any, overload
 
 from qcov.classical.builder import Builder, recording, source_of
 from qcov.classical.executors.base import LATER, BaseExecutor, check_function, refuse_later
 from qcov.classical.executors.registry import executor_dict
-from qcov.classical.graph import TransportGraph
-from qcov.errors import NotYetSupported
+from qcov.classical.graph import Kind, TransportGraph
+from qcov.errors import NotYetSupported, WrongSetting
+
+if TYPE_CHECKING:
+    from qcov.classical.electron import Electron
 
 
 class Lattice:
@@ -35,6 +39,7 @@ class Lattice:
             if given is not None:
                 executor_dict(given)  # a wrong one is reported where it was given
         self.transport_graph = TransportGraph()
+        self.replacements: dict[str, Electron] = {}  #: by the names of those that they stand for
         functools.update_wrapper(self, workflow_function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -53,8 +58,26 @@ class Lattice:
 
     def graph(self, *args: Any, **kwargs: Any) -> TransportGraph:
         """Build the graph for these arguments; an exception inside is the user's own."""
-        with recording(Builder(self.metadata)) as builder:
-            return builder.finish(self.workflow_function(*args, **kwargs))
+        with recording(Builder(self.metadata, self.replacements)) as builder:
+            graph = builder.finish(self.workflow_function(*args, **kwargs))
+        self._check_replaced(graph, builder.unused)
+        return graph
+
+    def replacing(self, electrons: Mapping[str, Electron]) -> Lattice:
+        """A copy in which, and in whose sublattices, other electrons run; by the names of those."""
+        made = copy.copy(self)
+        made.replacements = {**self.replacements, **electrons}
+        return made
+
+    def _check_replaced(self, graph: TransportGraph, unused: Set[str]) -> None:
+        """Refuse to replace what nobody calls; a sublattice may call it later."""
+        if unused and not any(node.kind is Kind.SUBLATTICE for node in graph.nodes):
+            called = sorted({node.name for node in graph.nodes if node.kind is Kind.ELECTRON})
+            raise WrongSetting(
+                setting="replace_electrons",
+                got=f"given for {', '.join(map(repr, sorted(unused)))}",
+                expected=f"given for electrons that {self.name!r} calls ({', '.join(called)})",
+            )
 
     def build_graph(self, *args: Any, **kwargs: Any) -> None:
         """Build the graph for these arguments and keep it as `transport_graph`."""

@@ -80,6 +80,10 @@ class Engine(Protocol):
         """Take a dispatch; returns its id once it is committed."""
         ...
 
+    async def start(self, dispatch_id: str, variables: dict[str, Any]) -> str:
+        """Start a dispatch that was only stored; returns its id once that is committed."""
+        ...
+
     async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:
         """Wait until a dispatch has ended, or for `timeout` seconds; returns its status."""
         ...

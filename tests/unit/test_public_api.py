@@ -15,8 +15,8 @@ PUBLIC = {
     "CircuitCache", "Electron", "Lattice", "QCluster", "Result", "TransportableObject",
     "__version__", "aio",
     "as_completed", "cancel", "dispatch", "dispatch_sync", "electron", "executor", "gather",
-    "get_config", "get_context", "get_result", "lattice", "map", "qelectron", "reload_config",
-    "selectors", "set_config", "status", "wait", "watch",
+    "get_config", "get_context", "get_result", "lattice", "map", "qelectron", "redispatch",
+    "reload_config", "selectors", "set_config", "status", "wait", "watch",
 }  # fmt: skip
 EXECUTORS = {
     "BaseExecutor", "BaseQExecutor", "DaskQExecutor", "LocalExecutor", "QCluster", "Simulator",
@@ -25,7 +25,7 @@ SELECTORS = {
     "Capable", "Cheapest", "Choice", "Cyclic", "Fastest", "Filter", "InOrder", "LeastBusy", "Only",
     "QueueAware", "Random", "Selector", "Weighted",
 }  # fmt: skip
-AWAITABLE = {"cancel", "dispatch", "dispatch_sync", "get_result"}
+AWAITABLE = {"cancel", "dispatch", "dispatch_sync", "get_result", "redispatch"}
 
 
 @pytest.mark.parametrize(

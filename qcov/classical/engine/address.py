@@ -30,6 +30,10 @@ class Engine(Protocol):
         """Hand a dispatch over; return its id."""
         ...
 
+    def start(self, dispatch_id: str) -> str:
+        """Start a dispatch that was only stored; return its id."""
+        ...
+
     def wait(
         self, dispatch_id: str, inside: tuple[str, int] | None, timeout: float | None = None
     ) -> str:
@@ -63,6 +67,10 @@ class LocalEngine:
             client.call("ping")  # the engine makes and checks it
         sent = {**spill(manifest, data_dir() / "blobs"), "variables": variables()}
         return client.call("submit", manifest=sent)
+
+    def start(self, dispatch_id: str) -> str:
+        """Start a dispatch that was only stored, with this program's environment variables."""
+        return client.call("start", dispatch_id=dispatch_id, variables=variables())
 
     def wait(
         self, dispatch_id: str, inside: tuple[str, int] | None, timeout: float | None = None

@@ -20,8 +20,8 @@ from qcov.wire import pack
 if TYPE_CHECKING:
     from qcov.classical.engine.run import Run
 
-#: Blobs have rows of their own; variables may be secrets.
-_NOT_STORED = ("blobs", "spilled", "variables")
+#: Blobs have rows of their own; variables may be secrets; the rest is in the dispatch's row.
+_NOT_STORED = ("blobs", "spilled", "variables", "held")
 
 
 def settle_environment(environment: Message) -> None:
@@ -74,7 +74,7 @@ def add_dispatch(
     row: Message = {
         "id": dispatch_id,
         "name": manifest["name"],
-        "status": "PENDING",
+        "status": "NEW_OBJECT" if manifest.get("held") else "PENDING",
         "key": manifest.get("key"),
         "root_id": dispatch_id if parent is None else parent[0].root_id,
         "parent_id": None if parent is None else parent[0].id,

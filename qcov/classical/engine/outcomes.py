@@ -23,6 +23,7 @@ _EMPTY: dict[str, Any] = {
     "new_value_repr": None,
     "new_stdout": None,
     "new_stderr": None,
+    "new_reused_from": None,
 }
 
 
@@ -71,6 +72,19 @@ def finished(status: Status, report: Message, seal: Seal, place: tuple[str, int]
         "new_value_repr": report.get("repr"),
         "new_stdout": report.get("stdout"),
         "new_stderr": report.get("stderr"),
+    }
+
+
+def kept(key: str, report: Message, seal: Seal, dispatch_id: str) -> Message:
+    """The row of a value that is kept for electrons with the same key."""
+    digest = report["output"]
+    return {
+        "key": key,
+        "output": digest,
+        "output_seal": seal(digest, "memo", key, dispatch_id),
+        "value_repr": report.get("repr"),
+        "dispatch_id": dispatch_id,
+        "created": now(),
     }
 
 

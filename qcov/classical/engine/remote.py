@@ -49,6 +49,10 @@ class RemoteEngine:
         }
         return self._post("/dispatches", {**manifest, "blobs": blobs})["id"]
 
+    def start(self, dispatch_id: str) -> str:
+        """Start a dispatch that was only stored."""
+        return self._post(f"/dispatches/{dispatch_id}/start", {})["id"]
+
     def wait(
         self,
         dispatch_id: str,

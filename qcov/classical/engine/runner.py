@@ -11,7 +11,8 @@ import contextlib
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.blob_cache import BlobCache
@@ -19,10 +20,11 @@ from qcov.classical.engine.channel import Message, take_turn
 from qcov.classical.engine.events import Events
 from qcov.classical.engine.intake import add_dispatch, settle_environment
 from qcov.classical.engine.pool import Pool
+from qcov.classical.engine.reuse import Earlier, Known
 from qcov.classical.engine.run import Run
 from qcov.classical.engine.tasks import Task
 from qcov.classical.status import Status
-from qcov.errors import KeyTaken, QcovError
+from qcov.errors import DispatchNotFound, KeyTaken, QcovError
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 
@@ -74,12 +76,36 @@ class Engine:
         task.add_done_callback(lambda _: self._submitting.pop(asked))
         return await asyncio.shield(task)  # a client that goes away does not stop it
 
+    async def start(self, dispatch_id: str, variables: Message) -> str:
+        """Start a dispatch that was stored to be started later; return its id.
+
+        One that has been started goes on, or has ended.
+        """
+        run = self._held(dispatch_id, variables)
+        if run is not None:
+            settle_environment(run.environment)
+            changes: Changes = {}
+            begin = run.start(changes)
+            self._runs[dispatch_id] = run
+            await self._committed(changes, begin)
+        return dispatch_id
+
     async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:
         """Wait until a dispatch has ended, or for `timeout` seconds; return its status."""
+        until = None if timeout is None else self._loop.time() + timeout
         run = self._runs.get(dispatch_id)
         if run is None:
-            return str(self.store.get_dispatch(dispatch_id)["status"])
-        await asyncio.wait([run.done], timeout=timeout)
+            status = str(self.store.get_dispatch(dispatch_id)["status"])
+            if status != Status.NEW_OBJECT:
+                return status
+            with contextlib.suppress(TimeoutError):  # somebody may start it, or cancel it
+                async with asyncio.timeout_at(until):
+                    await self.events.wait_for(dispatch_id, self.events.number)
+            run = self._runs.get(dispatch_id)
+            if run is None:
+                return str(self.store.get_dispatch(dispatch_id)["status"])
+        left = None if until is None else max(0.0, until - self._loop.time())
+        await asyncio.wait([run.done], timeout=left)
         return run.status.value
 
     def inside(self, electron: tuple[str, int] | None) -> contextlib.AbstractContextManager[None]:
@@ -88,20 +114,13 @@ class Engine:
 
     async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
         """Cancel a dispatch, or some of its nodes; say what was done, once it is on disk."""
-        run = self._runs.get(dispatch_id)
+        run = self._runs.get(dispatch_id) or self._held(dispatch_id)
         if run is None:
             status = self.store.get_dispatch(dispatch_id)["status"]
             return f"Dispatch {dispatch_id} is already {status}."
         changes: Changes = {}
         follows, stopped = run.cancel(changes, node_ids)
-        noted = self._loop.create_future()
-
-        def then() -> None:
-            follows()
-            _resolve(noted, None)
-
-        self.commit(changes, then)
-        await asyncio.shield(noted)
+        await self._committed(changes, follows)
         if node_ids is None:
             return f"Dispatch {dispatch_id} cancelled."
         over = sorted(set(node_ids) - stopped)
@@ -118,8 +137,9 @@ class Engine:
         Returns:
             `seq`, the number of the last event; `status`; `done` and `total`, its electrons.
         """
-        root = self.store.get_dispatch(dispatch_id)["root_id"]
-        if dispatch_id in self._runs:
+        row = self.store.get_dispatch(dispatch_id)
+        root = row["root_id"]
+        if dispatch_id in self._runs or row["status"] == Status.NEW_OBJECT:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.events.wait_for(root, after), timeout)
         seen = self.events.number
@@ -130,6 +150,8 @@ class Engine:
         """Go on with what an earlier engine left; keep what it had finished."""
         rows = self.store.unfinished()
         for row in rows:
+            if row["status"] == Status.NEW_OBJECT:  # it waits to be started
+                continue
             try:
                 self._restore(row)
             except QcovError as error:  # it is damaged; the others are not
@@ -148,11 +170,35 @@ class Engine:
             self._refuse(self.store.get_dispatch(row["parent_id"]), error)
 
     def _restore(self, row: Message) -> None:
-        nodes = self.store.get_nodes(row["id"])
-        self.store.outputs(row["id"])  # refuses what was tampered with
-        self._runs[row["id"]] = Run(self, row, self.store.manifest(row["id"]), nodes)
+        self._runs[row["id"]] = self._stored_run(row)
         if row["parent_id"] is not None:
             self._children[row["parent_id"], row["parent_node"]] = row["id"]
+
+    def _stored_run(self, row: Message, **more: Any) -> Run:
+        nodes = self.store.get_nodes(row["id"])
+        self.store.outputs(row["id"])  # refuses what was tampered with
+        manifest = self.store.manifest(row["id"]) | more
+        try:
+            earlier = self._earlier(manifest)
+        except DispatchNotFound:  # it was removed meanwhile: what it had computed runs again
+            earlier = None
+        return Run(self, row, manifest, nodes, earlier)
+
+    def _earlier(self, manifest: Message) -> Earlier | None:
+        """What the dispatch has computed that a new one takes over, or goes on to take over."""
+        dispatch_id = manifest.get("reuses")
+        if dispatch_id is None:
+            return None
+        outputs = self.store.outputs(dispatch_id)  # refuses what was tampered with
+        rows = self.store.get_nodes(dispatch_id)
+        return Earlier(dispatch_id, self.store.manifest(dispatch_id), rows, outputs)
+
+    def _held(self, dispatch_id: str, variables: Message | None = None) -> Run | None:
+        """A dispatch that waits to be started; None if it has been."""
+        row = self.store.get_dispatch(dispatch_id)
+        if dispatch_id in self._runs or row["status"] != Status.NEW_OBJECT:
+            return None
+        return self._stored_run(row, variables=variables or {})
 
     @property
     def busy(self) -> bool:
@@ -183,22 +229,42 @@ class Engine:
 
     async def _store_and_start(self, manifest: Message, dispatch_id: str, changes: Changes) -> None:
         row = add_dispatch(changes, self.store, manifest, dispatch_id)
-        run = Run(self, row, manifest)  # refuses what is no graph, before it is stored
+        earlier = await asyncio.to_thread(self._earlier, manifest)
+        # refuses what is no graph, before it is stored
+        run = Run(self, row, manifest, earlier=earlier)
+        if manifest.get("held"):
+            await self._stored(changes)
+            return
         begin = run.start(changes)
+        self._runs[dispatch_id] = run
+        self._keep_blobs(manifest)
+        try:
+            await self._stored(changes)
+        except QcovError:
+            del self._runs[dispatch_id]
+            raise
+        begin()
+
+    async def _stored(self, changes: Changes) -> None:
+        """Commit a new dispatch; raises what is wrong with it, or with the disk."""
         stored = self._loop.create_future()
 
         def done(error: QcovError | None) -> None:
             self._loop.call_soon_threadsafe(_resolve, stored, error)
 
-        self._runs[dispatch_id] = run
-        self._keep_blobs(manifest)
         self.store.put(changes, done, keep=False)
-        try:
-            await stored
-        except QcovError:
-            del self._runs[dispatch_id]
-            raise
-        begin()
+        await stored
+
+    async def _committed(self, changes: Changes, follows: Callable[[], None]) -> None:
+        """Commit what happened to a dispatch, and let it have its consequences."""
+        noted = self._loop.create_future()
+
+        def then() -> None:
+            follows()
+            _resolve(noted, None)
+
+        self.commit(changes, then)
+        await asyncio.shield(noted)
 
     # -- what runs need (see `run.Services`)
 
@@ -246,6 +312,15 @@ class Engine:
         for digest, data in manifest["blobs"].items():
             self._blobs.keep(digest, data)
 
+    def remembered(self, keys: Collection[str]) -> Mapping[str, Known]:
+        """Values that were kept for equal electrons, by key."""
+        return {
+            row["key"]: Known(
+                output=row["output"], text=row["value_repr"], dispatch_id=row["dispatch_id"]
+            )
+            for row in self.store.remembered(keys)
+        }
+
     def submit_task(self, task: Task) -> None:
         """Hand an electron to the workers."""
         self._pool.submit(task)
@@ -262,8 +337,9 @@ class Engine:
         manifest["environment"] = run.environment
         manifest["variables"] = run.variables
         try:
+            manifest["reuses"] = run.earlier_child(node)
             row = add_dispatch(changes, self.store, manifest, child_id, (run, node))
-            child = Run(self, row, manifest)
+            child = Run(self, row, manifest, earlier=self._earlier(manifest))
         except QcovError as error:
             return run.child_refused(node, error)
         link = {"new_sub_dispatch_id": child_id, "new_started": began}

@@ -31,6 +31,7 @@ class Verbs:
         self._verbs: dict[str, Verb] = {
             "ping": self._ping,
             "submit": engine.submit,
+            "start": engine.start,
             "wait": self._wait,
             "cancel": engine.cancel,
             "progress": self._progress,

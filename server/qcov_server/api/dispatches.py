@@ -73,6 +73,12 @@ async def submit(engine: TheEngine, manifest: Annotated[dict[str, Any], Body()])
         raise InvalidRequest(reason=reason) from error
 
 
+@router.post("/{dispatch_id}/start")
+async def start(engine: TheEngine, dispatch_id: str) -> Submitted:
+    """Start a dispatch that was only stored; one that has been started goes on."""
+    return Submitted(id=await engine.start(dispatch_id, {}))
+
+
 @router.get("/{dispatch_id}")
 def get_dispatch(store: TheStore, dispatch_id: str) -> Dispatch:
     """One dispatch."""

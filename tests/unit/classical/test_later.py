@@ -27,8 +27,8 @@ def test_a_setting_without_effect_is_refused(use: Callable[[], Any], feature: st
 
 
 def test_a_name_that_is_to_come_says_so() -> None:
-    with pytest.raises(AttributeError, match="redispatch is not there yet"):
-        _ = ct.redispatch
+    with pytest.raises(AttributeError, match="triggers is not there yet"):
+        _ = ct.triggers
 
 
 def test_an_unknown_setting_is_a_type_error() -> None:

@@ -23,8 +23,21 @@ def test_a_key_is_text_that_can_be_read(key: object) -> None:
 
 
 def test_what_is_to_come_is_refused_by_name() -> None:
-    with pytest.raises(NotYetSupported, match="disable_run is not supported by this version"):
-        ct.dispatch(ct.lattice(lambda: 1), disable_run=True)
+    with pytest.raises(NotYetSupported, match="deps_pip is not supported by this version"):
+        ct.electron(lambda: 1, deps_pip=["numpy"])
+
+
+def test_only_functions_replace_electrons() -> None:
+    with pytest.raises(
+        WrongSetting, match=r"replace_electrons\['add'\] must be an electron, not 3"
+    ):
+        ct.redispatch("id", replace_electrons={"add": cast("Any", 3)})
+
+
+@pytest.mark.parametrize("other", [{"reuse_previous_results": True}, {"key": "a"}])
+def test_what_is_only_started_takes_no_other_settings(other: dict[str, Any]) -> None:
+    with pytest.raises(WrongSetting, match="is_pending must be given alone"):
+        ct.redispatch("id", is_pending=True, **other)
 
 
 @pytest.mark.parametrize("nodes", [[], "a", [1.5], [True]])
