@@ -35,9 +35,10 @@ class RemoteEngine:
         url = address if "://" in address else f"http://{address}"
         self.name = url.rstrip("/")
         self._clock = clock
+        token = _token()
         self._http = httpx.Client(
             base_url=f"{self.name}/api/v1",
-            headers={"Authorization": f"Bearer {_token()}"},
+            headers={"Authorization": f"Bearer {token}"} if token else {},
             timeout=httpx.Timeout(60.0, connect=10.0),
             trust_env=False,  # a proxy is not asked for what is on this machine
         )
