@@ -8,9 +8,11 @@ import pytest
 
 import qcov as ct
 from qcov.classical.engine.remote import RemoteEngine
-from qcov.errors import StillRunning
+from qcov.errors import EngineUnavailable, StillRunning
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from conftest import MemoryEngine, Server
 
 
@@ -42,3 +44,13 @@ def test_a_long_time_is_waited_for_piece_by_piece(server: Server, engine: Memory
 
     assert RemoteEngine(server.url, clock=clock).wait("a", None, 45) == "RUNNING"
     assert engine.waited == [30, 15]
+
+
+def test_who_has_no_token_is_told_which_one(
+    server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("QCOV_TOKEN")
+    monkeypatch.setenv("QCOV_DATA_DIR", str(tmp_path))
+
+    with pytest.raises(EngineUnavailable, match="it refused the token. Set QCOV_TOKEN"):
+        RemoteEngine(server.url).wait("a", None)
