@@ -6,13 +6,11 @@ SQLite in WAL mode through SQLAlchemy Core; small payloads in the database, larg
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import secrets
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,8 +38,6 @@ _PRAGMAS = (
     "cache_size=-65536",  # 64 MiB: the indexes stay in memory
     "wal_autocheckpoint=8192",  # pages: copying back is work that can wait for a longer stretch
 )
-
-_PARAMETERS = 500  #: of one statement; SQLite has a limit
 
 Row = dict[str, Any]
 
@@ -174,14 +170,13 @@ class Store:
         """The dispatch with this idempotency key, if there is one."""
         return self._one(sa.select(dispatches).where(dispatches.c.key == key))
 
-    def remembered(self, keys: Iterable[str]) -> Iterator[Row]:
-        """The values that were kept under these keys; those whose seals are not ours left out."""
-        for some in _in_parts(keys, _PARAMETERS):
-            for row in self._all(sa.select(memo).where(memo.c.key.in_(some))):
-                place = ("memo", row["key"], row["dispatch_id"])
-                with contextlib.suppress(IntegrityError):
-                    check_seal(self._key, row["output_seal"], row["output"], *place)
-                    yield row
+    def remembered(self, key: str) -> Row | None:
+        """A value that was kept for electrons with this key, its seal checked."""
+        row = self._one(sa.select(memo).where(memo.c.key == key))
+        if row is not None:
+            place = ("memo", key, row["dispatch_id"])
+            check_seal(self._key, row["output_seal"], row["output"], *place)
+        return row
 
     def unfinished(self) -> list[Row]:
         """Dispatches that have not ended, oldest first."""
@@ -310,12 +305,6 @@ class Store:
     def _one(self, query: sa.Executable) -> Row | None:
         rows = self._all(query)
         return rows[0] if rows else None
-
-
-def _in_parts(keys: Iterable[str], size: int) -> Iterator[list[str]]:
-    rest = iter(keys)
-    while part := list(islice(rest, size)):
-        yield part
 
 
 def prepare_folder(folder: Path) -> None:

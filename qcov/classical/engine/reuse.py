@@ -1,8 +1,8 @@
-"""Values that need not be computed again: an earlier dispatch's, and those kept for all. Pure."""
+"""What an earlier dispatch has computed, to be taken over by one that runs it again. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from qcov.classical.engine.bundles import Bundles
@@ -66,60 +66,6 @@ class Earlier:
     def child(self, node: Node) -> str | None:
         """The dispatch of the sublattice that stood in this node's place."""
         return self._children.get((node.id, node.name))
-
-
-class Values:
-    """Where a run's electrons have their values from, if they do not run.
-
-    Args:
-        bundles: What the electrons are given.
-        earlier: A dispatch whose values are taken over.
-        remembered: Gives the values that are kept under keys.
-    """
-
-    def __init__(
-        self,
-        bundles: Bundles,
-        earlier: Earlier | None,
-        remembered: Callable[[Collection[str]], Mapping[str, Known]],
-    ) -> None:
-        self._bundles = bundles
-        self._earlier = earlier
-        self._remembered = remembered
-        self._taken: dict[int, Known] = {}
-        self._keys: dict[int, str] = {}
-
-    def find(self, nodes: Iterable[Node]) -> dict[int, Known]:
-        """Values for electrons that are about to run; what is found once is found again."""
-        found: dict[int, Known] = {}
-        asked: dict[int, str] = {}
-        for node in nodes:
-            if node.id in self._taken:
-                found[node.id] = self._taken[node.id]
-            elif (self._earlier is not None or node.cache) and (key := self._bundles.key(node)):
-                known = None if self._earlier is None else self._earlier.take(key, node.id)
-                if known is not None:
-                    found[node.id] = known
-                elif node.cache:
-                    asked[node.id] = key
-        if asked:
-            kept = self._remembered(set(asked.values()))
-            found |= {number: kept[key] for number, key in asked.items() if key in kept}
-            self._keys |= asked
-        self._taken |= found
-        return found
-
-    def origin(self, number: int) -> str | None:
-        """The dispatch that has computed a node's value; None if its own has."""
-        return self._taken[number].dispatch_id if number in self._taken else None
-
-    def key_to_keep(self, number: int) -> str | None:
-        """Under which key a node's value is to be kept, if it is."""
-        return None if number in self._taken else self._keys.get(number)
-
-    def earlier_child(self, node: Node) -> str | None:
-        """The sublattice of the earlier dispatch that stood in a node's place."""
-        return None if self._earlier is None else self._earlier.child(node)
 
 
 def _has_inputs(node: Node, nodes: Mapping[int, Node], outputs: Mapping[int, str]) -> bool:

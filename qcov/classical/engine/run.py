@@ -7,13 +7,13 @@ hears of an outcome, and no electron starts because of it, before it is on disk.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.bundles import Bundles, digests
 from qcov.classical.engine.channel import Message
-from qcov.classical.engine.reuse import Earlier, Known, Values
+from qcov.classical.engine.reuse import Earlier, Known
 from qcov.classical.engine.schedule import (
     RESULT,
     CancelRequested,
@@ -69,7 +69,9 @@ class Run:
         self._nodes = {node.id: node for node in nodes}
         self._bundles = Bundles(self._nodes, manifest)
         self._outputs = self._bundles.outputs
-        self._values = Values(self._bundles, earlier, services.remembered)
+        self._earlier = earlier
+        self._taken: dict[int, Known] = {}  # values that were not computed here
+        self._keys: dict[int, str] = {}  # of electrons whose values are kept for equal ones
         self._failures: list[tuple[int, str, str]] = []
         self._began: dict[int, float] = {}  # sublattices that an earlier engine has started
         self._text: str | None = None  # the repr of the node that is the result
@@ -177,7 +179,7 @@ class Run:
 
     def earlier_child(self, node: int) -> str | None:
         """The sublattice of the earlier dispatch that stood in a node's place."""
-        return self._values.earlier_child(self._nodes[node])
+        return None if self._earlier is None else self._earlier.child(self._nodes[node])
 
     def parts_of(self, node: int) -> list[Node]:
         """The element nodes that are cut from a node, directly or through other elements."""
@@ -235,7 +237,7 @@ class Run:
                 dispatch_id=child.id, status=child.status.value, error=child.error
             )
             report |= {"status": "FAILED", "error": f"{type(error).__name__}: {error}"}
-        return self._conclude({node: report}, changes, final=True)
+        return self._conclude(node, report, changes, final=True)
 
     def child_refused(self, node: int, error: QcovError) -> None:
         """The sublattice could not be stored."""
@@ -245,26 +247,25 @@ class Run:
     # -- outcomes
 
     def _finish(self, node: int, report: Message, changes: Changes) -> None:
-        self._services.commit(changes, self._conclude({node: report}, changes))
+        self._services.commit(changes, self._conclude(node, report, changes))
 
     def _conclude(
-        self, reports: Mapping[int, Message], changes: Changes, *, final: bool = False
+        self, node: int, report: Message, changes: Changes, *, final: bool = False
     ) -> Callable[[], None]:
-        """Take note of what came of electrons, and of the parts that were cut from their values.
+        """Take note of what came of an electron, and of the parts that were cut from its value.
 
         Returns what follows once `changes` are on disk.
         """
         details: dict[int, Message] = {}
         step = Step()
-        for node, report in reports.items():
-            for cut in report.get("cuts", []):
-                status = Status.FAILED if "error" in cut else Status.COMPLETED
-                part = report | {"error": None, "stdout": None, "stderr": None} | cut
-                self._note(cut["node"], status, part, changes, details)
-                _join(step, self._apply(NodeFinished(node=cut["node"], status=status)))
-            status = Status(report["status"])
-            self._note(node, status, report, changes, details)
-            _join(step, self._apply(NodeFinished(node=node, status=status, final=final)))
+        for cut in report.get("cuts", []):
+            status = Status.FAILED if "error" in cut else Status.COMPLETED
+            part = report | {"error": None, "stdout": None, "stderr": None} | cut
+            self._note(cut["node"], status, part, changes, details)
+            _join(step, self._apply(NodeFinished(node=cut["node"], status=status)))
+        status = Status(report["status"])
+        self._note(node, status, report, changes, details)
+        _join(step, self._apply(NodeFinished(node=node, status=status, final=final)))
         return self._prepare(step, changes, details)
 
     def _apply(self, event: NodeFinished) -> Step:
@@ -345,10 +346,10 @@ class Run:
             outcomes.add(changes, "node_status", row | {"new_status": status.value})
             return
         row |= outcomes.finished(status, report, self._services.seal, (self.id, number))
-        row["new_reused_from"] = self._values.origin(number)
-        key = self._values.key_to_keep(number)
-        if key is not None and status is Status.COMPLETED:
-            kept = outcomes.kept(key, report, self._services.seal, self.id)
+        if number in self._taken:
+            row["new_reused_from"] = self._taken[number].dispatch_id
+        elif number in self._keys and status is Status.COMPLETED:
+            kept = outcomes.kept(self._keys[number], report, self._services.seal, self.id)
             outcomes.add(changes, "memo", kept)
         outcomes.add(changes, "node_finished", row)
         if status is Status.FAILED:
@@ -376,11 +377,8 @@ class Run:
         for number, status in step.settled:
             if number != RESULT:
                 self._services.announce(self, number, status)
-        known = self._values.find(self._functions(step.ready))
         for number in step.ready:
-            if number not in known:
-                self._launch(number)
-        self._take_over(known)
+            self._launch(number)
         for number in step.retry:
             self._services.announce(self, number, Status.PENDING)
             delay = self._nodes[number].retry_delay
@@ -418,30 +416,34 @@ class Run:
             child.need_parts(self.parts_of(number))
             return self.child_began(number, child, self._began[number])
         node = self._nodes[number]
+        known = self._taken.get(number) or self._find(node)
+        if known is not None:
+            return self._take_over(node, known)
         bundle = self._bundles.electron(node)
         function = (bundle["function"], self._services.blob(bundle["function"]))
         return self._submit(number, bundle, function, node.time_limit)
 
-    def _functions(self, numbers: Iterable[int]) -> Iterator[Node]:
-        """Those of the nodes that have no child yet, and have not been cancelled meanwhile."""
-        for number in numbers:
-            pending = self._schedule.status[number] is Status.PENDING
-            if number != RESULT and pending and self._services.child_of(self, number) is None:
-                yield self._nodes[number]
+    def _find(self, node: Node) -> Known | None:
+        """The value of an electron, if an earlier dispatch has computed it."""
+        if self._earlier is None and not node.cache:
+            return None
+        key = self._bundles.key(node)
+        if key is None:
+            return None
+        known = None if self._earlier is None else self._earlier.take(key, node.id)
+        if node.cache and known is None:
+            known = self._services.remembered(key)
+            self._keys[node.id] = key
+        return known
 
-    def _take_over(self, known: Mapping[int, Known]) -> None:
-        """Let electrons have values that are known; a worker cuts the parts of them."""
-        now, reports = outcomes.now(), dict[int, Message]()
-        for number, value in known.items():
-            if self.parts_of(number):
-                bundle = self._bundles.known(self._nodes[number], value.output)
-                self._submit(number, bundle, None, None)
-            else:
-                report = {"status": "COMPLETED", "output": value.output, "repr": value.text}
-                reports[number] = report | {"started": now, "ended": now}
-        if reports:
-            changes: Changes = {}
-            self._services.commit(changes, self._conclude(reports, changes))
+    def _take_over(self, node: Node, known: Known) -> None:
+        """Let an electron have a value that is known; a worker cuts the parts of it."""
+        self._taken[node.id] = known
+        if self.parts_of(node.id):
+            return self._submit(node.id, self._bundles.known(node, known.output), None, None)
+        now = outcomes.now()
+        report = {"status": "COMPLETED", "output": known.output, "repr": known.text}
+        return self._finish(node.id, report | {"started": now, "ended": now}, {})
 
     def _result_is_there(self) -> bool:
         """True if the result is an electron's value as it stands: nothing to put together."""

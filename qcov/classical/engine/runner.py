@@ -11,7 +11,7 @@ import contextlib
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from qcov.classical.engine import outcomes
@@ -312,14 +312,15 @@ class Engine:
         for digest, data in manifest["blobs"].items():
             self._blobs.keep(digest, data)
 
-    def remembered(self, keys: Collection[str]) -> Mapping[str, Known]:
-        """Values that were kept for equal electrons, by key."""
-        return {
-            row["key"]: Known(
-                output=row["output"], text=row["value_repr"], dispatch_id=row["dispatch_id"]
-            )
-            for row in self.store.remembered(keys)
-        }
+    def remembered(self, key: str) -> Known | None:
+        """A value that was kept for equal electrons; None also for one that was tampered with."""
+        try:
+            row = self.store.remembered(key)
+        except QcovError:
+            return None
+        if row is None:
+            return None
+        return Known(output=row["output"], text=row["value_repr"], dispatch_id=row["dispatch_id"])
 
     def submit_task(self, task: Task) -> None:
         """Hand an electron to the workers."""

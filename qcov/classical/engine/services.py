@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from qcov.classical.engine.channel import Message
@@ -34,8 +34,8 @@ class Services(Protocol):
         """Remember a blob that will be needed soon."""
         ...
 
-    def remembered(self, keys: Collection[str]) -> Mapping[str, Known]:
-        """Values that were kept for equal electrons, by key."""
+    def remembered(self, key: str) -> Known | None:
+        """A value that was kept for equal electrons."""
         ...
 
     def submit_task(self, task: Task) -> None:
