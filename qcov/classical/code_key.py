@@ -73,7 +73,7 @@ class _Walk:
             return self._told[id(value)]
         if id(value) in self._above:  # a function that calls itself, say
             return f"{len(self._above) - self._above.index(id(value))} above"
-        kind = cast("type[Any]", type(value))
+        kind: type[Any] = type(value)
         describe = _KINDS.get(kind) or _lookalike(value)
         if describe is None:
             return _data(value)
@@ -162,7 +162,7 @@ class _Walk:
 
     def object(self, value: Any) -> str:
         """An object of a class in Python."""
-        kind = cast("Any", type(value))
+        kind: Any = type(value)
         if hasattr(kind, "model_fields"):  # a pydantic model, such as an executor of circuits
             fields = {str(name): getattr(value, name) for name in kind.model_fields}
             return _digest("model", self.of(kind), self.named(fields))

@@ -27,8 +27,8 @@ from qcov.errors import NotYetSupported, WrongArguments, WrongSetting
 class Electron:
     """A function marked as a task; made by `@ct.electron`.
 
-    `executor`, `retries`, `retry_delay`, `time_limit` and `cache` may be changed until the lattice
-    that uses the electron is dispatched.
+    `executor`, `retries`, `retry_delay`, `time_limit` and `cache` may be changed until the lattice that
+    uses the electron is dispatched.
     """
 
     def __init__(
