@@ -72,7 +72,6 @@ class Builder:
             retries=_first(settings.get("retries"), defaults.get("retries"), 0),
             retry_delay=_first(settings.get("retry_delay"), 0.0),
             time_limit=_first(settings.get("time_limit"), defaults.get("time_limit")),
-            cache=bool(settings.get("cache")),
         )
         return self._with_arguments(node, args, kwargs)
 

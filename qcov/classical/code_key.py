@@ -73,8 +73,7 @@ class _Walk:
             return self._told[id(value)]
         if id(value) in self._above:  # a function that calls itself, say
             return f"{len(self._above) - self._above.index(id(value))} above"
-        kind: type[Any] = type(value)
-        describe = _KINDS.get(kind) or _lookalike(value)
+        describe = _KINDS.get(type(value)) or _lookalike(value)
         if describe is None:
             return _data(value)
         self._above.append(id(value))
@@ -162,9 +161,9 @@ class _Walk:
 
     def object(self, value: Any) -> str:
         """An object of a class in Python."""
-        kind: Any = type(value)
+        kind = type(value)
         if hasattr(kind, "model_fields"):  # a pydantic model, such as an executor of circuits
-            fields = {str(name): getattr(value, name) for name in kind.model_fields}
+            fields = {name: getattr(value, name) for name in kind.model_fields}
             return _digest("model", self.of(kind), self.named(fields))
         state = value.__getstate__()
         if not isinstance(state, dict) or not _is_installed(kind.__module__):

@@ -21,13 +21,13 @@ from qcov.classical.executors.base import (
 )
 from qcov.classical.executors.registry import executor_dict
 from qcov.classical.outputs import ElectronOutput
-from qcov.errors import NotYetSupported, WrongArguments, WrongSetting
+from qcov.errors import NotYetSupported, WrongArguments
 
 
 class Electron:
     """A function marked as a task; made by `@ct.electron`.
 
-    `executor`, `retries`, `retry_delay`, `time_limit` and `cache` may be changed until the lattice that
+    `executor`, `retries`, `retry_delay` and `time_limit` may be changed until the lattice that
     uses the electron is dispatched.
     """
 
@@ -39,7 +39,6 @@ class Electron:
         retries: int | None = None,
         retry_delay: float | None = None,
         time_limit: float | None = None,
-        cache: bool | None = None,
     ) -> None:
         self.function = function
         self.metadata: dict[str, Any] = {
@@ -47,7 +46,6 @@ class Electron:
             "retries": retries,
             "retry_delay": retry_delay,
             "time_limit": time_limit,
-            "cache": cache,
         }
         for name, value in self.metadata.items():
             _check(name, value)
@@ -116,8 +114,6 @@ def _check(name: str, value: Any) -> None:
         raise NotYetSupported(feature=name)
     if name in ("retries", "retry_delay", "time_limit"):
         check_setting(name, value)
-    elif name == "cache" and value not in (None, True, False):
-        raise WrongSetting(setting=name, got=repr(value), expected="True or False")
     elif name == "executor" and value is not None:
         executor_dict(value)
 
@@ -142,7 +138,6 @@ def electron(
     retries: int | None = None,
     retry_delay: float | None = None,
     time_limit: float | None = None,
-    cache: bool | None = None,
 ) -> Callable[[Callable[..., Any]], Electron]: ...
 
 
@@ -154,7 +149,6 @@ def electron(
     retries: int | None = None,
     retry_delay: float | None = None,
     time_limit: float | None = None,
-    cache: bool | None = None,
     **later: object,
 ) -> Electron | Callable[[Callable[..., Any]], Electron]:
     """Mark a function as a task.
@@ -168,8 +162,6 @@ def electron(
         retries: How often it is tried again after a failure.
         retry_delay: Seconds between two tries.
         time_limit: Seconds after which its process is stopped.
-        cache: Whether an equal call, with the same code and inputs, may have the value of this one
-            in place of running. Values are kept with the engine's dispatches.
         **later: Covalent's further settings; they are refused by name.
 
     Raises:
@@ -194,7 +186,6 @@ def electron(
             retries=retries,
             retry_delay=retry_delay,
             time_limit=time_limit,
-            cache=cache,
         )
 
     return decorate if function is None else decorate(function)

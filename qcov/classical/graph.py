@@ -49,7 +49,6 @@ class Node:
     retries: int = 0
     retry_delay: float = 0.0  #: seconds
     time_limit: float | None = None  #: seconds
-    cache: bool = False  #: electron, sublattice: whether its value is kept for equal ones
     value: str | None = None  #: parameter: digest
     text: str | None = None  #: parameter: what people see
     recipe: Recipe | None = None  #: collection

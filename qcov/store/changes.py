@@ -18,7 +18,7 @@ from sqlalchemy import bindparam
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.sql.expression import ClauseElement
 
-from qcov.store.schema import blobs, circuits, dispatches, memo, nodes, structures
+from qcov.store.schema import blobs, circuits, dispatches, nodes, structures
 
 #: Rows per statement name: the unit that is committed or refused as a whole.
 Changes = dict[str, list[Mapping[str, Any]]]
@@ -99,7 +99,6 @@ STATEMENTS: dict[str, ClauseElement] = {
     "dispatch_ended": _dispatch_update(
         "status", "ended", "error", "result", "result_seal", "result_repr"
     ),
-    "memo": _insert(memo).on_conflict_do_nothing(),
     "structure": _insert(structures).on_conflict_do_nothing(),
     "circuit": _insert(circuits, left_out=("number",)).on_conflict_do_nothing(),
 }

@@ -73,17 +73,6 @@ nodes = Table(
     Column("reused_from", String(36)),  # the dispatch that has computed the output
 )
 
-memo = Table(
-    "memo",
-    metadata,
-    Column("key", String(64), primary_key=True),  # of an electron's code and inputs
-    Column("output", String(64), nullable=False),  # blob
-    Column("output_seal", String(64), nullable=False),
-    Column("value_repr", Text),
-    Column("dispatch_id", String(36), nullable=False),  # which one has computed it
-    Column("created", Float, nullable=False),
-)
-
 blobs = Table(
     "blobs",
     metadata,

@@ -24,7 +24,7 @@ from qcov.store import blobs as files
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.circuits import from_row
 from qcov.store.migrations import migrate
-from qcov.store.schema import blobs, circuits, dispatches, memo, nodes, structures
+from qcov.store.schema import blobs, circuits, dispatches, nodes, structures
 from qcov.store.writer import Done, Writer
 from qcov.transport import address, check_seal, seal
 from qcov.wire import unpack
@@ -169,14 +169,6 @@ class Store:
     def find_key(self, key: str) -> Row | None:
         """The dispatch with this idempotency key, if there is one."""
         return self._one(sa.select(dispatches).where(dispatches.c.key == key))
-
-    def remembered(self, key: str) -> Row | None:
-        """A value that was kept for electrons with this key, its seal checked."""
-        row = self._one(sa.select(memo).where(memo.c.key == key))
-        if row is not None:
-            place = ("memo", key, row["dispatch_id"])
-            check_seal(self._key, row["output_seal"], row["output"], *place)
-        return row
 
     def unfinished(self) -> list[Row]:
         """Dispatches that have not ended, oldest first."""

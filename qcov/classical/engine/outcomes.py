@@ -75,19 +75,6 @@ def finished(status: Status, report: Message, seal: Seal, place: tuple[str, int]
     }
 
 
-def kept(key: str, report: Message, seal: Seal, dispatch_id: str) -> Message:
-    """The row of a value that is kept for electrons with the same key."""
-    digest = report["output"]
-    return {
-        "key": key,
-        "output": digest,
-        "output_seal": seal(digest, "memo", key, dispatch_id),
-        "value_repr": report.get("repr"),
-        "dispatch_id": dispatch_id,
-        "created": now(),
-    }
-
-
 def retried(report: Message) -> Message:
     """What is kept of an attempt that is followed by another one."""
     error = f"{report.get('stderr') or ''}{report.get('error') or ''}\n"

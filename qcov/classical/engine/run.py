@@ -71,7 +71,6 @@ class Run:
         self._outputs = self._bundles.outputs
         self._earlier = earlier
         self._taken: dict[int, Known] = {}  # values that were not computed here
-        self._keys: dict[int, str] = {}  # of electrons whose values are kept for equal ones
         self._failures: list[tuple[int, str, str]] = []
         self._began: dict[int, float] = {}  # sublattices that an earlier engine has started
         self._text: str | None = None  # the repr of the node that is the result
@@ -348,9 +347,6 @@ class Run:
         row |= outcomes.finished(status, report, self._services.seal, (self.id, number))
         if number in self._taken:
             row["new_reused_from"] = self._taken[number].dispatch_id
-        elif number in self._keys and status is Status.COMPLETED:
-            kept = outcomes.kept(self._keys[number], report, self._services.seal, self.id)
-            outcomes.add(changes, "memo", kept)
         outcomes.add(changes, "node_finished", row)
         if status is Status.FAILED:
             self._failures.append((number, self._nodes[number].name, str(report["error"])))
@@ -425,16 +421,9 @@ class Run:
 
     def _find(self, node: Node) -> Known | None:
         """The value of an electron, if an earlier dispatch has computed it."""
-        if self._earlier is None and not node.cache:
+        if self._earlier is None:
             return None
-        key = self._bundles.key(node)
-        if key is None:
-            return None
-        known = None if self._earlier is None else self._earlier.take(key, node.id)
-        if node.cache and known is None:
-            known = self._services.remembered(key)
-            self._keys[node.id] = key
-        return known
+        return self._earlier.take(self._bundles.key(node), node.id)
 
     def _take_over(self, node: Node, known: Known) -> None:
         """Let an electron have a value that is known; a worker cuts the parts of it."""

@@ -20,7 +20,7 @@ from qcov.classical.engine.channel import Message, take_turn
 from qcov.classical.engine.events import Events
 from qcov.classical.engine.intake import add_dispatch, settle_environment
 from qcov.classical.engine.pool import Pool
-from qcov.classical.engine.reuse import Earlier, Known
+from qcov.classical.engine.reuse import Earlier
 from qcov.classical.engine.run import Run
 from qcov.classical.engine.tasks import Task
 from qcov.classical.status import Status
@@ -311,16 +311,6 @@ class Engine:
     def _keep_blobs(self, manifest: Message) -> None:
         for digest, data in manifest["blobs"].items():
             self._blobs.keep(digest, data)
-
-    def remembered(self, key: str) -> Known | None:
-        """A value that was kept for equal electrons; None also for one that was tampered with."""
-        try:
-            row = self.store.remembered(key)
-        except QcovError:
-            return None
-        if row is None:
-            return None
-        return Known(output=row["output"], text=row["value_repr"], dispatch_id=row["dispatch_id"])
 
     def submit_task(self, task: Task) -> None:
         """Hand an electron to the workers."""

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from qcov.classical.engine.channel import Message
-from qcov.classical.engine.reuse import Known
 from qcov.classical.engine.tasks import Task
 from qcov.classical.status import Status
 from qcov.store.changes import Changes
@@ -32,10 +31,6 @@ class Services(Protocol):
 
     def keep_blob(self, digest: str, data: bytes | None) -> None:
         """Remember a blob that will be needed soon."""
-        ...
-
-    def remembered(self, key: str) -> Known | None:
-        """A value that was kept for equal electrons."""
         ...
 
     def submit_task(self, task: Task) -> None:

@@ -48,7 +48,7 @@ class BaseExecutor:
 #: Settings of Covalent's that have no effect yet.
 LATER = frozenset(
     {
-        *("backend", "call_after", "call_before", "deps_bash", "deps_module"),
+        *("backend", "cache", "call_after", "call_before", "deps_bash", "deps_module"),
         *("deps_pip", "files", "triggers"),
     }
 )

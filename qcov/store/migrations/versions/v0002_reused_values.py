@@ -1,4 +1,4 @@
-"""Values that are taken over from earlier dispatches, or kept for equal electrons."""
+"""Which dispatch has computed a node's output that was taken over."""
 
 from __future__ import annotations
 
@@ -11,13 +11,3 @@ down_revision = "0001"
 
 def upgrade() -> None:
     op.add_column("nodes", sa.Column("reused_from", sa.String(length=36), nullable=True))
-    op.create_table(
-        "memo",
-        sa.Column("key", sa.String(length=64), nullable=False),
-        sa.Column("output", sa.String(length=64), nullable=False),
-        sa.Column("output_seal", sa.String(length=64), nullable=False),
-        sa.Column("value_repr", sa.Text(), nullable=True),
-        sa.Column("dispatch_id", sa.String(length=36), nullable=False),
-        sa.Column("created", sa.Float(), nullable=False),
-        sa.PrimaryKeyConstraint("key"),
-    )
