@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
-from qcov.classical.code_key import code_key
 from qcov.classical.executors.base import BaseExecutor
 from qcov.classical.executors.registry import executor_dict
 from qcov.classical.graph import Function, Kind, Node, Recipe, TransportGraph, check_acyclic
@@ -163,7 +162,7 @@ class Builder:
             self._functions[id(function)] = len(self.graph.functions)
             self._kept.append(function)
             self.graph.functions.append(
-                Function(digest=digest, name=name, source=source_of(function), key=code_key(sent))
+                Function(digest=digest, name=name, source=source_of(function))
             )
         return self._functions[id(function)]
 

@@ -84,7 +84,7 @@ def redispatch(
         replace_electrons: Electrons that run instead of others, by the name of those; sublattices
             are searched too.
         reuse_previous_results: Take over what an electron with the same code and the same inputs
-            has returned in the earlier dispatch, and run the others.
+            has returned in the earlier dispatch, and run the others. A replaced electron runs.
         is_pending: Start the earlier dispatch itself, which was stored with `disable_run=True`.
             Its id is returned; it runs with the arguments that it was stored with.
         key: As for `dispatch`.

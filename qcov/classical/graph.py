@@ -83,7 +83,6 @@ class Function:
     digest: str
     name: str
     source: str
-    key: str | None  #: of what it does; None if that cannot be compared
 
 
 class TransportGraph:
@@ -142,12 +141,7 @@ class TransportGraph:
             "nodes": [node.as_json() for node in self.nodes],
             "edges": self.edges,
             "functions": [
-                {
-                    "digest": function.digest,
-                    "name": function.name,
-                    "source": function.source,
-                    "key": function.key,
-                }
+                {"digest": function.digest, "name": function.name, "source": function.source}
                 for function in self.functions
             ],
             "executors": self.executors,

@@ -39,7 +39,7 @@ class Lattice:
             if given is not None:
                 executor_dict(given)  # a wrong one is reported where it was given
         self.transport_graph = TransportGraph()
-        self.replacements: dict[str, Electron] = {}  #: by the names of those that they stand for
+        self._replacements: dict[str, Electron] = {}
         functools.update_wrapper(self, workflow_function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -58,7 +58,7 @@ class Lattice:
 
     def graph(self, *args: Any, **kwargs: Any) -> TransportGraph:
         """Build the graph for these arguments; an exception inside is the user's own."""
-        with recording(Builder(self.metadata, self.replacements)) as builder:
+        with recording(Builder(self.metadata, self._replacements)) as builder:
             graph = builder.finish(self.workflow_function(*args, **kwargs))
         self._check_replaced(graph, builder.unused)
         return graph
@@ -66,7 +66,7 @@ class Lattice:
     def replacing(self, electrons: Mapping[str, Electron]) -> Lattice:
         """A copy in which, and in whose sublattices, other electrons run; by the names of those."""
         made = copy.copy(self)
-        made.replacements = {**self.replacements, **electrons}
+        made._replacements = {**self._replacements, **electrons}
         return made
 
     def _check_replaced(self, graph: TransportGraph, unused: Set[str]) -> None:

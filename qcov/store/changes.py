@@ -27,7 +27,7 @@ TERMINAL = ("COMPLETED", "FAILED", "CANCELLED")
 
 
 _RESULT = ("result", "result_seal", "result_repr")
-_LATER = ("stdout", "stderr", "sub_dispatch_id", "reused_from")
+_LATER = ("stdout", "stderr", "sub_dispatch_id")
 
 
 def _insert(table: sa.Table, left_out: tuple[str, ...] = ()) -> Insert:
@@ -90,7 +90,7 @@ STATEMENTS: dict[str, ClauseElement] = {
     "node_requeued": _node_update("status", "attempt", appended=("stdout", "stderr")),
     "node_started": _node_update("status", "started"),
     "node_finished": _node_update(
-        *("status", "ended", "error", "output", "output_seal", "value_repr", "reused_from"),
+        *("status", "ended", "error", "output", "output_seal", "value_repr"),
         appended=("stdout", "stderr"),
         kept=("started",),  # a sublattice began when its graph was built
     ),

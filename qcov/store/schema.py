@@ -70,7 +70,6 @@ nodes = Table(
     Column("stdout", Text),
     Column("stderr", Text),
     Column("sub_dispatch_id", String(36)),
-    Column("reused_from", String(36)),  # the dispatch that has computed the output
 )
 
 blobs = Table(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from qcov.classical.engine.channel import Message
 from qcov.classical.graph import Node, Recipe, blobs_of
-from qcov.transport import address
 
 
 class Bundles:
@@ -41,28 +39,6 @@ class Bundles:
             "function": self._manifest["functions"][node.function]["digest"],
             "args": [self._recipe(source) for source in node.args],
             "kwargs": {name: self._recipe(source) for name, source in (node.kwargs or {}).items()},
-            "cuts": _cuts(self.parts_of(node.id), node.id),
-            "workdir": self._settings(node).get("workdir"),
-        }
-
-    def key(self, node: Node) -> str | None:
-        """What an electron or sublattice with known inputs computes, as a key.
-
-        None if its code cannot be compared with others'.
-        """
-        function = self._manifest["functions"][node.function].get("key")
-        if function is None:
-            return None
-        kwargs = {name: self._recipe(source) for name, source in (node.kwargs or {}).items()}
-        told = [node.kind.value, function, list(map(self._recipe, node.args)), kwargs]
-        return address(json.dumps(told, sort_keys=True).encode())
-
-    def known(self, node: Node, digest: str) -> Message:
-        """The bundle that cuts the parts of a value that is known already."""
-        return {
-            "kind": "result",
-            "name": node.name,
-            "recipe": {"blob": digest},
             "cuts": _cuts(self.parts_of(node.id), node.id),
             "workdir": self._settings(node).get("workdir"),
         }

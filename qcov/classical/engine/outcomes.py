@@ -23,7 +23,6 @@ _EMPTY: dict[str, Any] = {
     "new_value_repr": None,
     "new_stdout": None,
     "new_stderr": None,
-    "new_reused_from": None,
 }
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.bundles import Bundles, digests
 from qcov.classical.engine.channel import Message
-from qcov.classical.engine.reuse import Earlier, Known
 from qcov.classical.engine.schedule import (
     RESULT,
     CancelRequested,
@@ -39,7 +38,6 @@ class Run:
         row: The dispatch's row.
         manifest: Its graph.
         rows: Its nodes' rows, as an earlier engine left them.
-        earlier: A dispatch whose values it takes over.
     """
 
     def __init__(
@@ -48,7 +46,6 @@ class Run:
         row: Mapping[str, Any],
         manifest: Message,
         rows: Iterable[Mapping[str, Any]] = (),
-        earlier: Earlier | None = None,
     ) -> None:
         self.id: str = row["id"]
         self.parent_id: str | None = row["parent_id"]
@@ -69,8 +66,6 @@ class Run:
         self._nodes = {node.id: node for node in nodes}
         self._bundles = Bundles(self._nodes, manifest)
         self._outputs = self._bundles.outputs
-        self._earlier = earlier
-        self._taken: dict[int, Known] = {}  # values that were not computed here
         self._failures: list[tuple[int, str, str]] = []
         self._began: dict[int, float] = {}  # sublattices that an earlier engine has started
         self._text: str | None = None  # the repr of the node that is the result
@@ -175,10 +170,6 @@ class Run:
     def need_parts(self, parts: list[Node]) -> None:
         """The parent's electrons need these elements of the result."""
         self._needed = parts
-
-    def earlier_child(self, node: int) -> str | None:
-        """The sublattice of the earlier dispatch that stood in a node's place."""
-        return None if self._earlier is None else self._earlier.child(self._nodes[node])
 
     def parts_of(self, node: int) -> list[Node]:
         """The element nodes that are cut from a node, directly or through other elements."""
@@ -345,8 +336,6 @@ class Run:
             outcomes.add(changes, "node_status", row | {"new_status": status.value})
             return
         row |= outcomes.finished(status, report, self._services.seal, (self.id, number))
-        if number in self._taken:
-            row["new_reused_from"] = self._taken[number].dispatch_id
         outcomes.add(changes, "node_finished", row)
         if status is Status.FAILED:
             self._failures.append((number, self._nodes[number].name, str(report["error"])))
@@ -412,27 +401,9 @@ class Run:
             child.need_parts(self.parts_of(number))
             return self.child_began(number, child, self._began[number])
         node = self._nodes[number]
-        known = self._taken.get(number) or self._find(node)
-        if known is not None:
-            return self._take_over(node, known)
         bundle = self._bundles.electron(node)
         function = (bundle["function"], self._services.blob(bundle["function"]))
         return self._submit(number, bundle, function, node.time_limit)
-
-    def _find(self, node: Node) -> Known | None:
-        """The value of an electron, if an earlier dispatch has computed it."""
-        if self._earlier is None:
-            return None
-        return self._earlier.take(self._bundles.key(node), node.id)
-
-    def _take_over(self, node: Node, known: Known) -> None:
-        """Let an electron have a value that is known; a worker cuts the parts of it."""
-        self._taken[node.id] = known
-        if self.parts_of(node.id):
-            return self._submit(node.id, self._bundles.known(node, known.output), None, None)
-        now = outcomes.now()
-        report = {"status": "COMPLETED", "output": known.output, "repr": known.text}
-        return self._finish(node.id, report | {"started": now, "ended": now}, {})
 
     def _result_is_there(self) -> bool:
         """True if the result is an electron's value as it stands: nothing to put together."""

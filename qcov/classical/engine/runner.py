@@ -20,11 +20,10 @@ from qcov.classical.engine.channel import Message, take_turn
 from qcov.classical.engine.events import Events
 from qcov.classical.engine.intake import add_dispatch, settle_environment
 from qcov.classical.engine.pool import Pool
-from qcov.classical.engine.reuse import Earlier
 from qcov.classical.engine.run import Run
 from qcov.classical.engine.tasks import Task
 from qcov.classical.status import Status
-from qcov.errors import DispatchNotFound, KeyTaken, QcovError
+from qcov.errors import KeyTaken, QcovError
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 
@@ -177,21 +176,7 @@ class Engine:
     def _stored_run(self, row: Message, **more: Any) -> Run:
         nodes = self.store.get_nodes(row["id"])
         self.store.outputs(row["id"])  # refuses what was tampered with
-        manifest = self.store.manifest(row["id"]) | more
-        try:
-            earlier = self._earlier(manifest)
-        except DispatchNotFound:  # it was removed meanwhile: what it had computed runs again
-            earlier = None
-        return Run(self, row, manifest, nodes, earlier)
-
-    def _earlier(self, manifest: Message) -> Earlier | None:
-        """What the dispatch has computed that a new one takes over, or goes on to take over."""
-        dispatch_id = manifest.get("reuses")
-        if dispatch_id is None:
-            return None
-        outputs = self.store.outputs(dispatch_id)  # refuses what was tampered with
-        rows = self.store.get_nodes(dispatch_id)
-        return Earlier(dispatch_id, self.store.manifest(dispatch_id), rows, outputs)
+        return Run(self, row, self.store.manifest(row["id"]) | more, nodes)
 
     def _held(self, dispatch_id: str, variables: Message | None = None) -> Run | None:
         """A dispatch that waits to be started; None if it has been."""
@@ -229,9 +214,7 @@ class Engine:
 
     async def _store_and_start(self, manifest: Message, dispatch_id: str, changes: Changes) -> None:
         row = add_dispatch(changes, self.store, manifest, dispatch_id)
-        earlier = await asyncio.to_thread(self._earlier, manifest)
-        # refuses what is no graph, before it is stored
-        run = Run(self, row, manifest, earlier=earlier)
+        run = Run(self, row, manifest)  # refuses what is no graph, before it is stored
         if manifest.get("held"):
             await self._stored(changes)
             return
@@ -328,9 +311,8 @@ class Engine:
         manifest["environment"] = run.environment
         manifest["variables"] = run.variables
         try:
-            manifest["reuses"] = run.earlier_child(node)
             row = add_dispatch(changes, self.store, manifest, child_id, (run, node))
-            child = Run(self, row, manifest, earlier=self._earlier(manifest))
+            child = Run(self, row, manifest)
         except QcovError as error:
             return run.child_refused(node, error)
         link = {"new_sub_dispatch_id": child_id, "new_started": began}
