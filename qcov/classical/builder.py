@@ -39,17 +39,18 @@ class Builder:
         self._metadata = metadata
         self._replacements = replacements or {}
         self._functions: dict[int, int] = {}
+        self._stands_for: dict[int, str] = {}  # functions of electrons that stand in for others
         self._executors: dict[str, int] = {}
         self._kept: list[object] = []  # objects whose id() is a key must not be collected
 
     def standing_for(self, electron: Electron) -> Electron:
         """The electron that runs where this one is called."""
-        passed = set[str]()
-        while electron.name in self._replacements and electron.name not in passed:
-            passed.add(electron.name)
-            electron = self._replacements[electron.name]
-        self.unused -= passed
-        return electron
+        stand_in = self._replacements.get(electron.name)
+        if stand_in is None:
+            return electron
+        self.unused.discard(electron.name)
+        self._stands_for[id(stand_in.function)] = electron.name
+        return stand_in
 
     def call(
         self,
@@ -155,8 +156,9 @@ class Builder:
 
     def _function(self, function: Callable[..., Any], name: str) -> int:
         if id(function) not in self._functions:
-            inherits = is_lattice(function) and self._replacements
-            sent = cast("Lattice", function).replacing(self._replacements) if inherits else function
+            sent = function
+            if self._replacements and is_lattice(function):
+                sent = cast("Lattice", function).inheriting(self._replacements_within(function))
             blob = _whole_blob(sent, what=f"the function of electron {name!r}")
             digest = self.graph.add_blob(blob)
             self._functions[id(function)] = len(self.graph.functions)
@@ -165,6 +167,11 @@ class Builder:
                 Function(digest=digest, name=name, source=source_of(function))
             )
         return self._functions[id(function)]
+
+    def _replacements_within(self, function: object) -> dict[str, Electron]:
+        """What a sublattice replaces: all but the electron that it stands in for, and may call."""
+        own = self._stands_for.get(id(function))
+        return {name: one for name, one in self._replacements.items() if name != own}
 
     def _executor(self, executor: str | BaseExecutor | None) -> int:
         chosen = executor or self._metadata.get("executor") or "local"

@@ -39,7 +39,8 @@ class Lattice:
             if given is not None:
                 executor_dict(given)  # a wrong one is reported where it was given
         self.transport_graph = TransportGraph()
-        self._replacements: dict[str, Electron] = {}
+        self._replacements: dict[str, Electron] = {}  # by the names of those that they stand for
+        self._asked: dict[str, set[str]] = {}  # names that were given last; any of these will do
         functools.update_wrapper(self, workflow_function, updated=())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -64,18 +65,37 @@ class Lattice:
         return graph
 
     def replacing(self, electrons: Mapping[str, Electron]) -> Lattice:
-        """A copy in which, and in whose sublattices, other electrons run; by the names of those."""
+        """A copy in which, and in whose sublattices, other electrons run.
+
+        Args:
+            electrons: By the names of those that they stand for, or of what stands for those
+                already.
+        """
+        before = self._replacements
         made = copy.copy(self)
-        made._replacements = {**self._replacements, **electrons}
+        made._replacements = {
+            name: electrons.get(one.name, one) for name, one in before.items()
+        } | dict(electrons)
+        made._asked = {
+            name: {name, *(known for known, one in before.items() if one.name == name)}
+            for name in electrons
+        }
+        return made
+
+    def inheriting(self, replacements: Mapping[str, Electron]) -> Lattice:
+        """A copy for a sublattice of one that replaces electrons; it need not call all of them."""
+        made = copy.copy(self)
+        made._replacements, made._asked = dict(replacements), {}
         return made
 
     def _check_replaced(self, graph: TransportGraph, unused: Set[str]) -> None:
         """Refuse to replace what nobody calls; a sublattice may call it later."""
-        if unused and not any(node.kind is Kind.SUBLATTICE for node in graph.nodes):
+        missing = sorted(name for name, ways in self._asked.items() if ways <= unused)
+        if missing and not any(node.kind is Kind.SUBLATTICE for node in graph.nodes):
             called = sorted({node.name for node in graph.nodes if node.kind is Kind.ELECTRON})
             raise WrongSetting(
                 setting="replace_electrons",
-                got=f"given for {', '.join(map(repr, sorted(unused)))}",
+                got=f"given for {', '.join(map(repr, missing))}",
                 expected=f"given for electrons that {self.name!r} calls ({', '.join(called)})",
             )
 

@@ -23,7 +23,7 @@ from qcov.classical.engine.pool import Pool
 from qcov.classical.engine.run import Run
 from qcov.classical.engine.tasks import Task
 from qcov.classical.status import Status
-from qcov.errors import KeyTaken, QcovError
+from qcov.errors import KeyTaken, QcovError, StateError
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 
@@ -113,7 +113,12 @@ class Engine:
 
     async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
         """Cancel a dispatch, or some of its nodes; say what was done, once it is on disk."""
-        run = self._runs.get(dispatch_id) or self._held(dispatch_id)
+        run = self._runs.get(dispatch_id)
+        if run is None and (run := self._held(dispatch_id)) is not None:
+            if node_ids is not None:
+                what, event = f"dispatch {dispatch_id}", "cancelling some of its nodes"
+                raise StateError(what=what, status=run.status.value, event=event)
+            self._runs[dispatch_id] = run  # so that nobody starts it meanwhile
         if run is None:
             status = self.store.get_dispatch(dispatch_id)["status"]
             return f"Dispatch {dispatch_id} is already {status}."
@@ -153,7 +158,7 @@ class Engine:
                 continue
             try:
                 self._restore(row)
-            except QcovError as error:  # it is damaged; the others are not
+            except Exception as error:  # noqa: BLE001  # it is damaged; the others are not
                 self._refuse(row, error)
         for run in list(self._runs.values()):
             changes: Changes = {}
@@ -161,7 +166,7 @@ class Engine:
         for run in list(self._runs.values()):
             run.cancel_again()
 
-    def _refuse(self, row: Message, error: QcovError) -> None:
+    def _refuse(self, row: Message, error: Exception) -> None:
         """A dispatch cannot go on, nor can those that wait for it."""
         self.store.put(outcomes.dispatch_refused(row["id"], error))
         self._runs.pop(row["id"], None)
@@ -207,6 +212,8 @@ class Engine:
                 earlier = await asyncio.to_thread(self.store.manifest, row["id"])
                 if any(earlier.get(name) != manifest.get(name) for name in _SAME_REQUEST):
                     raise KeyTaken(key=str(key), dispatch_id=row["id"], inputs=row["inputs_repr"])
+                if row["status"] == Status.NEW_OBJECT and not manifest.get("held"):
+                    return await self.start(row["id"], manifest.get("variables", {}))
                 return str(row["id"])
             changes["key_released"] = [{"of_dispatch": row["id"]}]
         await self._store_and_start(manifest, dispatch_id, changes)

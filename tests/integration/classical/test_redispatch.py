@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import qcov as ct
-from qcov.errors import DispatchNotFound, WrongArguments, WrongSetting
+from qcov.errors import DispatchNotFound, KeyTaken, StateError, WrongArguments, WrongSetting
 
 pytestmark = pytest.mark.usefixtures("common_engine")
 
@@ -85,15 +85,44 @@ def test_a_stored_dispatch_can_be_cancelled() -> None:
     assert ct.get_result(dispatch_id, status_only=True) == "CANCELLED"
 
 
-def test_nodes_of_a_stored_dispatch_can_be_cancelled() -> None:
+def test_nodes_of_a_stored_dispatch_are_cancelled_once_it_has_started() -> None:
     dispatch_id = ct.dispatch(workflow, disable_run=True)(3)
-    nodes = ct.get_result(dispatch_id).get_all_node_results()
-    chosen = next(node["node_id"] for node in nodes if node["node_name"] == "double")
-    ct.cancel(dispatch_id, task_ids=chosen)
+    with pytest.raises(StateError, match="cancelling some of its nodes"):
+        ct.cancel(dispatch_id, task_ids=0)
     ct.redispatch(dispatch_id, is_pending=True)()
-    result = finished(dispatch_id)
-    assert result.status == "CANCELLED"
-    assert [node["status"] for node in result.get_all_node_results()].count("CANCELLED") == 1
+    assert finished(dispatch_id).result == 9
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.001, 0.003])
+def test_a_stored_dispatch_is_started_or_cancelled_not_both(pause: float, counter: Counter) -> None:
+    note, lines = counter
+
+    @ct.electron
+    def slow() -> None:
+        time.sleep(0.3)  # is killed before it has noted anything
+        note("ran")
+
+    dispatch_id = ct.dispatch(ct.lattice(lambda: slow()), disable_run=True)()  # noqa: PLW0108
+
+    def start() -> None:
+        time.sleep(pause)
+        ct.redispatch(dispatch_id, is_pending=True)()
+
+    starting = threading.Thread(target=start)
+    starting.start()
+    ct.cancel(dispatch_id)
+    starting.join(30)
+    status = finished(dispatch_id).status
+    time.sleep(0.5)
+    assert lines() == (["ran"] if status == "COMPLETED" else [])
+
+
+def test_a_key_starts_what_was_stored_under_it() -> None:
+    stored = ct.dispatch(workflow, disable_run=True, key="stored first")(3)
+    assert ct.dispatch(workflow, disable_run=True, key="stored first")(3) == stored
+    assert ct.get_result(stored, status_only=True) == "NEW_OBJECT"
+    assert ct.dispatch(workflow, key="stored first")(3) == stored
+    assert finished(stored).result == 9
 
 
 def test_progress_of_a_stored_dispatch() -> None:
@@ -157,6 +186,46 @@ def test_electrons_of_sublattices_are_replaced() -> None:
     first = ct.dispatch(nested)(3)
     second = ct.redispatch(first, replace_electrons={"total": ct.electron(lambda values, start: 1)})
     assert (finished(first).result, finished(second()).result) == (18, 2)
+
+
+@ct.electron
+def negative(x: Any) -> Any:
+    return -x
+
+
+def test_what_a_sublattice_does_not_call_is_replaced_elsewhere() -> None:
+    @ct.lattice
+    def outer(x: int) -> Any:
+        return negative(ct.electron(workflow)(x))
+
+    first = ct.dispatch(outer)(3)
+    second = ct.redispatch(first, replace_electrons={"negative": lambda x: x + 1})()
+    assert (finished(first).result, finished(second).result) == (-9, 10)
+
+
+def test_a_replacement_may_call_what_it_stands_for() -> None:
+    first = ct.dispatch(workflow)(3)
+    around = ct.electron(ct.lattice(lambda x: negative(double(x))))
+    second = ct.redispatch(first, replace_electrons={"double": around})()
+    assert finished(second).result == -7
+
+
+def test_electrons_change_places() -> None:
+    @ct.lattice
+    def both(x: int) -> Any:
+        return [double(x), negative(x)]
+
+    first = ct.dispatch(both)(5)
+    swapped = {"double": negative, "negative": double}
+    second = ct.redispatch(first, replace_electrons=swapped)()
+    assert (finished(first).result, finished(second).result) == ([10, -5], [-5, 10])
+
+
+def test_a_key_is_for_the_same_electrons() -> None:
+    first = ct.dispatch(workflow, key="with double")(3)
+    with pytest.raises(KeyTaken):
+        ct.redispatch(first, replace_electrons={"double": negative}, key="with double")()
+    assert ct.redispatch(first, key="with double")() == first
 
 
 def test_a_name_that_is_not_called_is_refused() -> None:

@@ -34,7 +34,12 @@ def test_only_functions_replace_electrons() -> None:
         ct.redispatch("id", replace_electrons={"add": cast("Any", 3)})
 
 
-@pytest.mark.parametrize("other", [{"reuse_previous_results": True}, {"key": "a"}])
+def test_reuse_is_to_come() -> None:
+    with pytest.raises(NotYetSupported, match="reuse_previous_results is not supported"):
+        ct.redispatch("id", reuse_previous_results=True)
+
+
+@pytest.mark.parametrize("other", [{"replace_electrons": {"a": abs}}, {"key": "a"}])
 def test_what_is_only_started_takes_no_other_settings(other: dict[str, Any]) -> None:
     with pytest.raises(WrongSetting, match="is_pending must be given alone"):
         ct.redispatch("id", is_pending=True, **other)

@@ -114,6 +114,7 @@ class MemoryEngine:
         """Begin anew."""
         self.store = MemoryStore()
         self.submitted: list[dict[str, Any]] = []
+        self.started: list[tuple[str, dict[str, Any]]] = []
         self.cancelled: list[tuple[str, list[int] | None]] = []
         self.refusal: QcovError | None = None  #: what `submit` raises
         self.waited: list[float | None] = []
@@ -129,6 +130,11 @@ class MemoryEngine:
     async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:
         self.waited.append(timeout)
         return str(self.store.get_dispatch(dispatch_id)["status"])
+
+    async def start(self, dispatch_id: str, variables: dict[str, Any]) -> str:
+        self.store.get_dispatch(dispatch_id)
+        self.started.append((dispatch_id, variables))
+        return dispatch_id
 
     async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
         self.store.get_dispatch(dispatch_id)

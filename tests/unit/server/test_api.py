@@ -191,6 +191,13 @@ def test_waiting(client: httpx.Client, engine: MemoryEngine) -> None:
     assert client.get("/api/v1/dispatches/b/wait?timeout=1e9").status_code == 422
 
 
+def test_starting_what_was_stored(client: httpx.Client, engine: MemoryEngine) -> None:
+    engine.store.add("a", status="NEW_OBJECT")
+    assert client.post("/api/v1/dispatches/a/start", json={}).json() == {"id": "a"}
+    assert engine.started == [("a", {})]
+    assert client.post("/api/v1/dispatches/x/start", json={}).status_code == 404
+
+
 def test_cancelling(client: httpx.Client, engine: MemoryEngine) -> None:
     engine.store.add("a", status="RUNNING")
 
