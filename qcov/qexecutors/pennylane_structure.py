@@ -36,6 +36,8 @@ _CONTROLLED = frozenset(
         qml.Toffoli, qml.CSWAP,
     }
 )  # fmt: skip
+#: Gates that are told by their type, wires and parameters.
+PLAIN_GATES = _UNCONTROLLED | _CONTROLLED
 _PLAIN_OBSERVABLES = frozenset({qml.Identity, qml.X, qml.Y, qml.Z, qml.Hadamard})
 _COMPOSITES = (qml.ops.Prod, qml.ops.Sum, qml.ops.SProd)
 _PLAIN_MEASUREMENTS = frozenset({ExpectationMP, VarianceMP, ProbabilityMP, StateMP})

@@ -17,6 +17,7 @@ from pennylane.ops.functions import bind_new_parameters
 from pennylane.tape import QuantumScript
 
 from qcov.qexecutors import pennylane_adapter as adapter
+from qcov.qexecutors import pennylane_structure as structure
 
 qml: Any = pennylane
 
@@ -35,7 +36,8 @@ def parameters_of(operations: Iterable[Any], measurements: Iterable[Any]) -> lis
     return values
 
 
-_NUMBERS = frozenset({float, int, bool, complex, np.ndarray, np.float64, np.complex128, np.int64})
+_SCALARS = frozenset({float, int, bool, complex, np.float64, np.complex128, np.int64})
+_NUMBERS = _SCALARS | {np.ndarray}
 
 
 def kind_of(parameters: Sequence[Any]) -> str:
@@ -170,9 +172,12 @@ def _held_copy(operator: Any) -> Any:
 
 
 def _has_arrays(operator: Any) -> bool:
-    return any(map(_is_array, operator.data)) or any(
-        _holds_arrays(one) for _, one in _held_by(operator)
-    )
+    for value in operator.data:  # plain loops: this is asked for every gate of every circuit
+        if type(value) not in _SCALARS and _is_array(value):
+            return True
+    if type(operator) in structure.PLAIN_GATES:  # which hold nothing else
+        return False
+    return any(_holds_arrays(one) for _, one in _held_by(operator))
 
 
 def _holds_arrays(operator: Any) -> bool:

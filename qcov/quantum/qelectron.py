@@ -122,12 +122,13 @@ class QElectron(pennylane_qnode.BatchQNode):
             fulfil(future, lambda: post(()))
             return future
         request = self._device.request(circuits, self.mcm_method, self.postselect_mode)
+        transformed = len(call.pipeline) > 0  # what waits must not keep the call, and its gates
 
         def done(ticket: Ticket) -> None:
             future.hurry = future.withdraw = None  # which would keep the circuit alive
             make = partial(fulfil, future, lambda: post(ticket.results()))
             # What a transform does with the results is the user's: it may run circuits.
-            afterwards(make) if len(call.pipeline) else make()
+            afterwards(make) if transformed else make()
 
         begin = future.set_running_or_notify_cancel
         ticket = router.submit(request, begin=begin, done=done)

@@ -19,6 +19,7 @@ from qcov.qexecutors.pennylane_compact import CompactCircuit, compacted
 from qcov.qexecutors.simulator import Simulator
 from qcov.quantum.circuit_key import circuit_key
 from qcov.quantum.circuit_structure import structure_of
+from qcov.quantum.futures import gather
 from qcov.quantum.qelectron import qelectron
 
 QuantumScript = qml.tape.QuantumScript
@@ -191,3 +192,33 @@ def test_observables_that_are_new_each_time_are_not_kept() -> None:
     circuit._caller.history.clear()
     gc.collect()
     assert sum(reference() is not None for reference in alive) < 5
+
+
+class Blocked(Simulator):
+    """Runs nothing before it is told to."""
+
+    def run_batch(self, batch: CircuitBatch) -> Any:
+        assert go_on.wait(30)
+        return super().run_batch(batch)
+
+
+go_on = threading.Event()
+
+
+def test_gates_of_circuits_that_wait_are_not_kept() -> None:
+    """Else Python's garbage collector walks them again and again."""
+
+    @qelectron(executors=Blocked("lightning.qubit"))
+    @qml.qnode(qml.device("lightning.qubit", wires=1))
+    def circuit(x: float) -> Any:
+        alive.append(weakref.ref(qml.RX(x, 0)))
+        return qml.expval(qml.Z(0))
+
+    alive: list[weakref.ref[Any]] = []
+    go_on.clear()
+    futures = [circuit.run_later(0.1 * step) for step in range(50)]
+    gc.collect()
+    kept = sum(reference() is not None for reference in alive)
+    go_on.set()
+    assert len(gather(futures)) == 50
+    assert kept < 5
