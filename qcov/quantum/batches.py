@@ -106,7 +106,7 @@ def _sound(executor: BaseQExecutor, outcome: Any) -> Any:
     if isinstance(outcome, BaseException):
         return ordinary(executor, outcome)
     value = outcome.value if isinstance(outcome, CircuitResult) else outcome
-    if not isinstance(value, BaseException) and not _may_be_a_result(value):
+    if not isinstance(value, BaseException) and not _is_a_value(cast("type[Any]", type(value))):
         reason = f"its run_batch gave {_brief(value)} for it"
         error = CircuitError(executor=executor.name, reason=reason)
         return replace(outcome, value=error) if isinstance(outcome, CircuitResult) else error
@@ -133,19 +133,16 @@ def is_interrupt(error: BaseException) -> bool:
 def need_a_look(outcomes: Sequence[Any]) -> bool:
     """Whether something among the outcomes is not simply a value."""
     kinds = cast("set[type[Any]]", set(map(type, outcomes)))
-    return any(issubclass(kind, _SPECIAL) or not _is_a_value(kind) for kind in kinds)
-
-
-def _may_be_a_result(value: object) -> bool:
-    return _is_a_value(cast("type[Any]", type(value))) and not isinstance(value, _TEXT)
+    return not all(map(_is_a_value, kinds))
 
 
 def _is_a_value(kind: type[Any]) -> bool:
     """Whether objects of this type can be what circuits give: numbers, arrays, containers."""
+    if issubclass(kind, _NO_VALUES):
+        return False
     return issubclass(kind, _VALUES) or any(hasattr(kind, name) for name in _ARRAYS_HAVE)
 
 
 _ARRAYS_HAVE = ("shape", "__array__")
-_TEXT = (str, bytes, bytearray)
 _VALUES = (numbers.Number, list, tuple, dict)
-_SPECIAL = (BaseException, CircuitResult, *_TEXT)
+_NO_VALUES = (BaseException, CircuitResult, str, bytes)  #: NumPy's text has a shape
