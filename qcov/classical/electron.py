@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any, cast, overload
 
-from qcov.classical.builder import Builder, building
+from qcov.classical.builder import building
 from qcov.classical.executors.base import (
     LATER,
     BaseExecutor,
@@ -57,14 +57,9 @@ class Electron:
         builder = building()
         if builder is None:
             return self.function(*args, **kwargs)
-        return builder.standing_for(self).call_within(builder, args, kwargs)
-
-    def call_within(
-        self, builder: Builder, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> ElectronOutput:
-        """Add a node for a call to the graph that is being built."""
-        self._check_arguments(args, kwargs)
-        return builder.call(self.function, self.name, self.metadata, args, kwargs)
+        runs = builder.standing_for(self)
+        runs._check_arguments(args, kwargs)
+        return builder.call(runs.function, runs.name, runs.metadata, args, kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         """Methods can be electrons: the instance becomes their first argument."""
@@ -93,7 +88,7 @@ class Electron:
         _check(name, value)
         self.metadata[name] = value
 
-    def _check_arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    def _check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Let a wrong call fail where it stands, not in a worker."""
         if self._signature is None:
             return
