@@ -40,7 +40,8 @@ def dispatch(
         disable_run: Only store it; `redispatch(..., is_pending=True)` starts it.
         key: Makes the dispatch idempotent: while one with this key runs or has completed, its id is
             returned and nothing new starts. A program that was killed and is run again goes on.
-            After a failure or a cancellation the key starts a new one.
+            After a failure or a cancellation the key starts a new one. One that was only stored
+            under this key starts.
 
     Raises:
         NotALattice: `orig_lattice` is something else.
@@ -262,6 +263,7 @@ def cancel(
     Raises:
         DispatchNotFound: there is no such dispatch.
         NodeNotFound: it has no such node.
+        StateError: it was only stored, so that there is all of it to cancel, or nothing.
         WrongSetting: `task_ids` are not numbers of nodes, or there is none among them.
     """
     nodes = [task_ids] if isinstance(task_ids, int) else task_ids

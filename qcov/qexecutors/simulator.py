@@ -55,7 +55,8 @@ class Simulator(BaseQExecutor):
         device: The name of a PennyLane device.
         parallel: "thread", "process", "dask", or False for one circuit after the other. "auto"
             measures what circuits cost, and uses threads or processes where a batch is done sooner
-            with them; circuits with shots it runs one after the other, so that seeds hold.
+            with them; circuits with shots it runs one after the other, so that seeds hold. With a
+            `seed`, those run so in this process by all settings.
         workers: How many threads or processes; as many as there are cores by default, and within
             an electron as many as it may use.
         scheduler_address: For "dask": where its scheduler is. By default the program's own Dask
