@@ -263,8 +263,8 @@ def cancel(
     Raises:
         DispatchNotFound: there is no such dispatch.
         NodeNotFound: it has no such node.
-        StateError: it was only stored, so that there is all of it to cancel, or nothing.
-        WrongSetting: `task_ids` are not numbers of nodes, or there is none among them.
+        WrongSetting: `task_ids` are not numbers of nodes, or there is none among them; or the
+            dispatch was only stored, so that there is all of it to cancel, or nothing.
     """
     nodes = [task_ids] if isinstance(task_ids, int) else task_ids
     numbers = None if nodes is None else list(nodes)

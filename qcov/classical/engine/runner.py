@@ -23,10 +23,11 @@ from qcov.classical.engine.pool import Pool
 from qcov.classical.engine.run import Run
 from qcov.classical.engine.tasks import Task
 from qcov.classical.status import Status
-from qcov.errors import KeyTaken, QcovError, StateError
+from qcov.errors import KeyTaken, QcovError, WrongSetting
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 
+_ALL_OF_IT = "left out, to cancel all of a dispatch that was only stored"
 _SAME_REQUEST = ("name", "fingerprint")  # what two dispatches with one key must share
 _STARTED_AFTER = 0.02  # seconds that a node runs before its beginning is told
 
@@ -116,8 +117,8 @@ class Engine:
         run = self._runs.get(dispatch_id)
         if run is None and (run := self._held(dispatch_id)) is not None:
             if node_ids is not None:
-                what, event = f"dispatch {dispatch_id}", "cancelling some of its nodes"
-                raise StateError(what=what, status=run.status.value, event=event)
+                got = f"given for dispatch {dispatch_id}, which has not been started"
+                raise WrongSetting(setting="task_ids", got=got, expected=_ALL_OF_IT)
             self._runs[dispatch_id] = run  # so that nobody starts it meanwhile
         if run is None:
             status = self.store.get_dispatch(dispatch_id)["status"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import qcov as ct
-from qcov.errors import DispatchNotFound, KeyTaken, StateError, WrongArguments, WrongSetting
+from qcov.errors import DispatchNotFound, KeyTaken, WrongArguments, WrongSetting
 
 pytestmark = pytest.mark.usefixtures("common_engine")
 
@@ -87,7 +87,9 @@ def test_a_stored_dispatch_can_be_cancelled() -> None:
 
 def test_nodes_of_a_stored_dispatch_are_cancelled_once_it_has_started() -> None:
     dispatch_id = ct.dispatch(workflow, disable_run=True)(3)
-    with pytest.raises(StateError, match="cancelling some of its nodes"):
+    with pytest.raises(
+        WrongSetting, match="task_ids must be left out, to cancel all of a dispatch"
+    ):
         ct.cancel(dispatch_id, task_ids=0)
     ct.redispatch(dispatch_id, is_pending=True)()
     assert finished(dispatch_id).result == 9
