@@ -12,6 +12,7 @@ from qcov.version import __version__
 
 if TYPE_CHECKING:
     from qcov import aio, executor, selectors
+    from qcov.classical.deps import DepsBash, DepsCall, DepsPip
     from qcov.classical.dispatch import (
         cancel,
         dispatch,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CircuitCache",
+    "DepsBash",
+    "DepsCall",
+    "DepsPip",
     "Electron",
     "Lattice",
     "QCluster",
@@ -66,6 +70,7 @@ __all__ = [
 
 _HOMES = {
     "qcov.aio": ("aio",),
+    "qcov.classical.deps": ("DepsBash", "DepsCall", "DepsPip"),
     "qcov.classical.dispatch": (
         *("cancel", "dispatch", "dispatch_sync", "get_result", "redispatch", "watch"),
     ),
@@ -88,7 +93,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 #: Covalent's names that are to come.
 _LATER = frozenset(
     {
-        *("DepsBash", "DepsCall", "DepsModule", "DepsPip", "Lepton", "fs", "fs_strategies"),
+        *("DepsModule", "Lepton", "fs", "fs_strategies"),
         *("get_result_manager", "leptons", "stop_triggers", "triggers"),
     }
 )

@@ -20,6 +20,7 @@ QcovError
 │   ├── NotYetSupported         a part of Covalent's API that is not there yet
 │   ├── InvalidExecutor         not an executor, or one that nobody knows
 │   ├── WrongSetting            an electron cannot have this setting's value
+│   ├── DependencyFailed        what an electron needs could not be provided
 │   ├── DispatchFailed          the dispatch has no result to give
 │   └── StillRunning            the dispatch has not ended in the time that was given
 ├── EngineError
@@ -278,6 +279,14 @@ class WrongSetting(WorkflowError, ValueError):
     def __init__(self, *, setting: str, got: str, expected: str) -> None:
         super().__init__(f"{setting} must be {expected}, not {got}.")
         self.setting, self.got, self.expected = setting, got, expected
+
+
+class DependencyFailed(WorkflowError):
+    """What an electron needs could not be provided where it was to run."""
+
+    def __init__(self, *, what: str, reason: str, advice: str) -> None:
+        super().__init__(f"{what}: {reason}. {advice}")
+        self.what, self.reason, self.advice = what, reason, advice
 
 
 class DispatchFailed(WorkflowError):

@@ -9,9 +9,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
+from qcov.classical.deps import Deps, DepsBash, DepsPip
 from qcov.classical.executors.base import BaseExecutor
 from qcov.classical.executors.registry import executor_dict
-from qcov.classical.graph import Function, Kind, Node, Recipe, TransportGraph, check_acyclic
+from qcov.classical.graph import (
+    Function,
+    Kind,
+    Node,
+    Preparation,
+    Recipe,
+    Step,
+    TransportGraph,
+    check_acyclic,
+)
+from qcov.classical.metadata import INHERITED, inherited
 from qcov.classical.outputs import ElectronOutput, HoldsElectron, misuse, owned_node
 from qcov.errors import ElectronMisuse, QcovError, SerializationError
 from qcov.transport import dumps, shorten
@@ -38,7 +49,8 @@ class Builder:
         self.unused = set(replacements or ())  #: names of which no electron was called
         self._metadata = metadata
         self._replacements = replacements or {}
-        self._functions: dict[int, int] = {}
+        self._functions: dict[tuple[int, ...], int] = {}
+        self._preparations: dict[tuple[int, ...], tuple[int, list[int]]] = {}
         self._stands_for: dict[int, str] = {}  # functions of electrons that stand in for others
         self._executors: dict[str, int] = {}
         self._kept: list[object] = []  # objects whose id() is a key must not be collected
@@ -64,11 +76,17 @@ class Builder:
         builds = is_lattice(function) and getattr(function, "metadata", {}).get("workflow_executor")
         executor = self._executor(settings.get("executor") or builds or None)
         defaults = self.graph.executors[executor]["attributes"]
+        beside = settings
+        if is_lattice(function):  # what runs beside electrons runs beside those in it
+            beside = {**inherited(cast("Lattice", function).metadata, settings), **_OPERATION}
+        preparation, needs = self._preparation(beside)
         node = self.graph.add(
             name=name,
             kind=Kind.SUBLATTICE if is_lattice(function) else Kind.ELECTRON,
-            function=self._function(function, name),
+            function=self._function(function, name, settings),
             executor=executor,
+            preparation=preparation,
+            needs=needs,
             retries=_first(settings.get("retries"), defaults.get("retries"), 0),
             retry_delay=_first(settings.get("retry_delay"), 0.0),
             time_limit=_first(settings.get("time_limit"), defaults.get("time_limit")),
@@ -77,7 +95,7 @@ class Builder:
 
     def apply(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> ElectronOutput:
         """Add a node for an operation on electrons, such as `a + b`."""
-        return self.call(function, function.__name__.lstrip("_"), {}, args, kwargs)
+        return self.call(function, function.__name__.lstrip("_"), _OPERATION, args, kwargs)
 
     def item(self, output: ElectronOutput, key: object) -> ElectronOutput:
         """Add a node for `output[key]`."""
@@ -105,7 +123,7 @@ class Builder:
 
     def finish(self, result: object) -> TransportGraph:
         """Take what the lattice returned; return the graph."""
-        self.graph.result = self._result(result)
+        self.graph.result = self._recipe(result, "the value that the lattice returned")
         check_acyclic(self.graph.nodes)
         return self.graph
 
@@ -143,35 +161,79 @@ class Builder:
         node.recipe = _container(value, part, self._key)
         return node
 
-    def _result(self, value: object) -> Recipe:
+    def _recipe(self, value: object, what: str) -> Recipe:
+        """How to put a value together, in the place of nodes for its parts."""
         if is_output(value):
             return {"node": owned_node(value, self).id}
-        blob = _blob(value, what="the value that the lattice returned")
+        blob = _blob(value, what=what)
         if blob is None:
-            return _container(value, self._result, self._key)
+            return _container(value, lambda item: self._recipe(item, what), self._key)
         return {"blob": self.graph.add_blob(blob)}
 
     def _key(self, key: object) -> str:
         return self.graph.add_blob(_whole_blob(key, what=f"the key {shorten(key, 80)}"))
 
-    def _function(self, function: Callable[..., Any], name: str) -> int:
-        if id(function) not in self._functions:
-            sent = function
-            if self._replacements and is_lattice(function):
-                sent = cast("Lattice", function).inheriting(self._replacements_within(function))
+    def _preparation(self, settings: Mapping[str, Any]) -> tuple[int | None, list[int]]:
+        """The index of what these settings ask for, and the nodes whose values that needs."""
+        own = self._metadata
+        chosen = [_first(settings.get(name), own.get(name)) for name in INHERITED[1:]]
+        if not any(chosen):  # nearly always
+            return None, []
+        key = tuple(map(id, chosen))
+        if key not in self._preparations:
+            made = self._prepare(*chosen)
+            self._preparations[key] = len(self.graph.preparations), made.nodes()
+            self._kept.append(chosen)
+            self.graph.preparations.append(made)
+        return self._preparations[key]
+
+    def _prepare(
+        self,
+        bash: DepsBash | None,
+        pip: DepsPip | None,
+        before: Iterable[Deps] | None,
+        after: Iterable[Deps] | None,
+    ) -> Preparation:
+        first = [bash] if bash else []
+        return Preparation(
+            packages=pip.packages if pip else [],
+            before=[self._step(deps) for deps in (*first, *(before or ()))],
+            after=[self._step(deps) for deps in after or ()],
+        )
+
+    def _step(self, deps: Deps) -> Step:
+        what = f"the {type(deps).__name__} {deps.label!r}"
+        function = _whole_blob(deps.apply_fn, what=f"the function of {what}")
+        return Step(
+            kind=type(deps).__name__,
+            label=deps.label,
+            function=self.graph.add_blob(function),
+            args=self._recipe(tuple(deps.apply_args), f"an argument of {what}"),
+            kwargs=self._recipe(deps.apply_kwargs, f"an argument of {what}"),
+            keyword=deps.retval_keyword,
+        )
+
+    def _function(
+        self, function: Callable[..., Any], name: str, settings: Mapping[str, Any]
+    ) -> int:
+        passed = inherited(settings, self._metadata) if is_lattice(function) else {}
+        key = (id(function), *map(id, passed.values()))
+        if key not in self._functions:
+            sent = self._as_sublattice(function, passed) if passed else function
             blob = _whole_blob(sent, what=f"the function of electron {name!r}")
             digest = self.graph.add_blob(blob)
-            self._functions[id(function)] = len(self.graph.functions)
-            self._kept.append(function)
+            self._functions[key] = len(self.graph.functions)
+            self._kept.append((function, passed))
             self.graph.functions.append(
                 Function(digest=digest, name=name, source=source_of(function))
             )
-        return self._functions[id(function)]
+        return self._functions[key]
 
-    def _replacements_within(self, function: object) -> dict[str, Electron]:
-        """What a sublattice replaces: all but the electron that it stands in for, and may call."""
+    def _as_sublattice(self, function: object, metadata: Mapping[str, Any]) -> Lattice:
+        """It replaces what this lattice does, but for the electron that it stands in for."""
         own = self._stands_for.get(id(function))
-        return {name: one for name, one in self._replacements.items() if name != own}
+        within = {name: one for name, one in self._replacements.items() if name != own}
+        return cast("Lattice", function).inheriting(metadata, within)
 
     def _executor(self, executor: str | BaseExecutor | None) -> int:
         chosen = executor or self._metadata.get("executor") or "local"
@@ -186,6 +248,9 @@ class Builder:
 
 
 _CONTAINERS = (list, tuple, set, dict)
+
+#: What is not an electron of the user's has its packages, but nothing that runs beside it.
+_OPERATION: Mapping[str, Any] = {"deps_bash": (), "call_before": (), "call_after": ()}
 
 
 def _blob(value: object, *, what: str) -> bytes | None:

@@ -9,46 +9,24 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any, cast, overload
+from typing import Any, Unpack, cast, overload
 
 from qcov.classical.builder import building
-from qcov.classical.executors.base import (
-    LATER,
-    BaseExecutor,
-    check_function,
-    check_setting,
-    refuse_later,
-)
-from qcov.classical.executors.registry import executor_dict
+from qcov.classical.executors.base import BaseExecutor, check_function
+from qcov.classical.metadata import ELECTRON, ElectronSettings, checked, checked_one, injected
 from qcov.classical.outputs import ElectronOutput
-from qcov.errors import NotYetSupported, WrongArguments
+from qcov.errors import WrongArguments
 
 
 class Electron:
     """A function marked as a task; made by `@ct.electron`.
 
-    `executor`, `retries`, `retry_delay` and `time_limit` may be changed until the lattice that
-    uses the electron is dispatched.
+    Its settings may be changed until the lattice that uses the electron is dispatched.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Any],
-        *,
-        executor: str | BaseExecutor | None = None,
-        retries: int | None = None,
-        retry_delay: float | None = None,
-        time_limit: float | None = None,
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], **settings: Unpack[ElectronSettings]) -> None:
         self.function = function
-        self.metadata: dict[str, Any] = {
-            "executor": executor,
-            "retries": retries,
-            "retry_delay": retry_delay,
-            "time_limit": time_limit,
-        }
-        for name, value in self.metadata.items():
-            _check(name, value)
+        self.metadata: dict[str, Any] = checked(settings, ELECTRON)
         functools.update_wrapper(self, function, updated=())
         self._signature = _signature(function)
 
@@ -85,15 +63,14 @@ class Electron:
 
     def set_metadata(self, name: str, value: Any) -> None:
         """Change a setting."""
-        _check(name, value)
-        self.metadata[name] = value
+        self.metadata[name] = checked_one(name, value)
 
     def _check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Let a wrong call fail where it stands, not in a worker."""
         if self._signature is None:
             return
         try:
-            self._signature.bind(*args, **kwargs)
+            self._signature.bind(*args, **(kwargs | injected(self.metadata)))
         except TypeError as error:
             raise WrongArguments(
                 electron=self.name, signature=str(self._signature), reason=str(error)
@@ -101,16 +78,6 @@ class Electron:
 
     def __repr__(self) -> str:
         return f"<electron {self.name}>"
-
-
-def _check(name: str, value: Any) -> None:
-    """Report a wrong setting where it was given, not when it is used."""
-    if name in LATER:
-        raise NotYetSupported(feature=name)
-    if name in ("retries", "retry_delay", "time_limit"):
-        check_setting(name, value)
-    elif name == "executor" and value is not None:
-        executor_dict(value)
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
@@ -121,30 +88,17 @@ def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
 
 
 @overload
-def electron(function: Callable[..., Any], /) -> Electron: ...
+def electron(function: Callable[..., Any], /, **settings: Unpack[ElectronSettings]) -> Electron: ...
 
 
 @overload
 def electron(
-    function: None = None,
-    /,
-    *,
-    executor: str | BaseExecutor | None = None,
-    retries: int | None = None,
-    retry_delay: float | None = None,
-    time_limit: float | None = None,
+    function: None = None, /, **settings: Unpack[ElectronSettings]
 ) -> Callable[[Callable[..., Any]], Electron]: ...
 
 
 def electron(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    executor: str | BaseExecutor | None = None,
-    retries: int | None = None,
-    retry_delay: float | None = None,
-    time_limit: float | None = None,
-    **later: object,
+    function: Callable[..., Any] | None = None, /, **settings: Unpack[ElectronSettings]
 ) -> Electron | Callable[[Callable[..., Any]], Electron]:
     """Mark a function as a task.
 
@@ -153,15 +107,20 @@ def electron(
 
     Args:
         function: The function, or a lattice.
-        executor: Where it runs: a name or an executor; the lattice's by default.
-        retries: How often it is tried again after a failure.
-        retry_delay: Seconds between two tries.
-        time_limit: Seconds after which its process is stopped.
-        **later: Covalent's further settings; they are refused by name.
+        **settings: What is not said here is as the lattice says, where it can say it.
+
+            * `executor`: where it runs, a name or an executor.
+            * `deps_bash`: shell commands that run before it, as text or as a `DepsBash`.
+            * `deps_pip`: packages that it needs, as text or as a `DepsPip`.
+            * `call_before`, `call_after`: functions that run before and after it in its process,
+              as they are or as a `DepsCall`.
+            * `retries`: how often it is tried again after a failure.
+            * `retry_delay`: seconds between two tries.
+            * `time_limit`: seconds after which its process is stopped.
 
     Raises:
         InvalidExecutor: `executor` is not an executor, or nobody knows its name.
-        WrongSetting: one of the numbers cannot be.
+        WrongSetting: a setting has a value that cannot be.
         NotYetSupported: a setting of Covalent's would have no effect.
 
     >>> @electron(retries=2)
@@ -170,18 +129,12 @@ def electron(
     >>> add(1, 2)
     3
     """
-    refuse_later(later)
+    checked(settings, ELECTRON)  # a wrong one is reported where it was given
 
     def decorate(function: Callable[..., Any]) -> Electron:
         inner = function.function if isinstance(function, Electron) else function
         check_function("electron", inner)
-        return Electron(
-            inner,
-            executor=executor,
-            retries=retries,
-            retry_delay=retry_delay,
-            time_limit=time_limit,
-        )
+        return Electron(inner, **settings)
 
     return decorate if function is None else decorate(function)
 

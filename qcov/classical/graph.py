@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -49,6 +50,8 @@ class Node:
     retries: int = 0
     retry_delay: float = 0.0  #: seconds
     time_limit: float | None = None  #: seconds
+    preparation: int | None = None  #: index into the graph's preparations
+    needs: Sequence[int] = ()  #: nodes whose values its preparation needs
     value: str | None = None  #: parameter: digest
     text: str | None = None  #: parameter: what people see
     recipe: Recipe | None = None  #: collection
@@ -60,6 +63,7 @@ class Node:
         """The nodes whose values this one needs."""
         yield from self.args
         yield from (self.kwargs or {}).values()
+        yield from self.needs
         if self.recipe is not None:
             yield from nodes_of(self.recipe)
         if self.source is not None:
@@ -85,13 +89,41 @@ class Function:
     source: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A function that is called before or after an electron's own."""
+
+    kind: str  #: `DepsBash`, `DepsCall`, ...
+    label: str  #: what people see
+    function: str  #: digest
+    args: Recipe
+    kwargs: Recipe
+    keyword: str  #: the electron's argument that gets what it returns; may be empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """What electrons need besides their arguments."""
+
+    packages: Sequence[str]  #: requirements, as pip takes them
+    before: Sequence[Step]
+    after: Sequence[Step]
+
+    def nodes(self) -> list[int]:
+        """The nodes whose values its steps need."""
+        steps = (*self.before, *self.after)
+        given = chain.from_iterable((step.args, step.kwargs) for step in steps)
+        return sorted({number for recipe in given for number in nodes_of(recipe)})
+
+
 class TransportGraph:
-    """Nodes, the functions and executors that they refer to, and the blobs of all constants."""
+    """Nodes, what several of them refer to, and the blobs of all constants."""
 
     def __init__(self) -> None:
         self.nodes: list[Node] = []
         self.functions: list[Function] = []
         self.executors: list[dict[str, Any]] = []
+        self.preparations: list[Preparation] = []
         self.blobs: dict[str, bytes] = {}
         self.result: Recipe = {}
 
@@ -128,6 +160,8 @@ class TransportGraph:
             yield source, node.id, f"arg[{position}]"
         for name, source in (node.kwargs or {}).items():
             yield source, node.id, name
+        for source in node.needs:
+            yield source, node.id, "deps"
         for source in nodes_of(node.recipe or {}):
             yield source, node.id, ""
         if node.source is not None:
@@ -145,6 +179,7 @@ class TransportGraph:
                 for function in self.functions
             ],
             "executors": self.executors,
+            "preparations": [asdict(preparation) for preparation in self.preparations],
             "result": self.result,
         }
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Mapping, Set
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from qcov.classical.builder import Builder, recording, source_of
-from qcov.classical.executors.base import LATER, BaseExecutor, check_function, refuse_later
-from qcov.classical.executors.registry import executor_dict
+from qcov.classical.executors.base import check_function
 from qcov.classical.graph import Kind, TransportGraph
-from qcov.errors import NotYetSupported, WrongSetting
+from qcov.classical.metadata import LATTICE, LatticeSettings, checked, checked_one, inherited
+from qcov.errors import WrongSetting
 
 if TYPE_CHECKING:
     from qcov.classical.electron import Electron
@@ -24,20 +24,10 @@ class Lattice:
     """
 
     def __init__(
-        self,
-        workflow_function: Callable[..., Any],
-        *,
-        executor: str | BaseExecutor | None = None,
-        workflow_executor: str | BaseExecutor | None = None,
+        self, workflow_function: Callable[..., Any], **settings: Unpack[LatticeSettings]
     ) -> None:
         self.workflow_function = workflow_function
-        self.metadata: dict[str, Any] = {
-            "executor": executor,
-            "workflow_executor": workflow_executor,
-        }
-        for given in (executor, workflow_executor):
-            if given is not None:
-                executor_dict(given)  # a wrong one is reported where it was given
+        self.metadata: dict[str, Any] = checked(settings, LATTICE)
         self.transport_graph = TransportGraph()
         self._replacements: dict[str, Electron] = {}  # by the names of those that they stand for
         self._asked: dict[str, set[str]] = {}  # names that were given last; any of these will do
@@ -82,9 +72,17 @@ class Lattice:
         }
         return made
 
-    def inheriting(self, replacements: Mapping[str, Electron]) -> Lattice:
-        """A copy for a sublattice of one that replaces electrons; it need not call all of them."""
+    def inheriting(
+        self, metadata: Mapping[str, Any], replacements: Mapping[str, Electron]
+    ) -> Lattice:
+        """A copy for a sublattice: what it does not say itself is as the one around it says.
+
+        Args:
+            metadata: The settings from around it.
+            replacements: Electrons that are replaced there; it need not call all of them.
+        """
         made = copy.copy(self)
+        made.metadata = inherited(self.metadata, metadata)
         made._replacements, made._asked = dict(replacements), {}
         return made
 
@@ -135,48 +133,37 @@ class Lattice:
 
     def set_metadata(self, name: str, value: Any) -> None:
         """Change a setting."""
-        if name in LATER:
-            raise NotYetSupported(feature=name)
-        if name.endswith("executor") and value is not None:
-            executor_dict(value)
-        self.metadata[name] = value
+        self.metadata[name] = checked_one(name, value)
 
     def __repr__(self) -> str:
         return f"<lattice {self.name}>"
 
 
 @overload
-def lattice(function: Callable[..., Any], /) -> Lattice: ...
+def lattice(function: Callable[..., Any], /, **settings: Unpack[LatticeSettings]) -> Lattice: ...
 
 
 @overload
 def lattice(
-    function: None = None,
-    /,
-    *,
-    executor: str | BaseExecutor | None = None,
-    workflow_executor: str | BaseExecutor | None = None,
+    function: None = None, /, **settings: Unpack[LatticeSettings]
 ) -> Callable[[Callable[..., Any]], Lattice]: ...
 
 
 def lattice(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    executor: str | BaseExecutor | None = None,
-    workflow_executor: str | BaseExecutor | None = None,
-    **later: object,
+    function: Callable[..., Any] | None = None, /, **settings: Unpack[LatticeSettings]
 ) -> Lattice | Callable[[Callable[..., Any]], Lattice]:
     """Mark a function as a workflow.
 
     Args:
         function: The function; the electrons that it calls become nodes.
-        executor: Where its electrons run that say nothing themselves.
-        workflow_executor: Where sublattices are built and results are put together.
-        **later: Covalent's further settings; they are refused by name.
+        **settings: What its electrons do not say themselves.
+
+            * `executor`, `deps_bash`, `deps_pip`, `call_before`, `call_after`: as for electrons.
+            * `workflow_executor`: where sublattices are built and results are put together.
 
     Raises:
         InvalidExecutor: an argument is not an executor, or nobody knows its name.
+        WrongSetting: a setting has a value that cannot be.
         NotYetSupported: a setting of Covalent's would have no effect.
 
     >>> from qcov import electron
@@ -190,10 +177,10 @@ def lattice(
     >>> [node.name for node in workflow.transport_graph.nodes]
     ['double', ':parameter:3', 'double']
     """
-    refuse_later(later)
+    checked(settings, LATTICE)  # a wrong one is reported where it was given
 
     def decorate(function: Callable[..., Any]) -> Lattice:
         check_function("lattice", function)
-        return Lattice(function, executor=executor, workflow_executor=workflow_executor)
+        return Lattice(function, **settings)
 
     return decorate if function is None else decorate(function)

@@ -35,9 +35,11 @@ def build_manifest(lattice: Lattice, args: tuple[Any, ...], kwargs: Mapping[str,
         "args": [shorten(value, 200) for value in args],
         "kwargs": {name: shorten(value, 200) for name, value in kwargs.items()},
     }
+    pip = lattice.get_metadata("deps_pip")
     return {
         **graph.manifest(),
         "name": lattice.name,
+        "packages": pip.packages if pip else [],
         "workflow_executor": executor_dict(lattice.get_metadata("workflow_executor") or "local"),
         "source": lattice.source,
         "inputs": graph.add_blob(inputs),

@@ -12,8 +12,8 @@ import qcov.executor
 import qcov.selectors
 
 PUBLIC = {
-    "CircuitCache", "Electron", "Lattice", "QCluster", "Result", "TransportableObject",
-    "__version__", "aio",
+    "CircuitCache", "DepsBash", "DepsCall", "DepsPip", "Electron", "Lattice", "QCluster", "Result",
+    "TransportableObject", "__version__", "aio",
     "as_completed", "cancel", "dispatch", "dispatch_sync", "electron", "executor", "gather",
     "get_config", "get_context", "get_result", "lattice", "map", "qelectron", "redispatch",
     "reload_config", "selectors", "set_config", "status", "wait", "watch",

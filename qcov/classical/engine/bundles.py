@@ -6,7 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from qcov.classical.engine.channel import Message
+from qcov.classical.engine.schedule import RESULT
 from qcov.classical.graph import Node, Recipe, blobs_of
+
+#: When an electron's steps run.
+STEPS = ("before", "after")
 
 
 class Bundles:
@@ -41,6 +45,7 @@ class Bundles:
             "kwargs": {name: self._recipe(source) for name, source in (node.kwargs or {}).items()},
             "cuts": _cuts(self.parts_of(node.id), node.id),
             "workdir": self._settings(node).get("workdir"),
+            **self._steps(node),
         }
 
     def result(self, needed: list[Node], origin: int | None) -> Message:
@@ -51,6 +56,30 @@ class Bundles:
             "recipe": self._expand(self._manifest["result"]),
             "cuts": _cuts(needed, origin),
             "workdir": self._manifest["workflow_executor"]["attributes"].get("workdir"),
+        }
+
+    def packages(self, number: int) -> tuple[str, ...]:
+        """What must be installed where a node, or `RESULT`, is computed."""
+        if number == RESULT:
+            return tuple(self._manifest.get("packages", ()))
+        preparation = self._preparation(self._nodes[number])
+        return tuple(preparation["packages"]) if preparation else ()
+
+    def _preparation(self, node: Node) -> Message | None:
+        if node.preparation is None:
+            return None
+        return self._manifest["preparations"][node.preparation]
+
+    def _steps(self, node: Node) -> Message:
+        preparation = self._preparation(node)
+        if preparation is None:
+            return {}
+        return {
+            when: [
+                {**step, "args": self._expand(step["args"]), "kwargs": self._expand(step["kwargs"])}
+                for step in preparation[when]
+            ]
+            for when in STEPS
         }
 
     def _recipe(self, number: int) -> Recipe:
@@ -103,6 +132,10 @@ def digests(bundle: Message) -> Iterator[str]:
         else:
             yield from blobs_of(recipe)
     yield from blobs_of(bundle.get("recipe", {}))
+    for step in (step for when in STEPS for step in bundle.get(when, ())):
+        yield step["function"]
+        yield from blobs_of(step["args"])
+        yield from blobs_of(step["kwargs"])
     for cut in bundle["cuts"]:
         if cut["item"] is not None:
             yield cut["item"]

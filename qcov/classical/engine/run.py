@@ -435,6 +435,7 @@ class Run:
                 function=function,
                 time_limit=time_limit,
                 owner=self,
+                packages=self._bundles.packages(number),
             )
         )
 

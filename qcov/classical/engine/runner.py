@@ -17,6 +17,7 @@ from typing import Any
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.blob_cache import BlobCache
 from qcov.classical.engine.channel import Message, take_turn
+from qcov.classical.engine.environments import Environments
 from qcov.classical.engine.events import Events
 from qcov.classical.engine.intake import add_dispatch, settle_environment
 from qcov.classical.engine.pool import Pool
@@ -46,6 +47,7 @@ class Engine:
         cores = max(1, (os.cpu_count() or 1) // workers)
         settings = {"blob_folder": str(store.blob_folder), "cores": cores}
         self._pool = Pool(size=workers, settings=settings)
+        self._environments = Environments(store.folder / "environments")
         self._runs: dict[str, Run] = {}
         self._children: dict[tuple[str, int], str] = {}
         self._submitting: dict[str, asyncio.Task[str]] = {}  # by key or id
@@ -198,6 +200,7 @@ class Engine:
 
     def close(self) -> None:
         """Stop the workers; what ran will run again when the store is next opened."""
+        self._environments.close()
         self._pool.close()
 
     # -- taking a dispatch
@@ -304,11 +307,15 @@ class Engine:
             self._blobs.keep(digest, data)
 
     def submit_task(self, task: Task) -> None:
-        """Hand an electron to the workers."""
-        self._pool.submit(task)
+        """Hand an electron to the workers, once the packages that it needs are there."""
+        if task.packages:
+            self._environments.provide(task, self._pool.submit)
+        else:
+            self._pool.submit(task)
 
     def stop_task(self, key: tuple[str, int, int]) -> bool:
         """Stop an electron; False if the workers do not have it."""
+        self._environments.drop(key)
         return self._pool.stop(key)
 
     def start_child(

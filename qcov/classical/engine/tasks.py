@@ -44,4 +44,5 @@ class Task:
     function: tuple[str, bytes | None] | None  #: digest and blob
     time_limit: float | None
     owner: Owner
+    packages: tuple[str, ...] = ()  #: what must be installed for it
     number: int = 0  #: in the order in which they came

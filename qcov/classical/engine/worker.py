@@ -8,10 +8,8 @@ ends, and everything that it started.
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import gc
-import inspect
 import os
 import select
 import signal
@@ -22,11 +20,13 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from qcov import records
 from qcov.classical.engine.channel import BlockingChannel, Message
+from qcov.classical.engine.preparing import finished, run_steps
 from qcov.classical.engine.streams import Streams
 from qcov.classical.graph import Recipe
 from qcov.context import Context, running
@@ -152,10 +152,16 @@ class Worker:
         kwargs = {name: self._assemble(recipe, blobs) for name, recipe in task["kwargs"].items()}
         if task["kind"] == "sublattice":
             return self._build(function, args, kwargs)
-        value = function(*args, **kwargs)
-        if inspect.iscoroutine(value):
-            value = asyncio.run(value)
+        kwargs |= self._run_steps(task.get("before", ()), blobs)
+        value = finished(function(*args, **kwargs))
+        self._run_steps(task.get("after", ()), blobs)
         return self._report(value, task)
+
+    def _run_steps(self, steps: Sequence[Message], blobs: dict[str, bytes]) -> Message:
+        if not steps:  # nearly always
+            return {}
+        load, assemble = partial(self._load, blobs=blobs), partial(self._assemble, blobs=blobs)
+        return run_steps(steps, load, assemble)
 
     def _build(self, lattice: Any, args: list[Any], kwargs: dict[str, Any]) -> Message:
         from qcov.classical.manifest import build_manifest, spill

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any, Self
 
-from qcov.errors import NotYetSupported, WrongSetting
+from qcov.errors import WrongSetting
 
 
 class BaseExecutor:
@@ -48,18 +47,9 @@ class BaseExecutor:
 #: Settings of Covalent's that have no effect yet.
 LATER = frozenset(
     {
-        *("backend", "cache", "call_after", "call_before", "deps_bash", "deps_module"),
-        *("deps_pip", "files", "triggers"),
+        *("backend", "cache", "deps_module", "files", "triggers"),
     }
 )
-
-
-def refuse_later(settings: Iterable[str]) -> None:
-    """Refuse settings that would have no effect; an unknown one is a `TypeError` as ever."""
-    for name in settings:
-        if name in LATER:
-            raise NotYetSupported(feature=name)
-        raise TypeError(f"got an unexpected keyword argument {name!r}")
 
 
 def check_function(decorator: str, function: object) -> None:

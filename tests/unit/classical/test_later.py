@@ -14,11 +14,10 @@ from qcov.errors import NotYetSupported
 @pytest.mark.parametrize(
     ("use", "feature"),
     [
-        (lambda: ct.electron(deps_pip=["numpy"]), "deps_pip"),  # type: ignore[call-overload]
-        (lambda: ct.electron(call_before=[]), "call_before"),  # type: ignore[call-overload]
+        (lambda: ct.electron(cache=True), "cache"),  # type: ignore[call-overload]
         (lambda: ct.lattice(triggers=[]), "triggers"),  # type: ignore[call-overload]
         (lambda: ct.electron(abs).set_metadata("files", []), "files"),
-        (lambda: ct.lattice(abs).set_metadata("deps_bash", []), "deps_bash"),
+        (lambda: ct.lattice(abs).set_metadata("deps_module", []), "deps_module"),
     ],
 )
 def test_a_setting_without_effect_is_refused(use: Callable[[], Any], feature: str) -> None:

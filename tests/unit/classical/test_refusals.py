@@ -22,11 +22,6 @@ def test_a_key_is_text_that_can_be_read(key: object) -> None:
         ct.dispatch(ct.lattice(lambda: 1), key=cast("str", key))
 
 
-def test_what_is_to_come_is_refused_by_name() -> None:
-    with pytest.raises(NotYetSupported, match="deps_pip is not supported by this version"):
-        ct.electron(lambda: 1, deps_pip=["numpy"])
-
-
 def test_only_functions_replace_electrons() -> None:
     with pytest.raises(
         WrongSetting, match=r"replace_electrons\['add'\] must be an electron, not 3"

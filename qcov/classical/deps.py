@@ -1,0 +1,361 @@
+"""What is provided where an electron runs: shell commands, packages, functions before and after it.
+
+Whatever is to run beside an electron is a `Deps`: a function with its arguments. Packages are the
+exception: they are not installed beside the electron but make the environment that it runs in.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, cast
+
+from qcov.errors import DependencyFailed, WrongSetting
+from qcov.transport import TransportableObject
+
+#: The argument through which an electron learns the paths of its files.
+FILES = "files"
+
+
+class Deps:
+    """A function to be run where an electron runs.
+
+    Args:
+        apply_fn: The function.
+        apply_args: Its arguments; electrons too, where a lattice is built.
+        apply_kwargs: Its keyword arguments.
+        retval_keyword: The argument of the electron that gets what the function returns.
+    """
+
+    short_name = "deps"
+
+    def __init__(
+        self,
+        apply_fn: Callable[..., Any],
+        apply_args: Sequence[Any] = (),
+        apply_kwargs: Mapping[str, Any] | None = None,
+        *,
+        retval_keyword: str = "",
+    ) -> None:
+        self.apply_fn = apply_fn
+        self.apply_args = list(apply_args)
+        self.apply_kwargs = dict(apply_kwargs or {})
+        self.retval_keyword = retval_keyword
+
+    def apply(
+        self,
+    ) -> tuple[TransportableObject, TransportableObject, TransportableObject, str]:
+        """The function, its arguments and its keyword arguments as they travel, and the keyword."""
+        parts = (self.apply_fn, self.apply_args, self.apply_kwargs)
+        function, args, kwargs = map(TransportableObject, parts)
+        return function, args, kwargs, self.retval_keyword
+
+    @property
+    def label(self) -> str:
+        """What people see of it."""
+        return str(getattr(self.apply_fn, "__name__", type(self.apply_fn).__name__))
+
+    def _attributes(self) -> dict[str, Any]:
+        """What makes it, as JSON."""
+        parts = {"func": self.apply_fn, "args": self.apply_args, "kwargs": self.apply_kwargs}
+        return {name: _to_text(part) for name, part in parts.items()} | {
+            "retval_keyword": self.retval_keyword
+        }
+
+    def _take(self, attributes: Mapping[str, Any]) -> None:
+        self.apply_fn = _from_text(attributes["func"])
+        self.apply_args = _from_text(attributes["args"])
+        self.apply_kwargs = _from_text(attributes["kwargs"])
+        self.retval_keyword = attributes["retval_keyword"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """It as JSON: `type`, `short_name` and `attributes`."""
+        return {
+            "type": type(self).__name__,
+            "short_name": self.short_name,
+            "attributes": self._attributes(),
+        }
+
+    def from_dict(self, object_dict: Mapping[str, Any]) -> Self:
+        """Take over what a dict of `to_dict` says; returns itself.
+
+        Functions are unpickled: take dicts from where you would take code.
+
+        Raises:
+            WrongSetting: the dict describes something else.
+        """
+        if object_dict.get("type") != type(self).__name__:
+            raise WrongSetting(
+                setting=f"what {type(self).__name__}.from_dict is given",
+                got=shown(object_dict),
+                expected=f"a dict that {type(self).__name__}.to_dict has made",
+            )
+        self._take(object_dict["attributes"])
+        return self
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.label})"
+
+
+class DepsBash(Deps):
+    """Shell commands that run before an electron, one after the other, in its working folder.
+
+    Args:
+        commands: One, or several. One that fails fails the electron.
+
+    >>> DepsBash(["mkdir -p data", "date > data/started"]).commands
+    ['mkdir -p data', 'date > data/started']
+    """
+
+    short_name = "bash"
+
+    def __init__(self, commands: str | Sequence[str] = ()) -> None:
+        self.commands = _texts("the commands of DepsBash", commands)
+        super().__init__(run_commands, [self.commands])
+
+    @property
+    def label(self) -> str:
+        """The commands."""
+        return "; ".join(self.commands)
+
+    def _attributes(self) -> dict[str, Any]:
+        return {"commands": self.commands}
+
+    def _take(self, attributes: Mapping[str, Any]) -> None:
+        DepsBash.__init__(self, attributes["commands"])
+
+
+class DepsCall(Deps):
+    """A function that runs before or after an electron, in the same process.
+
+    Args:
+        func: The function.
+        args: Its arguments; electrons too, where a lattice is built.
+        kwargs: Its keyword arguments.
+        retval_keyword: The argument of the electron that gets what the function returns. Several
+            functions with one keyword make a list.
+        override_reserved_retval_keys: Let `retval_keyword` be `"files"`, which file transfers use.
+
+    Raises:
+        WrongSetting: `func` cannot be called, or the keyword is none.
+
+    >>> DepsCall(dict, kwargs={"host": "db"}, retval_keyword="settings")
+    DepsCall(dict)
+    """
+
+    short_name = "call"
+
+    def __init__(
+        self,
+        func: Callable[..., Any],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        retval_keyword: str = "",
+        override_reserved_retval_keys: bool = False,
+    ) -> None:
+        if not callable(cast("object", func)):
+            raise WrongSetting(
+                setting="the function of DepsCall", got=shown(func), expected="a function"
+            )
+        if retval_keyword and not str(retval_keyword).isidentifier():
+            raise WrongSetting(
+                setting="retval_keyword",
+                got=shown(retval_keyword),
+                expected="the name of one of the electron's arguments",
+            )
+        if retval_keyword == FILES and not override_reserved_retval_keys:
+            raise WrongSetting(
+                setting="retval_keyword",
+                got=repr(FILES),
+                expected="another name: file transfers use this one "
+                "(override_reserved_retval_keys=True takes it all the same)",
+            )
+        super().__init__(func, args, kwargs, retval_keyword=retval_keyword)
+
+
+class DepsPip(Deps):
+    """Packages that an electron needs.
+
+    They are installed in an environment of their own, beside the user's, which every electron with
+    the same requirements shares; the user's own packages are seen in it unless the requirements
+    say otherwise.
+
+    Args:
+        packages: Requirements as pip takes them, one or several.
+        reqs_path: A requirements file, in the place of `packages`; it is read now.
+
+    Raises:
+        WrongSetting: the requirements are no text, or the file cannot be read.
+
+    >>> DepsPip(["numpy>=2", "tqdm"]).packages
+    ['numpy>=2', 'tqdm']
+    """
+
+    short_name = "pip"
+
+    def __init__(self, packages: str | Sequence[str] = (), reqs_path: str | Path = "") -> None:
+        self.reqs_path = str(reqs_path).strip()
+        given = _texts("the packages of DepsPip", packages)
+        self.packages = _lines_of(Path(self.reqs_path)) if self.reqs_path else given
+        super().__init__(check_packages, [self.packages])
+
+    @property
+    def label(self) -> str:
+        """The packages."""
+        return ", ".join(self.packages)
+
+    def _attributes(self) -> dict[str, Any]:
+        return {"packages": self.packages, "reqs_path": self.reqs_path}
+
+    def _take(self, attributes: Mapping[str, Any]) -> None:
+        DepsPip.__init__(self, attributes["packages"])
+        self.reqs_path = attributes["reqs_path"]
+
+
+def run_commands(commands: Sequence[str]) -> None:
+    """Run shell commands one after the other. Raises `DependencyFailed` for one that fails."""
+    shell = shutil.which("bash") or "sh"
+    for command in commands:
+        sys.stdout.flush()
+        code = subprocess.run([shell, "-c", command], check=False).returncode
+        if code != 0:
+            raise DependencyFailed(
+                what=f"the command {command!r} failed",
+                reason=f"exit status {code}" if code > 0 else f"signal {-code}",
+                advice="What it printed is in the electron's stdout and stderr.",
+            )
+
+
+def check_packages(packages: Sequence[str]) -> None:
+    """Check that packages are installed here. Raises `DependencyFailed` for one that is not.
+
+    For executors that make the environment themselves.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for text in packages:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:  # an option, or a path: only pip knows what they mean
+            continue
+        if requirement.marker is not None and not requirement.marker.evaluate():
+            continue
+        installed = _version(requirement.name)
+        if installed is None or not requirement.specifier.contains(installed, prereleases=True):
+            raise DependencyFailed(
+                what=f"the package {text!r} is missing",
+                reason=f"{sys.prefix} has {installed or 'none of it'}",
+                advice="Install it there.",
+            )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+# -- from what users write ---------------------------------------------------------------------
+
+
+def as_bash(value: object) -> DepsBash | None:
+    """`deps_bash` as a `DepsBash`: commands are accepted as they are."""
+    if value is None or isinstance(value, DepsBash):
+        return value
+    if not isinstance(value, (str, list, tuple)):
+        raise WrongSetting(
+            setting="deps_bash",
+            got=shown(value),
+            expected="a DepsBash, a command or a list of them",
+        )
+    return DepsBash(cast("Sequence[str]", value))
+
+
+def as_pip(value: object) -> DepsPip | None:
+    """`deps_pip` as a `DepsPip`: requirements are accepted as they are."""
+    if value is None or isinstance(value, DepsPip):
+        return value
+    if not isinstance(value, (str, list, tuple)):
+        raise WrongSetting(
+            setting="deps_pip",
+            got=shown(value),
+            expected="a DepsPip, a requirement or a list of them",
+        )
+    return DepsPip(cast("Sequence[str]", value))
+
+
+def as_calls(setting: str, value: object) -> list[Deps] | None:
+    """`call_before` or `call_after` as a list: functions are accepted as they are."""
+    if value is None:
+        return None
+    several = cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else [value]
+    calls = [_as_call(setting, item) for item in several]
+    for call in calls:
+        if setting == "call_after" and call.retval_keyword:
+            raise WrongSetting(
+                setting=f"retval_keyword of {call!r} in call_after",
+                got=repr(call.retval_keyword),
+                expected="left out: the electron has run by then",
+            )
+    return calls
+
+
+def _as_call(setting: str, value: Any) -> Deps:
+    if isinstance(value, Deps) and not isinstance(value, DepsPip):
+        return value
+    if not callable(value) or value in (DepsBash, DepsCall, DepsPip):
+        raise WrongSetting(
+            setting=setting, got=shown(value), expected="a function, a DepsCall or a list of them"
+        )
+    return DepsCall(value)
+
+
+def shown(value: object) -> str:
+    """A value in a message: short."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _texts(what: str, value: object) -> list[str]:
+    texts = [value] if isinstance(value, str) else list(cast("Sequence[object]", value))
+    for text in texts:
+        if not isinstance(text, str) or not text.strip() or "\0" in text:
+            raise WrongSetting(setting=what, got=shown(text), expected="text, and not empty")
+    return cast("list[str]", texts)
+
+
+def _lines_of(path: Path) -> list[str]:
+    """The requirements in a file and in those that it includes; paths no longer depend on it."""
+    try:
+        text = path.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise WrongSetting(
+            setting="reqs_path", got=f"{str(path)!r} ({reason})", expected="a requirements file"
+        ) from error
+    lines: list[str] = []
+    for raw in text.replace("\\\n", " ").splitlines():
+        line = raw.split(" #")[0].strip()
+        option, _, rest = line.replace("=", " ", 1).partition(" ")
+        if option in ("-r", "--requirement"):
+            lines += _lines_of(path.parent / rest.strip())
+        elif option in ("-c", "--constraint"):
+            lines.append(f"-c {(path.parent / rest.strip()).absolute()}")
+        elif line and not line.startswith("#"):
+            lines.append(line)
+    return lines
+
+
+def _to_text(value: object) -> str:
+    return base64.b64encode(TransportableObject(value).serialize()).decode()
+
+
+def _from_text(text: str) -> Any:
+    return TransportableObject.deserialize(base64.b64decode(text)).get_deserialized()
