@@ -10,8 +10,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 from qcov.classical.deps import Deps, DepsBash, DepsPip
-from qcov.classical.executors.base import BaseExecutor
-from qcov.classical.executors.registry import executor_dict
+from qcov.classical.executors.base import AnyExecutor
+from qcov.classical.executors.registry import executor_dict, executor_of, travels_as_object
 from qcov.classical.graph import (
     Function,
     Kind,
@@ -235,16 +235,22 @@ class Builder:
         within = {name: one for name, one in self._replacements.items() if name != own}
         return cast("Lattice", function).inheriting(metadata, within)
 
-    def _executor(self, executor: str | BaseExecutor | None) -> int:
+    def _executor(self, executor: str | AnyExecutor | None) -> int:
         chosen = executor or self._metadata.get("executor") or "local"
-        if isinstance(chosen, str) and chosen in self._executors:  # nearly always
-            return self._executors[chosen]
-        described = executor_dict(chosen)
-        key = chosen if isinstance(chosen, str) else repr(described)
+        # an object may be changed between two calls of electrons
+        key = chosen if isinstance(chosen, str) else f"{id(chosen)} {chosen!r}"
         if key not in self._executors:
             self._executors[key] = len(self.graph.executors)
-            self.graph.executors.append(described)
+            self._kept.append(chosen)
+            self.graph.executors.append(self._described(executor_of(chosen)))
         return self._executors[key]
+
+    def _described(self, executor: AnyExecutor) -> dict[str, Any]:
+        described = executor_dict(executor)
+        if travels_as_object(executor):
+            blob = _whole_blob(executor, what=f"the executor {executor!r}")
+            described["object"] = self.graph.add_blob(blob)
+        return described
 
 
 _CONTAINERS = (list, tuple, set, dict)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, overload
 
+from qcov.classical.checks import check_setting
 from qcov.classical.electron import Electron
 from qcov.classical.engine.address import Engine, engine_at
-from qcov.classical.executors.base import check_setting
 from qcov.classical.lattice import Lattice
 from qcov.classical.manifest import build_manifest, environment
 from qcov.classical.result import Result

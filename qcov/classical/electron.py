@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Unpack, cast, overload
 
 from qcov.classical.builder import building
-from qcov.classical.executors.base import BaseExecutor, check_function
+from qcov.classical.checks import check_function
+from qcov.classical.executors.base import AnyExecutor
 from qcov.classical.metadata import ELECTRON, ElectronSettings, checked, checked_one, injected
 from qcov.classical.outputs import ElectronOutput
 from qcov.errors import WrongArguments
@@ -49,12 +50,12 @@ class Electron:
         return str(getattr(self.function, "__name__", type(self.function).__name__))
 
     @property
-    def executor(self) -> str | BaseExecutor | None:
+    def executor(self) -> str | AnyExecutor | None:
         """Where it runs; None for what the lattice says."""
         return self.metadata["executor"]
 
     @executor.setter
-    def executor(self, executor: str | BaseExecutor | None) -> None:
+    def executor(self, executor: str | AnyExecutor | None) -> None:
         self.set_metadata("executor", executor)
 
     def get_metadata(self, name: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from qcov.classical.builder import Builder, recording, source_of
-from qcov.classical.executors.base import check_function
+from qcov.classical.checks import check_function
 from qcov.classical.graph import Kind, TransportGraph
 from qcov.classical.metadata import LATTICE, LatticeSettings, checked, checked_one, inherited
 from qcov.errors import WrongSetting
