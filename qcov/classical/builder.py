@@ -336,6 +336,8 @@ def _key_text(key: object) -> str:
 
 def source_of(function: object) -> str:
     """The source of a function as the user wrote it, empty if it cannot be found."""
+    if hasattr(function, "lepton_source"):  # it is no Python
+        return str(getattr(function, "lepton_source"))  # noqa: B009
     try:
         return inspect.getsource(inspect.unwrap(cast("Callable[..., Any]", function)))
     except (OSError, TypeError):

@@ -12,10 +12,11 @@ import qcov.executor
 import qcov.selectors
 
 PUBLIC = {
-    "CircuitCache", "DepsBash", "DepsCall", "DepsPip", "Electron", "Lattice", "QCluster", "Result",
-    "TransportableObject", "__version__", "aio",
+    "CircuitCache", "DepsBash", "DepsCall", "DepsPip", "Electron", "Lattice", "Lepton", "QCluster",
+    "Result", "TransportableObject", "__version__", "aio",
     "as_completed", "cancel", "dispatch", "dispatch_sync", "electron", "executor", "gather",
-    "get_config", "get_context", "get_result", "lattice", "map", "qelectron", "redispatch",
+    "get_config", "get_context", "get_result", "lattice", "leptons", "map", "qelectron",
+    "redispatch",
     "reload_config", "selectors", "set_config", "status", "wait", "watch",
 }  # fmt: skip
 EXECUTORS = {
