@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         dispatch,
         dispatch_sync,
         get_result,
+        list_dispatches,
         redispatch,
         watch,
     )
@@ -61,6 +62,7 @@ __all__ = [
     "get_result",
     "lattice",
     "leptons",
+    "list_dispatches",
     "map",
     "qelectron",
     "redispatch",
@@ -76,7 +78,8 @@ _HOMES = {
     "qcov.aio": ("aio",),
     "qcov.classical.deps": ("DepsBash", "DepsCall", "DepsPip"),
     "qcov.classical.dispatch": (
-        *("cancel", "dispatch", "dispatch_sync", "get_result", "redispatch", "watch"),
+        *("cancel", "dispatch", "dispatch_sync", "get_result", "list_dispatches"),
+        *("redispatch", "watch"),
     ),
     "qcov.classical.electron": ("Electron", "electron", "wait"),
     "qcov.classical.leptons": ("Lepton", "leptons"),
@@ -99,7 +102,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _LATER = frozenset(
     {
         *("DepsModule", "fs", "fs_strategies"),
-        *("get_result_manager", "stop_triggers", "triggers"),
+        *("stop_triggers", "triggers"),
     }
 )
 _MODULES = ("aio", "executor", "leptons", "selectors")

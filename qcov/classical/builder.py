@@ -40,12 +40,17 @@ class Builder:
     Args:
         metadata: The lattice's settings.
         replacements: Electrons that stand in for others, by the name of those.
+        graph: One to be added to; a new one by default.
     """
 
     def __init__(
-        self, metadata: Mapping[str, Any], replacements: Mapping[str, Electron] | None = None
+        self,
+        metadata: Mapping[str, Any],
+        replacements: Mapping[str, Electron] | None = None,
+        *,
+        graph: TransportGraph | None = None,
     ) -> None:
-        self.graph = TransportGraph()
+        self.graph = TransportGraph() if graph is None else graph
         self.unused = set(replacements or ())  #: names of which no electron was called
         self._metadata = metadata
         self._replacements = replacements or {}
@@ -111,6 +116,10 @@ class Builder:
         source = owned_node(output, self)
         shown = f"{source.name}.{name}"
         return self._output(name=shown, kind=Kind.ELEMENT, source=source.id, attribute=name)
+
+    def argument(self, value: object, name: str, consumer: str) -> int:
+        """The number of the node that gives `value` to an electron; it is added if need be."""
+        return self._input(value, f"argument {name!r}", consumer)
 
     def order(self, output: ElectronOutput, parents: Iterable[object]) -> None:
         """Let a node start only after others."""

@@ -15,7 +15,8 @@ PUBLIC = {
     "CircuitCache", "DepsBash", "DepsCall", "DepsPip", "Electron", "Lattice", "Lepton", "QCluster",
     "Result", "TransportableObject", "__version__", "aio",
     "as_completed", "cancel", "dispatch", "dispatch_sync", "electron", "executor", "gather",
-    "get_config", "get_context", "get_result", "lattice", "leptons", "map", "qelectron",
+    "get_config", "get_context", "get_result", "lattice", "leptons", "list_dispatches",
+    "map", "qelectron",
     "redispatch",
     "reload_config", "selectors", "set_config", "status", "wait", "watch",
 }  # fmt: skip

@@ -29,11 +29,11 @@ from qcov.classical.engine.channel import BlockingChannel, Message
 from qcov.classical.engine.hosting import Hosted
 from qcov.classical.engine.streams import Streams
 from qcov.classical.executors.base import append_streams
-from qcov.classical.graph import Recipe
+from qcov.classical.graph import Recipe, assembled
 from qcov.classical.prepared import Prepared, Step, finished, told_of
 from qcov.config import get_config
 from qcov.context import Context, running
-from qcov.errors import StoreUnavailable
+from qcov.errors import EngineError, StoreUnavailable
 from qcov.records import Sink, collecting
 from qcov.store import blobs as files
 from qcov.transport import address, dumps, loads, shorten
@@ -235,13 +235,9 @@ class Worker:
             time.sleep(_SPACE_AFTER)
 
     def _assemble(self, recipe: Recipe, blobs: dict[str, bytes]) -> Any:
-        [(form, content)] = recipe.items()
-        if form == "blob":
-            return self._load(content, blobs)
-        if form == "dict":
-            return {self._load(key, blobs): self._assemble(part, blobs) for key, part in content}
-        parts = [self._assemble(part, blobs) for part in content]
-        return {"list": list, "tuple": tuple, "set": set}[form](parts)
+        if "blob" in recipe:  # nearly always
+            return self._load(recipe["blob"], blobs)
+        return assembled(recipe, lambda digest: self._load(digest, blobs), _no_value)
 
     def _load(self, digest: str, blobs: dict[str, bytes]) -> Any:
         blob = blobs[digest] if digest in blobs else files.read(self._blob_folder, digest)
@@ -352,6 +348,10 @@ class _ImportedModules:
     def changed(self) -> bool:
         """True if one of those files was written since."""
         return any(_modified(path) != written for path, written in self._written.items())
+
+
+def _no_value(node: int) -> Any:
+    raise EngineError(f"the engine sent no value of node {node}")
 
 
 def _results_folder() -> str:
