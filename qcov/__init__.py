@@ -12,7 +12,7 @@ from qcov.version import __version__
 
 if TYPE_CHECKING:
     from qcov import aio, executor, selectors
-    from qcov.classical import leptons
+    from qcov.classical import leptons, triggers
     from qcov.classical.deps import DepsBash, DepsCall, DepsPip
     from qcov.classical.dispatch import (
         cancel,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from qcov.classical.leptons import Lepton
     from qcov.classical.result import Result
     from qcov.classical.status import Status as status  # noqa: N813  # Covalent's spelling
+    from qcov.classical.triggers import stop_triggers
     from qcov.config import get_config, reload_config, set_config
     from qcov.context import get_context
     from qcov.mapping import map  # noqa: A004
@@ -70,6 +71,8 @@ __all__ = [
     "selectors",
     "set_config",
     "status",
+    "stop_triggers",
+    "triggers",
     "wait",
     "watch",
 ]
@@ -86,6 +89,7 @@ _HOMES = {
     "qcov.classical.lattice": ("Lattice", "lattice"),
     "qcov.classical.result": ("Result",),
     "qcov.classical.status": ("status",),
+    "qcov.classical.triggers": ("stop_triggers", "triggers"),
     "qcov.config": ("get_config", "reload_config", "set_config"),
     "qcov.context": ("get_context",),
     "qcov.executor": ("executor",),
@@ -102,10 +106,9 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _LATER = frozenset(
     {
         *("DepsModule", "fs", "fs_strategies"),
-        *("stop_triggers", "triggers"),
     }
 )
-_MODULES = ("aio", "executor", "leptons", "selectors")
+_MODULES = ("aio", "executor", "leptons", "selectors", "triggers")
 _RENAMED = {"status": "Status"}
 
 

@@ -84,7 +84,7 @@ class Lattice:
             replacements: Electrons that are replaced there; it need not call all of them.
         """
         made = copy.copy(self)
-        made.metadata = inherited(self.metadata, metadata)
+        made.metadata = inherited(self.metadata, metadata) | {"triggers": None}
         made._replacements, made._asked = dict(replacements), {}
         return made
 
@@ -181,6 +181,7 @@ def lattice(
 
             * `executor`, `deps_bash`, `deps_pip`, `call_before`, `call_after`: as for electrons.
             * `workflow_executor`: where sublattices are built and results are put together.
+            * `triggers`: what runs its dispatches, one or several.
 
     Raises:
         InvalidExecutor: an argument is not an executor, or nobody knows its name.

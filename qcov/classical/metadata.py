@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from qcov.classical.checks import LATER, check_setting
-from qcov.classical.deps import Deps, DepsBash, DepsPip, as_bash, as_calls, as_pip
+from qcov.classical.deps import Deps, DepsBash, DepsPip, as_bash, as_calls, as_pip, shown
 from qcov.classical.executors.base import AnyExecutor
 from qcov.classical.executors.registry import executor_of
-from qcov.errors import NotYetSupported
+from qcov.errors import NotYetSupported, WrongSetting
+
+if TYPE_CHECKING:
+    from qcov.classical.triggers import BaseTrigger
 
 #: What runs before or after an electron: functions are accepted as they are.
 Calls = Callable[..., Any] | Deps | Sequence[Callable[..., Any] | Deps]
@@ -37,12 +40,13 @@ class LatticeSettings(Shared, total=False):
     """What a lattice can be told."""
 
     workflow_executor: str | AnyExecutor | None
+    triggers: BaseTrigger | Sequence[BaseTrigger] | None
 
 
 #: What electrons take from their lattice, and sublattices from the one around them.
 INHERITED = ("executor", "deps_bash", "deps_pip", "call_before", "call_after")
 ELECTRON = (*INHERITED, "retries", "retry_delay", "time_limit")
-LATTICE = (*INHERITED, "workflow_executor")
+LATTICE = (*INHERITED, "workflow_executor", "triggers")
 
 
 def checked(settings: Mapping[str, object], known: Sequence[str]) -> dict[str, Any]:
@@ -73,7 +77,21 @@ def checked_one(name: str, value: object) -> object:
         return as_pip(value)
     elif name in ("call_before", "call_after"):
         return as_calls(name, value)
+    elif name == "triggers" and value is not None:
+        return _triggers(value)
     return value
+
+
+def _triggers(value: object) -> list[BaseTrigger]:
+    from qcov.classical.triggers import BaseTrigger
+
+    several = cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else [value]
+    for each in several:
+        if not isinstance(each, BaseTrigger):
+            raise WrongSetting(
+                setting="triggers", got=shown(each), expected="a trigger, or a list of them"
+            )
+    return cast("list[BaseTrigger]", list(several))
 
 
 def inherited(own: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ PUBLIC = {
     "get_config", "get_context", "get_result", "lattice", "leptons", "list_dispatches",
     "map", "qelectron",
     "redispatch",
-    "reload_config", "selectors", "set_config", "status", "wait", "watch",
+    "reload_config", "selectors", "set_config", "status", "stop_triggers", "triggers", "wait",
+    "watch",
 }  # fmt: skip
 EXECUTORS = {
     "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "DaskQExecutor", "DispatchInfo",
