@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib
 import warnings
 from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any, Unpack, overload
@@ -139,25 +140,21 @@ class Lattice:
 
     def dispatch(self, *args: Any, **kwargs: Any) -> str:
         """Run it; `ct.dispatch(lattice)(...)` is the way today."""
-        from qcov.classical.dispatch import dispatch
-
-        _warn_of("dispatch")
-        return dispatch(self)(*args, **kwargs)
+        return _verb("dispatch")(self)(*args, **kwargs)
 
     def dispatch_sync(self, *args: Any, **kwargs: Any) -> Result:
         """Run it and wait; `ct.dispatch_sync(lattice)(...)` is the way today."""
-        from qcov.classical.dispatch import dispatch_sync
-
-        _warn_of("dispatch_sync")
-        return dispatch_sync(self)(*args, **kwargs)
+        return _verb("dispatch_sync")(self)(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<lattice {self.name}>"
 
 
-def _warn_of(verb: str) -> None:
-    message = f"lattice.{verb}(...) is deprecated: write ct.{verb}(lattice)(...)"
+def _verb(name: str) -> Callable[..., Any]:
+    """A verb of the user's; its module is loaded by name because it stands above this one."""
+    message = f"lattice.{name}(...) is deprecated: write ct.{name}(lattice)(...)"
     warnings.warn(message, DeprecationWarning, stacklevel=3)
+    return getattr(importlib.import_module("qcov.classical.dispatch"), name)
 
 
 @overload

@@ -83,11 +83,10 @@ def checked_one(name: str, value: object) -> object:
 
 
 def _triggers(value: object) -> list[BaseTrigger]:
-    from qcov.classical.triggers import BaseTrigger
-
+    """Triggers' module needs those above this one, so the question is asked by name."""
     several = cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else [value]
     for each in several:
-        if not isinstance(each, BaseTrigger):
+        if isinstance(each, type) or not hasattr(each, "observe"):
             raise WrongSetting(
                 setting="triggers", got=shown(each), expected="a trigger, or a list of them"
             )
