@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
 from qcov.classical.checks import LATER, check_setting
-from qcov.classical.deps import Deps, DepsBash, DepsPip, as_bash, as_calls, as_pip
+from qcov.classical.deps import FILES, Deps, DepsBash, DepsPip, as_bash, as_calls, as_pip
 from qcov.classical.executors.base import AnyExecutor
 from qcov.classical.executors.registry import executor_of
+from qcov.classical.files.beside import as_transfers
+from qcov.classical.files.transfer import FileTransfer
 from qcov.errors import NotYetSupported
 
 #: What runs before or after an electron: functions are accepted as they are.
@@ -28,6 +31,7 @@ class Shared(TypedDict, total=False):
 class ElectronSettings(Shared, total=False):
     """What an electron can be told."""
 
+    files: FileTransfer | Sequence[FileTransfer] | None
     retries: int | None
     retry_delay: float | None
     time_limit: float | None
@@ -41,7 +45,7 @@ class LatticeSettings(Shared, total=False):
 
 #: What electrons take from their lattice, and sublattices from the one around them.
 INHERITED = ("executor", "deps_bash", "deps_pip", "call_before", "call_after")
-ELECTRON = (*INHERITED, "retries", "retry_delay", "time_limit")
+ELECTRON = (*INHERITED, "files", "retries", "retry_delay", "time_limit")
 LATTICE = (*INHERITED, "workflow_executor")
 
 
@@ -73,6 +77,8 @@ def checked_one(name: str, value: object) -> object:
         return as_pip(value)
     elif name in ("call_before", "call_after"):
         return as_calls(name, value)
+    elif name == "files":
+        return as_transfers(value)
     return value
 
 
@@ -85,7 +91,29 @@ def inherited(own: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, A
     return made
 
 
-def injected(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that an electron gets from what runs before it."""
+def injected(
+    settings: Mapping[str, Any], signature: inspect.Signature | None = None
+) -> dict[str, Any]:
+    """The arguments that an electron with this signature gets from what runs before it."""
     calls = cast("Sequence[Deps]", settings.get("call_before") or ())
-    return {call.retval_keyword: call for call in calls if call.retval_keyword}
+    files = {FILES: settings["files"]} if settings.get("files") and takes_files(signature) else {}
+    return files | {call.retval_keyword: call for call in calls if call.retval_keyword}
+
+
+def takes_files(signature: inspect.Signature | None) -> bool:
+    """True where a function can be given the paths of its files."""
+    if signature is None:
+        return False
+    parameters = signature.parameters
+    own = parameters.get(FILES)
+    if own is not None and own.kind in (own.POSITIONAL_OR_KEYWORD, own.KEYWORD_ONLY):
+        return True
+    return any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+
+
+def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """What a function takes."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):  # C functions may not have one
+        return None
