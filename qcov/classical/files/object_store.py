@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -109,7 +110,7 @@ class ObjectStore(FileTransferStrategy):
         prefix = _prefix(name)
         found = [one.removeprefix(prefix) for one in bucket.names(prefix)]
         if not found:
-            raise FileNotFoundError("there is nothing in this folder")
+            raise FileNotFoundError(errno.ENOENT, "there is nothing in this folder")
 
         def fetch(inner: str) -> None:
             with landing(destination, inner) as partial:

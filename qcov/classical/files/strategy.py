@@ -106,7 +106,8 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = " ".join(str(error).split()).rstrip(".")
-    return text if isinstance(error, QcovError) else f"{type(error).__name__}: {text}"
+    told = isinstance(error, (OSError, QcovError)) and text
+    return text if told else f"{type(error).__name__}: {text}"
 
 
 def library(name: str, extra: str, strategy: FileTransferStrategy) -> Any:

@@ -16,7 +16,7 @@ from qcov.errors import NotYetSupported
     [
         (lambda: ct.electron(cache=True), "cache"),  # type: ignore[call-overload]
         (lambda: ct.lattice(triggers=[]), "triggers"),  # type: ignore[call-overload]
-        (lambda: ct.electron(abs).set_metadata("files", []), "files"),
+        (lambda: ct.electron(abs).set_metadata("backend", "x"), "backend"),
         (lambda: ct.lattice(abs).set_metadata("deps_module", []), "deps_module"),
     ],
 )
