@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from qcov.version import __version__
 
 if TYPE_CHECKING:
-    from qcov import aio, executor, selectors
+    from qcov import aio, executor, fs, fs_strategies, selectors
     from qcov.classical import leptons, triggers
     from qcov.classical.deps import DepsBash, DepsCall, DepsPip
     from qcov.classical.dispatch import (
@@ -57,6 +57,8 @@ __all__ = [
     "dispatch_sync",
     "electron",
     "executor",
+    "fs",
+    "fs_strategies",
     "gather",
     "get_config",
     "get_context",
@@ -93,6 +95,8 @@ _HOMES = {
     "qcov.config": ("get_config", "reload_config", "set_config"),
     "qcov.context": ("get_context",),
     "qcov.executor": ("executor",),
+    "qcov.fs": ("fs",),
+    "qcov.fs_strategies": ("fs_strategies",),
     "qcov.mapping": ("map",),
     "qcov.quantum.cache": ("CircuitCache",),
     "qcov.quantum.cluster": ("QCluster",),
@@ -105,10 +109,10 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 #: Covalent's names that are to come.
 _LATER = frozenset(
     {
-        *("DepsModule", "fs", "fs_strategies"),
+        "DepsModule",
     }
 )
-_MODULES = ("aio", "executor", "leptons", "selectors", "triggers")
+_MODULES = ("aio", "executor", "fs", "fs_strategies", "leptons", "selectors", "triggers")
 _RENAMED = {"status": "Status"}
 
 

@@ -196,10 +196,10 @@ def lattice(
     >>> [node.name for node in workflow.transport_graph.nodes]
     ['double', ':parameter:3', 'double']
     """
-    checked(settings, LATTICE)  # a wrong one is reported where it was given
+    given = checked(settings, LATTICE)  # a wrong one is reported where it was given
 
     def decorate(function: Callable[..., Any]) -> Lattice:
         check_function("lattice", function)
-        return Lattice(function, **settings)
+        return Lattice(function, **given)
 
     return decorate if function is None else decorate(function)

@@ -15,8 +15,7 @@ from qcov.errors import NotYetSupported
     ("use", "feature"),
     [
         (lambda: ct.electron(cache=True), "cache"),  # type: ignore[call-overload]
-        (lambda: ct.electron(backend="local"), "backend"),  # type: ignore[call-overload]
-        (lambda: ct.electron(abs).set_metadata("files", []), "files"),
+        (lambda: ct.electron(abs).set_metadata("cache", True), "cache"),
         (lambda: ct.lattice(abs).set_metadata("deps_module", []), "deps_module"),
     ],
 )
