@@ -84,6 +84,26 @@ def _node_update(
 
 
 STATEMENTS: dict[str, ClauseElement] = {
+    # first: what is inserted in the same transaction was asked for later, and stays
+    "dispatch_pruned": (
+        sa.delete(dispatches).where(
+            dispatches.c.id == bindparam("of_dispatch"), sa.not_(_open(dispatches.c.status))
+        )
+    ),
+    "trigger_pruned": (
+        sa.delete(triggers).where(
+            triggers.c.dispatch_id == bindparam("of_dispatch"),
+            triggers.c.status != sa.literal_column("'ACTIVE'"),
+        )
+    ),
+    "structures_pruned": (
+        sa.delete(structures).where(
+            structures.c.key.not_in(
+                sa.select(circuits.c.structure).where(circuits.c.structure.is_not(None))
+            )
+        )
+    ),
+    "blob_pruned": sa.delete(blobs).where(blobs.c.digest == bindparam("of_digest")),
     "blob": _insert(blobs).on_conflict_do_nothing(),
     "key_released": (
         sa.update(dispatches)

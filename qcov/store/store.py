@@ -189,6 +189,10 @@ class Store:
             raise DispatchNotFound(dispatch_id=dispatch_id, where=str(self.folder))
         return row
 
+    def rows(self, query: sa.Select[*tuple[Any, ...]]) -> list[Row]:
+        """What a query finds."""
+        return self._all(query)
+
     def has_dispatch(self, dispatch_id: str) -> bool:
         """True if there is a dispatch with this id."""
         query = sa.select(dispatches.c.id).where(dispatches.c.id == dispatch_id)

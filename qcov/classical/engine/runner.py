@@ -21,6 +21,7 @@ from qcov.classical.engine.environments import Environments
 from qcov.classical.engine.events import Events
 from qcov.classical.engine.intake import add_dispatch, settle_environment
 from qcov.classical.engine.pool import Pool
+from qcov.classical.engine.pruning import Pruner
 from qcov.classical.engine.run import Run
 from qcov.classical.engine.tasks import Task
 from qcov.classical.engine.triggers import Triggers
@@ -53,6 +54,7 @@ class Engine:
         self._hosts = Pool(size=_HOSTED, settings=settings)
         self._environments = Environments(store.folder / "environments")
         self.triggers = Triggers(self, settings)
+        self.pruner = Pruner(self)
         self.takes_dispatches = True  #: false for one that only has triggers
         self._runs: dict[str, Run] = {}
         self._children: dict[tuple[str, int], str] = {}
@@ -285,6 +287,7 @@ class Engine:
         def done(error: QcovError | None) -> None:
             self._loop.call_soon_threadsafe(_resolve, stored, error)
 
+        self.pruner.note(changes)
         self.store.put(changes, done, keep=False)
         await stored
 
@@ -307,6 +310,7 @@ class Engine:
 
     def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
         """Write `changes`, then call `then` in the loop; at once if there is nothing to write."""
+        self.pruner.note(changes)
         if then is None:
             return self.store.put(changes)
         self._committing += 1
