@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from qcov.classical.builder import Builder, recording, source_of
 from qcov.classical.executors.base import check_function
 from qcov.classical.graph import Kind, TransportGraph
-from qcov.classical.metadata import LATTICE, LatticeSettings, checked, checked_one, inherited
+from qcov.classical.metadata import (
+    LATTICE,
+    LatticeSettings,
+    checked,
+    checked_one,
+    counted,
+    inherited,
+)
 from qcov.errors import WrongSetting
 
 if TYPE_CHECKING:
@@ -134,6 +141,10 @@ class Lattice:
     def set_metadata(self, name: str, value: Any) -> None:
         """Change a setting."""
         self.metadata[name] = checked_one(name, value)
+
+    def __qcov_key__(self) -> object:
+        """What keys of it are made from: graphs that were built from it are not in it."""
+        return self.workflow_function, counted(self.metadata), self._replacements
 
     def __repr__(self) -> str:
         return f"<lattice {self.name}>"

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
 from qcov.classical.deps import Deps, DepsBash, DepsPip, as_bash, as_calls, as_pip
-from qcov.classical.executors.base import LATER, BaseExecutor, check_setting
+from qcov.classical.executors.base import LATER, BaseExecutor, check_setting, decisive
 from qcov.classical.executors.registry import executor_dict
-from qcov.errors import NotYetSupported
+from qcov.errors import NotYetSupported, WrongSetting
 
 #: What runs before or after an electron: functions are accepted as they are.
 Calls = Callable[..., Any] | Deps | Sequence[Callable[..., Any] | Deps]
@@ -30,6 +30,7 @@ class ElectronSettings(Shared, total=False):
     retries: int | None
     retry_delay: float | None
     time_limit: float | None
+    cache: bool | None
 
 
 class LatticeSettings(Shared, total=False):
@@ -40,7 +41,7 @@ class LatticeSettings(Shared, total=False):
 
 #: What electrons take from their lattice, and sublattices from the one around them.
 INHERITED = ("executor", "deps_bash", "deps_pip", "call_before", "call_after")
-ELECTRON = (*INHERITED, "retries", "retry_delay", "time_limit")
+ELECTRON = (*INHERITED, "retries", "retry_delay", "time_limit", "cache")
 LATTICE = (*INHERITED, "workflow_executor")
 
 
@@ -63,6 +64,9 @@ def checked_one(name: str, value: object) -> object:
         raise NotYetSupported(feature=name)
     if name in ("retries", "retry_delay", "time_limit"):
         check_setting(name, value)
+    elif name == "cache":
+        if value not in (None, True, False):
+            raise WrongSetting(setting=name, got=repr(value), expected="True or False")
     elif name in ("executor", "workflow_executor"):
         if value is not None:
             executor_dict(value)
@@ -82,6 +86,12 @@ def inherited(own: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, A
         values = (settings.get(name) for settings in (own, *others))
         made[name] = next((value for value in values if value is not None), None)
     return made
+
+
+def counted(settings: Mapping[str, Any]) -> list[object]:
+    """Of an electron's or a lattice's settings, what may change its values."""
+    executor, *others = (settings.get(name) for name in INHERITED)
+    return [None if executor is None else decisive(executor_dict(executor)), *others]
 
 
 def injected(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from sqlalchemy import bindparam
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.sql.expression import ClauseElement
 
-from qcov.store.schema import blobs, circuits, dispatches, nodes, structures
+from qcov.store.schema import blobs, circuits, dispatches, memo, nodes, structures
 
 #: Rows per statement name: the unit that is committed or refused as a whole.
 Changes = dict[str, list[Mapping[str, Any]]]
@@ -27,12 +27,19 @@ TERMINAL = ("COMPLETED", "FAILED", "CANCELLED")
 
 
 _RESULT = ("result", "result_seal", "result_repr")
-_LATER = ("stdout", "stderr", "sub_dispatch_id")
+_LATER = ("stdout", "stderr", "sub_dispatch_id", "output_key", "reused_from")
 
 
 def _insert(table: sa.Table, left_out: tuple[str, ...] = ()) -> Insert:
     columns = [column.name for column in table.columns if column.name not in left_out]
     return insert(table).values({column: bindparam(column) for column in columns})
+
+
+def _replace(table: sa.Table, key: str) -> Insert:
+    made = _insert(table)
+    rest = {column.name: made.excluded[column.name] for column in table.columns}
+    del rest[key]
+    return made.on_conflict_do_update(index_elements=[key], set_=rest)
 
 
 def _open(status: sa.Column[str]) -> sa.ColumnElement[bool]:
@@ -90,7 +97,8 @@ STATEMENTS: dict[str, ClauseElement] = {
     "node_requeued": _node_update("status", "attempt", appended=("stdout", "stderr")),
     "node_started": _node_update("status", "started"),
     "node_finished": _node_update(
-        *("status", "ended", "error", "output", "output_seal", "value_repr"),
+        *("status", "ended", "error", "output", "output_seal", "output_key", "value_repr"),
+        "reused_from",
         appended=("stdout", "stderr"),
         kept=("started",),  # a sublattice began when its graph was built
     ),
@@ -99,6 +107,7 @@ STATEMENTS: dict[str, ClauseElement] = {
     "dispatch_ended": _dispatch_update(
         "status", "ended", "error", "result", "result_seal", "result_repr"
     ),
+    "memo": _replace(memo, "key"),  # what was kept before could not be loaded, or is equal
     "structure": _insert(structures).on_conflict_do_nothing(),
     "circuit": _insert(circuits, left_out=("number",)).on_conflict_do_nothing(),
 }

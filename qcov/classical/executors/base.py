@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any, Self, cast
 
 from qcov.errors import WrongSetting
 
@@ -44,12 +45,24 @@ class BaseExecutor:
     __hash__ = object.__hash__
 
 
-#: Settings of Covalent's that have no effect yet.
-LATER = frozenset(
+#: Settings that say where and how long an electron runs, but do not change what it returns.
+_INCIDENTAL = frozenset(
     {
-        *("backend", "cache", "deps_module", "files", "triggers"),
+        *("cache_dir", "create_unique_workdir", "log_stderr", "log_stdout", "poll_freq"),
+        *("retries", "time_limit", "workdir"),
     }
 )
+
+
+def decisive(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Of an executor as JSON, what may change the values of electrons: its kind, its Python."""
+    attributes = cast("Mapping[str, Any]", described["attributes"])
+    kept = {name: attributes[name] for name in sorted(attributes) if name not in _INCIDENTAL}
+    return {"type": described["type"], "attributes": kept}
+
+
+#: Settings of Covalent's that have no effect yet.
+LATER = frozenset({"backend", "deps_module", "files", "triggers"})
 
 
 def check_function(decorator: str, function: object) -> None:

@@ -14,7 +14,6 @@ from qcov.errors import NotYetSupported
 @pytest.mark.parametrize(
     ("use", "feature"),
     [
-        (lambda: ct.electron(cache=True), "cache"),  # type: ignore[call-overload]
         (lambda: ct.lattice(triggers=[]), "triggers"),  # type: ignore[call-overload]
         (lambda: ct.electron(abs).set_metadata("files", []), "files"),
         (lambda: ct.lattice(abs).set_metadata("deps_module", []), "deps_module"),
