@@ -12,6 +12,7 @@ Not all can be known: code reads files and clocks. What can be is in the key, or
 from __future__ import annotations
 
 import abc
+import copyreg
 import dis
 import functools
 import sys
@@ -28,7 +29,8 @@ from qcov.transport import Named, Reducer
 
 _FORMAT = "qcov code key 1"
 
-#: What a class has that its process has put there, or that follows from the rest.
+#: What a class has that its process has put there, or that follows from the rest; so do the
+#: descriptors of slots.
 _INCIDENTAL = frozenset(
     {
         *("__dict__", "__weakref__", "_abc_impl", "__slotnames__"),
@@ -159,15 +161,28 @@ def _shown(value: object) -> str:
 
 def _rebuilt(value: Any, reduced: tuple[Any, ...]) -> Description:
     """An object as pickle would make it again."""
-    made_by, args, *rest = reduced
-    state, items, pairs, setter = [*rest, None, None, None, None][:4]
+    made_by, args, state, items, pairs, setter = (*reduced, None, None, None, None)[:6]
     if made_by is type(value) and made_by.__reduce__ in _SETS:
         args = (frozenset(value),)  # else its items, in the order of this process
     forgotten = _MEMORIES.get(type(value).__module__.partition(".")[0])
     if forgotten is not None:
         state = _without(state, forgotten)
-    parts = (made_by, args, state, list(items or ()), list(pairs or ()), setter)
+    if made_by is _NEW and type(value).__getstate__ is object.__getstate__:
+        state = _attributes(state)
+    parts: tuple[Any, ...] = (made_by, args, state, [*(items or ())], [*(pairs or ())], setter)
     return Description("object", parts)
+
+
+#: What makes nearly all objects again.
+_NEW: object = vars(copyreg)["__newobj__"]
+
+
+def _attributes(state: Any) -> Any:
+    """An object's attributes; a class that has travelled has none of them in slots any more."""
+    if not isinstance(state, tuple):
+        return state
+    attributes, slots = cast("tuple[dict[str, Any] | None, dict[str, Any]]", state)
+    return {**(attributes or {}), **slots}
 
 
 #: What objects of a package remember of their use, or of the process that they were made in.
@@ -199,13 +214,25 @@ _SETS: tuple[object, ...] = tuple(vars(kind)["__reduce__"] for kind in (set, fro
 def _class(kind: Any) -> Description:
     """A class that travels by value."""
     everything = cast("Mapping[str, Any]", vars(kind))
-    own = {name: part for name, part in everything.items() if name not in _INCIDENTAL}
+    own = {
+        name: part
+        for name, part in everything.items()
+        if name not in _INCIDENTAL and type(part) is not types.MemberDescriptorType
+    }
     if "__pydantic_fields__" in own:
         own = {name: part for name, part in own.items() if _counts_in_model(name)}
     if "__dataclass_fields__" in own:
         own.pop("__doc__", None)  # which may show the default values' `repr`
-    label = ("class", kind.__module__, kind.__qualname__, list(own))
-    return Description(repr(label), (type(kind), kind.__bases__, _registered(kind), *own.values()))
+    names = sorted(own)  # a class that has travelled has them in another order
+    label = ("class", kind.__module__, kind.__qualname__, names)
+    metaclass = cast("type[Any]", type(kind))
+    parts: tuple[Any, ...] = (
+        metaclass,
+        kind.__bases__,
+        _registered(kind),
+        *(own[name] for name in names),
+    )
+    return Description(repr(label), parts)
 
 
 def _counts_in_model(name: str) -> bool:
@@ -242,12 +269,11 @@ def _tensor(tensor: Any) -> Description:
     """A tensor of Torch's, whose own way to travel names addresses."""
     import torch
 
-    flat = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    label = ("tensor", str(tensor.dtype), tuple(tensor.shape), tensor.requires_grad)
-    content = sha256(flat.data)
-    return Description(
-        repr((*label, str(tensor.device), content)), (type(tensor), vars(tensor), tensor.grad)
-    )
+    here = tensor.detach().cpu().resolve_conj().resolve_neg()
+    content = sha256(here.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    device = str(tensor.device)
+    label = (str(tensor.dtype), tuple(tensor.shape), tensor.requires_grad, device, content)
+    return Description(f"tensor {label!r}", (type(tensor), vars(tensor)))
 
 
 # -- code --------------------------------------------------------------------------------------

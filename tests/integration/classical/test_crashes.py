@@ -18,6 +18,7 @@ import pytest
 
 import qcov as ct
 from qcov.errors import EngineUnavailable, IntegrityError, SchemaMismatch, StoreUnavailable
+from qcov.store.migrations import HEAD
 from qcov.transport import address, dumps
 
 Process = Callable[[Path], psutil.Process]
@@ -405,7 +406,7 @@ def test_a_data_folder_of_a_newer_qcov(data_folder: Path, stop_engine: Any) -> N
     alter(data_folder, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(SchemaMismatch, match="Upgrade qcov"):
         ct.get_result(dispatch_id)
-    alter(data_folder, "UPDATE alembic_version SET version_num = '0001'")
+    alter(data_folder, f"UPDATE alembic_version SET version_num = '{HEAD}'")
 
     assert ct.get_result(dispatch_id).result == 1
 

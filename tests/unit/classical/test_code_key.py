@@ -55,10 +55,32 @@ def test_what_does_something_else_has_another_key(name: str) -> None:
     assert key(made(one)) != key(made(other))
     assert key(made(one)) == key(made(one))
     assert key(made(one)) == key(made("\n\n# moved\n" + textwrap.dedent(one)))
-    assert key(cloudpickle.loads(cloudpickle.dumps(made(one)))) == key(made(one))
 
 
 # -- what does the same
+
+ELSEWHERE = """
+import pickle, sys
+from qcov.classical.code_key import Keys
+for blob in pickle.load(sys.stdin.buffer):
+    print(Keys().of(pickle.loads(blob)))
+"""
+
+
+@pytest.mark.process
+def test_what_has_travelled_has_the_same_key() -> None:
+    """In another process, where nobody knows the classes already."""
+    sent = {name: made(re.sub(r"<<(.*)\|(.*)>>", r"\1", text)) for name, text in MUTATIONS.items()}
+    ran = subprocess.run(
+        [sys.executable, "-c", ELSEWHERE],
+        input=cloudpickle.dumps([cloudpickle.dumps(one) for one in sent.values()]),
+        env={**os.environ, "PYTHONHASHSEED": "5", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, timeout=120,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr.decode()
+    told = dict(zip(sent, ran.stdout.decode().split(), strict=True))
+    assert [name for name, one in sent.items() if key(one) != told[name]] == []
+
 
 #: A program that has some of everything.
 PROGRAM = """
@@ -303,6 +325,28 @@ def test_a_module_that_travels_by_value_counts_by_what_is_in_it(user_files: Path
         cloudpickle.unregister_pickle_by_value(constants)
 
 
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("import a", "a"), ("import a.b as c, d as e, f.g", "a d f"), ("from a.b import c", "a"),
+        ("from . import a", ""), ("from .a import b", ""), ("from ...a import b\nimport c", "c"),
+        ("if x: import a; import b", "a b"), ("def f():\n\tfrom a import (\n b,\n c)", "a"),
+        ("import a, \\\n  b", "a b"), ("from a \\\n import b", "a"), ("import a . b , c", "a c"),
+        ("\f import a", "a"), ("important = 1\nfrom_ = 2", ""), ("x = 'import a'", ""),
+        ("'''\nimport a\n'''", "a"), ("import a\r\nimport b\rimport c", "a b c"),
+        ("from a import*", "a"), ("from a.b import(c)", "a"), ("class A: import a", "a"),
+        ("import \ufb01le", "file"), ("# -*- coding: latin-1 -*-\nimport \xe9t\xe9", "\xe9t\xe9"),
+        ("import importlib\nimportlib.import_module('a.b')", "importlib a"),
+        ('__import__("a")', "a"), ("x = 'a'", ""), ("def (", ""), ("\0", ""),
+    ],
+)  # fmt: skip
+def test_imports_of_a_file(source: str, names: str) -> None:
+    from qcov.classical import code_origin
+
+    coding = "latin-1" if "latin-1" in source else "utf-8"
+    assert code_origin._imports(source.encode(coding)) == set(names.split())
+
+
 # -- what is installed
 
 
@@ -475,6 +519,11 @@ def tensor(value: float) -> Any:
     return torch.tensor([value, 1.0], requires_grad=True)
 
 
+def autograd_array(value: float) -> Any:
+    pennylane = pytest.importorskip("pennylane")
+    return pennylane.numpy.array([value, 1.0], requires_grad=False)
+
+
 def jax_array(value: float) -> Any:
     jax = pytest.importorskip("jax")
     return jax.numpy.array([value, 1.0])
@@ -491,7 +540,7 @@ def jax_array(value: float) -> Any:
         lambda v: np.random.RandomState(int(v)),
         lambda v: bytearray([int(v)]), lambda v: complex(v, -0.0), lambda v: range(int(v)),
         slice, ValueError, lambda v: Path(str(v)), tensor, jax_array,
-        lambda v: {"a": tensor(v)}, lambda v: np.full((3, 4), v)[:, ::2],
+        lambda v: {"a": tensor(v)}, autograd_array, lambda v: np.full((3, 4), v)[:, ::2],
         lambda v: np.array([(1, v)], dtype=[("a", "i4"), ("b", "f8")]),
     ],
 )  # fmt: skip
@@ -507,6 +556,7 @@ def test_tensors_by_all_that_they_are() -> None:
     others = [
         ones.to(torch.float64), ones.reshape(2, 2), ones.clone().requires_grad_(),
         torch.nn.Parameter(ones.clone()), ones.to(torch.bfloat16), torch.zeros(4),
+        (ones * 1j).conj(), ones * 1j, torch.ones(4, 2)[:, 0] * 3,
     ]  # fmt: skip
     assert len({key(one) for one in (ones, *others)}) == len(others) + 1
     assert key(torch.tensor(1.0)) == key(torch.tensor(1.0))
