@@ -12,13 +12,16 @@ from __future__ import annotations
 import gc
 import hashlib
 import hmac
+import io
 import json
 import pickle
 import pickletools
 import reprlib
 import sys
+import types
 from collections.abc import Callable, Generator, Iterator, Sized
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from types import ModuleType
 from typing import Any, cast
@@ -72,6 +75,45 @@ def loads(blob: bytes, *, digest: str | None = None) -> Any:
     start = _check_header(blob)
     with _quiet_gc():
         return pickle.loads(memoryview(blob)[start:])
+
+
+#: What stands for a large part of an object, which pickle can send without copying it.
+Buffer = pickle.PickleBuffer
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What travels as a name only: whoever gets it imports it."""
+
+    module: str
+    name: str  #: qualified
+
+
+class Reducer:
+    """Says of objects how they travel, without making a pickle of them."""
+
+    def __init__(self) -> None:
+        self._pickler: Any = vars(cloudpickle)["CloudPickler"](io.BytesIO(), protocol=5)
+
+    def __call__(self, value: Any) -> Named | tuple[Any, ...]:
+        """The name that an object travels as, or what its copy is made from.
+
+        The latter is what `__reduce_ex__` returns. Not for atoms and plain containers, which
+        pickle writes as they are. Raises whatever the object's own methods raise.
+        """
+        kind = cast("type[Any]", type(value))
+        reduced = self._pickler.reducer_override(value)
+        if reduced is NotImplemented:
+            if issubclass(kind, type) or kind is types.FunctionType:
+                return _named(value, value.__qualname__)
+            reduce = self._pickler.dispatch_table.get(kind)
+            reduced = value.__reduce_ex__(5) if reduce is None else reduce(value)
+        return _named(value, reduced) if isinstance(reduced, str) else reduced
+
+
+def _named(value: object, name: str) -> Named:
+    module: str = vars(pickle)["whichmodule"](value, name)  # it is not typed
+    return Named(module, name)
 
 
 def names_in(blob: bytes) -> Iterator[str]:

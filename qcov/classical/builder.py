@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 import operator
+import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
+from qcov.classical.code_key import Keys, NotKeyed
 from qcov.classical.deps import Deps, DepsBash, DepsPip
 from qcov.classical.executors.base import AnyExecutor
 from qcov.classical.executors.registry import executor_dict, executor_of, travels_as_object
@@ -61,6 +63,8 @@ class Builder:
         self._stands_for: dict[int, str] = {}  # functions of electrons that stand in for others
         self._executors: dict[str, int] = {}
         self._kept: list[object] = []  # objects whose id() is a key must not be collected
+        self._keys = Keys()
+        self._unkeyed: dict[str, str] = {}  # why a blob has no key
 
     def standing_for(self, electron: Electron) -> Electron:
         """The electron that runs where this one is called."""
@@ -97,8 +101,12 @@ class Builder:
             retries=_first(settings.get("retries"), defaults.get("retries"), 0),
             retry_delay=_first(settings.get("retry_delay"), 0.0),
             time_limit=_first(settings.get("time_limit"), defaults.get("time_limit")),
+            cache=bool(settings.get("cache")),
         )
-        return self._with_arguments(node, args, kwargs)
+        output = self._with_arguments(node, args, kwargs)
+        if node.cache:
+            self._check_keys(node)
+        return output
 
     def apply(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> ElectronOutput:
         """Add a node for an operation on electrons, such as `a + b`."""
@@ -161,7 +169,7 @@ class Builder:
         blob = _blob(value, what=f"{label} of electron {consumer!r}")
         if blob is None:
             return self._collection(value, label, consumer).id
-        return self.graph.add_parameter(value, blob).id
+        return self.graph.add_parameter(value, self._keep(value, blob)).id
 
     def _collection(self, value: object, label: str, consumer: str) -> Node:
         node = self.graph.add(name=f":electron_{type(value).__name__}:", kind=Kind.COLLECTION)
@@ -179,10 +187,35 @@ class Builder:
         blob = _blob(value, what=what)
         if blob is None:
             return _container(value, lambda item: self._recipe(item, what), self._key)
-        return {"blob": self.graph.add_blob(blob)}
+        return {"blob": self._keep(value, blob)}
 
     def _key(self, key: object) -> str:
-        return self.graph.add_blob(_whole_blob(key, what=f"the key {shorten(key, 80)}"))
+        return self._keep(key, _whole_blob(key, what=f"the key {shorten(key, 80)}"))
+
+    def _keep(self, value: object, blob: bytes) -> str:
+        """Keep a blob, and what its value is known by; return its digest."""
+        digest = self.graph.add_blob(blob)
+        if digest in self.graph.keys:
+            return digest
+        try:
+            key = self._keys.unless_plain(value)
+        except NotKeyed as error:
+            self._unkeyed[digest] = str(error)
+            key = ""
+        if key is not None:
+            self.graph.keys[digest] = key
+        return digest
+
+    def _check_keys(self, node: Node) -> None:
+        """Warn of a value that is to be kept, but cannot be found again."""
+        function = self.graph.functions[cast("int", node.function)].digest
+        for digest in (function, *(self.graph.nodes[source].value for source in node.inputs())):
+            if digest in self._unkeyed:
+                warnings.warn(
+                    f"electron {node.name!r} runs each time, in spite of cache=True: "
+                    f"{self._unkeyed.pop(digest)}.",
+                    stacklevel=4,
+                )
 
     def _preparation(
         self, settings: Mapping[str, Any], function: Callable[..., Any]
@@ -227,7 +260,7 @@ class Builder:
         return Step(
             kind=type(deps).__name__,
             label=deps.label,
-            function=self.graph.add_blob(function),
+            function=self._keep(deps.apply_fn, function),
             args=self._recipe(tuple(deps.apply_args), f"an argument of {what}"),
             kwargs=self._recipe(deps.apply_kwargs, f"an argument of {what}"),
             keyword=deps.retval_keyword,
@@ -241,7 +274,7 @@ class Builder:
         if key not in self._functions:
             sent = self._as_sublattice(function, passed) if passed else function
             blob = _whole_blob(sent, what=f"the function of electron {name!r}")
-            digest = self.graph.add_blob(blob)
+            digest = self._keep(sent, blob)
             self._functions[key] = len(self.graph.functions)
             self._kept.append((function, passed))
             self.graph.functions.append(
@@ -269,7 +302,7 @@ class Builder:
         described = executor_dict(executor)
         if travels_as_object(executor):
             blob = _whole_blob(executor, what=f"the executor {executor!r}")
-            described["object"] = self.graph.add_blob(blob)
+            described["object"] = self._keep(executor, blob)
         return described
 
 

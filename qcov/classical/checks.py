@@ -7,7 +7,7 @@ import math
 from qcov.errors import WrongSetting
 
 #: Settings of Covalent's that have no effect yet.
-LATER = frozenset({"cache", "deps_module"})
+LATER = frozenset({"deps_module"})
 
 _KEY_LENGTH = 500
 

@@ -20,6 +20,7 @@ from qcov.classical.metadata import (
     ElectronSettings,
     checked,
     checked_one,
+    counted,
     injected,
     signature_of,
 )
@@ -171,6 +172,10 @@ class Electron:
                 electron=self.name, signature=str(self._signature), reason=str(error)
             ) from None
 
+    def __qcov_key__(self) -> object:
+        """What keys of it are made from: how often it is tried, say, is not in it."""
+        return self.function, counted(self.metadata)
+
     def __repr__(self) -> str:
         return f"<electron {self.name}>"
 
@@ -222,6 +227,8 @@ def electron(
             * `retries`: how often it is tried again after a failure.
             * `retry_delay`: seconds between two tries.
             * `time_limit`: seconds after which its process is stopped.
+            * `cache`: whether an equal call, with the same code and inputs, may have the value of
+              this one in place of running.
 
     Raises:
         InvalidExecutor: `executor` is not an executor, or nobody knows its name.

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from qcov.classical.builder import Builder, recording, source_of
 from qcov.classical.checks import check_function
 from qcov.classical.graph import Kind, TransportGraph
-from qcov.classical.metadata import LATTICE, LatticeSettings, checked, checked_one, inherited
+from qcov.classical.metadata import (
+    LATTICE,
+    LatticeSettings,
+    checked,
+    checked_one,
+    counted,
+    inherited,
+)
 from qcov.errors import WrongSetting
 
 if TYPE_CHECKING:
@@ -145,6 +152,10 @@ class Lattice:
     def dispatch_sync(self, *args: Any, **kwargs: Any) -> Result:
         """Run it and wait; `ct.dispatch_sync(lattice)(...)` is the way today."""
         return _verb("dispatch_sync")(self)(*args, **kwargs)
+
+    def __qcov_key__(self) -> object:
+        """What keys of it are made from: graphs that were built from it are not in it."""
+        return self.workflow_function, counted(self.metadata), self._replacements
 
     def __repr__(self) -> str:
         return f"<lattice {self.name}>"

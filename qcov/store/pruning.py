@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import sqlalchemy as sa
 
 from qcov.store.changes import TERMINAL, Changes
-from qcov.store.schema import blobs, dispatches, nodes, triggers
+from qcov.store.schema import blobs, dispatches, memo, nodes, triggers
 
 if TYPE_CHECKING:
     from qcov.store.store import Store
@@ -57,7 +57,7 @@ def _referenced(store: Store) -> Iterator[str]:
         if row["result"] is not None:
             yield row["result"]
         yield from digests_in(store.manifest(row["id"]))
-    for column in (nodes.c.output, triggers.c.object):
+    for column in (nodes.c.output, triggers.c.object, memo.c.output):
         found = store.rows(sa.select(column.label("digest")).where(column.is_not(None)).distinct())
         yield from (row["digest"] for row in found)
 

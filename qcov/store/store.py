@@ -6,11 +6,13 @@ SQLite in WAL mode through SQLAlchemy Core; small payloads in the database, larg
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +30,7 @@ from qcov.store.schema import (
     blobs,
     circuits,
     dispatches,
+    memo,
     nodes,
     structures,
     trigger_dispatches,
@@ -46,6 +49,8 @@ _PRAGMAS = (
     "cache_size=-65536",  # 64 MiB: the indexes stay in memory
     "wal_autocheckpoint=8192",  # pages: copying back is work that can wait for a longer stretch
 )
+
+_PARAMETERS = 500  #: of one statement; SQLite has a limit
 
 Row = dict[str, Any]
 
@@ -202,6 +207,15 @@ class Store:
         """The dispatch with this idempotency key, if there is one."""
         return self._one(sa.select(dispatches).where(dispatches.c.key == key))
 
+    def remembered(self, keys: Iterable[str]) -> Iterator[Row]:
+        """The values that were kept under these keys; those whose seals are not ours left out."""
+        for some in _in_parts(keys, _PARAMETERS):
+            for row in self._all(sa.select(memo).where(memo.c.key.in_(some))):
+                place = ("memo", row["key"], row["dispatch_id"], row["output_key"])
+                with contextlib.suppress(IntegrityError):
+                    check_seal(self._key, row["output_seal"], row["output"], *place)
+                    yield row
+
     def unfinished(self) -> list[Row]:
         """Dispatches that have not ended, oldest first."""
         return self._all(
@@ -329,6 +343,12 @@ class Store:
     def _one(self, query: sa.Executable) -> Row | None:
         rows = self._all(query)
         return rows[0] if rows else None
+
+
+def _in_parts(keys: Iterable[str], size: int) -> Iterator[list[str]]:
+    rest = iter(keys)
+    while part := list(islice(rest, size)):
+        yield part
 
 
 def prepare_folder(folder: Path) -> None:

@@ -66,7 +66,9 @@ class Pruner:
         ids = [each for family in families for each in family]
         for start in range(0, len(ids), _AT_ONCE):
             await self._delete(("dispatch_pruned", "trigger_pruned"), "of_dispatch", ids[start:])
-        await self._engine.committed({"structures_pruned": [{}]})
+        await self._engine.committed(
+            {"memo_pruned": [{"of_time": ended_before}], "structures_pruned": [{}]}
+        )
         self._named = set()
         try:
             found = await asyncio.to_thread(unreferenced, store)

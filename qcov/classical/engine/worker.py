@@ -21,7 +21,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from qcov import records
 from qcov.classical.engine.bundles import STEPS
@@ -37,6 +37,9 @@ from qcov.errors import EngineError, StoreUnavailable
 from qcov.records import Sink, collecting
 from qcov.store import blobs as files
 from qcov.transport import address, dumps, loads, shorten
+
+if TYPE_CHECKING:
+    from qcov.classical.code_key import Keys
 
 _PACKAGE = str(Path(__file__).parents[2])
 #: Frames from here stand between the worker and the user's code.
@@ -74,6 +77,7 @@ class Worker:
         self._busy = False
         self._modules = _ImportedModules()
         self._dispatch: str | None = None
+        self._keys: Keys | None = None
         self._folder = Path.cwd()
 
     def serve(self) -> None:
@@ -120,8 +124,10 @@ class Worker:
         A user edits a module and runs the script again: an old copy in a warm worker would give
         the old answer. One look per dispatch is enough.
         """
-        dispatch, self._dispatch = self._dispatch, task["task"][0]
-        return dispatch != self._dispatch and self._modules.changed()
+        if self._dispatch == task["task"][0]:
+            return False
+        self._dispatch, self._keys = task["task"][0], None  # which has read the files of modules
+        return self._modules.changed()
 
     def _leave(self) -> None:
         """Give everything back; the engine hangs up, and that ends this process."""
@@ -232,7 +238,19 @@ class Worker:
         if large:
             self._write(digest, blob)
         data = None if large else blob
-        return {"output": digest, "data": data, "size": len(blob), "repr": shorten(value)}
+        described = {"output": digest, "data": data, "size": len(blob), "repr": shorten(value)}
+        return described | {"key": self._key(value)}
+
+    def _key(self, value: Any) -> str | None:
+        """What a value is known by: None if by its digest, empty if by nothing."""
+        from qcov.classical.code_key import Keys, NotKeyed
+
+        if self._keys is None:
+            self._keys = Keys()
+        try:
+            return self._keys.unless_plain(value)
+        except NotKeyed:  # what is given such a value runs each time
+            return ""
 
     def _write(self, digest: str, blob: bytes) -> None:
         """Write a file; what was computed waits until the disk has space for it."""

@@ -18,6 +18,7 @@ import pytest
 
 import qcov as ct
 from qcov.errors import EngineUnavailable, IntegrityError, SchemaMismatch, StoreUnavailable
+from qcov.store.migrations import HEAD
 from qcov.transport import address, dumps
 
 Process = Callable[[Path], psutil.Process]
@@ -85,6 +86,50 @@ def test_a_killed_engine_goes_on_where_it_was(
     ran = counter[1]()
     assert sorted(ran) == sorted(["held", "held", *(f"quick-{number}" for number in range(30))])
     assert {str(node["status"]) for node in result.get_all_node_results()} == {"COMPLETED"}
+
+
+def test_what_is_taken_over_is_taken_over_by_the_next_engine_too(
+    gate: Any, counter: Any, data_folder: Path, engine_process: Process
+) -> None:
+    note, lines = counter
+
+    @ct.electron
+    def load(x: int) -> list[Any]:
+        note("load")
+        return [x, {1, 2}]
+
+    @ct.electron
+    def middle(x: list[Any]) -> int:
+        return 1
+
+    @ct.electron
+    def last(x: list[int], _after: int) -> int:
+        note("last")
+        return x[0]
+
+    @ct.electron
+    def held(x: list[int]) -> int:
+        gate.pass_through("begun")
+        return 1
+
+    @ct.lattice
+    def workflow(x: int) -> int:
+        loaded = load(x)
+        return last(loaded, middle(loaded))
+
+    first = ct.dispatch_sync(workflow)(3).dispatch_id
+    again = ct.redispatch(first, replace_electrons={"middle": held}, reuse_previous_results=True)()
+    gate.wait()
+    die(engine_process(data_folder))
+    assert ct.get_result(again).status == "RUNNING"
+    gate.wait()
+    gate.let_go()
+    result = ct.get_result(again, wait=True)
+
+    assert result.result == 3
+    came = {node["node_name"]: node["reused_from"] for node in result.get_all_node_results()}
+    assert (came["load"], came["held"], came["last"]) == (first, None, first)
+    assert lines() == ["load", "last"]
 
 
 def test_who_waits_while_the_engine_is_killed_waits_on(
@@ -405,7 +450,7 @@ def test_a_data_folder_of_a_newer_qcov(data_folder: Path, stop_engine: Any) -> N
     alter(data_folder, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(SchemaMismatch, match="Upgrade qcov"):
         ct.get_result(dispatch_id)
-    alter(data_folder, "UPDATE alembic_version SET version_num = '0001'")
+    alter(data_folder, f"UPDATE alembic_version SET version_num = '{HEAD}'")
 
     assert ct.get_result(dispatch_id).result == 1
 

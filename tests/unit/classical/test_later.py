@@ -14,8 +14,6 @@ from qcov.errors import NotYetSupported
 @pytest.mark.parametrize(
     ("use", "feature"),
     [
-        (lambda: ct.electron(cache=True), "cache"),  # type: ignore[call-overload]
-        (lambda: ct.electron(abs).set_metadata("cache", True), "cache"),
         (lambda: ct.lattice(abs).set_metadata("deps_module", []), "deps_module"),
     ],
 )
