@@ -24,9 +24,10 @@ from qcov.classical.graph import (
     Step,
     TransportGraph,
     check_acyclic,
+    nodes_of,
 )
 from qcov.classical.metadata import INHERITED, inherited, signature_of, takes_files
-from qcov.classical.outputs import ElectronOutput, HoldsElectron, misuse, owned_node
+from qcov.classical.outputs import CALL, ElectronOutput, HoldsElectron, cut, misuse, owned_node
 from qcov.errors import ElectronMisuse, QcovError, SerializationError
 from qcov.transport import dumps, shorten
 
@@ -114,7 +115,9 @@ class Builder:
 
     def item(self, output: ElectronOutput, key: object) -> ElectronOutput:
         """Add a node for `output[key]`."""
-        if is_output(key):
+        if any(map(is_output, _parts_of(key))):
+            if isinstance(key, slice):
+                return self.apply(cut, output, *_parts_of(cast("object", key)))
             return self.apply(operator.getitem, output, key)
         source = owned_node(output, self)
         shown = f"{source.name}[{_key_text(key)}]"
@@ -144,7 +147,22 @@ class Builder:
         """Take what the lattice returned; return the graph."""
         self.graph.result = self._recipe(result, "the value that the lattice returned")
         check_acyclic(self.graph.nodes)
+        self._warn_of_lost_changes()
         return self.graph
+
+    def _warn_of_lost_changes(self) -> None:
+        """Methods that change their object are called for nothing: electrons' values are copies."""
+        called = {node.id: node for node in self.graph.nodes if node.name == CALL}
+        if not called:  # nearly always
+            return
+        used = {source for source, _, _ in self.graph.edges} | set(nodes_of(self.graph.result))
+        for node in (node for number, node in called.items() if number not in used):
+            method = self.graph.nodes[node.args[0]].name
+            warnings.warn(
+                f"the value of {method}(...) is not used: if it was to change its object, nothing "
+                "will have changed. Return a new value from an electron.",
+                stacklevel=7,  # where it is dispatched
+            )
 
     def _with_arguments(
         self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -368,6 +386,14 @@ def recording(builder: Builder) -> Generator[Builder, None, None]:
 def is_output(value: object) -> TypeIs[ElectronOutput]:
     """True for what stands for an electron's value."""
     return isinstance(value, ElectronOutput)
+
+
+def _parts_of(key: Any) -> tuple[Any, ...]:
+    """What an index or key is made of."""
+    if isinstance(key, slice):
+        bounds = cast("slice[Any, Any, Any]", key)
+        return bounds.start, bounds.stop, bounds.step
+    return cast("tuple[Any, ...]", key) if isinstance(key, tuple) else (key,)
 
 
 def _first(*values: Any) -> Any:

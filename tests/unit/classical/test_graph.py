@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -220,3 +221,47 @@ def test_failures_are_told_a_line_each() -> None:
     told = dispatch_error([(3, "f", TRACEBACK + "ValueError: no"), (5, "g", "WorkerLost: gone")])
 
     assert told == ("The following electrons failed:\nf(3): ValueError: no\ng(5): WorkerLost: gone")
+
+
+def test_a_copy_of_what_has_no_value_is_itself() -> None:
+    made = graph(lambda x: copy.deepcopy([add(x)]), 1)
+
+    assert made.result == {"list": [{"node": 0}]}
+
+
+@pytest.mark.parametrize("use", [str, "{0!s}".format, "%s".__mod__])
+def test_what_has_no_value_has_no_text(use: Callable[[Any], str]) -> None:
+    with pytest.raises(ElectronMisuse, match="'add' has no value .* cannot be turned into text"):
+        graph(lambda x: use(add(x)), 1)
+
+
+def test_nothing_can_be_set_on_it() -> None:
+    def workflow(x: Any) -> Any:
+        value = add(x)
+        value.real = 3
+        return value
+
+    with pytest.raises(ElectronMisuse, match="cannot be changed in place"):
+        graph(workflow, 1)
+
+
+def test_a_method_that_is_called_for_nothing_is_warned_of() -> None:
+    def workflow(x: Any) -> Any:
+        value = add(x, [])
+        value.append(3)
+        return value, value.count(3), [value.copy()]
+
+    with pytest.warns(
+        UserWarning, match=r"the value of add\.append\(\.\.\.\) is not used"
+    ) as caught:
+        graph(workflow, [1])
+
+    assert len(caught) == 1
+
+
+def test_keys_may_hold_electrons() -> None:
+    made = graph(lambda x: (add(x)[add(0) : 3], add(x)[add(0), 1]), [1])
+
+    assert [node.name for node in made.nodes if node.kind == Kind.ELECTRON] == [
+        "add", "add", "cut", "add", "add", "getitem",
+    ]  # fmt: skip
