@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 from qcov.classical.code_key import Keys, NotKeyed
-from qcov.classical.deps import Deps, DepsBash, DepsPip
+from qcov.classical.deps import Deps, DepsBash, DepsModule, DepsPip
 from qcov.classical.executors.base import AnyExecutor
 from qcov.classical.executors.registry import executor_dict, executor_of, travels_as_object
 from qcov.classical.files import beside
@@ -26,10 +26,10 @@ from qcov.classical.graph import (
     check_acyclic,
     nodes_of,
 )
-from qcov.classical.metadata import INHERITED, inherited, signature_of, takes_files
+from qcov.classical.metadata import inherited, signature_of, takes_files
 from qcov.classical.outputs import CALL, ElectronOutput, HoldsElectron, cut, misuse, owned_node
 from qcov.errors import ElectronMisuse, QcovError, SerializationError
-from qcov.transport import dumps, shorten
+from qcov.transport import by_value, dumps, shorten
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -85,6 +85,22 @@ class Builder:
         kwargs: Mapping[str, Any],
     ) -> ElectronOutput:
         """Add a node for a call of an electron's function, and nodes for its arguments."""
+        modules: Sequence[DepsModule] = _first(
+            settings.get("deps_module"), self._metadata.get("deps_module"), ()
+        )
+        if modules:
+            with by_value(each.module for each in modules):
+                return self._call(function, name, settings, args, kwargs)
+        return self._call(function, name, settings, args, kwargs)
+
+    def _call(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        settings: Mapping[str, Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> ElectronOutput:
         builds = is_lattice(function) and getattr(function, "metadata", {}).get("workflow_executor")
         executor = self._executor(settings.get("executor") or builds or None)
         defaults = self.graph.executors[executor]["attributes"]
@@ -240,7 +256,7 @@ class Builder:
     ) -> tuple[int | None, list[int]]:
         """The index of what these settings ask for, and the nodes whose values that needs."""
         own = self._metadata
-        chosen = [_first(settings.get(name), own.get(name)) for name in INHERITED[1:]]
+        chosen = [_first(settings.get(name), own.get(name)) for name in _BESIDE]
         files = settings.get("files")
         if not files and not any(chosen):  # nearly always
             return None, []
@@ -288,7 +304,8 @@ class Builder:
         self, function: Callable[..., Any], name: str, settings: Mapping[str, Any]
     ) -> int:
         passed = inherited(settings, self._metadata) if is_lattice(function) else {}
-        key = (id(function), *map(id, passed.values()))
+        modules = _first(settings.get("deps_module"), self._metadata.get("deps_module"))
+        key = (id(function), id(modules), *map(id, passed.values()))
         if key not in self._functions:
             sent = self._as_sublattice(function, passed) if passed else function
             blob = _whole_blob(sent, what=f"the function of electron {name!r}")
@@ -325,6 +342,9 @@ class Builder:
 
 
 _CONTAINERS = (list, tuple, set, dict)
+
+#: What runs beside an electron, or makes its environment.
+_BESIDE = ("deps_bash", "deps_pip", "call_before", "call_after")
 
 #: What is not an electron of the user's has its packages, but nothing that runs beside it.
 _OPERATION: Mapping[str, Any] = {"deps_bash": (), "call_before": (), "call_after": ()}

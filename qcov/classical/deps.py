@@ -7,12 +7,14 @@ exception: they are not installed beside the electron but make the environment t
 from __future__ import annotations
 
 import base64
+import importlib
 import importlib.metadata
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self, cast
 
 from qcov.errors import DependencyFailed, WrongSetting
@@ -218,6 +220,64 @@ class DepsPip(Deps):
         self.reqs_path = attributes["reqs_path"]
 
 
+class DepsModule(Deps):
+    """A module that travels whole with an electron: workers need not be able to import it.
+
+    Args:
+        module: The module, or its name.
+
+    Raises:
+        WrongSetting: it is no module, or none that can be imported.
+
+    >>> DepsModule("json.tool").label
+    'json.tool'
+    """
+
+    short_name = "module"
+
+    def __init__(self, module: str | ModuleType) -> None:
+        self.module = _imported(module)
+        super().__init__(importlib.import_module, [self.module.__name__])
+
+    @property
+    def label(self) -> str:
+        """The module's name."""
+        return self.module.__name__
+
+    def _attributes(self) -> dict[str, Any]:
+        return {"module": self.label}
+
+    def _take(self, attributes: Mapping[str, Any]) -> None:
+        DepsModule.__init__(self, attributes["module"])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _travelled, (self.label,)
+
+
+def _travelled(name: str) -> DepsModule:
+    """Of a module that cannot be imported where it has come to, the name is all that is left."""
+    try:
+        return DepsModule(name)
+    except WrongSetting:
+        return DepsModule(ModuleType(name))
+
+
+def _imported(module: object) -> ModuleType:
+    if isinstance(module, ModuleType):
+        return module
+    try:
+        if isinstance(module, str):
+            return importlib.import_module(module)
+        reason = ""
+    except ImportError as error:
+        reason = f" ({error})"
+    raise WrongSetting(
+        setting="deps_module",
+        got=f"{shown(module)}{reason}",
+        expected="a module, the name of one that can be imported, or a list of them",
+    )
+
+
 def run_commands(commands: Sequence[str]) -> None:
     """Run shell commands one after the other. Raises `DependencyFailed` for one that fails."""
     shell = shutil.which("bash") or "sh"
@@ -305,6 +365,14 @@ def as_calls(setting: str, value: object) -> list[Deps] | None:
                 expected="left out: the electron has run by then",
             )
     return calls
+
+
+def as_modules(value: object) -> list[DepsModule] | None:
+    """`deps_module` as a list: modules and their names are accepted as they are."""
+    if value is None:
+        return None
+    several: Sequence[Any] = cast("Any", value) if isinstance(value, (list, tuple)) else [value]
+    return [each if isinstance(each, DepsModule) else DepsModule(each) for each in several]
 
 
 def _as_call(setting: str, value: Any) -> Deps:
