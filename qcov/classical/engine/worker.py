@@ -65,6 +65,7 @@ class Worker:
         self._cores = cores
         self._home = Path.cwd()
         self._functions: dict[str, Any] = {}
+        self._code: dict[str, bytes] = {}  # of functions that have not been loaded yet
         self._waiting: deque[Message] = deque()
         self._changed = threading.Condition()
         self._current: _Running | None = None
@@ -147,7 +148,7 @@ class Worker:
         os.chdir(task["workdir"] or self._home)  # an earlier electron may have gone elsewhere
         if task["kind"] == "result":
             return self._report(self._assemble(task["recipe"], blobs), task)
-        function = self._function(task["function"], blobs)
+        function = self._function(task["function"])
         args = [self._assemble(recipe, blobs) for recipe in task["args"]]
         kwargs = {name: self._assemble(recipe, blobs) for name, recipe in task["kwargs"].items()}
         if task["kind"] == "sublattice":
@@ -221,9 +222,10 @@ class Worker:
         blob = blobs[digest] if digest in blobs else files.read(self._blob_folder, digest)
         return loads(blob, digest=digest)
 
-    def _function(self, digest: str, blobs: dict[str, bytes]) -> Callable[..., Any]:
+    def _function(self, digest: str) -> Callable[..., Any]:
         if digest not in self._functions:
-            self._functions[digest] = self._load(digest, blobs)
+            self._functions[digest] = self._load(digest, self._code)
+            self._code.pop(digest, None)
         return self._functions[digest]
 
     # -- the other thread
@@ -248,12 +250,19 @@ class Worker:
     def _take(self, message: Message) -> None:
         with self._changed:
             if message["do"] == "run":
+                self._keep_code(message)
                 self._waiting.append(message)
                 self._changed.notify()
             elif message["do"] == "return":
                 tasks = [task["task"] for task in self._waiting]
                 self._waiting.clear()
                 self._channel.send({"did": "returned", "tasks": tasks})
+
+    def _keep_code(self, task: Message) -> None:
+        """The engine sends a function once, even if this electron is given back or fails early."""
+        digest = task.get("function")
+        if digest in task["blobs"] and digest not in self._functions:
+            self._code[digest] = task["blobs"][digest]
 
     def _progress(self) -> None:
         with self._changed:

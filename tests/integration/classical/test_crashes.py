@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -85,6 +86,27 @@ def test_a_killed_engine_goes_on_where_it_was(
     ran = counter[1]()
     assert sorted(ran) == sorted(["held", "held", *(f"quick-{number}" for number in range(30))])
     assert {str(node["status"]) for node in result.get_all_node_results()} == {"COMPLETED"}
+
+
+def test_what_electrons_have_started_ends_with_a_killed_engine(
+    counter: Any, data_folder: Path, engine_process: Process
+) -> None:
+    note, lines = counter
+
+    @ct.electron
+    def work() -> None:
+        sleeping = subprocess.Popen(["sleep", "1000"])
+        note(str(sleeping.pid))
+        sleeping.wait()
+
+    ct.dispatch(ct.lattice(work))()
+    while not lines():
+        os.sched_yield()
+    started = psutil.Process(int(lines()[0]))
+    die(engine_process(data_folder))
+
+    _, alive = psutil.wait_procs([started], timeout=30)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def test_who_waits_while_the_engine_is_killed_waits_on(

@@ -172,6 +172,27 @@ def test_electrons_handed_over_ahead_of_time_survive_a_death(run: Run, counter: 
     assert len(done) == 99
 
 
+class OnlyHere:
+    """Can be pickled, and not unpickled."""
+
+    def __reduce__(self) -> Any:
+        return int, ("not a number",)
+
+
+def test_a_function_that_cannot_be_loaded_says_so_each_time(run: Run) -> None:
+    """The worker was sent it once, with the first electron of each."""
+    captured = OnlyHere()
+
+    @ct.electron(retries=2)
+    def use(number: int) -> str:
+        return f"{captured} {number}"
+
+    result = run(lambda: [use(number) for number in range(20)])
+    errors = [str(node["error"]) for node in result.get_all_node_results() if node["error"]]
+    assert len(errors) == 20
+    assert all("invalid literal for int()" in error for error in errors)
+
+
 def test_a_death_can_be_retried(run: Run, counter: Any) -> None:
     note, lines = counter
 
