@@ -260,7 +260,7 @@ class Worker:
 
     def _keep_code(self, task: Message) -> None:
         """The engine sends a function once, even if this electron is given back or fails early."""
-        digest = task.get("function")
+        digest: str = task.get("function", "")
         if digest in task["blobs"] and digest not in self._functions:
             self._code[digest] = task["blobs"][digest]
 
