@@ -1,4 +1,4 @@
-"""The checks find what they are there for: a record of a good round, spoilt in one place at a time."""
+"""The checks find what they are there for: a good round's record, spoilt in one place at a time."""
 
 from __future__ import annotations
 

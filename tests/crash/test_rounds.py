@@ -1,4 +1,4 @@
-"""Whatever is killed, at any instant: nothing recorded is lost or run again, and all comes to an end.
+"""Whatever is killed, at any instant: nothing recorded is lost or run again, and all ends.
 
 `pytest tests/crash/test_rounds.py --crash-rounds=500` kills for longer, `--crash-seed=N
 --crash-rounds=1` repeats the round whose test is named `test_round[N]`.

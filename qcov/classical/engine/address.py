@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from functools import partial
 from typing import Any, Protocol
 
 from qcov.classical.engine import client
@@ -65,7 +66,10 @@ class LocalEngine:
         """Hand a dispatch over; its large payloads go straight to the store's folder."""
         if not data_dir().is_dir():
             client.call("ping")  # the engine makes and checks it
-        sent = {**spill(manifest, data_dir() / "blobs"), "variables": variables()}
+        sent = {
+            **spill(manifest, partial(files.write, data_dir() / "blobs")),
+            "variables": variables(),
+        }
         return client.call("submit", manifest=sent)
 
     def start(self, dispatch_id: str) -> str:

@@ -168,7 +168,7 @@ class Worker:
         from qcov.classical.manifest import build_manifest, spill
 
         manifest = build_manifest(lattice, tuple(args), kwargs)
-        return {"status": "COMPLETED", "manifest": spill(manifest, self._blob_folder)}
+        return {"status": "COMPLETED", "manifest": spill(manifest, self._write)}
 
     def _report(self, value: Any, task: Message) -> Message:
         """Describe an electron's value, and the parts of it that others need."""

@@ -13,15 +13,20 @@ from chaos.rounds import Outcome
 _HEAD = """\
 # What crashes have shown
 
-Written by `pytest tests/crash/test_rounds.py --crash-rounds={rounds} --crash-report=docs/explanation/crash_report.md`.
+Written by `pytest tests/crash/test_rounds.py --crash-rounds={rounds} --crash-report=PATH`.
 
-In each round a program dispatches three workflows, about 200 electrons in chains, fans, sublattices, elements, payloads above
-64 kB, failures, retries and a cancellation. One to three times SIGKILL ends the engine, a worker, the zygote, the program, or
-all of them: at a named point (such as between a transaction's statements and its commit) or at any moment. The program is
-started again if it died. At the end, every dispatch must have ended and nothing may still run; everything that was committed,
-or that a program was told, must be there and be the same; no electron that had ended may have run again; every node must have
-come to what it comes to when nothing is killed, unless its worker was; all payloads must match their digests, SQLite must find
-its file whole, and no process may be left. SIGKILL shows what processes lose, not what a power cut takes from the disk.
+In each round a program dispatches three workflows, about 200 electrons in chains, fans,
+sublattices, elements, payloads above 64 kB, failures, retries and a cancellation. One to three
+times SIGKILL ends the engine, a worker, the zygote, the program, or all of them: at a named point
+(such as between a transaction's statements and its commit) or at any moment. The program is started
+again if it died.
+
+At the end, every dispatch must have ended and nothing may still run. Everything that was committed,
+or that a program was told, must be there and be the same. No electron that had ended may have run
+again. Every node must have come to what it comes to when nothing is killed, unless its worker was.
+All payloads must match their digests, SQLite must find its file whole, and no process may be left.
+
+SIGKILL shows what processes lose, not what a power cut takes from the disk.
 """
 
 
@@ -47,8 +52,8 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
         "**violations**": sum(len(outcome.violations) for outcome in outcomes),
     }
     here = (
-        f"{platform.system()}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
-        f"{os.cpu_count()} cores."
+        f"{platform.system()}, Python {platform.python_version()}, "
+        f"SQLite {sqlite3.sqlite_version}, {os.cpu_count()} cores."
     )
     return "\n".join(
         [

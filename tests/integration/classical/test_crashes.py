@@ -399,6 +399,23 @@ def test_a_large_outcome_waits_for_space_too(run: Callable[..., ct.Result]) -> N
     assert len(run(work).result) == 100_000
 
 
+def test_a_large_sublattice_waits_for_space_too(run: Callable[..., ct.Result]) -> None:
+    def inner() -> Any:
+        from qcov import private_file
+
+        write, refusals = private_file.write, iter(range(2))
+
+        def sometimes(path: Path, data: bytes) -> None:
+            if next(refusals, None) is not None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            write(path, data)
+
+        private_file.write = sometimes
+        return same(b"x" * 100_000)
+
+    assert len(run(lambda: ct.electron(ct.lattice(inner))()).result) == 100_000
+
+
 # -- folders and files that cannot be
 
 
