@@ -413,7 +413,7 @@ def test_a_large_sublattice_waits_for_space_too(run: Callable[..., ct.Result]) -
         private_file.write = sometimes
         return same(b"x" * 100_000)
 
-    assert len(run(lambda: ct.electron(ct.lattice(inner))()).result) == 100_000
+    assert len(run(ct.electron(ct.lattice(inner))).result) == 100_000
 
 
 # -- folders and files that cannot be
