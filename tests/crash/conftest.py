@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 HERE = Path(__file__).parent
@@ -48,3 +50,13 @@ def shown(request: pytest.FixtureRequest) -> Iterator[Callable[[Any], None]]:
     path = request.config.getoption("--crash-report")
     if path and outcomes:
         Path(path).write_text(markdown(sorted(outcomes, key=lambda outcome: outcome.seed)))
+
+
+@pytest.fixture
+def engine_of() -> Callable[[Path], psutil.Process]:
+    """The engine of a data folder, as a process."""
+
+    def find(folder: Path) -> psutil.Process:
+        return psutil.Process(json.loads((folder / "engine.json").read_text())["pid"])
+
+    return find

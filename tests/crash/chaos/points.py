@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from chaos import journal
+from chaos import faults, journal
 
 _HERE = str(Path(__file__).parents[1])
 _PATH = f"import sys; sys.path.append(sys.argv.pop(1)); sys.path.append({_HERE!r}); "
@@ -92,6 +92,8 @@ def engine() -> None:
     spawn._BOOT = ZYGOTE
     store.Writer = _watched_writer()  # type: ignore[misc]
     store._PRAGMAS = (*store._PRAGMAS, f"wal_autocheckpoint={os.environ['QCOV_CHAOS_PAGES']}")
+    if faults.ordered():
+        faults.in_engine()
     _after(store.Ownership, "acquire", "folder owned")
     _after(process.Engine, "__init__", "store opened")
     _after(process.Engine, "recover", "dispatches recovered")
@@ -120,6 +122,8 @@ def zygote(descriptor: int) -> None:
     _after(worker.Worker, "_run", "electron ran")
     _after(worker.Worker, "_send", "outcome sent")
     watch_files()
+    if faults.ordered():
+        faults.in_files()
     module.main(descriptor)
 
 
@@ -238,10 +242,16 @@ class _Connection:
 class _Cursor:
     def __init__(self, real: Any, kinds: list[str]) -> None:
         self.real, self.kinds = real, kinds
-        self.executemany = real.executemany
 
     def execute(self, statement: str) -> None:
         if statement == "COMMIT":
             for kind in self.kinds:
                 reach(f"inside {kind}")
+        if statement != "ROLLBACK" and faults.ordered():
+            faults.perhaps_refuse()
         self.real.execute(statement)
+
+    def executemany(self, statement: str, rows: Any) -> None:
+        if faults.ordered():
+            faults.perhaps_refuse()
+        self.real.executemany(statement, rows)

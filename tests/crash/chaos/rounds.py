@@ -73,7 +73,7 @@ def _kill(chance: random.Random) -> Kill:
 class Round:
     """A data folder of its own, and the processes in it."""
 
-    def __init__(self, folder: Path, seed: int, *, cancel: bool = True) -> None:
+    def __init__(self, folder: Path, seed: int, *, cancel: bool = True, **more: str) -> None:
         self.folder, self.seed = folder, seed
         self.data = folder / "data"
         self.journal = folder / "journal"
@@ -86,6 +86,7 @@ class Round:
             "QCOV_CONFIG_DIR": str(folder / "config"),
             "QCOV_ENGINE_WORKERS": "2",
             "QCOV_CHAOS_PAGES": str(pages),
+            **more,
         }
         if cancel:
             self._environment["QCOV_CHAOS_CANCEL"] = "1"

@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 import qcov as ct
-from chaos import journal, points
+from chaos import faults, journal, points
 from qcov.classical.lattice import Lattice
 from qcov.context import get_context
+from qcov.errors import StoreUnavailable
 
 
 def ran() -> list[Any]:
@@ -149,12 +151,22 @@ def expected() -> Any:
     return {"chain": 20, "rest": rest, "odd": list(range(1, 20, 2)), "after": 21}
 
 
+def patiently(ask: Callable[[int], str], size: int) -> str:
+    """Ask again while the disk refuses, if that was ordered."""
+    while faults.ordered():
+        try:
+            return ask(size)
+        except StoreUnavailable as error:
+            journal.note("refused", str(error))
+    return ask(size)
+
+
 def main() -> None:
     """Dispatch all, or go on with those that there are; cancel one, wait, and say what they are."""
     points.client()
     ids: dict[str, str] = {}
     for name, lattice in LATTICES.items():
-        ids[name] = ct.dispatch(lattice, key=f"{name}-round")(FAN)
+        ids[name] = patiently(ct.dispatch(lattice, key=f"{name}-round"), FAN)
         journal.note("told", name, ids[name])
     if "QCOV_CHAOS_CANCEL" in os.environ and "cancelled" in ct.cancel(ids["stopped"]):
         journal.note("cancelled", ids["stopped"])
