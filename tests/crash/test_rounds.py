@@ -10,7 +10,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from chaos import rounds
+
+POINTS_OF_A_START = ("folder owned", "store opened", "dispatches recovered", "engine announced")
+
+
+@pytest.mark.parametrize("point", POINTS_OF_A_START)
+def test_a_program_outlives_an_engine_that_is_killed_as_it_starts(
+    tmp_path: Path, reference: Any, point: str
+) -> None:
+    kill = rounds.Kill(victim="engine", point=point)
+    outcome = rounds.Round(tmp_path / "round", seed=0).run([kill], reference)
+
+    assert outcome.violations == []
+    assert (outcome.kills, outcome.engines, outcome.clients) == ([("engine", point)], 2, 1)
 
 
 def test_round(

@@ -264,8 +264,8 @@ def _spawn(folder: Path) -> None:
     os.close(sending)
     with os.fdopen(receiving, encoding="utf-8") as pipe:
         said = pipe.read()
-    if not said:
-        raise EngineUnavailable(
+    if not said:  # it was killed, perhaps: worth another try
+        raise ConnectionLost(
             address=str(folder), reason="it could not be started", advice=_see_log(folder)
         )
     answer = json.loads(said)

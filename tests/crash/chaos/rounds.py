@@ -263,11 +263,10 @@ class Round:
 
 def processes_of(folder: Path) -> Iterator[psutil.Process]:
     """All processes that a round has started, however they are related to it by now."""
-    wanted = f"{journal.FOLDER}={folder}\0".encode()
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, psutil.NoSuchProcess):
-            if wanted in (process / "environ").read_bytes():
-                yield psutil.Process(int(process.name))
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(journal.FOLDER) == str(folder):
+                yield process
 
 
 def reference_of(folder: Path) -> dict[tuple[Any, ...], Any]:
