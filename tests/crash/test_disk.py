@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
-from chaos import faults, journal, rounds
+from chaos import faults, journal, kills, rounds
 
 import qcov as ct
 from qcov.errors import EngineError, StoreError, StoreUnavailable
@@ -42,12 +42,12 @@ def test_a_disk_that_refuses_now_and_then_loses_nothing(
 
 def test_a_disk_that_refuses_while_processes_are_killed(tmp_path: Path, reference: Any) -> None:
     unsteady = rounds.Round(tmp_path / "round", seed=2, **{faults.RATE: "0.2"})
-    kills = [
-        rounds.Kill(victim="engine", point="inside node_finished", count=5),
-        rounds.Kill(victim="all of them", begun=60),
-        rounds.Kill(victim="engine", begun=120),
+    order = [
+        kills.Kill(victim="engine", point="inside node_finished", count=5),
+        kills.Kill(victim="all of them", begun=60),
+        kills.Kill(victim="engine", begun=120),
     ]
-    outcome = unsteady.run(kills, reference)
+    outcome = unsteady.run(order, reference)
 
     assert outcome.violations == []
     assert {victim for victim, _ in outcome.kills} >= {"engine", "client"}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chaos import rounds
+from chaos import kills, rounds
 
 POINTS_OF_A_START = ("folder owned", "store opened", "dispatches recovered", "engine announced")
 
@@ -20,7 +20,7 @@ POINTS_OF_A_START = ("folder owned", "store opened", "dispatches recovered", "en
 def test_a_program_outlives_an_engine_that_is_killed_as_it_starts(
     tmp_path: Path, reference: Any, point: str
 ) -> None:
-    kill = rounds.Kill(victim="engine", point=point)
+    kill = kills.Kill(victim="engine", point=point)
     outcome = rounds.Round(tmp_path / "round", seed=0).run([kill], reference)
 
     assert outcome.violations == []
@@ -33,4 +33,4 @@ def test_round(
     outcome = rounds.play(tmp_path / "round", round_seed, reference)
     shown(outcome)
 
-    assert outcome.violations == [], f"{rounds.plan(round_seed)} killed {outcome.kills}"
+    assert outcome.violations == [], f"{kills.plan(round_seed)} killed {outcome.kills}"

@@ -7,11 +7,10 @@ import json
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,24 +18,13 @@ from typing import Any
 import psutil
 
 from chaos import checks, database, journal, points
+from chaos.kills import Kill, plan
 
-VICTIMS = ("engine", "engine", "worker", "zygote", "client", "all of them")
 _HERE = str(Path(__file__).parents[1])
 _PROGRAM = f"import sys; sys.path.insert(0, {_HERE!r}); from chaos.workflow import main; main()"
 _DEADLINE = 90.0  # seconds that only a round which hangs reaches
+_GONE_WITHIN = 20.0  # seconds, as above
 _LOOK = 0.002  # seconds
-_RUNS = 190  # notes of electrons in an undisturbed round, roughly
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kill:
-    """Who dies, and when: at a point, or some time after so many electrons have begun."""
-
-    victim: str
-    point: str | None = None
-    count: int = 1
-    begun: int = 0
-    later: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,22 +40,6 @@ class Outcome:
     engines: int
     seconds: float
     violations: list[str] = field(default_factory=list[str])
-
-
-def plan(seed: int) -> list[Kill]:
-    """One to three kills, more than half of them at points."""
-    chance = random.Random(seed)
-    return [_kill(chance) for _ in range(chance.randint(1, 3))]
-
-
-def _kill(chance: random.Random) -> Kill:
-    if chance.random() < 0.6:
-        point = chance.choice(sorted(points.POINTS))
-        victim, often = points.POINTS[point]
-        return Kill(victim=victim, point=point, count=round(often ** chance.random()))
-    begun = 0 if chance.random() < 0.2 else chance.randrange(_RUNS)
-    later = chance.uniform(0, 0.02) if begun else chance.uniform(0, 1.0)
-    return Kill(victim=chance.choice(VICTIMS), begun=begun, later=later)
 
 
 class Round:
@@ -145,8 +117,8 @@ class Round:
             log = (self.folder / "client.log").read_text()[-2000:]
             self._wrong.append(f"the workflow did not end, or the program failed: {log}")
 
-    def _until(self, holds: Any) -> bool:
-        deadline = time.monotonic() + _DEADLINE
+    def _until(self, holds: Callable[[], bool], seconds: float = _DEADLINE) -> bool:
+        deadline = time.monotonic() + seconds
         while not holds():
             if time.monotonic() > deadline:
                 return False
@@ -222,19 +194,11 @@ class Round:
             self._client.wait()
         for engine in self._processes()["engine"]:
             engine.terminate()
-        gone = self._until_short(lambda: not self._left())
+        self._until(lambda: not self._left(), _GONE_WITHIN)
         for process in self._left():
-            self._wrong.append(f"process {process.pid} is left: {process.cmdline()[:4]}")
-            process.send_signal(signal.SIGKILL)
-        assert gone or self._wrong
-
-    def _until_short(self, holds: Any) -> bool:
-        deadline = time.monotonic() + 20
-        while not holds():
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(0.01)
-        return True
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._wrong.append(f"process {process.pid} is left: {process.cmdline()[:4]}")
+                process.kill()
 
     def _left(self) -> list[psutil.Process]:
         return list(processes_of(self.folder))

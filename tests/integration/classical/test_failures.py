@@ -256,6 +256,18 @@ def test_cancelling_stops_what_runs_and_starts_nothing(gate: Any, counter: Any) 
     assert "already CANCELLED" in ct.cancel(dispatch_id)
 
 
+def test_what_cancelling_says_is_so() -> None:
+    """Whenever it comes, while a dispatch ends too."""
+    said: set[tuple[str, str]] = set()
+    for number in range(200):
+        dispatch_id = ct.dispatch(ct.lattice(lambda x: [same(x)]))(number)
+        time.sleep(number % 40 * 0.0002)
+        told = ct.cancel(dispatch_id).removeprefix(f"Dispatch {dispatch_id} ")
+        said.add((told, str(ct.get_result(dispatch_id, wait=True).status)))
+
+    assert said <= {("cancelled.", "CANCELLED"), ("is already COMPLETED.", "COMPLETED")}
+
+
 def test_cancelling_one_node_leaves_the_others(gate: Any) -> None:
     def workflow() -> object:
         held = ct.electron(gate.pass_through)("begun")
