@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +41,19 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[Any, Any]:
 
 
 @pytest.fixture(scope="session")
-def shown(request: pytest.FixtureRequest) -> Iterator[Callable[[Any], None]]:
-    """Takes what a round has shown; all of it goes into the report, if one is asked for."""
+def shown(request: pytest.FixtureRequest) -> Callable[[Any], None]:
+    """Takes what a round has shown, and writes the report anew if one is asked for."""
     from chaos.report import markdown
 
     outcomes: list[Any] = []
-    yield outcomes.append
     path = request.config.getoption("--crash-report")
-    if path and outcomes:
-        Path(path).write_text(markdown(sorted(outcomes, key=lambda outcome: outcome.seed)))
+
+    def show(outcome: Any) -> None:
+        outcomes.append(outcome)
+        if path:
+            Path(path).write_text(markdown(sorted(outcomes, key=lambda outcome: outcome.seed)))
+
+    return show
 
 
 @pytest.fixture

@@ -52,8 +52,10 @@ class Client:
             self._channel.send(request)
             answer = self._receive()
         except TimeoutError as error:
+            self.close()
             raise _silent(self.folder) from error
         except (OSError, EOFError) as error:
+            self.close()
             raise ConnectionLost(
                 address=str(self.folder),
                 reason="it went away in the middle of a request",
@@ -66,10 +68,9 @@ class Client:
     def ping(self) -> Message:
         """Ask how it is. Raises `EngineUnavailable` if it does not answer soon: it was paused."""
         self._socket.settimeout(_ANSWERS_WITHIN)
-        try:
-            return self.call("ping")
-        finally:
-            self._socket.settimeout(None)
+        about = self.call("ping")
+        self._socket.settimeout(None)
+        return about
 
     def _receive(self) -> Message:
         while True:
