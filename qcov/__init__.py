@@ -12,17 +12,20 @@ from qcov.version import __version__
 
 if TYPE_CHECKING:
     from qcov import aio, executor, selectors
+    from qcov.classical import leptons
     from qcov.classical.deps import DepsBash, DepsCall, DepsPip
     from qcov.classical.dispatch import (
         cancel,
         dispatch,
         dispatch_sync,
         get_result,
+        list_dispatches,
         redispatch,
         watch,
     )
     from qcov.classical.electron import Electron, electron, wait
     from qcov.classical.lattice import Lattice, lattice
+    from qcov.classical.leptons import Lepton
     from qcov.classical.result import Result
     from qcov.classical.status import Status as status  # noqa: N813  # Covalent's spelling
     from qcov.config import get_config, reload_config, set_config
@@ -41,6 +44,7 @@ __all__ = [
     "DepsPip",
     "Electron",
     "Lattice",
+    "Lepton",
     "QCluster",
     "Result",
     "TransportableObject",
@@ -57,6 +61,8 @@ __all__ = [
     "get_context",
     "get_result",
     "lattice",
+    "leptons",
+    "list_dispatches",
     "map",
     "qelectron",
     "redispatch",
@@ -72,9 +78,11 @@ _HOMES = {
     "qcov.aio": ("aio",),
     "qcov.classical.deps": ("DepsBash", "DepsCall", "DepsPip"),
     "qcov.classical.dispatch": (
-        *("cancel", "dispatch", "dispatch_sync", "get_result", "redispatch", "watch"),
+        *("cancel", "dispatch", "dispatch_sync", "get_result", "list_dispatches"),
+        *("redispatch", "watch"),
     ),
     "qcov.classical.electron": ("Electron", "electron", "wait"),
+    "qcov.classical.leptons": ("Lepton", "leptons"),
     "qcov.classical.lattice": ("Lattice", "lattice"),
     "qcov.classical.result": ("Result",),
     "qcov.classical.status": ("status",),
@@ -93,11 +101,11 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 #: Covalent's names that are to come.
 _LATER = frozenset(
     {
-        *("DepsModule", "Lepton", "fs", "fs_strategies"),
-        *("get_result_manager", "leptons", "stop_triggers", "triggers"),
+        *("DepsModule", "fs", "fs_strategies"),
+        *("stop_triggers", "triggers"),
     }
 )
-_MODULES = ("aio", "executor", "selectors")
+_MODULES = ("aio", "executor", "leptons", "selectors")
 _RENAMED = {"status": "Status"}
 
 

@@ -21,6 +21,7 @@ QcovError
 │   ├── InvalidExecutor         not an executor, or one that nobody knows
 │   ├── WrongSetting            an electron cannot have this setting's value
 │   ├── DependencyFailed        what an electron needs could not be provided
+│   ├── LeptonFailed            code in another language could not be loaded, or has failed
 │   ├── DispatchFailed          the dispatch has no result to give
 │   └── StillRunning            the dispatch has not ended in the time that was given
 ├── EngineError
@@ -287,6 +288,14 @@ class DependencyFailed(WorkflowError):
     def __init__(self, *, what: str, reason: str, advice: str) -> None:
         super().__init__(f"{what}: {reason}. {advice}")
         self.what, self.reason, self.advice = what, reason, advice
+
+
+class LeptonFailed(WorkflowError):
+    """The code of a lepton could not be loaded, or has failed."""
+
+    def __init__(self, *, lepton: str, reason: str, advice: str) -> None:
+        super().__init__(f"lepton {lepton!r} failed: {reason}. {advice}")
+        self.lepton, self.reason, self.advice = lepton, reason, advice
 
 
 class DispatchFailed(WorkflowError):

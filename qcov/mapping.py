@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, cast, overload
 
 from qcov.classical.electron import Electron
-from qcov.errors import NotAQElectron, NotYetSupported
+from qcov.classical.mapped import map_electron
+from qcov.errors import NotAQElectron, WrongSetting
 from qcov.quantum.futures import CircuitFuture
 from qcov.quantum.progress import show_progress
 from qcov.quantum.qelectron import QElectron
 
 
+@overload
 def map(  # noqa: A001
     circuit: QElectron, *arguments: Iterable[Any], progress: bool = False, **same: Any
-) -> list[CircuitFuture]:
-    """Call a circuit later for each of many arguments; a future for each call, in order.
+) -> list[CircuitFuture]: ...
 
-    All circuits are built here and now, and run together as those of `run_later` do.
+
+@overload
+def map(  # noqa: A001
+    circuit: Electron, *arguments: Iterable[Any], **same: Any
+) -> Any: ...
+
+
+def map(  # noqa: A001
+    circuit: QElectron | Electron,
+    *arguments: Iterable[Any],
+    progress: bool = False,
+    **same: Any,
+) -> Any:
+    """Call a qelectron or an electron for each of many arguments.
+
+    A qelectron's circuits are built here and now, and run together as those of `run_later` do;
+    there is a future for each call, in order.
+
+    An electron in a lattice becomes one node, which runs all calls as a dispatch of its own and
+    whose value is the list of theirs. An iterable may be an electron's value: how many calls there
+    are is then known when it is there. Outside a lattice the electron is called at once.
 
     Args:
-        circuit: The qelectron.
+        circuit: The qelectron, or the electron.
         arguments: An iterable for each of its positional arguments, all equally long.
         progress: Whether to show a bar on standard error, if that is a terminal or a notebook. It
             moves when a batch is back; an executor's `max_batch` makes batches smaller.
@@ -28,8 +49,8 @@ def map(  # noqa: A001
 
     Raises:
         NotAQElectron: `circuit` is something else; a TypeError.
-        NotYetSupported: `circuit` is an electron; a TypeError.
         ValueError: One iterable is longer than another.
+        WrongSetting: `progress` is set for an electron.
 
     Example:
         >>> import pennylane as qml
@@ -42,8 +63,16 @@ def map(  # noqa: A001
         ...     return qml.expval(qml.Z(0))
         >>> [round(float(value)) for value in gather(map(circuit, [0.0, 3.141592653589793]))]
         [1, -1]
+        >>> from qcov.classical.electron import electron
+        >>> map(electron(abs), [1, -2, 3])
+        [1, 2, 3]
     """
     _check(circuit, arguments)
+    if isinstance(circuit, Electron):
+        if progress:
+            expected = "left out for electrons: ct.watch tells how far a dispatch is"
+            raise WrongSetting(setting="progress", got="True", expected=expected)
+        return map_electron(circuit, arguments, same)
     columns = [list(argument) for argument in arguments]  # all, before the first call is made
     sizes = [len(column) for column in columns]
     if len(set(sizes)) > 1:
@@ -56,13 +85,13 @@ def map(  # noqa: A001
 
 
 def _check(circuit: object, arguments: tuple[object, ...]) -> None:
-    if isinstance(circuit, Electron):
-        raise NotYetSupported(feature="map over an electron")
-    if not isinstance(circuit, QElectron):
+    if not isinstance(circuit, (QElectron, Electron)):
         raise NotAQElectron(got=repr(circuit))
     if not arguments:
         raise TypeError("ct.map needs an iterable for each positional argument of the circuit")
     for argument in arguments:
+        if hasattr(argument, "__electron__") and isinstance(circuit, Electron):
+            continue  # it will be seen when its value is there
         try:
             iter(cast("Iterable[Any]", argument))
         except TypeError:

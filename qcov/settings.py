@@ -217,8 +217,8 @@ SETTINGS: Mapping[str, Setting] = {
     "user_interface.port": Setting(kind="port", default=48008),
     "user_interface.log_dir": _logs(),
     "user_interface.dispatch_db": Setting(kind="path", default=_within("qcov.sqlite")),
-    "executors.local.log_stdout": _words("stdout.log"),
-    "executors.local.log_stderr": _words("stderr.log"),
+    "executors.local.log_stdout": _words(),  # no file: what electrons print is stored
+    "executors.local.log_stderr": _words(),
     "executors.local.cache_dir": _cache(),
     "executors.dask.log_stdout": _words("stdout.log"),
     "executors.dask.log_stderr": _words("stderr.log"),

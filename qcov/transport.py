@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Generator, Iterator, Sized
 from contextlib import contextmanager
 from itertools import islice
+from types import ModuleType
 from typing import Any, cast
 
 import cloudpickle
@@ -34,6 +35,7 @@ _HEADER = json.dumps(
 ).encode()
 _PREFIX = _MAGIC + len(_HEADER).to_bytes(2, "big") + _HEADER
 _pickle_all = cast("Callable[..., bytes]", vars(cloudpickle)["dumps"])  # it is not typed
+_register = cast("Callable[[ModuleType], None]", vars(cloudpickle)["register_pickle_by_value"])
 _DEEP = 100  # containers within containers that are compared
 _LOOKED_AT = 5_000  # opcodes, some ten microseconds each at most
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
@@ -52,6 +54,11 @@ def dumps(value: object, *, what: str) -> bytes:
     except Exception as error:  # pickling runs the user's own __reduce__: anything can be raised
         reason = f"{type(error).__name__}: {error}"
         raise SerializationError(what=what, reason=reason) from error
+
+
+def pickle_by_value(module: ModuleType) -> None:
+    """Let what a module defines travel whole: other processes need not find the module."""
+    _register(module)
 
 
 def loads(blob: bytes, *, digest: str | None = None) -> Any:

@@ -10,8 +10,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 from qcov.classical.deps import Deps, DepsBash, DepsPip
-from qcov.classical.executors.base import BaseExecutor
-from qcov.classical.executors.registry import executor_dict
+from qcov.classical.executors.base import AnyExecutor
+from qcov.classical.executors.registry import executor_dict, executor_of, travels_as_object
 from qcov.classical.graph import (
     Function,
     Kind,
@@ -40,12 +40,17 @@ class Builder:
     Args:
         metadata: The lattice's settings.
         replacements: Electrons that stand in for others, by the name of those.
+        graph: One to be added to; a new one by default.
     """
 
     def __init__(
-        self, metadata: Mapping[str, Any], replacements: Mapping[str, Electron] | None = None
+        self,
+        metadata: Mapping[str, Any],
+        replacements: Mapping[str, Electron] | None = None,
+        *,
+        graph: TransportGraph | None = None,
     ) -> None:
-        self.graph = TransportGraph()
+        self.graph = TransportGraph() if graph is None else graph
         self.unused = set(replacements or ())  #: names of which no electron was called
         self._metadata = metadata
         self._replacements = replacements or {}
@@ -111,6 +116,10 @@ class Builder:
         source = owned_node(output, self)
         shown = f"{source.name}.{name}"
         return self._output(name=shown, kind=Kind.ELEMENT, source=source.id, attribute=name)
+
+    def argument(self, value: object, name: str, consumer: str) -> int:
+        """The number of the node that gives `value` to an electron; it is added if need be."""
+        return self._input(value, f"argument {name!r}", consumer)
 
     def order(self, output: ElectronOutput, parents: Iterable[object]) -> None:
         """Let a node start only after others."""
@@ -235,16 +244,22 @@ class Builder:
         within = {name: one for name, one in self._replacements.items() if name != own}
         return cast("Lattice", function).inheriting(metadata, within)
 
-    def _executor(self, executor: str | BaseExecutor | None) -> int:
+    def _executor(self, executor: str | AnyExecutor | None) -> int:
         chosen = executor or self._metadata.get("executor") or "local"
-        if isinstance(chosen, str) and chosen in self._executors:  # nearly always
-            return self._executors[chosen]
-        described = executor_dict(chosen)
-        key = chosen if isinstance(chosen, str) else repr(described)
+        # an object may be changed between two calls of electrons
+        key = chosen if isinstance(chosen, str) else f"{id(chosen)} {chosen!r}"
         if key not in self._executors:
             self._executors[key] = len(self.graph.executors)
-            self.graph.executors.append(described)
+            self._kept.append(chosen)
+            self.graph.executors.append(self._described(executor_of(chosen)))
         return self._executors[key]
+
+    def _described(self, executor: AnyExecutor) -> dict[str, Any]:
+        described = executor_dict(executor)
+        if travels_as_object(executor):
+            blob = _whole_blob(executor, what=f"the executor {executor!r}")
+            described["object"] = self.graph.add_blob(blob)
+        return described
 
 
 _CONTAINERS = (list, tuple, set, dict)
@@ -330,6 +345,8 @@ def _key_text(key: object) -> str:
 
 def source_of(function: object) -> str:
     """The source of a function as the user wrote it, empty if it cannot be found."""
+    if hasattr(function, "lepton_source"):  # it is no Python
+        return str(getattr(function, "lepton_source"))  # noqa: B009
     try:
         return inspect.getsource(inspect.unwrap(cast("Callable[..., Any]", function)))
     except (OSError, TypeError):

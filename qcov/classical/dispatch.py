@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, overload
 
+from qcov.classical.checks import check_setting
 from qcov.classical.electron import Electron
 from qcov.classical.engine.address import Engine, engine_at
-from qcov.classical.executors.base import check_setting
 from qcov.classical.lattice import Lattice
 from qcov.classical.manifest import build_manifest, environment
 from qcov.classical.result import Result
@@ -21,6 +21,8 @@ from qcov.classical.status import Status
 from qcov.context import get_context
 from qcov.errors import NotALattice, NotYetSupported, StillRunning, WrongSetting
 from qcov.transport import fingerprint
+
+_MOST = 1000  # dispatches in one list
 
 
 def dispatch(
@@ -224,6 +226,40 @@ def get_result(
     if status_only:
         return Status(engine.call("dispatch", dispatch_id=dispatch_id)["status"])
     return Result.fetch(dispatch_id, engine)
+
+
+def list_dispatches(
+    limit: int = 100,
+    *,
+    status: Status | str | None = None,
+    search: str | None = None,
+    dispatcher_addr: str | None = None,
+) -> list[Result]:
+    """The newest dispatches, newest first, as they stand; large parts are fetched when read.
+
+    Args:
+        limit: How many, at most 1000.
+        status: Only those with this status.
+        search: Only those with this in their name, or with an id that begins so; sublattices
+            are found too.
+        dispatcher_addr: The address of the server that they were sent to.
+
+    Raises:
+        WrongSetting: `limit` or `status` cannot be.
+    """
+    if type(limit) is not int or not 0 < limit <= _MOST:
+        expected = f"a whole number from 1 to {_MOST}"
+        raise WrongSetting(setting="limit", got=repr(limit), expected=expected)
+    if status is not None and str(status).upper() not in Status.__members__:
+        raise WrongSetting(
+            setting="status", got=repr(status), expected=f"one of {', '.join(Status)}"
+        )
+    wanted = None if status is None else Status[str(status).upper()].value
+    engine = engine_at(dispatcher_addr)
+    found = engine.call(
+        "dispatches", limit=limit, status=wanted, search=search, root_only=not search
+    )
+    return [Result(row, engine) for row in found["dispatches"]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Iterable
 from typing import Any, Unpack, cast, overload
 
-from qcov.classical.builder import building
-from qcov.classical.executors.base import BaseExecutor, check_function
+from qcov.classical.builder import Builder, building, source_of
+from qcov.classical.checks import check_function
+from qcov.classical.executors.base import AnyExecutor
+from qcov.classical.graph import TransportGraph
 from qcov.classical.metadata import ELECTRON, ElectronSettings, checked, checked_one, injected
 from qcov.classical.outputs import ElectronOutput
-from qcov.errors import WrongArguments
+from qcov.errors import WrongArguments, WrongSetting
+from qcov.transport import TransportableObject
 
 
 class Electron:
@@ -49,21 +53,95 @@ class Electron:
         return str(getattr(self.function, "__name__", type(self.function).__name__))
 
     @property
-    def executor(self) -> str | BaseExecutor | None:
+    def executor(self) -> str | AnyExecutor | None:
         """Where it runs; None for what the lattice says."""
         return self.metadata["executor"]
 
     @executor.setter
-    def executor(self, executor: str | BaseExecutor | None) -> None:
+    def executor(self, executor: str | AnyExecutor | None) -> None:
         self.set_metadata("executor", executor)
 
     def get_metadata(self, name: str) -> Any:
-        """A setting by its name, None if it is not set."""
-        return self.metadata.get(name)
+        """A setting by its name, None if it is not set. Raises `KeyError` for an unknown name."""
+        return self.metadata[name]
 
     def set_metadata(self, name: str, value: Any) -> None:
         """Change a setting."""
         self.metadata[name] = checked_one(name, value)
+
+    @property
+    def as_transportable_dict(self) -> dict[str, Any]:
+        """Its name, its function as a `TransportableObject` and as text, and its settings."""
+        return {
+            "name": self.name,
+            "function": TransportableObject(self.function),
+            "function_string": source_of(self.function),
+            "metadata": dict(self.metadata),
+        }
+
+    def get_op_function(self, operand_1: Any, operand_2: Any, op: str) -> Any:
+        """`operand_1 op operand_2`: a node where a lattice is built, else the value.
+
+        Args:
+            operand_1: The left one.
+            operand_2: The right one.
+            op: `"+"`, `"-"`, `"*"`, `"/"`, `"//"`, `"%"`, `"**"` or `"@"`.
+
+        Raises:
+            WrongSetting: there is no such operator.
+        """
+        function = _OPERATORS.get(op)
+        if function is None:
+            expected = f"one of {' '.join(_OPERATORS)}"
+            raise WrongSetting(setting="op", got=repr(op), expected=expected)
+        builder = building()
+        if builder is None:
+            return function(operand_1, operand_2)
+        return builder.apply(function, operand_1, operand_2)
+
+    def add_collection_node_to_graph(self, graph: TransportGraph, prefix: str) -> int:
+        """Add a node that runs this electron's function to a graph; returns its number.
+
+        Its arguments are added by `connect_node_with_others`.
+        """
+        builder = Builder(self.metadata, graph=graph)
+        return builder.call(self.function, prefix, self.metadata, (), {}).node_id
+
+    def connect_node_with_others(  # noqa: PLR0917
+        self,
+        node_id: int,
+        param_name: str,
+        param_value: Any,
+        param_type: str,
+        arg_index: int | None,
+        transport_graph: TransportGraph,
+    ) -> None:
+        """Give a node of a graph an argument, with the nodes and edges that it takes.
+
+        Args:
+            node_id: Which node.
+            param_name: The argument's name.
+            param_value: Its value; electrons, alone or in containers, too.
+            param_type: `"arg"` for a positional argument, `"kwarg"` for one by its name.
+            arg_index: Where a positional argument stands.
+            transport_graph: The graph.
+
+        Raises:
+            WrongSetting: `param_type` is something else.
+        """
+        if param_type not in ("arg", "kwarg"):
+            raise WrongSetting(
+                setting="param_type", got=repr(param_type), expected="'arg' or 'kwarg'"
+            )
+        node = transport_graph.nodes[node_id]
+        source = Builder(self.metadata, graph=transport_graph).argument(
+            param_value, param_name, node.name
+        )
+        if param_type == "kwarg":
+            node.kwargs = {**(node.kwargs or {}), param_name: source}
+        else:
+            at = len(node.args) if arg_index is None else arg_index
+            node.args = [*node.args[:at], source, *node.args[at:]]
 
     def _check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Let a wrong call fail where it stands, not in a worker."""
@@ -78,6 +156,21 @@ class Electron:
 
     def __repr__(self) -> str:
         return f"<electron {self.name}>"
+
+
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    sign: getattr(operator, name)
+    for sign, name in {
+        "+": "add",
+        "-": "sub",
+        "*": "mul",
+        "/": "truediv",
+        "//": "floordiv",
+        "%": "mod",
+        "**": "pow",
+        "@": "matmul",
+    }.items()
+}
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:

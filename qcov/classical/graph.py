@@ -184,6 +184,25 @@ class TransportGraph:
         }
 
 
+def assembled(recipe: Recipe, load: Callable[[str], Any], value_of: Callable[[int], Any]) -> Any:
+    """Put a value together.
+
+    Args:
+        recipe: How.
+        load: Gives the object of a blob.
+        value_of: Gives the value of a node.
+    """
+    [(form, content)] = recipe.items()
+    if form == "blob":
+        return load(content)
+    if form == "node":
+        return value_of(content)
+    if form == "dict":
+        return {load(key): assembled(part, load, value_of) for key, part in content}
+    parts = [assembled(part, load, value_of) for part in content]
+    return {"list": list, "tuple": tuple, "set": set}[form](parts)
+
+
 def nodes_of(recipe: Mapping[str, Any]) -> Iterator[int]:
     """The nodes that a recipe refers to, in order."""
     for form, content in recipe.items():

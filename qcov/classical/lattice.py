@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 import functools
+import warnings
 from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from qcov.classical.builder import Builder, recording, source_of
-from qcov.classical.executors.base import check_function
+from qcov.classical.checks import check_function
 from qcov.classical.graph import Kind, TransportGraph
 from qcov.classical.metadata import LATTICE, LatticeSettings, checked, checked_one, inherited
 from qcov.errors import WrongSetting
 
 if TYPE_CHECKING:
     from qcov.classical.electron import Electron
+    from qcov.classical.result import Result
 
 
 class Lattice:
@@ -128,15 +130,34 @@ class Lattice:
         return "\n".join(lines)
 
     def get_metadata(self, name: str) -> Any:
-        """A setting by its name, None if it is not set."""
-        return self.metadata.get(name)
+        """A setting by its name, None if it is not set. Raises `KeyError` for an unknown name."""
+        return self.metadata[name]
 
     def set_metadata(self, name: str, value: Any) -> None:
         """Change a setting."""
         self.metadata[name] = checked_one(name, value)
 
+    def dispatch(self, *args: Any, **kwargs: Any) -> str:
+        """Run it; `ct.dispatch(lattice)(...)` is the way today."""
+        from qcov.classical.dispatch import dispatch
+
+        _warn_of("dispatch")
+        return dispatch(self)(*args, **kwargs)
+
+    def dispatch_sync(self, *args: Any, **kwargs: Any) -> Result:
+        """Run it and wait; `ct.dispatch_sync(lattice)(...)` is the way today."""
+        from qcov.classical.dispatch import dispatch_sync
+
+        _warn_of("dispatch_sync")
+        return dispatch_sync(self)(*args, **kwargs)
+
     def __repr__(self) -> str:
         return f"<lattice {self.name}>"
+
+
+def _warn_of(verb: str) -> None:
+    message = f"lattice.{verb}(...) is deprecated: write ct.{verb}(lattice)(...)"
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
 
 
 @overload

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, cast
 
+from qcov.classical.checks import LATER, check_setting
 from qcov.classical.deps import Deps, DepsBash, DepsPip, as_bash, as_calls, as_pip
-from qcov.classical.executors.base import LATER, BaseExecutor, check_setting
-from qcov.classical.executors.registry import executor_dict
+from qcov.classical.executors.base import AnyExecutor
+from qcov.classical.executors.registry import executor_of
 from qcov.errors import NotYetSupported
 
 #: What runs before or after an electron: functions are accepted as they are.
@@ -17,7 +18,7 @@ Calls = Callable[..., Any] | Deps | Sequence[Callable[..., Any] | Deps]
 class Shared(TypedDict, total=False):
     """What an electron and a lattice can be told; a lattice's settings are its electrons'."""
 
-    executor: str | BaseExecutor | None
+    executor: str | AnyExecutor | None
     deps_bash: DepsBash | str | Sequence[str] | None
     deps_pip: DepsPip | str | Sequence[str] | None
     call_before: Calls | None
@@ -35,7 +36,7 @@ class ElectronSettings(Shared, total=False):
 class LatticeSettings(Shared, total=False):
     """What a lattice can be told."""
 
-    workflow_executor: str | BaseExecutor | None
+    workflow_executor: str | AnyExecutor | None
 
 
 #: What electrons take from their lattice, and sublattices from the one around them.
@@ -65,7 +66,7 @@ def checked_one(name: str, value: object) -> object:
         check_setting(name, value)
     elif name in ("executor", "workflow_executor"):
         if value is not None:
-            executor_dict(value)
+            executor_of(value)
     elif name == "deps_bash":
         return as_bash(value)
     elif name == "deps_pip":

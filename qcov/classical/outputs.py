@@ -13,13 +13,15 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any, Protocol, Self
 
-from qcov.classical.graph import Node
+from qcov.classical.graph import Node, TransportGraph
 from qcov.context import Pending
 from qcov.errors import ElectronMisuse
 
 
 class Recorder(Protocol):
     """Whoever turns uses of an output into nodes."""
+
+    graph: TransportGraph
 
     def item(self, output: ElectronOutput, key: object) -> ElectronOutput:
         """Add a node for `output[key]`."""
@@ -133,7 +135,7 @@ class ElectronOutput(Pending):
 
 def owned_node(output: ElectronOutput, recorder: Recorder) -> Node:
     """The node that an output stands for; `ElectronMisuse` if it is another recorder's."""
-    if output._recorder is not recorder:  # pyright: ignore[reportPrivateUsage]
+    if output._recorder.graph is not recorder.graph:  # pyright: ignore[reportPrivateUsage]
         advice = "Pass it as an argument of the sublattice instead."
         raise misuse(output, "used in another lattice", advice)
     return output._node  # pyright: ignore[reportPrivateUsage]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from qcov.classical.engine.address import Engine, engine_at
 from qcov.classical.engine.channel import Message
-from qcov.classical.graph import Kind
+from qcov.classical.graph import Kind, assembled
 from qcov.classical.status import Status
-from qcov.errors import NodeNotFound
-from qcov.transport import TransportableObject, verify
+from qcov.errors import DispatchFailed, NodeNotFound
+from qcov.transport import TransportableObject, loads, verify
 
 if TYPE_CHECKING:
     from qcov.classical.lattice import Lattice
@@ -104,6 +104,26 @@ class Result:
         sent = self._payload("lattice", None)
         assert sent is not None
         return sent.get_deserialized()
+
+    def post_process(self) -> Any:
+        """What the lattice returns, put together here from the values of its electrons.
+
+        The lattice's function is called for that, to see what it does with them. For a dispatch
+        whose result could not be put together where it ran.
+
+        Raises:
+            DispatchFailed: an electron whose value is needed has none.
+        """
+        inputs = self.inputs
+        graph = self.lattice.graph(*inputs["args"], **inputs["kwargs"])
+        return assembled(graph.result, lambda digest: loads(graph.blobs[digest]), self._value_of)
+
+    def _value_of(self, node_id: int) -> Any:
+        output = self.get_node_result(node_id)["output"]
+        if output is None:
+            error = f"node {node_id} has no value; {self.error}"
+            raise DispatchFailed(dispatch_id=self.dispatch_id, status=self.status, error=error)
+        return output.get_deserialized()
 
     # -- its nodes
 

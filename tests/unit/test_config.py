@@ -33,7 +33,7 @@ def write(path: Path, text: str) -> None:
 def test_defaults_need_no_file_and_write_none(config: Path) -> None:
     assert get_config("dispatcher.port") == 48008
     assert get_config("engine.idle_timeout") == 300.0
-    assert get_config("executors.local.log_stdout") == "stdout.log"
+    assert get_config("executors.dask.log_stdout") == "stdout.log"
     assert not config.parent.exists()
 
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 import qcov as ct
-from qcov.errors import ElectronMisuse, NotAQElectron, NotYetSupported
+from qcov.errors import ElectronMisuse, NotAQElectron, WrongSetting
 from qcov.quantum.progress import show_progress
 
 ANGLES = np.linspace(0, 3, 40)
@@ -71,9 +71,35 @@ def test_it_calls_qelectrons_only(wrong: Any) -> None:
         ct.map(wrong, ANGLES)
 
 
-def test_electrons_are_to_come() -> None:
-    with pytest.raises(NotYetSupported, match="^map over an electron is not supported"):
-        ct.map(ct.electron(abs), ANGLES)  # type: ignore[arg-type]
+@ct.electron
+def add(x: Any, y: Any = 0, *, z: Any = 0) -> Any:
+    return x + y + z
+
+
+def test_outside_a_lattice_an_electron_is_called() -> None:
+    assert ct.map(add, [1, 2], iter([10, 20]), z=100) == [111, 122]
+    assert ct.map(add, []) == []
+
+
+def test_in_a_lattice_it_is_one_node() -> None:
+    graph = ct.lattice(lambda: ct.map(add, range(10_000), z=add(1))).graph()
+
+    assert [node.name for node in graph.nodes if node.kind != "parameter"] == ["add", "map(add)"]
+
+
+@pytest.mark.parametrize(
+    ("use", "kind", "reason"),
+    [
+        (lambda: ct.map(add, [1, 2], [3]), ValueError, r"one length, not of \[2, 1\]"),
+        (lambda: ct.map(add, [1], progress=True), WrongSetting, "ct.watch tells how far"),
+        (lambda: ct.map(add), TypeError, "needs an iterable for each"),
+        (lambda: ct.map(add, 3), TypeError, "needs iterables of arguments, not 3"),
+        (lambda: ct.map(add, [1], (n for n in [])), ValueError, "one length"),
+    ],
+)
+def test_of_an_electron_what_cannot_be(use: Any, kind: type[Exception], reason: str) -> None:
+    with pytest.raises(kind, match=reason):
+        use()
 
 
 def test_values_that_are_not_there_yet_are_refused() -> None:

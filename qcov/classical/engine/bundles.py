@@ -7,7 +7,7 @@ from typing import Any
 
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.schedule import RESULT
-from qcov.classical.graph import Node, Recipe, blobs_of
+from qcov.classical.graph import Kind, Node, Recipe, blobs_of
 
 #: When an electron's steps run.
 STEPS = ("before", "after")
@@ -44,7 +44,7 @@ class Bundles:
             "args": [self._recipe(source) for source in node.args],
             "kwargs": {name: self._recipe(source) for name, source in (node.kwargs or {}).items()},
             "cuts": _cuts(self.parts_of(node.id), node.id),
-            "workdir": self._settings(node).get("workdir"),
+            **self._place(node),
             **self._steps(node),
         }
 
@@ -105,10 +105,19 @@ class Bundles:
             source = above
         return source
 
-    def _settings(self, node: Node) -> Message:
-        if node.executor is None:
-            return {}
-        return self._manifest["executors"][node.executor]["attributes"]
+    def _place(self, node: Node) -> Message:
+        """Where an electron runs: its folder, its executor if that is a user's own, its logs."""
+        executor = self._manifest["executors"][node.executor]
+        attributes: Message = executor["attributes"]
+        place: Message = {"workdir": attributes.get("workdir")}
+        if node.kind is Kind.SUBLATTICE:  # it is built here, and its electrons run there
+            return place
+        logs = [attributes.get("log_stdout") or "", attributes.get("log_stderr") or ""]
+        if any(logs):
+            place["logs"] = logs
+        if "object" in executor:
+            place["executor"] = executor["object"]
+        return place
 
 
 def _cuts(parts: list[Node], origin: int | None) -> list[Message]:
@@ -132,6 +141,8 @@ def digests(bundle: Message) -> Iterator[str]:
         else:
             yield from blobs_of(recipe)
     yield from blobs_of(bundle.get("recipe", {}))
+    if "executor" in bundle:
+        yield bundle["executor"]
     for step in (step for when in STEPS for step in bundle.get(when, ())):
         yield step["function"]
         yield from blobs_of(step["args"])

@@ -32,6 +32,7 @@ from qcov.errors import (
 _SHORT = 0.01  # seconds: an electron below this is handed over ahead of time
 _AHEAD = 16  # electrons that a worker holds at most
 _LONG = 0.1  # seconds: after this the electrons behind are taken back
+_GIVE_UP = 30.0  # seconds for a user's own executor to stop its work
 _IDLE = 60.0  # seconds until an idle worker is let go
 _REMEMBERED = 10_000  # functions whose duration is known
 _FUNCTIONS = 256  # functions that a worker keeps before it is replaced
@@ -52,6 +53,7 @@ class _Link:
     alarm: asyncio.TimerHandle | None = None
     retiring: asyncio.TimerHandle | None = None
     verdict: tuple[Task, QcovError] | None = None  #: which task we stopped it for, and why
+    giving_up: tuple[Task, QcovError] | None = None  #: the same, while its executor is asked to
     ready: bool = False  #: it has started, and has imported what it needs
     gone: bool = False
 
@@ -239,7 +241,8 @@ class Pool:
 
     def _overrun(self, link: _Link, task: Task) -> None:
         assert task.time_limit is not None
-        self._kill(link, task, TimeLimitExceeded(electron=task.name, seconds=task.time_limit))
+        limit = TimeLimitExceeded(electron=task.name, seconds=task.time_limit)
+        self._stop_running(link, task, limit)
 
     # -- taking back
 
@@ -288,15 +291,29 @@ class Pool:
         elif did == "outcome":
             self._on_outcome(link, message)
         elif did == "progress":
-            if link.tasks and link.tasks[0].key == tuple(message["task"]):
-                link.tasks[0].owner.task_progressed(link.tasks[0], message)
+            self._on_progress(link, message)
         elif did == "returned":
             link.recalled = False
             self._take_back(link, message["tasks"])
-        elif did == "leave":  # the code on disk has changed: a new worker must import it
-            _disarm(link)
-            self._take_back(link, [list(task.key) for task in link.tasks])
-            self._dismiss(link)
+        elif did == "gave up":
+            self._on_giving_up(link)
+        elif did == "leave":
+            self._on_leaving(link)
+
+    def _on_progress(self, link: _Link, message: Message) -> None:
+        if link.tasks and link.tasks[0].key == tuple(message["task"]):
+            link.tasks[0].owner.task_progressed(link.tasks[0], message)
+
+    def _on_giving_up(self, link: _Link) -> None:
+        """An executor of a user's own has stopped its work."""
+        if link.giving_up is not None and link.tasks and link.tasks[0] is link.giving_up[0]:
+            self._kill(link, *link.giving_up)
+
+    def _on_leaving(self, link: _Link) -> None:
+        """The code on disk has changed: a new worker must import it."""
+        _disarm(link)
+        self._take_back(link, [list(task.key) for task in link.tasks])
+        self._dismiss(link)
 
     def _on_outcome(self, link: _Link, outcome: Message) -> None:
         if not link.tasks or link.tasks[0].key != tuple(outcome["task"]):
@@ -304,6 +321,7 @@ class Pool:
         task = link.tasks.popleft()
         self._stopping.pop(task.key, None)
         _disarm(link)
+        given_up, link.giving_up = link.giving_up, None
         self._learn(task, outcome["ended"] - outcome["started"])
         if link.verdict is not None:  # it was stopped, too late: those behind do not go with it
             self._take_back(link, [list(held.key) for held in link.tasks])
@@ -311,6 +329,8 @@ class Pool:
             self._begin(link)
         else:
             self._rest(link)
+        if given_up is not None:  # what its executor made of it in the end is not wanted any more
+            outcome = {**outcome, "status": "FAILED", "error": _text(given_up[1])}
         try:
             task.owner.task_ended(task, outcome)
         except Exception as error:  # noqa: BLE001  # a defect of ours: not a node that runs for ever
@@ -368,10 +388,20 @@ class Pool:
         The one that runs ends with its process; another one is taken back first.
         """
         if task is link.tasks[0]:
-            self._kill(link, task, _cancelled(task))
+            self._stop_running(link, task, _cancelled(task))
         else:
             self._recall(link)
             self._stopping[task.key] = _cancelled(task)
+
+    def _stop_running(self, link: _Link, task: Task, verdict: QcovError) -> None:
+        """End a task with its process; the user's own executor is asked to stop its work first."""
+        if task.hosted and link.ready and link.giving_up is None:
+            link.giving_up = task, verdict
+            _disarm(link)
+            link.alarm = self._loop.call_later(_GIVE_UP, self._kill, link, task, verdict)
+            link.process.send({"do": "cancel"})
+        elif link.giving_up is None:
+            self._kill(link, task, verdict)
 
     def _kill(self, link: _Link, task: Task, verdict: QcovError) -> None:
         link.verdict = link.verdict or (task, verdict)
@@ -395,6 +425,10 @@ class Pool:
             died.owner.task_died(died, error, link.process.printed())
         self._take_back(link, [list(task.key) for task in link.tasks])
         self._feed_soon()
+
+
+def _text(error: QcovError) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _cancelled(task: Task) -> QcovError:

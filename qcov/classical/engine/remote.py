@@ -90,6 +90,12 @@ class RemoteEngine:
     def _ask_dispatch(self, dispatch_id: str) -> Message:
         return self._get(f"/dispatches/{dispatch_id}")
 
+    def _ask_dispatches(self, **window: Any) -> Message:
+        only = {name: value for name, value in window.items() if value is not None}
+        only.pop("root_only", None)  # what the server does where nothing is searched for
+        page = self._get("/dispatches", **only)
+        return {"dispatches": page["items"], "total": page["total"]}
+
     def _ask_nodes(self, dispatch_id: str, node_id: int | None = None) -> list[Message]:
         path = f"/dispatches/{dispatch_id}/nodes"
         if node_id is not None:

@@ -436,6 +436,7 @@ class Run:
                 time_limit=time_limit,
                 owner=self,
                 packages=self._bundles.packages(number),
+                hosted="executor" in bundle,
             )
         )
 

@@ -30,6 +30,8 @@ from qcov.store.store import Store
 
 _ALL_OF_IT = "left out, to cancel all of a dispatch that was only stored"
 _SAME_REQUEST = ("name", "fingerprint")  # what two dispatches with one key must share
+#: Electrons on executors of users' own that are under way at a time. They mostly wait.
+_HOSTED = 64
 _STARTED_AFTER = 0.02  # seconds that a node runs before its beginning is told
 
 
@@ -47,6 +49,7 @@ class Engine:
         cores = max(1, (os.cpu_count() or 1) // workers)
         settings = {"blob_folder": str(store.blob_folder), "cores": cores}
         self._pool = Pool(size=workers, settings=settings)
+        self._hosts = Pool(size=_HOSTED, settings=settings)
         self._environments = Environments(store.folder / "environments")
         self._runs: dict[str, Run] = {}
         self._children: dict[tuple[str, int], str] = {}
@@ -204,7 +207,8 @@ class Engine:
     def close(self) -> None:
         """Stop the workers; what ran will run again when the store is next opened."""
         self._environments.close()
-        self._pool.close()
+        for pool in (self._pool, self._hosts):
+            pool.close()
 
     # -- taking a dispatch
 
@@ -311,15 +315,16 @@ class Engine:
 
     def submit_task(self, task: Task) -> None:
         """Hand an electron to the workers, once the packages that it needs are there."""
+        pool = self._hosts if task.hosted else self._pool
         if task.packages:
-            self._environments.provide(task, self._pool.submit)
+            self._environments.provide(task, pool.submit)
         else:
-            self._pool.submit(task)
+            pool.submit(task)
 
     def stop_task(self, key: tuple[str, int, int]) -> bool:
         """Stop an electron; False if the workers do not have it."""
         self._environments.drop(key)
-        return self._pool.stop(key)
+        return self._pool.stop(key) or self._hosts.stop(key)
 
     def start_child(
         self, run: Run, node: int, manifest: Message, began: float, changes: Changes

@@ -45,4 +45,5 @@ class Task:
     time_limit: float | None
     owner: Owner
     packages: tuple[str, ...] = ()  #: what must be installed for it
+    hosted: bool = False  #: it runs on an executor of the user's own
     number: int = 0  #: in the order in which they came

@@ -20,17 +20,20 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from qcov import records
+from qcov.classical.engine.bundles import STEPS
 from qcov.classical.engine.channel import BlockingChannel, Message
-from qcov.classical.engine.preparing import finished, run_steps
+from qcov.classical.engine.hosting import Hosted
 from qcov.classical.engine.streams import Streams
-from qcov.classical.graph import Recipe
+from qcov.classical.executors.base import append_streams
+from qcov.classical.graph import Recipe, assembled
+from qcov.classical.prepared import Prepared, Step, finished, told_of
+from qcov.config import get_config
 from qcov.context import Context, running
-from qcov.errors import StoreUnavailable
+from qcov.errors import EngineError, StoreUnavailable
 from qcov.records import Sink, collecting
 from qcov.store import blobs as files
 from qcov.transport import address, dumps, loads, shorten
@@ -94,12 +97,13 @@ class Worker:
             self._leave()
         with collecting() as sink:
             streams.begin()
-            self._current = _Running(task, streams, sink)
+            current = self._current = _Running(task, streams, sink)
             outcome = self._run(task)
             with self._changed:
                 self._current, self._busy = None, False
-                outcome |= streams.take(final=True)
-                outcome["circuits"] = sink.drain()
+                outcome |= current.take(final=True)
+        if "logs" in task:
+            outcome["stderr"] += _write_logs(current)
         self._send(outcome)
         self._modules.note()
 
@@ -153,16 +157,38 @@ class Worker:
         kwargs = {name: self._assemble(recipe, blobs) for name, recipe in task["kwargs"].items()}
         if task["kind"] == "sublattice":
             return self._build(function, args, kwargs)
-        kwargs |= self._run_steps(task.get("before", ()), blobs)
-        value = finished(function(*args, **kwargs))
-        self._run_steps(task.get("after", ()), blobs)
+        steps = {when: self._steps(task[when], blobs) for when in STEPS if when in task}
+        if "executor" in task:
+            value = self._host(task).run(function, steps, args, kwargs)
+        elif steps:
+            value = Prepared(function, steps["before"], steps["after"])(*args, **kwargs)
+        else:  # nearly always
+            value = finished(function(*args, **kwargs))
         return self._report(value, task)
 
-    def _run_steps(self, steps: Sequence[Message], blobs: dict[str, bytes]) -> Message:
-        if not steps:  # nearly always
-            return {}
-        load, assemble = partial(self._load, blobs=blobs), partial(self._assemble, blobs=blobs)
-        return run_steps(steps, load, assemble)
+    def _steps(self, steps: Sequence[Message], blobs: dict[str, bytes]) -> list[Step]:
+        return [self._step(step, blobs) for step in steps]
+
+    def _step(self, step: Message, blobs: dict[str, bytes]) -> Step:
+        name = f"{step['kind']} {step['label']!r}"
+        with told_of(name):
+            return Step(
+                name=name,
+                function=self._load(step["function"], blobs),
+                args=self._assemble(step["args"], blobs),
+                kwargs=self._assemble(step["kwargs"], blobs),
+                keyword=step["keyword"],
+            )
+
+    def _host(self, task: Message) -> Hosted:
+        """Let the executor of the electron that runs now be told when to give it up."""
+        dispatch_id, node_id, _ = task["task"]
+        metadata = {"dispatch_id": dispatch_id, "node_id": node_id}
+        executor = self._load(task["executor"], task["blobs"])
+        hosted = Hosted(executor, metadata | {"results_dir": _results_folder()})
+        assert self._current is not None
+        self._current.hosted = hosted
+        return hosted
 
     def _build(self, lattice: Any, args: list[Any], kwargs: dict[str, Any]) -> Message:
         from qcov.classical.manifest import build_manifest, spill
@@ -210,13 +236,9 @@ class Worker:
             time.sleep(_SPACE_AFTER)
 
     def _assemble(self, recipe: Recipe, blobs: dict[str, bytes]) -> Any:
-        [(form, content)] = recipe.items()
-        if form == "blob":
-            return self._load(content, blobs)
-        if form == "dict":
-            return {self._load(key, blobs): self._assemble(part, blobs) for key, part in content}
-        parts = [self._assemble(part, blobs) for part in content]
-        return {"list": list, "tuple": tuple, "set": set}[form](parts)
+        if "blob" in recipe:  # nearly always
+            return self._load(recipe["blob"], blobs)
+        return assembled(recipe, lambda digest: self._load(digest, blobs), _no_value)
 
     def _load(self, digest: str, blobs: dict[str, bytes]) -> Any:
         blob = blobs[digest] if digest in blobs else files.read(self._blob_folder, digest)
@@ -253,6 +275,8 @@ class Worker:
                 self._keep_code(message)
                 self._waiting.append(message)
                 self._changed.notify()
+            elif message["do"] == "cancel":
+                threading.Thread(target=self._give_up, args=(self._current,), daemon=True).start()
             elif message["do"] == "return":
                 tasks = [task["task"] for task in self._waiting]
                 self._waiting.clear()
@@ -264,12 +288,18 @@ class Worker:
         if digest in task["blobs"] and digest not in self._functions:
             self._code[digest] = task["blobs"][digest]
 
+    def _give_up(self, current: _Running | None) -> None:
+        """Have an executor stop what it runs, then say that this process may be ended."""
+        if current is not None and current.hosted is not None:
+            current.hosted.cancel()
+        self._channel.send({"did": "gave up", "task": current and current.task["task"]})
+
     def _progress(self) -> None:
         with self._changed:
             current = self._current
             if current is None:
                 return
-            report = current.streams.take(final=False) | {"circuits": current.sink.drain()}
+            report = current.take(final=False)
             if report["stdout"] or report["stderr"] or report["circuits"]:
                 self._channel.send({"did": "progress", "task": current.task["task"], **report})
 
@@ -278,7 +308,31 @@ class _Running:
     """The electron that runs now, and where its output gathers."""
 
     def __init__(self, task: Message, streams: Streams, sink: Sink) -> None:
-        self.task, self.streams, self.sink = task, streams, sink
+        self.task = task
+        self.hosted: Hosted | None = None
+        self.printed = ("", "")  #: all of it so far, if it goes to files too
+        self._streams, self._sink = streams, sink
+
+    def take(self, *, final: bool) -> Message:
+        """What it has printed and which circuits it has run since the last call."""
+        report: Message = self._streams.take(final=final)
+        if "logs" in self.task:
+            out, err = self.printed
+            self.printed = (out + report["stdout"], err + report["stderr"])
+        return report | {"circuits": self._sink.drain()}
+
+
+def _write_logs(current: _Running) -> str:
+    """Write what an electron printed to its executor's files; say if that fails."""
+    try:
+        if current.hosted is not None:
+            current.hosted.write_streams(current.printed)
+        else:
+            folder = Path(_results_folder()) / current.task["task"][0]
+            append_streams(current.printed, current.task["logs"], folder)
+    except Exception as error:  # noqa: BLE001  # the disk, or a user's own executor
+        return f"[its log files could not be written: {type(error).__name__}: {error}]\n"
+    return ""
 
 
 class _ImportedModules:
@@ -303,6 +357,14 @@ class _ImportedModules:
     def changed(self) -> bool:
         """True if one of those files was written since."""
         return any(_modified(path) != written for path, written in self._written.items())
+
+
+def _no_value(node: int) -> Any:
+    raise EngineError(f"the engine sent no value of node {node}")
+
+
+def _results_folder() -> str:
+    return str(Path.cwd() / get_config("dispatcher.results_dir"))
 
 
 def _modified(path: str) -> int:

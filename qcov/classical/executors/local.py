@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 from qcov.classical.executors.base import BaseExecutor
 
 
@@ -12,18 +15,26 @@ class LocalExecutor(BaseExecutor):
     limit, stops its process and everything that the process started.
 
     Args:
-        time_limit: Seconds after which an electron is stopped; None for no limit.
-        retries: How often an electron is tried again after a failure.
         workdir: The folder that an electron runs in; where the program was started by default.
+        **settings: Those of every executor: `log_stdout`, `log_stderr`, `cache_dir`, `time_limit`,
+            `retries`.
 
     >>> LocalExecutor(time_limit=60)
-    LocalExecutor(time_limit=60, retries=0, workdir=None)
+    LocalExecutor(time_limit=60)
     """
 
     short_name = "local"
 
-    def __init__(
-        self, *, time_limit: float | None = None, retries: int = 0, workdir: str | None = None
-    ) -> None:
-        super().__init__(time_limit=time_limit, retries=retries)
-        self.workdir = workdir
+    def __init__(self, *, workdir: str | None = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.workdir = workdir or None
+
+    def run(
+        self,
+        function: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        task_metadata: Mapping[str, Any],  # noqa: ARG002
+    ) -> Any:
+        """Run the function in this process."""
+        return function(*args, **kwargs)

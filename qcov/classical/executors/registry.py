@@ -2,28 +2,90 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from typing import Any
 
-from qcov.classical.executors.base import BaseExecutor
+from qcov import config
+from qcov.classical.executors import plugins
+from qcov.classical.executors.base import AnyExecutor, AsyncBaseExecutor, BaseExecutor
 from qcov.classical.executors.local import LocalExecutor
 from qcov.errors import InvalidExecutor, suggest
 
-_KNOWN: dict[str, type[BaseExecutor]] = {kind.short_name: kind for kind in (LocalExecutor,)}
+#: Those that the engine itself knows; all others travel as objects.
+_KNOWN: dict[str, type[AnyExecutor]] = {kind.short_name: kind for kind in (LocalExecutor,)}
 
 
-def executor_dict(executor: object) -> dict[str, Any]:
-    """Describe an executor, given as a name or an object, to the engine.
+def executor_names() -> list[str]:
+    """The names that `executor="..."` takes; no plugin is imported."""
+    return sorted({*_KNOWN, *plugins.plugin_names()})
 
-    Raises `InvalidExecutor` for anything else, and for a name that nobody knows.
+
+def executor_of(executor: object) -> AnyExecutor:
+    """An executor that was given as a name or as an object.
+
+    Raises:
+        InvalidExecutor: it is something else, nobody knows its name, or it cannot run anything.
     """
     if isinstance(executor, str):
-        if executor not in _KNOWN:
-            raise InvalidExecutor(got=repr(executor), advice=suggest(executor, _KNOWN))
-        return _KNOWN[executor]().to_dict()
-    if isinstance(executor, BaseExecutor) and executor.short_name in _KNOWN:
-        return executor.to_dict()
+        return _named(executor)
+    if isinstance(executor, AnyExecutor):
+        return _able(executor)
     call = " Call it to make one." if isinstance(executor, type) else ""
     raise InvalidExecutor(
         got=repr(executor),
-        advice=f"Give a name ({', '.join(sorted(_KNOWN))}) or an executor object.{call}",
+        advice=f"Give a name ({', '.join(executor_names())}) or an executor object.{call}",
+    )
+
+
+def executor_dict(executor: object) -> dict[str, Any]:
+    """Describe an executor, given as a name or an object, to the engine. Raises as `executor_of`.
+
+    Of one that the engine does not know, only what the engine needs is in it: it travels as an
+    object.
+    """
+    made = executor_of(executor)
+    described = made.to_dict()
+    if travels_as_object(made):
+        needed = ("time_limit", "retries", "log_stdout", "log_stderr")
+        attributes = {name: getattr(made, name, None) for name in needed}
+        return {"type": made.short_name or type(made).__name__, "attributes": attributes}
+    return described
+
+
+def travels_as_object(executor: AnyExecutor) -> bool:
+    """True for an executor that the engine does not know: it runs in a process of its own."""
+    return type(executor) not in _KNOWN.values()
+
+
+def _named(name: str) -> AnyExecutor:
+    kind = _KNOWN.get(name) or plugins.find_plugin(name)
+    if kind is None:
+        raise InvalidExecutor(got=repr(name), advice=suggest(name, executor_names()))
+    options: Mapping[str, Any] = config.get_config("executors").get(name, {})
+    try:
+        return _able(kind(**_taken_by(kind, options)))
+    except TypeError as error:
+        raise InvalidExecutor(
+            got=repr(name), advice=f"It cannot be made from [executors.{name}]: {error}"
+        ) from error
+
+
+def _taken_by(kind: type[AnyExecutor], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that a class takes when it is called."""
+    parameters = inspect.signature(kind).parameters.values()
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return dict(options)
+    taken = {each.name for each in parameters}
+    return {name: value for name, value in options.items() if name in taken}
+
+
+def _able(executor: AnyExecutor) -> AnyExecutor:
+    """The executor, if it says how it runs electrons."""
+    kind: Any = type(executor)
+    for base in (BaseExecutor, AsyncBaseExecutor):
+        if isinstance(executor, base) and (kind.run, kind.execute) != (base.run, base.execute):
+            return executor
+    raise InvalidExecutor(
+        got=repr(executor), advice="Define `run` or `execute` in its class, to run electrons."
     )

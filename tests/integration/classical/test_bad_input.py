@@ -220,7 +220,7 @@ def test_a_lattice_called_as_a_function_is_plain_python() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"retries": "two"}, {"retries": -1}, {"retries": 1.5}, {"time_limit": "5"}, {"time_limit": -1},
+    [{"retries": "two"}, {"retries": -1}, {"retries": 1.5}, {"time_limit": "5"}, {"time_limit": -2},
      {"retry_delay": "1"}, {"retry_delay": -1.0}],
     ids=str,
 )  # fmt: skip

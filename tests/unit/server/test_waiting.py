@@ -54,3 +54,13 @@ def test_who_has_no_token_is_told_which_one(
 
     with pytest.raises(EngineUnavailable, match="it refused the token. Set QCOV_TOKEN"):
         RemoteEngine(server.url).wait("a", None)
+
+
+def test_a_servers_dispatches_are_listed(server: Server, engine: MemoryEngine) -> None:
+    for number in range(3):
+        engine.store.add(f"id-{number}", name=f"flow {number}", status="RUNNING")
+
+    found = ct.list_dispatches(2, dispatcher_addr=server.url)
+    assert len(found) == 2
+    only = ct.list_dispatches(search="flow 1", status="running", dispatcher_addr=server.url)
+    assert [(each.dispatch_id, each.status) for each in only] == [("id-1", "RUNNING")]
