@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from qcov.version import __version__
 
 if TYPE_CHECKING:
-    from qcov import aio, executor, selectors
-    from qcov.classical import leptons
+    from qcov import aio, executor, fs, fs_strategies, selectors
+    from qcov.classical import leptons, triggers
     from qcov.classical.deps import DepsBash, DepsCall, DepsPip
     from qcov.classical.dispatch import (
         cancel,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from qcov.classical.leptons import Lepton
     from qcov.classical.result import Result
     from qcov.classical.status import Status as status  # noqa: N813  # Covalent's spelling
+    from qcov.classical.triggers import stop_triggers
     from qcov.config import get_config, reload_config, set_config
     from qcov.context import get_context
     from qcov.mapping import map  # noqa: A004
@@ -56,6 +57,8 @@ __all__ = [
     "dispatch_sync",
     "electron",
     "executor",
+    "fs",
+    "fs_strategies",
     "gather",
     "get_config",
     "get_context",
@@ -70,6 +73,8 @@ __all__ = [
     "selectors",
     "set_config",
     "status",
+    "stop_triggers",
+    "triggers",
     "wait",
     "watch",
 ]
@@ -86,9 +91,12 @@ _HOMES = {
     "qcov.classical.lattice": ("Lattice", "lattice"),
     "qcov.classical.result": ("Result",),
     "qcov.classical.status": ("status",),
+    "qcov.classical.triggers": ("stop_triggers", "triggers"),
     "qcov.config": ("get_config", "reload_config", "set_config"),
     "qcov.context": ("get_context",),
     "qcov.executor": ("executor",),
+    "qcov.fs": ("fs",),
+    "qcov.fs_strategies": ("fs_strategies",),
     "qcov.mapping": ("map",),
     "qcov.quantum.cache": ("CircuitCache",),
     "qcov.quantum.cluster": ("QCluster",),
@@ -101,11 +109,10 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 #: Covalent's names that are to come.
 _LATER = frozenset(
     {
-        *("DepsModule", "fs", "fs_strategies"),
-        *("stop_triggers", "triggers"),
+        "DepsModule",
     }
 )
-_MODULES = ("aio", "executor", "leptons", "selectors")
+_MODULES = ("aio", "executor", "fs", "fs_strategies", "leptons", "selectors", "triggers")
 _RENAMED = {"status": "Status"}
 
 

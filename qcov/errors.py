@@ -22,6 +22,7 @@ QcovError
 │   ├── WrongSetting            an electron cannot have this setting's value
 │   ├── DependencyFailed        what an electron needs could not be provided
 │   ├── LeptonFailed            code in another language could not be loaded, or has failed
+│   ├── TransferFailed          a file could not be brought to where it was to go
 │   ├── DispatchFailed          the dispatch has no result to give
 │   └── StillRunning            the dispatch has not ended in the time that was given
 ├── EngineError
@@ -296,6 +297,17 @@ class LeptonFailed(WorkflowError):
     def __init__(self, *, lepton: str, reason: str, advice: str) -> None:
         super().__init__(f"lepton {lepton!r} failed: {reason}. {advice}")
         self.lepton, self.reason, self.advice = lepton, reason, advice
+
+
+class TransferFailed(WorkflowError):
+    """A file or a folder could not be brought to where it was to go."""
+
+    def __init__(self, *, source: str, destination: str, reason: str) -> None:
+        super().__init__(
+            f"{source} could not be transferred to {destination}: {reason}. "
+            "Correct the paths or the strategy; for what may work later, give the electron retries."
+        )
+        self.source, self.destination, self.reason = source, destination, reason
 
 
 class DispatchFailed(WorkflowError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from qcov.classical.deps import Deps, DepsBash, DepsPip
 from qcov.classical.executors.base import AnyExecutor
 from qcov.classical.executors.registry import executor_dict, executor_of, travels_as_object
+from qcov.classical.files import beside
 from qcov.classical.graph import (
     Function,
     Kind,
@@ -22,7 +23,7 @@ from qcov.classical.graph import (
     TransportGraph,
     check_acyclic,
 )
-from qcov.classical.metadata import INHERITED, inherited
+from qcov.classical.metadata import INHERITED, inherited, signature_of, takes_files
 from qcov.classical.outputs import ElectronOutput, HoldsElectron, misuse, owned_node
 from qcov.errors import ElectronMisuse, QcovError, SerializationError
 from qcov.transport import dumps, shorten
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
     from qcov.classical.electron import Electron
+    from qcov.classical.files.transfer import FileTransfer
     from qcov.classical.lattice import Lattice
 
 
@@ -81,10 +83,10 @@ class Builder:
         builds = is_lattice(function) and getattr(function, "metadata", {}).get("workflow_executor")
         executor = self._executor(settings.get("executor") or builds or None)
         defaults = self.graph.executors[executor]["attributes"]
-        beside = settings
+        around = settings
         if is_lattice(function):  # what runs beside electrons runs beside those in it
-            beside = {**inherited(cast("Lattice", function).metadata, settings), **_OPERATION}
-        preparation, needs = self._preparation(beside)
+            around = {**inherited(cast("Lattice", function).metadata, settings), **_OPERATION}
+        preparation, needs = self._preparation(around, function)
         node = self.graph.add(
             name=name,
             kind=Kind.SUBLATTICE if is_lattice(function) else Kind.ELECTRON,
@@ -182,15 +184,20 @@ class Builder:
     def _key(self, key: object) -> str:
         return self.graph.add_blob(_whole_blob(key, what=f"the key {shorten(key, 80)}"))
 
-    def _preparation(self, settings: Mapping[str, Any]) -> tuple[int | None, list[int]]:
+    def _preparation(
+        self, settings: Mapping[str, Any], function: Callable[..., Any]
+    ) -> tuple[int | None, list[int]]:
         """The index of what these settings ask for, and the nodes whose values that needs."""
         own = self._metadata
         chosen = [_first(settings.get(name), own.get(name)) for name in INHERITED[1:]]
-        if not any(chosen):  # nearly always
+        files = settings.get("files")
+        if not files and not any(chosen):  # nearly always
             return None, []
-        key = tuple(map(id, chosen))
+        wanted = bool(files) and takes_files(signature_of(function))
+        chosen.append(files)
+        key = (*map(id, chosen), wanted)
         if key not in self._preparations:
-            made = self._prepare(*chosen)
+            made = self._prepare(*chosen, wanted=wanted)
             self._preparations[key] = len(self.graph.preparations), made.nodes()
             self._kept.append(chosen)
             self.graph.preparations.append(made)
@@ -202,12 +209,16 @@ class Builder:
         pip: DepsPip | None,
         before: Iterable[Deps] | None,
         after: Iterable[Deps] | None,
+        files: Sequence[FileTransfer] | None,
+        *,
+        wanted: bool,
     ) -> Preparation:
-        first = [bash] if bash else []
+        first = [*beside.before(files or (), wanted=wanted), *([bash] if bash else [])]
+        last = beside.after(files or ())
         return Preparation(
             packages=pip.packages if pip else [],
             before=[self._step(deps) for deps in (*first, *(before or ()))],
-            after=[self._step(deps) for deps in after or ()],
+            after=[self._step(deps) for deps in (*(after or ()), *last)],
         )
 
     def _step(self, deps: Deps) -> Step:

@@ -7,7 +7,7 @@ import math
 from qcov.errors import WrongSetting
 
 #: Settings of Covalent's that have no effect yet.
-LATER = frozenset({"backend", "cache", "deps_module", "files", "triggers"})
+LATER = frozenset({"cache", "deps_module"})
 
 _KEY_LENGTH = 500
 

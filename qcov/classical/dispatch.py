@@ -15,9 +15,10 @@ from qcov.classical.checks import check_setting
 from qcov.classical.electron import Electron
 from qcov.classical.engine.address import Engine, engine_at
 from qcov.classical.lattice import Lattice
-from qcov.classical.manifest import build_manifest, environment
+from qcov.classical.manifest import build_manifest, code_of, environment
 from qcov.classical.result import Result
 from qcov.classical.status import Status
+from qcov.classical.triggers import BaseTrigger
 from qcov.context import get_context
 from qcov.errors import NotALattice, NotYetSupported, StillRunning, WrongSetting
 from qcov.transport import fingerprint
@@ -34,7 +35,9 @@ def dispatch(
 ) -> Callable[..., str]:
     """Run a lattice; returns a function that takes its arguments and returns the dispatch's id.
 
-    When that returns, the dispatch is on disk: it goes on whatever happens to this program.
+    When that returns, the dispatch is on disk: it goes on whatever happens to this program. A
+    lattice that has triggers is only stored; the first trigger starts it, and each later one runs
+    it once more.
 
     Args:
         orig_lattice: What to run.
@@ -62,7 +65,14 @@ def dispatch(
 
     def wrapper(*args: Any, **kwargs: Any) -> str:
         engine = engine_at(dispatcher_addr)
-        return _submit(engine, orig_lattice, args, kwargs, key=key, held=disable_run)
+        triggers = cast("list[BaseTrigger]", orig_lattice.get_metadata("triggers") or [])
+        held = disable_run or bool(triggers)
+        dispatch_id = _submit(engine, orig_lattice, args, kwargs, key=key, held=held)
+        for trigger in triggers:
+            trigger.lattice_dispatch_id = dispatch_id
+            trigger.dispatcher_addr = trigger.dispatcher_addr or dispatcher_addr
+            trigger.register()
+        return dispatch_id
 
     return wrapper
 
@@ -149,7 +159,10 @@ def _submit(
 ) -> str:
     manifest = build_manifest(lattice, args, kwargs)
     # The id is made here, so that the same request may be sent twice.
-    described: dict[str, Any] = {"id": str(uuid.uuid4()), "environment": environment(manifest)}
+    described: dict[str, Any] = {
+        "id": str(uuid.uuid4()),
+        "environment": environment(code_of(manifest)),
+    }
     if key is not None:
         request = [args, kwargs, *replaced]
         described |= {"key": key, "fingerprint": fingerprint(request)}

@@ -7,16 +7,22 @@ an `ElectronOutput` that stands for the value.
 from __future__ import annotations
 
 import functools
-import inspect
 import operator
 from collections.abc import Callable, Iterable
 from typing import Any, Unpack, cast, overload
 
-from qcov.classical.builder import Builder, building, source_of
+from qcov.classical.builder import Builder, building, is_lattice, source_of
 from qcov.classical.checks import check_function
 from qcov.classical.executors.base import AnyExecutor
 from qcov.classical.graph import TransportGraph
-from qcov.classical.metadata import ELECTRON, ElectronSettings, checked, checked_one, injected
+from qcov.classical.metadata import (
+    ELECTRON,
+    ElectronSettings,
+    checked,
+    checked_one,
+    injected,
+    signature_of,
+)
 from qcov.classical.outputs import ElectronOutput
 from qcov.errors import WrongArguments, WrongSetting
 from qcov.transport import TransportableObject
@@ -32,7 +38,8 @@ class Electron:
         self.function = function
         self.metadata: dict[str, Any] = checked(settings, ELECTRON)
         functools.update_wrapper(self, function, updated=())
-        self._signature = _signature(function)
+        self._signature = signature_of(function)
+        self._check_files()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function; inside a lattice, add a node instead."""
@@ -68,6 +75,16 @@ class Electron:
     def set_metadata(self, name: str, value: Any) -> None:
         """Change a setting."""
         self.metadata[name] = checked_one(name, value)
+        self._check_files()
+
+    def _check_files(self) -> None:
+        """A sublattice is a dispatch of its own: nothing runs in one place before and after it."""
+        if self.metadata["files"] and is_lattice(self.function):
+            raise WrongSetting(
+                setting=f"files of {self.name!r}",
+                got="given for a sublattice",
+                expected="given for the electrons in it",
+            )
 
     @property
     def as_transportable_dict(self) -> dict[str, Any]:
@@ -148,7 +165,7 @@ class Electron:
         if self._signature is None:
             return
         try:
-            self._signature.bind(*args, **(kwargs | injected(self.metadata)))
+            self._signature.bind(*args, **(kwargs | injected(self.metadata, self._signature)))
         except TypeError as error:
             raise WrongArguments(
                 electron=self.name, signature=str(self._signature), reason=str(error)
@@ -171,13 +188,6 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
         "@": "matmul",
     }.items()
 }
-
-
-def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
-    try:
-        return inspect.signature(function)
-    except (TypeError, ValueError):  # C functions may not have one
-        return None
 
 
 @overload
@@ -207,6 +217,8 @@ def electron(
             * `deps_pip`: packages that it needs, as text or as a `DepsPip`.
             * `call_before`, `call_after`: functions that run before and after it in its process,
               as they are or as a `DepsCall`.
+            * `files`: what is transferred before and after it, made by `ct.fs`; its function gets
+              the paths as `files`, a list of pairs.
             * `retries`: how often it is tried again after a failure.
             * `retry_delay`: seconds between two tries.
             * `time_limit`: seconds after which its process is stopped.
@@ -222,12 +234,12 @@ def electron(
     >>> add(1, 2)
     3
     """
-    checked(settings, ELECTRON)  # a wrong one is reported where it was given
+    given = checked(settings, ELECTRON)  # a wrong one is reported where it was given
 
     def decorate(function: Callable[..., Any]) -> Electron:
         inner = function.function if isinstance(function, Electron) else function
         check_function("electron", inner)
-        return Electron(inner, **settings)
+        return Electron(inner, **given)
 
     return decorate if function is None else decorate(function)
 

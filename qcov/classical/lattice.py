@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib
 import warnings
 from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any, Unpack, overload
@@ -84,7 +85,7 @@ class Lattice:
             replacements: Electrons that are replaced there; it need not call all of them.
         """
         made = copy.copy(self)
-        made.metadata = inherited(self.metadata, metadata)
+        made.metadata = inherited(self.metadata, metadata) | {"triggers": None}
         made._replacements, made._asked = dict(replacements), {}
         return made
 
@@ -139,25 +140,21 @@ class Lattice:
 
     def dispatch(self, *args: Any, **kwargs: Any) -> str:
         """Run it; `ct.dispatch(lattice)(...)` is the way today."""
-        from qcov.classical.dispatch import dispatch
-
-        _warn_of("dispatch")
-        return dispatch(self)(*args, **kwargs)
+        return _verb("dispatch")(self)(*args, **kwargs)
 
     def dispatch_sync(self, *args: Any, **kwargs: Any) -> Result:
         """Run it and wait; `ct.dispatch_sync(lattice)(...)` is the way today."""
-        from qcov.classical.dispatch import dispatch_sync
-
-        _warn_of("dispatch_sync")
-        return dispatch_sync(self)(*args, **kwargs)
+        return _verb("dispatch_sync")(self)(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<lattice {self.name}>"
 
 
-def _warn_of(verb: str) -> None:
-    message = f"lattice.{verb}(...) is deprecated: write ct.{verb}(lattice)(...)"
+def _verb(name: str) -> Callable[..., Any]:
+    """A verb of the user's; its module is loaded by name because it stands above this one."""
+    message = f"lattice.{name}(...) is deprecated: write ct.{name}(lattice)(...)"
     warnings.warn(message, DeprecationWarning, stacklevel=3)
+    return getattr(importlib.import_module("qcov.classical.dispatch"), name)
 
 
 @overload
@@ -181,6 +178,7 @@ def lattice(
 
             * `executor`, `deps_bash`, `deps_pip`, `call_before`, `call_after`: as for electrons.
             * `workflow_executor`: where sublattices are built and results are put together.
+            * `triggers`: what runs its dispatches, one or several.
 
     Raises:
         InvalidExecutor: an argument is not an executor, or nobody knows its name.
@@ -198,10 +196,10 @@ def lattice(
     >>> [node.name for node in workflow.transport_graph.nodes]
     ['double', ':parameter:3', 'double']
     """
-    checked(settings, LATTICE)  # a wrong one is reported where it was given
+    given = checked(settings, LATTICE)  # a wrong one is reported where it was given
 
     def decorate(function: Callable[..., Any]) -> Lattice:
         check_function("lattice", function)
-        return Lattice(function, **settings)
+        return Lattice(function, **given)
 
     return decorate if function is None else decorate(function)

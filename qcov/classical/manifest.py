@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,18 +49,27 @@ def build_manifest(lattice: Lattice, args: tuple[Any, ...], kwargs: Mapping[str,
     }
 
 
-def environment(manifest: Manifest) -> dict[str, Any]:
-    """What a worker needs to import what this program imports."""
-    here = _here()
+def code_of(manifest: Manifest) -> list[bytes]:
+    """The blobs of a manifest that are code, or come before it."""
     code = [function["digest"] for function in manifest["functions"]]
     code += [manifest["lattice"], manifest["inputs"]]
+    return [manifest["blobs"][digest] for digest in code]
+
+
+def environment(code: Iterable[bytes]) -> dict[str, Any]:
+    """What a worker needs to import what this program imports.
+
+    Args:
+        code: Blobs of what it will run.
+    """
+    here = _here()
     return {
         "executable": sys.executable,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "host": socket.gethostname(),
         "cwd": str(here),
         "sys_path": [str(here / entry) for entry in sys.path],
-        "preload": heavy_packages(manifest["blobs"][digest] for digest in code),
+        "preload": heavy_packages(code),
     }
 
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict, cast
+from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from qcov.classical.checks import LATER, check_setting
-from qcov.classical.deps import Deps, DepsBash, DepsPip, as_bash, as_calls, as_pip
+from qcov.classical.deps import FILES, Deps, DepsBash, DepsPip, as_bash, as_calls, as_pip, shown
 from qcov.classical.executors.base import AnyExecutor
 from qcov.classical.executors.registry import executor_of
-from qcov.errors import NotYetSupported
+from qcov.classical.files.beside import as_transfers
+from qcov.classical.files.transfer import FileTransfer
+from qcov.errors import NotYetSupported, WrongSetting
+
+if TYPE_CHECKING:
+    from qcov.classical.triggers import BaseTrigger
 
 #: What runs before or after an electron: functions are accepted as they are.
 Calls = Callable[..., Any] | Deps | Sequence[Callable[..., Any] | Deps]
@@ -19,6 +26,7 @@ class Shared(TypedDict, total=False):
     """What an electron and a lattice can be told; a lattice's settings are its electrons'."""
 
     executor: str | AnyExecutor | None
+    backend: str | AnyExecutor | None
     deps_bash: DepsBash | str | Sequence[str] | None
     deps_pip: DepsPip | str | Sequence[str] | None
     call_before: Calls | None
@@ -28,6 +36,7 @@ class Shared(TypedDict, total=False):
 class ElectronSettings(Shared, total=False):
     """What an electron can be told."""
 
+    files: FileTransfer | Sequence[FileTransfer] | None
     retries: int | None
     retry_delay: float | None
     time_limit: float | None
@@ -37,12 +46,15 @@ class LatticeSettings(Shared, total=False):
     """What a lattice can be told."""
 
     workflow_executor: str | AnyExecutor | None
+    triggers: BaseTrigger | Sequence[BaseTrigger] | None
 
+
+_BACKEND = "backend=... is deprecated: write executor=..."
 
 #: What electrons take from their lattice, and sublattices from the one around them.
 INHERITED = ("executor", "deps_bash", "deps_pip", "call_before", "call_after")
-ELECTRON = (*INHERITED, "retries", "retry_delay", "time_limit")
-LATTICE = (*INHERITED, "workflow_executor")
+ELECTRON = (*INHERITED, "files", "retries", "retry_delay", "time_limit")
+LATTICE = (*INHERITED, "workflow_executor", "triggers")
 
 
 def checked(settings: Mapping[str, object], known: Sequence[str]) -> dict[str, Any]:
@@ -52,6 +64,10 @@ def checked(settings: Mapping[str, object], known: Sequence[str]) -> dict[str, A
         TypeError: a setting has an unknown name.
         QcovError: a setting has a value that cannot be, or would have no effect.
     """
+    if "backend" in settings:
+        warnings.warn(_BACKEND, DeprecationWarning, stacklevel=3)
+        rest = {name: value for name, value in settings.items() if name != "backend"}
+        settings = {"executor": settings["backend"], **rest}
     for name in settings:
         if name not in known and name not in LATER:
             raise TypeError(f"got an unexpected keyword argument {name!r}")
@@ -73,7 +89,22 @@ def checked_one(name: str, value: object) -> object:
         return as_pip(value)
     elif name in ("call_before", "call_after"):
         return as_calls(name, value)
+    elif name == "files":
+        return as_transfers(value)
+    elif name == "triggers" and value is not None:
+        return _triggers(value)
     return value
+
+
+def _triggers(value: object) -> list[BaseTrigger]:
+    """Triggers' module needs those above this one, so the question is asked by name."""
+    several = cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else [value]
+    for each in several:
+        if isinstance(each, type) or not hasattr(each, "observe"):
+            raise WrongSetting(
+                setting="triggers", got=shown(each), expected="a trigger, or a list of them"
+            )
+    return cast("list[BaseTrigger]", list(several))
 
 
 def inherited(own: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,7 +116,29 @@ def inherited(own: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, A
     return made
 
 
-def injected(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that an electron gets from what runs before it."""
+def injected(
+    settings: Mapping[str, Any], signature: inspect.Signature | None = None
+) -> dict[str, Any]:
+    """The arguments that an electron with this signature gets from what runs before it."""
     calls = cast("Sequence[Deps]", settings.get("call_before") or ())
-    return {call.retval_keyword: call for call in calls if call.retval_keyword}
+    files = {FILES: settings["files"]} if settings.get("files") and takes_files(signature) else {}
+    return files | {call.retval_keyword: call for call in calls if call.retval_keyword}
+
+
+def takes_files(signature: inspect.Signature | None) -> bool:
+    """True where a function can be given the paths of its files."""
+    if signature is None:
+        return False
+    parameters = signature.parameters
+    own = parameters.get(FILES)
+    if own is not None and own.kind in (own.POSITIONAL_OR_KEYWORD, own.KEYWORD_ONLY):
+        return True
+    return any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+
+
+def signature_of(function: Callable[..., Any]) -> inspect.Signature | None:
+    """What a function takes."""
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):  # C functions may not have one
+        return None

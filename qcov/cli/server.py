@@ -55,12 +55,10 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
         False, "--no-cluster", help="Start without Dask, as this version always does."
     ),
     triggers_only: bool = typer.Option(
-        False, "--triggers-only", help="Start only the server of triggers."
+        False, "--triggers-only", help="Start a server that has triggers, and takes no dispatches."
     ),
 ) -> None:
     """Start the server, or say where it runs; prints a link that logs one browser in."""
-    if triggers_only:
-        fail("--triggers-only: this version has no triggers yet", code=2)
     given = {
         "--develop": develop,
         "--mem-per-worker": mem_per_worker is not None,
@@ -70,16 +68,20 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
     }
     for flag in (flag for flag, used in given.items() if used):
         warn(f"{flag}: {_NOT_YET[flag]}")
-    _start(port, workers)
+    _start(port, workers, triggers_only=triggers_only)
 
 
-def _start(port: int | None, workers: int | None) -> None:
+def _start(port: int | None, workers: int | None, *, triggers_only: bool = False) -> None:
     before = _running()
     if workers is not None:
         if before is not None:
             warn("--workers: the engine runs already; `qcov stop` it first to change that")
         os.environ["QCOV_ENGINE_WORKERS"] = str(workers)  # the engine's process reads it
-    served = _serve(get_config("dispatcher.port") if port is None else port, new=before is None)
+    served = _serve(
+        get_config("dispatcher.port") if port is None else port,
+        new=before is None,
+        triggers_only=triggers_only,
+    )
     where = f"qcov runs at {served['url']} (process {served['pid']})"
     if port and not served["url"].endswith(f":{port}"):
         fail(f"{where}, not on port {port}; `qcov restart -p {port}` moves it")
@@ -87,11 +89,12 @@ def _start(port: int | None, workers: int | None) -> None:
     say(f"Log in, once: {served['login']}")
 
 
-def _serve(port: int, *, new: bool) -> dict[str, Any]:
+def _serve(port: int, *, new: bool, triggers_only: bool) -> dict[str, Any]:
     """Give the engine its pages; if that fails, a `new` one leaves unless it is at work."""
     client = connect(start=True)
     try:
-        return client.call("serve", host=get_config("dispatcher.address"), port=port)
+        host = get_config("dispatcher.address")
+        return client.call("serve", host=host, port=port, triggers_only=triggers_only)
     except QcovError:
         pid = client.call("ping")["pid"]
         if new and client.call("leave"):

@@ -18,7 +18,15 @@ from sqlalchemy import bindparam
 from sqlalchemy.dialects.sqlite import Insert, insert
 from sqlalchemy.sql.expression import ClauseElement
 
-from qcov.store.schema import blobs, circuits, dispatches, nodes, structures
+from qcov.store.schema import (
+    blobs,
+    circuits,
+    dispatches,
+    nodes,
+    structures,
+    trigger_dispatches,
+    triggers,
+)
 
 #: Rows per statement name: the unit that is committed or refused as a whole.
 Changes = dict[str, list[Mapping[str, Any]]]
@@ -99,6 +107,16 @@ STATEMENTS: dict[str, ClauseElement] = {
     "dispatch_ended": _dispatch_update(
         "status", "ended", "error", "result", "result_seal", "result_repr"
     ),
+    "trigger": _insert(triggers),
+    "trigger_ended": (
+        sa.update(triggers)
+        .where(
+            triggers.c.id == bindparam("of_trigger"),
+            triggers.c.status == sa.literal_column("'ACTIVE'"),
+        )
+        .values(status=bindparam("new_status"), error=bindparam("new_error"))
+    ),
+    "trigger_fired": _insert(trigger_dispatches).on_conflict_do_nothing(),
     "structure": _insert(structures).on_conflict_do_nothing(),
     "circuit": _insert(circuits, left_out=("number",)).on_conflict_do_nothing(),
 }

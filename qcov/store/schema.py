@@ -72,6 +72,29 @@ nodes = Table(
     Column("sub_dispatch_id", String(36)),
 )
 
+triggers = Table(
+    "triggers",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("dispatch_id", String(36), nullable=False),  # maybe another engine's
+    Column("name", Text, nullable=False),
+    Column("object", String(64), nullable=False),  # blob
+    Column("object_seal", String(64), nullable=False),
+    Column("environment", Text, nullable=False),  # JSON
+    Column("status", String(16), nullable=False),  # ACTIVE, STOPPED or FAILED
+    Column("error", Text),
+    Column("created", Float, nullable=False),
+    Index("triggers_by_dispatch", "dispatch_id"),
+)
+
+trigger_dispatches = Table(
+    "trigger_dispatches",
+    metadata,
+    Column("trigger_id", String(36), primary_key=True),
+    Column("dispatch_id", String(36), primary_key=True),  # that it has started
+    Column("created", Float, nullable=False),
+)
+
 blobs = Table(
     "blobs",
     metadata,

@@ -24,7 +24,15 @@ from qcov.store import blobs as files
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.circuits import from_row
 from qcov.store.migrations import migrate
-from qcov.store.schema import blobs, circuits, dispatches, nodes, structures
+from qcov.store.schema import (
+    blobs,
+    circuits,
+    dispatches,
+    nodes,
+    structures,
+    trigger_dispatches,
+    triggers,
+)
 from qcov.store.writer import Done, Writer
 from qcov.transport import address, check_seal, seal
 from qcov.wire import unpack
@@ -128,6 +136,26 @@ class Store:
         if row["result"] is not None:
             check_seal(self._key, row["result_seal"], row["result"], dispatch_id, "result")
         return cast("str | None", row["result"])
+
+    def active_triggers(self) -> list[Row]:
+        """The triggers that are to watch, oldest first."""
+        chosen = sa.select(triggers).where(triggers.c.status == "ACTIVE")
+        return self._all(chosen.order_by(triggers.c.created))
+
+    def triggers_of(self, dispatch_id: str) -> list[Row]:
+        """All triggers of a dispatch, oldest first."""
+        chosen = sa.select(triggers).where(triggers.c.dispatch_id == dispatch_id)
+        return self._all(chosen.order_by(triggers.c.created))
+
+    def check_trigger(self, row: Row) -> None:
+        """Raise `IntegrityError` for a trigger that was made elsewhere."""
+        check_seal(self._key, row["object_seal"], row["object"], row["id"], "trigger")
+
+    def fired_by(self, trigger_id: str) -> list[str]:
+        """The dispatches that a trigger has started, oldest first."""
+        fired = trigger_dispatches.c
+        chosen = sa.select(fired.dispatch_id).where(fired.trigger_id == trigger_id)
+        return [row["dispatch_id"] for row in self._all(chosen.order_by(fired.created))]
 
     def payload(self, dispatch_id: str, of: str | int) -> Row | None:
         """A sealed payload: of a node (its number), or "result", "inputs" or "lattice".

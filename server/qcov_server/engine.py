@@ -67,6 +67,14 @@ class Store(Protocol):
         """How many circuits ran where, and for how long."""
         ...
 
+    def triggers_of(self, dispatch_id: str) -> Sequence[Row]:
+        """All triggers of a dispatch, oldest first."""
+        ...
+
+    def fired_by(self, trigger_id: str) -> Sequence[str]:
+        """The dispatches that a trigger has started, oldest first."""
+        ...
+
 
 class Engine(Protocol):
     """What runs dispatches; its methods are called in its event loop."""
@@ -84,6 +92,21 @@ class Engine(Protocol):
         """Start a dispatch that was only stored; returns its id once that is committed."""
         ...
 
+    async def rerun(
+        self,
+        dispatch_id: str,
+        new_id: str,
+        variables: dict[str, Any],
+        trigger_id: str | None = None,
+    ) -> str:
+        """Run a dispatch that was stored, or run it once more as `new_id`; returns its id."""
+        ...
+
+    @property
+    def triggers(self) -> Triggers:
+        """What runs dispatches again."""
+        ...
+
     async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:
         """Wait until a dispatch has ended, or for `timeout` seconds; returns its status."""
         ...
@@ -99,6 +122,22 @@ class Engine(Protocol):
     @property
     def events(self) -> Events:
         """Every change of status."""
+        ...
+
+
+class Triggers(Protocol):
+    """Triggers: registered, and stopped."""
+
+    async def register(self, described: dict[str, Any]) -> str:
+        """Keep a trigger and let it watch; returns its id once it is on disk."""
+        ...
+
+    async def stop(self, dispatch_ids: Sequence[str]) -> None:
+        """Stop all triggers of these dispatches."""
+        ...
+
+    async def note_fired(self, trigger_id: str, dispatch_id: str) -> None:
+        """A trigger has started a dispatch that another server has."""
         ...
 
 

@@ -9,16 +9,17 @@ import pytest
 import qcov
 import qcov.aio
 import qcov.executor
+import qcov.fs
+import qcov.fs_strategies
 import qcov.selectors
 
 PUBLIC = {
     "CircuitCache", "DepsBash", "DepsCall", "DepsPip", "Electron", "Lattice", "Lepton", "QCluster",
     "Result", "TransportableObject", "__version__", "aio",
-    "as_completed", "cancel", "dispatch", "dispatch_sync", "electron", "executor", "gather",
-    "get_config", "get_context", "get_result", "lattice", "leptons", "list_dispatches",
-    "map", "qelectron",
-    "redispatch",
-    "reload_config", "selectors", "set_config", "status", "wait", "watch",
+    "as_completed", "cancel", "dispatch", "dispatch_sync", "electron", "executor", "fs",
+    "fs_strategies", "gather", "get_config", "get_context", "get_result", "lattice", "leptons",
+    "list_dispatches", "map", "qelectron", "redispatch", "reload_config", "selectors",
+    "set_config", "status", "stop_triggers", "triggers", "wait", "watch",
 }  # fmt: skip
 EXECUTORS = {
     "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "DaskQExecutor", "DispatchInfo",
@@ -28,6 +29,8 @@ SELECTORS = {
     "Capable", "Cheapest", "Choice", "Cyclic", "Fastest", "Filter", "InOrder", "LeastBusy", "Only",
     "QueueAware", "Random", "Selector", "Weighted",
 }  # fmt: skip
+FS = {"File", "FileTransfer", "Folder", "Order", "TransferFromRemote", "TransferToRemote"}
+STRATEGIES = {"Blob", "FileTransferStrategy", "GCloud", "HTTP", "Rsync", "S3", "Shutil"}
 AWAITABLE = {"cancel", "dispatch", "dispatch_sync", "get_result", "redispatch"}
 
 
@@ -38,6 +41,8 @@ AWAITABLE = {"cancel", "dispatch", "dispatch_sync", "get_result", "redispatch"}
         ("qcov.executor", EXECUTORS),
         ("qcov.aio", AWAITABLE),
         ("qcov.selectors", SELECTORS),
+        ("qcov.fs", FS),
+        ("qcov.fs_strategies", STRATEGIES),
     ],
 )
 def test_the_public_names_are_these(module: str, names: set[str]) -> None:

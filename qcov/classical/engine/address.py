@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+import uuid
 from functools import partial
 from typing import Any, Protocol
 
@@ -33,6 +34,14 @@ class Engine(Protocol):
 
     def start(self, dispatch_id: str) -> str:
         """Start a dispatch that was only stored; return its id."""
+        ...
+
+    def rerun(self, dispatch_id: str, trigger_id: str | None = None) -> str:
+        """Start a dispatch that was only stored, or run it once more; return the new one's id."""
+        ...
+
+    def register_trigger(self, described: Message) -> str:
+        """Let a trigger watch; return its id."""
         ...
 
     def wait(
@@ -72,6 +81,21 @@ class LocalEngine:
     def start(self, dispatch_id: str) -> str:
         """Start a dispatch that was only stored, with this program's environment variables."""
         return client.call("start", dispatch_id=dispatch_id, variables=variables())
+
+    def rerun(self, dispatch_id: str, trigger_id: str | None = None) -> str:
+        """Run a dispatch, or run it once more, with this program's environment variables."""
+        return client.call(
+            "rerun",
+            dispatch_id=dispatch_id,
+            new_id=str(uuid.uuid4()),
+            variables=variables(),
+            trigger_id=trigger_id,
+        )
+
+    def register_trigger(self, described: Message) -> str:
+        """Let a trigger watch, with this program's environment variables."""
+        sent = {**described, "variables": variables()}
+        return client.call("register_trigger", described=sent)
 
     def wait(
         self, dispatch_id: str, inside: tuple[str, int] | None, timeout: float | None = None

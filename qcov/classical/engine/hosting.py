@@ -114,6 +114,40 @@ class Hosted:
             asyncio.run(written)
 
 
+class Watching:
+    """A trigger at work.
+
+    Args:
+        trigger: The trigger; nobody else uses this object.
+    """
+
+    def __init__(self, trigger: Any) -> None:
+        self._trigger = trigger
+        self._ended = threading.Event()
+
+    def run(self, *, ready: Callable[[], None]) -> None:
+        """Watch until it is cancelled, or has ended by itself.
+
+        Args:
+            ready: Called when it watches, as far as can be known.
+        """
+        if self._trigger.observe_blocks:
+            ready()
+            self._trigger.observe()
+        else:
+            self._trigger.observe()
+            ready()
+            self._ended.wait()
+
+    def cancel(self) -> None:
+        """End watching; called in another thread."""
+        self._trigger.stop()
+        self._ended.set()
+
+    def write_streams(self, texts: Sequence[str]) -> None:
+        """Triggers have no files for what they print."""
+
+
 def _is_own(executor: object) -> bool:
     """True if the user wrote `execute`, rather than `run`."""
     kind: Any = type(executor)

@@ -151,8 +151,9 @@ class EngineProcess:
         self._stop.set()
         return True
 
-    async def _serve(self, host: str, port: int) -> Message:
+    async def _serve(self, host: str, port: int, triggers_only: bool = False) -> Message:
         """Speak HTTP on this address; where, and a one-time link to log in with."""
+        self.engine.takes_dispatches = not triggers_only
         if self._server is None:
             serving = importlib.import_module(_SERVER)
             self._server = await serving.start(self.engine, self._folder, host=host, port=port)

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
@@ -54,6 +55,16 @@ class RemoteEngine:
         """Start a dispatch that was only stored."""
         return self._post(f"/dispatches/{dispatch_id}/start", {})["id"]
 
+    def rerun(self, dispatch_id: str, trigger_id: str | None = None) -> str:
+        """Start a dispatch that was only stored, or run it once more."""
+        asked = {"new_id": str(uuid.uuid4()), "trigger_id": trigger_id}
+        return self._post(f"/dispatches/{dispatch_id}/rerun", asked)["id"]
+
+    def register_trigger(self, described: Message) -> str:
+        """Let a trigger watch on the server."""
+        blob = base64.b64encode(described["object"]).decode()
+        return self._post("/triggers", {**described, "object": blob})["id"]
+
     def wait(
         self,
         dispatch_id: str,
@@ -89,6 +100,15 @@ class RemoteEngine:
 
     def _ask_dispatch(self, dispatch_id: str) -> Message:
         return self._get(f"/dispatches/{dispatch_id}")
+
+    def _ask_fired(self, trigger_id: str) -> list[str]:
+        return cast("list[str]", self._get(f"/triggers/{trigger_id}")["dispatch_ids"])
+
+    def _ask_note_fired(self, trigger_id: str, dispatch_id: str) -> None:
+        self._send("POST", f"/triggers/{trigger_id}/fired", json={"id": dispatch_id})
+
+    def _ask_stop_triggers(self, dispatch_ids: list[str]) -> None:
+        self._send("POST", "/triggers/stop", json={"dispatch_ids": dispatch_ids})
 
     def _ask_dispatches(self, **window: Any) -> Message:
         only = {name: value for name, value in window.items() if value is not None}

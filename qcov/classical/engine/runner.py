@@ -23,8 +23,9 @@ from qcov.classical.engine.intake import add_dispatch, settle_environment
 from qcov.classical.engine.pool import Pool
 from qcov.classical.engine.run import Run
 from qcov.classical.engine.tasks import Task
+from qcov.classical.engine.triggers import Triggers
 from qcov.classical.status import Status
-from qcov.errors import KeyTaken, QcovError, WrongSetting
+from qcov.errors import EngineError, KeyTaken, QcovError, WrongSetting
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 
@@ -51,6 +52,8 @@ class Engine:
         self._pool = Pool(size=workers, settings=settings)
         self._hosts = Pool(size=_HOSTED, settings=settings)
         self._environments = Environments(store.folder / "environments")
+        self.triggers = Triggers(self, settings)
+        self.takes_dispatches = True  #: false for one that only has triggers
         self._runs: dict[str, Run] = {}
         self._children: dict[tuple[str, int], str] = {}
         self._submitting: dict[str, asyncio.Task[str]] = {}  # by key or id
@@ -71,6 +74,7 @@ class Engine:
         in the manifest, the dispatch that has this key already is the one; unless it
         has failed or was cancelled, then a new one takes the key over.
         """
+        self._check_open()
         settle_environment(manifest["environment"])
         dispatch_id = str(uuid.UUID(manifest["id"]))
         asked = manifest.get("key") or dispatch_id
@@ -86,6 +90,7 @@ class Engine:
 
         One that has been started goes on, or has ended.
         """
+        self._check_open()
         run = self._held(dispatch_id, variables)
         if run is not None:
             settle_environment(run.environment)
@@ -94,6 +99,34 @@ class Engine:
             self._runs[dispatch_id] = run
             await self._committed(changes, begin)
         return dispatch_id
+
+    async def rerun(
+        self, dispatch_id: str, new_id: str, variables: Message, trigger_id: str | None = None
+    ) -> str:
+        """Run a dispatch that was stored, or run it once more as `new_id`; return its id.
+
+        The graph is the stored one: no code of the user's is needed for it.
+        """
+        self._check_open()
+        if self._held(dispatch_id) is not None:
+            await self.start(dispatch_id, variables)
+            await self.committed(_fired(trigger_id, dispatch_id))
+            return dispatch_id
+        manifest = await asyncio.to_thread(self.store.manifest, dispatch_id)
+        manifest |= {"id": new_id, "variables": variables, "blobs": {}}
+        for name in ("key", "fingerprint"):
+            manifest.pop(name, None)
+        settle_environment(manifest["environment"])
+        if not self.store.has_dispatch(new_id):  # the request may come twice
+            await self._store_and_start(manifest, new_id, _fired(trigger_id, new_id))
+        return new_id
+
+    def _check_open(self) -> None:
+        if not self.takes_dispatches:
+            raise EngineError(
+                "This server only has triggers (`qcov start --triggers-only`): "
+                "dispatch to another one."
+            )
 
     async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:
         """Wait until a dispatch has ended, or for `timeout` seconds; return its status."""
@@ -174,6 +207,7 @@ class Engine:
             self.commit(changes, run.start(changes))
         for run in list(self._runs.values()):
             run.cancel_again()
+        self.triggers.resume()
 
     def _refuse(self, row: Message, error: Exception) -> None:
         """A dispatch cannot go on, nor can those that wait for it."""
@@ -202,11 +236,12 @@ class Engine:
     @property
     def busy(self) -> bool:
         """True while dispatches run."""
-        return bool(self._runs) or bool(self._committing)
+        return bool(self._runs) or bool(self._committing) or self.triggers.busy
 
     def close(self) -> None:
         """Stop the workers; what ran will run again when the store is next opened."""
         self._environments.close()
+        self.triggers.close()
         for pool in (self._pool, self._hosts):
             pool.close()
 
@@ -255,6 +290,10 @@ class Engine:
 
         self.store.put(changes, done, keep=False)
         await stored
+
+    async def committed(self, changes: Changes) -> None:
+        """Write `changes`; return when they are on disk."""
+        await self._committed(changes, lambda: None)
 
     async def _committed(self, changes: Changes, follows: Callable[[], None]) -> None:
         """Commit what happened to a dispatch, and let it have its consequences."""
@@ -390,6 +429,13 @@ class Engine:
         self._runs.pop(run.id, None)
         if run.parent_id is not None and run.parent_node is not None:
             self._children.pop((run.parent_id, run.parent_node), None)
+
+
+def _fired(trigger_id: str | None, dispatch_id: str) -> Changes:
+    if trigger_id is None:
+        return {}
+    row = {"trigger_id": trigger_id, "dispatch_id": dispatch_id, "created": outcomes.now()}
+    return {"trigger_fired": [row]}
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -26,7 +26,7 @@ from typing import Any, cast
 from qcov import records
 from qcov.classical.engine.bundles import STEPS
 from qcov.classical.engine.channel import BlockingChannel, Message
-from qcov.classical.engine.hosting import Hosted
+from qcov.classical.engine.hosting import Hosted, Watching
 from qcov.classical.engine.streams import Streams
 from qcov.classical.executors.base import append_streams
 from qcov.classical.graph import Recipe, assembled
@@ -150,6 +150,8 @@ class Worker:
     def _compute(self, task: Message) -> Message:
         blobs = task["blobs"]
         os.chdir(task["workdir"] or self._home)  # an earlier electron may have gone elsewhere
+        if task["kind"] == "trigger":
+            return self._observe(task)
         if task["kind"] == "result":
             return self._report(self._assemble(task["recipe"], blobs), task)
         function = self._function(task["function"])
@@ -189,6 +191,14 @@ class Worker:
         assert self._current is not None
         self._current.hosted = hosted
         return hosted
+
+    def _observe(self, task: Message) -> Message:
+        """Let a trigger watch; returns when it has ended."""
+        assert self._current is not None
+        watching = Watching(self._load(task["trigger"], task["blobs"]))
+        self._current.hosted = watching
+        watching.run(ready=self._report_now)
+        return {"status": "COMPLETED"}
 
     def _build(self, lattice: Any, args: list[Any], kwargs: dict[str, Any]) -> Message:
         from qcov.classical.manifest import build_manifest, spill
@@ -288,6 +298,13 @@ class Worker:
         if digest in task["blobs"] and digest not in self._functions:
             self._code[digest] = task["blobs"][digest]
 
+    def _report_now(self) -> None:
+        """Tell how far the task is that runs now."""
+        with self._changed:
+            assert self._current is not None
+            report = self._current.take(final=False)
+            self._channel.send({"did": "progress", "task": self._current.task["task"], **report})
+
     def _give_up(self, current: _Running | None) -> None:
         """Have an executor stop what it runs, then say that this process may be ended."""
         if current is not None and current.hosted is not None:
@@ -309,7 +326,7 @@ class _Running:
 
     def __init__(self, task: Message, streams: Streams, sink: Sink) -> None:
         self.task = task
-        self.hosted: Hosted | None = None
+        self.hosted: Hosted | Watching | None = None
         self.printed = ("", "")  #: all of it so far, if it goes to files too
         self._streams, self._sink = streams, sink
 

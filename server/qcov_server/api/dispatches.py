@@ -24,7 +24,9 @@ from qcov_server.api.models import (
     Node,
     NodePage,
     PlacedNode,
+    RerunRequest,
     Submitted,
+    Trigger,
     Waited,
 )
 from qcov_server.depends import current_engine, current_store
@@ -77,6 +79,22 @@ async def submit(engine: TheEngine, manifest: Annotated[dict[str, Any], Body()])
 async def start(engine: TheEngine, dispatch_id: str) -> Submitted:
     """Start a dispatch that was only stored; one that has been started goes on."""
     return Submitted(id=await engine.start(dispatch_id, {}))
+
+
+@router.post("/{dispatch_id}/rerun")
+async def rerun(engine: TheEngine, dispatch_id: str, request: RerunRequest) -> Submitted:
+    """Start a dispatch that was only stored, or run it once more; answers with the id of that."""
+    made = await engine.rerun(dispatch_id, str(request.new_id), {}, request.trigger_id)
+    return Submitted(id=made)
+
+
+@router.get("/{dispatch_id}/triggers")
+def get_triggers(store: TheStore, dispatch_id: str) -> list[Trigger]:
+    """The triggers of a dispatch, oldest first."""
+    return [
+        Trigger.model_validate({**row, "dispatch_ids": store.fired_by(row["id"])})
+        for row in store.triggers_of(dispatch_id)
+    ]
 
 
 @router.get("/{dispatch_id}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -134,6 +135,55 @@ class Waited(Answer):
     id: str
     status: str
     finished: bool
+
+
+class RerunRequest(BaseModel):
+    """How the new dispatch is called; the same request sent twice makes one."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    new_id: UUID
+    trigger_id: str | None = Field(default=None, max_length=36)
+
+
+class Trigger(Answer):
+    """What runs a dispatch again whenever something happens."""
+
+    id: str
+    dispatch_id: str
+    name: str
+    status: str = Field(description="ACTIVE, STOPPED or FAILED.")
+    error: str | None = None
+    created: float
+    dispatch_ids: list[str] = Field(description="What it has started, oldest first.")
+
+
+class RegisterRequest(BaseModel):
+    """A trigger."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    id: UUID
+    dispatch_id: str = Field(max_length=36)
+    name: str = Field(max_length=200)
+    object: str = Field(description="The trigger as base64 text.")
+    environment: dict[str, Any]
+    elsewhere: bool = Field(description="Whether another server has the dispatch.")
+
+
+class StopRequest(BaseModel):
+    """The dispatches whose triggers are to end."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dispatch_ids: list[str] = Field(max_length=10_000)
+
+
+class Fired(Answer):
+    """The dispatches that a trigger has started."""
+
+    id: str
+    dispatch_ids: list[str]
 
 
 class CancelRequest(BaseModel):

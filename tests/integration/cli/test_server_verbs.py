@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,8 +19,11 @@ import psutil
 import pytest
 
 import qcov as ct
+from qcov.errors import DispatchNotFound, EngineError
 
 pytestmark = pytest.mark.process
+
+StopEngine = Callable[[Path], None]
 
 
 def qcov(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -212,3 +218,57 @@ def test_ctrl_c_ends_quietly(data_folder: Path, interruptible: None) -> None:
 
     assert program.returncode == 130
     assert told == ("", "Interrupted. What was dispatched goes on: `qcov ls` lists it.\n")
+
+
+def test_triggers_on_a_server(data_folder: Path, tmp_path: Path) -> None:
+    port, watched = free_port(), tmp_path / "watched"
+    watched.mkdir()
+    assert qcov("start", "-p", str(port)).returncode == 0
+    address = f"http://127.0.0.1:{port}"
+    trigger = ct.triggers.DirTrigger(watched, "created")
+
+    dispatch_id = ct.dispatch(ct.lattice(double, triggers=trigger), address)(2)
+    for number in range(2):
+        (watched / str(number)).touch()
+        _until(lambda number=number: len(trigger.new_dispatch_ids) > number)
+
+    ids = trigger.new_dispatch_ids
+    assert ids[0] == dispatch_id
+    for each in ids:
+        assert ct.get_result(each, wait=True, dispatcher_addr=address, timeout=60).result == 4
+    ct.stop_triggers(dispatch_id, address)
+    with pytest.raises(DispatchNotFound):
+        ct.stop_triggers("no-such-id", address)
+
+
+def test_a_server_that_only_has_triggers(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_engine: StopEngine
+) -> None:
+    ports = free_port(), free_port()
+    folders = data_folder, tmp_path / "other"
+    assert qcov("start", "-p", str(ports[0])).returncode == 0
+    # one token for both: the trigger's process, in the other folder, talks to the first server
+    folders[1].mkdir(mode=0o700)
+    shutil.copy2(folders[0] / "server.token", folders[1])
+    monkeypatch.setenv("QCOV_DATA_DIR", str(folders[1]))
+    assert qcov("start", "-p", str(ports[1]), "--triggers-only").returncode == 0
+    here, there = (f"http://127.0.0.1:{port}" for port in ports)
+    try:
+        with pytest.raises(EngineError, match="This server only has triggers"):
+            ct.dispatch(flow, there)(1)
+        dispatch_id = ct.dispatch(flow, here)(1)
+        trigger = ct.triggers.TimeTrigger(0.2, dispatch_id, here, there)
+        trigger.register()
+        _until(lambda: trigger.new_dispatch_ids)
+        made = trigger.new_dispatch_ids[0]
+        assert ct.get_result(made, wait=True, dispatcher_addr=here, timeout=60).result == 4
+        ct.stop_triggers(dispatch_id, there)
+    finally:
+        stop_engine(folders[1])
+
+
+def _until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.05)

@@ -84,3 +84,14 @@ def test_a_graph_can_be_built_by_hand() -> None:
 def test_a_list_of_dispatches_that_cannot_be(settings: dict[str, Any], reason: str) -> None:
     with pytest.raises(WrongSetting, match=reason):
         ct.list_dispatches(**settings)
+
+
+def test_a_backend_is_an_executor() -> None:
+    local = ct.executor.LocalExecutor(retries=1)
+
+    with pytest.warns(DeprecationWarning, match=r"write executor=\.\.\.") as caught:
+        thing = ct.electron(backend=local)
+    assert caught[0].filename == __file__
+    assert thing(abs).executor is local
+    with pytest.warns(DeprecationWarning, match="is deprecated"):
+        assert ct.lattice(max, backend="local").get_metadata("executor") == "local"

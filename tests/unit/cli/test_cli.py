@@ -121,13 +121,6 @@ def test_a_wrong_command_exits_with_2(run: Run, arguments: tuple[str, ...]) -> N
     assert run(*arguments).code == 2
 
 
-def test_what_cannot_be_done_yet_is_refused(run: Run) -> None:
-    ran = run("start", "--triggers-only")
-
-    assert ran.code == 2
-    assert "no triggers yet" in ran.err
-
-
 def test_nothing_runs_and_nothing_is_started_by_asking(run: Run, data_folder: Path) -> None:
     assert run("status").out == "qcov is stopped.\n"
     assert json.loads(run("status", "--json").out)["status"] == "stopped"

@@ -1,0 +1,1 @@
+"""Files that are brought to electrons before they run, and away after them."""
