@@ -441,10 +441,12 @@ def alter(folder: Path, *statement: Any) -> None:
 def test_a_data_folder_of_a_newer_qcov(data_folder: Path, stop_engine: Any) -> None:
     dispatch_id = ct.dispatch_sync(ct.lattice(same))(1).dispatch_id
     stop_engine(data_folder)
+    with contextlib.closing(sqlite3.connect(data_folder / "qcov.sqlite")) as connection:
+        version = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     alter(data_folder, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(SchemaMismatch, match="Upgrade qcov"):
         ct.get_result(dispatch_id)
-    alter(data_folder, "UPDATE alembic_version SET version_num = '0001'")
+    alter(data_folder, "UPDATE alembic_version SET version_num = ?", version)
 
     assert ct.get_result(dispatch_id).result == 1
 
