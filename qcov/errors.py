@@ -394,7 +394,7 @@ class StateError(EngineError):
     """A transition that the state machine does not allow."""
 
     def __init__(self, *, what: str, status: str, event: str) -> None:
-        super().__init__(f"{what} is already {status}; {event} was ignored.")
+        super().__init__(f"{what} is {status}; {event} was ignored.")
         self.what, self.status, self.event = what, status, event
 
 

@@ -161,6 +161,9 @@ class Engine:
                 got = f"given for dispatch {dispatch_id}, which has not been started"
                 raise WrongSetting(setting="task_ids", got=got, expected=_ALL_OF_IT)
             self._runs[dispatch_id] = run  # so that nobody starts it meanwhile
+        if run is not None and run.status.terminal:  # its end is on its way to the disk
+            await asyncio.shield(run.done)
+            run = None
         if run is None:
             status = self.store.get_dispatch(dispatch_id)["status"]
             return f"Dispatch {dispatch_id} is already {status}."

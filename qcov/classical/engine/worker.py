@@ -71,6 +71,7 @@ class Worker:
         self._cores = cores
         self._home = Path.cwd()
         self._functions: dict[str, Any] = {}
+        self._code: dict[str, bytes] = {}  # of functions that have not been loaded yet
         self._waiting: deque[Message] = deque()
         self._changed = threading.Condition()
         self._current: _Running | None = None
@@ -159,7 +160,7 @@ class Worker:
             return self._observe(task)
         if task["kind"] == "result":
             return self._report(self._assemble(task["recipe"], blobs), task)
-        function = self._function(task["function"], blobs)
+        function = self._function(task["function"])
         args = [self._assemble(recipe, blobs) for recipe in task["args"]]
         kwargs = {name: self._assemble(recipe, blobs) for name, recipe in task["kwargs"].items()}
         if task["kind"] == "sublattice":
@@ -209,7 +210,7 @@ class Worker:
         from qcov.classical.manifest import build_manifest, spill
 
         manifest = build_manifest(lattice, tuple(args), kwargs)
-        return {"status": "COMPLETED", "manifest": spill(manifest, self._blob_folder)}
+        return {"status": "COMPLETED", "manifest": spill(manifest, self._write)}
 
     def _report(self, value: Any, task: Message) -> Message:
         """Describe an electron's value, and the parts of it that others need."""
@@ -271,9 +272,10 @@ class Worker:
         blob = blobs[digest] if digest in blobs else files.read(self._blob_folder, digest)
         return loads(blob, digest=digest)
 
-    def _function(self, digest: str, blobs: dict[str, bytes]) -> Callable[..., Any]:
+    def _function(self, digest: str) -> Callable[..., Any]:
         if digest not in self._functions:
-            self._functions[digest] = self._load(digest, blobs)
+            self._functions[digest] = self._load(digest, self._code)
+            self._code.pop(digest, None)
         return self._functions[digest]
 
     # -- the other thread
@@ -298,6 +300,7 @@ class Worker:
     def _take(self, message: Message) -> None:
         with self._changed:
             if message["do"] == "run":
+                self._keep_code(message)
                 self._waiting.append(message)
                 self._changed.notify()
             elif message["do"] == "cancel":
@@ -306,6 +309,12 @@ class Worker:
                 tasks = [task["task"] for task in self._waiting]
                 self._waiting.clear()
                 self._channel.send({"did": "returned", "tasks": tasks})
+
+    def _keep_code(self, task: Message) -> None:
+        """The engine sends a function once, even if this electron is given back or fails early."""
+        digest: str = task.get("function", "")
+        if digest in task["blobs"] and digest not in self._functions:
+            self._code[digest] = task["blobs"][digest]
 
     def _report_now(self) -> None:
         """Tell how far the task is that runs now."""

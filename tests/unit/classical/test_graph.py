@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from qcov.classical.engine.outcomes import brief, dispatch_error
 from qcov.classical.graph import AFTER, Kind, blobs_of, nodes_of, parse_nodes
 from qcov.classical.manifest import build_manifest, spill
 from qcov.errors import ElectronMisuse, WrongArguments
-from qcov.store.blobs import INLINE_LIMIT, read
+from qcov.store.blobs import INLINE_LIMIT, read, write
 from qcov.transport import address, loads
 
 
@@ -183,7 +184,7 @@ def test_constants_travel_once() -> None:
 def test_large_payloads_go_to_the_folder(tmp_path: Path) -> None:
     lattice = ct.lattice(lambda count: add(b"x" * count))
     manifest = build_manifest(lattice, (INLINE_LIMIT + 1,), {})
-    spilled = spill(manifest, tmp_path)
+    spilled = spill(manifest, partial(write, tmp_path))
 
     ((digest, size),) = spilled["spilled"].items()
     assert digest not in spilled["blobs"]
