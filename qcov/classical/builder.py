@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 from qcov.classical.code_key import Keys, NotKeyed
+from qcov.classical.constants import blob_of, container, whole_blob
 from qcov.classical.deps import Deps, DepsBash, DepsModule, DepsPip
 from qcov.classical.executors.base import AnyExecutor
 from qcov.classical.executors.registry import executor_dict, executor_of, travels_as_object
@@ -27,9 +28,8 @@ from qcov.classical.graph import (
     nodes_of,
 )
 from qcov.classical.metadata import inherited, signature_of, takes_files
-from qcov.classical.outputs import CALL, ElectronOutput, HoldsElectron, cut, misuse, owned_node
-from qcov.errors import ElectronMisuse, QcovError, SerializationError
-from qcov.transport import by_value, dumps, shorten
+from qcov.classical.outputs import CALL, ElectronOutput, cut, misuse, owned_node
+from qcov.transport import by_value, shorten
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -200,7 +200,7 @@ class Builder:
         """The node that gives `value` to an electron."""
         if is_output(value):
             return owned_node(value, self).id
-        blob = _blob(value, what=f"{label} of electron {consumer!r}")
+        blob = blob_of(value, what=f"{label} of electron {consumer!r}")
         if blob is None:
             return self._collection(value, label, consumer).id
         return self.graph.add_parameter(value, self._keep(value, blob)).id
@@ -211,20 +211,20 @@ class Builder:
         def part(item: object) -> Recipe:
             return {"node": self._input(item, label, consumer)}
 
-        node.recipe = _container(value, part, self._key)
+        node.recipe = container(value, part, self._key)
         return node
 
     def _recipe(self, value: object, what: str) -> Recipe:
         """How to put a value together, in the place of nodes for its parts."""
         if is_output(value):
             return {"node": owned_node(value, self).id}
-        blob = _blob(value, what=what)
+        blob = blob_of(value, what=what)
         if blob is None:
-            return _container(value, lambda item: self._recipe(item, what), self._key)
+            return container(value, lambda item: self._recipe(item, what), self._key)
         return {"blob": self._keep(value, blob)}
 
     def _key(self, key: object) -> str:
-        return self._keep(key, _whole_blob(key, what=f"the key {shorten(key, 80)}"))
+        return self._keep(key, whole_blob(key, what=f"the key {shorten(key, 80)}"))
 
     def _keep(self, value: object, blob: bytes) -> str:
         """Keep a blob, and what its value is known by; return its digest."""
@@ -290,7 +290,7 @@ class Builder:
 
     def _step(self, deps: Deps) -> Step:
         what = f"the {type(deps).__name__} {deps.label!r}"
-        function = _whole_blob(deps.apply_fn, what=f"the function of {what}")
+        function = whole_blob(deps.apply_fn, what=f"the function of {what}")
         return Step(
             kind=type(deps).__name__,
             label=deps.label,
@@ -308,7 +308,7 @@ class Builder:
         key = (id(function), id(modules), *map(id, passed.values()))
         if key not in self._functions:
             sent = self._as_sublattice(function, passed) if passed else function
-            blob = _whole_blob(sent, what=f"the function of electron {name!r}")
+            blob = whole_blob(sent, what=f"the function of electron {name!r}")
             digest = self._keep(sent, blob)
             self._functions[key] = len(self.graph.functions)
             self._kept.append((function, passed))
@@ -336,53 +336,16 @@ class Builder:
     def _described(self, executor: AnyExecutor) -> dict[str, Any]:
         described = executor_dict(executor)
         if travels_as_object(executor):
-            blob = _whole_blob(executor, what=f"the executor {executor!r}")
+            blob = whole_blob(executor, what=f"the executor {executor!r}")
             described["object"] = self._keep(executor, blob)
         return described
 
-
-_CONTAINERS = (list, tuple, set, dict)
 
 #: What runs beside an electron, or makes its environment.
 _BESIDE = ("deps_bash", "deps_pip", "call_before", "call_after")
 
 #: What is not an electron of the user's has its packages, but nothing that runs beside it.
 _OPERATION: Mapping[str, Any] = {"deps_bash": (), "call_before": (), "call_after": ()}
-
-
-def _blob(value: object, *, what: str) -> bytes | None:
-    """The blob of a value; None for a container with electrons in it."""
-    try:
-        return dumps(value, what=what)
-    except SerializationError as error:
-        if isinstance(error.__cause__, HoldsElectron) and type(value) in _CONTAINERS:
-            return None
-        raise _explained(error, what) from error.__cause__
-
-
-def _whole_blob(value: object, *, what: str) -> bytes:
-    """The blob of a value that must not have electrons in it."""
-    try:
-        return dumps(value, what=what)
-    except SerializationError as error:
-        raise _explained(error, what) from error.__cause__
-
-
-def _explained(error: SerializationError, what: str) -> QcovError:
-    held = error.__cause__
-    if not isinstance(held, HoldsElectron):
-        return error
-    advice = "Pass it as an argument of its own, or in a list, tuple, set or dict."
-    return ElectronMisuse(electron=str(held), use=f"a part of {what}", advice=advice)
-
-
-def _container(
-    value: Any, part: Callable[[object], Recipe], key: Callable[[object], str]
-) -> Recipe:
-    if isinstance(value, dict):
-        entries = cast("dict[object, object]", value).items()
-        return {"dict": [[key(name), part(item)] for name, item in entries]}
-    return {type(value).__name__: [part(item) for item in value]}
 
 
 _building: ContextVar[Builder | None] = ContextVar("qcov_building", default=None)

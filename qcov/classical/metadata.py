@@ -15,12 +15,9 @@ from qcov.classical.deps import (
     DepsBash,
     DepsModule,
     DepsPip,
-    as_bash,
-    as_calls,
-    as_modules,
-    as_pip,
     shown,
 )
+from qcov.classical.deps_given import as_bash, as_calls, as_modules, as_pip
 from qcov.classical.executors.base import AnyExecutor
 from qcov.classical.executors.description import decisive
 from qcov.classical.executors.registry import executor_dict, executor_of, travels_as_object

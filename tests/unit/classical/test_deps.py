@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 import qcov as ct
-from qcov.classical.deps import Deps, check_packages, run_commands
+from qcov.classical.deps import Deps, run_commands
 from qcov.classical.manifest import build_manifest
+from qcov.classical.requirements import check_packages
 from qcov.errors import DependencyFailed, ElectronMisuse, WrongArguments, WrongSetting
 from qcov.transport import loads
 
