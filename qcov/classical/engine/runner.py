@@ -55,7 +55,7 @@ class Engine:
         self._hosts = Pool(size=_HOSTED, settings=settings)
         self._environments = Environments(store.folder / "environments")
         self.triggers = Triggers(self, settings)
-        self.pruner = Pruner(self)
+        self.pruner = Pruner(self, self._environments)
         self.takes_dispatches = True  #: false for one that only has triggers
         self._runs: dict[str, Run] = {}
         self._children: dict[tuple[str, int], str] = {}
