@@ -88,7 +88,7 @@ class Zygote:
         for descriptor in descriptors:
             os.close(descriptor)
         about = {"worker": message["worker"], "pid": pid, "error": error}
-        self._channel.send({"did": "fork", **about})
+        self._say({"did": "fork", **about})
 
     def _become_worker(self, message: Message, descriptors: list[int], parent: int) -> None:
         _own_group(0)
@@ -116,7 +116,13 @@ class Zygote:
                 return
             self._workers.discard(pid)
             code = os.waitstatus_to_exitcode(status)
-            self._channel.send({"did": "end", "pid": pid, "reason": _reason(code)})
+            self._say({"did": "end", "pid": pid, "reason": _reason(code)})
+
+    def _say(self, message: Message) -> None:
+        try:
+            self._channel.send(message)
+        except ConnectionError:  # the engine is gone
+            self._end()
 
     def _end(self) -> NoReturn:
         """End with all workers, and with what their electrons have started."""
