@@ -7,47 +7,71 @@ import importlib
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from qcov_bench.rows import Row
+from qcov_bench.rows import LeftOut, Row
 
 _SUITES = {
     "qelectrons": "qelectron",
     "circuits": "circuits",
     "parallel": "parallel",
-    "electrons": "electrons",
+    "engine": "engine",
     "start": "start",
 }
 _WIDTH = 160  #: a terminal that is narrower breaks the lines, rather than the words in a column
 _PACKAGES = ("qcov", "pennylane", "pennylane-lightning", "numpy", "sqlalchemy", "distributed")
 
 
-def main() -> None:
-    """Print one table; exit with 1 if a goal is missed and `--strict` is given."""
-    parser = argparse.ArgumentParser(prog="qcov_bench", description=__doc__)
+def main(arguments: Sequence[str] | None = None, *, prog: str = "qcov_bench") -> None:
+    """Print one table; exit with 1 if a goal is missed and `--strict` is given.
+
+    Args:
+        arguments: What was typed; by default, what this program was given.
+        prog: What the program is called in its help.
+    """
+    wanted = _parse(arguments, prog)
+    console = Console(width=max(Console().width, _WIDTH))
+    console.print(_machine())
+    rows: list[Row] = []
+    left_out: list[LeftOut] = []
+    for suite in wanted.suites or _SUITES:
+        options = _options(suite, wanted)
+        for row in importlib.import_module(f"qcov_bench.{_SUITES[suite]}").rows(**options):
+            print(f"measured: {row.name}", file=sys.stderr)  # some take minutes
+            (left_out if isinstance(row, LeftOut) else rows).append(row)
+    console.print(_table(rows))
+    for missing in left_out:
+        console.print(f"left out: {missing.name}: {missing.reason}")
+    if wanted.strict and not all(row.met for row in rows):
+        sys.exit(1)
+
+
+def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(_SUITES)}")
     parser.add_argument("--strict", action="store_true", help="fail if a goal is missed")
     parser.add_argument(
         "--heavy", action="store_true", help="all rows of `parallel`, which takes an hour"
     )
-    arguments = parser.parse_args()
-    unknown = set(arguments.suites) - set(_SUITES)
+    parser.add_argument(
+        "--peers",
+        metavar="PYTHON",
+        help="an interpreter that has the engines that `engine` compares with; this one by default",
+    )
+    wanted = parser.parse_args(arguments)
+    unknown = set(wanted.suites) - set(_SUITES)
     if unknown:
         parser.error(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(_SUITES)}")
-    console = Console(width=max(Console().width, _WIDTH))
-    console.print(_machine())
-    rows: list[Row] = []
-    for suite in arguments.suites or _SUITES:
-        options = {"heavy": True} if suite == "parallel" and arguments.heavy else {}
-        for row in importlib.import_module(f"qcov_bench.{_SUITES[suite]}").rows(**options):
-            print(f"measured: {row.name}", file=sys.stderr)  # some take minutes
-            rows.append(row)
-    console.print(_table(rows))
-    if arguments.strict and not all(row.met for row in rows):
-        sys.exit(1)
+    return wanted
+
+
+def _options(suite: str, wanted: argparse.Namespace) -> dict[str, Any]:
+    return {"parallel": {"heavy": wanted.heavy}, "engine": {"peers": wanted.peers}}.get(suite, {})
 
 
 def _machine() -> str:
@@ -71,11 +95,17 @@ def _table(rows: list[Row]) -> Table:
     for row in rows:
         theirs = "" if row.theirs is None else _shown(row, row.theirs)
         ratio = "" if row.theirs is None else f"{row.ours / row.theirs:.2f}"
-        limit = f"ratio {row.ratio:.3g}" if row.limit is None else _shown(row, row.limit)
-        ours = _shown(row, row.ours)
-        met = "yes" if row.met else "no"
-        table.add_row(row.name, ours, theirs, row.yardstick, ratio, f"≤ {limit}", met)
+        goal, met = _goal(row)
+        table.add_row(row.name, _shown(row, row.ours), theirs, row.yardstick, ratio, goal, met)
     return table
+
+
+def _goal(row: Row) -> tuple[str, str]:
+    """What was to be reached, and whether it was."""
+    if row.limit is None and row.ratio is None:
+        return "", ""
+    limit = f"ratio {row.ratio:.3g}" if row.limit is None else _shown(row, row.limit)
+    return f"≤ {limit}", "yes" if row.met else "no"
 
 
 def _shown(row: Row, amount: float) -> str:

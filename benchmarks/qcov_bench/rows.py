@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from qcov import records
 
@@ -19,16 +20,26 @@ class Row:
     theirs: float | None  #: None where the goal is a limit
     yardstick: str = ""  #: what `theirs` is
     limit: float | None = None  #: the goal: `ours` at most this many seconds
-    ratio: float | None = None  #: the goal: `ours / theirs` at most this
+    ratio: float | None = None  #: the goal: `ours / theirs` at most this; none without both
     count: int = 1  #: how many things one time is for
     unit: str = "s"
 
     @property
     def met(self) -> bool:
-        """True if the goal is met."""
+        """True if the goal is met, or there is none."""
         if self.limit is not None:
             return self.ours <= self.limit
-        return self.theirs is not None and self.ours / self.theirs <= (self.ratio or 1.0)
+        return self.ratio is None or (
+            self.theirs is not None and self.ours / self.theirs <= self.ratio
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A comparison that could not be made here."""
+
+    name: str
+    reason: str
 
 
 def interleaved(
@@ -41,11 +52,18 @@ def interleaved(
 
 def medians(functions: Mapping[str, Callable[[], object]], *, repeats: int) -> dict[str, float]:
     """Median seconds of each, measured in turns so that a slow moment meets all."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    order = list(functions.items())
+    return in_turns(
+        {name: partial(seconds, function) for name, function in functions.items()}, repeats=repeats
+    )
+
+
+def in_turns(measures: Mapping[str, Callable[[], float]], *, repeats: int) -> dict[str, float]:
+    """Medians of what each says, asked in turns."""
+    times: dict[str, list[float]] = {name: [] for name in measures}
+    order = list(measures.items())
     for _ in range(repeats):
-        for name, function in order:
-            times[name].append(seconds(function))
+        for name, measure in order:
+            times[name].append(measure())
         order.reverse()  # who comes after whom matters too
     return {name: statistics.median(taken) for name, taken in times.items()}
 

@@ -82,11 +82,15 @@ def listen(host: str, port: int) -> socket.socket:
         reason = f"is {host!r}, but only loopback addresses are served: {known}. Use an SSH tunnel."
         raise ConfigError(key="dispatcher.address", reason=reason, source="qcov start")
     try:
-        return socket.create_server((address, port), family=_family(address), backlog=512)
+        listener = socket.create_server((address, port), family=_family(address), backlog=512)
     except OSError as error:
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
             raise PortInUse(host=host, port=port) from error
         raise
+    # Or an answer's body waits 40 ms until its head is acknowledged. asyncio sees to that only for
+    # sockets that say they are TCP, which those of `create_server` do not; connections inherit it.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _family(address: str) -> socket.AddressFamily:

@@ -136,7 +136,7 @@ class Engine:
         until = None if timeout is None else self._loop.time() + timeout
         run = self._runs.get(dispatch_id)
         if run is None:
-            status = str(self.store.get_dispatch(dispatch_id)["status"])
+            status = self.store.status(dispatch_id)
             if status != Status.NEW_OBJECT:
                 return status
             with contextlib.suppress(TimeoutError):  # somebody may start it, or cancel it
@@ -144,7 +144,7 @@ class Engine:
                     await self.events.wait_for(dispatch_id, self.events.number)
             run = self._runs.get(dispatch_id)
             if run is None:
-                return str(self.store.get_dispatch(dispatch_id)["status"])
+                return self.store.status(dispatch_id)
         left = None if until is None else max(0.0, until - self._loop.time())
         await asyncio.wait([run.done], timeout=left)
         return run.status.value
@@ -165,7 +165,7 @@ class Engine:
             await asyncio.shield(run.done)
             run = None
         if run is None:
-            status = self.store.get_dispatch(dispatch_id)["status"]
+            status = self.store.status(dispatch_id)
             return f"Dispatch {dispatch_id} is already {status}."
         changes: Changes = {}
         follows, stopped = run.cancel(changes, node_ids)

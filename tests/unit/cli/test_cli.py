@@ -27,7 +27,7 @@ def test_help_lists_the_verbs(run: Run) -> None:
     ran = run("--help")
 
     assert ran.code == 0
-    for verb in ("start", "stop", "restart", "status", "ls", "show", "demo", "config"):
+    for verb in ("start", "stop", "restart", "status", "ls", "show", "demo", "bench", "config"):
         assert f" {verb} " in ran.out
 
 

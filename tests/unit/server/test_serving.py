@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from qcov.errors import ConfigError, PortInUse
-from qcov_server.serving import start
+from qcov_server.serving import listen, start
 
 if TYPE_CHECKING:
     from conftest import MemoryEngine, Server
@@ -43,3 +43,13 @@ def test_the_port_is_free_after_a_stop(engine: MemoryEngine, tmp_path: Path) -> 
 
     first, second = asyncio.run(serve_twice())
     assert first == second
+
+
+def test_no_answer_waits_for_the_acknowledgement_of_its_beginning() -> None:
+    with (
+        listen("localhost", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+    ):
+        connection, _ = listener.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)

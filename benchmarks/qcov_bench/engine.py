@@ -1,0 +1,91 @@
+"""The engine: what electrons cost from dispatch to result, beside other engines in the same run.
+
+Durable means that an electron's value is on disk before anything starts because of it; what it
+prints is captured. Most other engines keep nothing on disk: their rows say which do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from qcov_bench import large_arrays, recovery, workflows
+from qcov_bench.engines import WORKERS, memory_of_engine, own_engine, serving
+from qcov_bench.peers import PEERS, beside
+from qcov_bench.rows import LeftOut, Row, medians, seconds
+
+_PER_SECOND = 5_000
+_COUNT = 10_000
+
+
+def rows(*, peers: str | None = None) -> Iterator[Row | LeftOut]:
+    """All figures; `peers` is the Python that has the other engines, this one by default."""
+    with own_engine():
+        workflows.warm_up()
+        yield independent(_COUNT)
+        yield from one()
+        yield chain(1_000)
+        yield sublattices(200)
+    yield building(_COUNT)
+    with own_engine():
+        yield from large_arrays.rows(100)
+    with own_engine():
+        workflows.warm_up()
+        yield many(100_000)
+    yield recovery.row(_COUNT)
+    for peer in PEERS:
+        with own_engine():
+            workflows.warm_up()
+            yield from beside(peer, python=peers)
+
+
+def independent(count: int, *, repeats: int = 7) -> Row:
+    """Electrons that do nothing: built, dispatched, run and fetched."""
+    taken = _median(partial(workflows.run_fan, count), repeats)
+    name = f"{count:,} independent electrons, dispatch to result, durable, {WORKERS} workers"
+    return Row(name=name, ours=taken, theirs=None, limit=count / _PER_SECOND, count=count)
+
+
+def one(*, repeats: int = 201) -> Iterator[Row]:
+    """One electron, on the socket and through HTTP."""
+    with serving() as address:
+        ways = {"on the socket": workflows.run_one, "HTTP": partial(workflows.run_one, address)}
+        medians(ways, repeats=3)
+        taken = medians(ways, repeats=repeats)
+    for way, limit in {"on the socket": 2.5e-3, "HTTP": 10e-3}.items():
+        name = f"one electron, warm, dispatch to result, {way}"
+        yield Row(name=name, ours=taken[way], theirs=None, limit=limit)
+
+
+def chain(links: int, *, repeats: int = 5) -> Row:
+    """Electrons that wait for each other."""
+    taken = _median(partial(workflows.run_chain, links), repeats)
+    name = f"a chain of {links:,} electrons, per link"
+    return Row(name=name, ours=taken / links, theirs=None, limit=1e-3)
+
+
+def sublattices(count: int, *, repeats: int = 5) -> Row:
+    """Lattices in a lattice."""
+    taken = _median(partial(workflows.run_nested, count), repeats)
+    name = f"{count} sublattices of {workflows.FEW} electrons, per sublattice"
+    return Row(name=name, ours=taken / count, theirs=None, limit=5e-3)
+
+
+def building(count: int, *, repeats: int = 7) -> Row:
+    """The graph alone."""
+    taken = _median(partial(workflows.fan.build_graph, count), repeats)
+    name = f"build_graph of {count:,} electrons"
+    return Row(name=name, ours=taken, theirs=None, limit=1.0, count=count)
+
+
+def many(count: int) -> Row:
+    """A lattice that is large, and what the engine's memory keeps of it."""
+    before = memory_of_engine()
+    taken = seconds(partial(workflows.run_fan, count))
+    kept = max(0, memory_of_engine() - before) / count
+    name = f"memory per finished electron in the engine, {count:,} in a lattice ({taken:.0f} s)"
+    return Row(name=name, ours=kept, theirs=None, limit=3_000, unit="B")
+
+
+def _median(function: Callable[[], object], repeats: int) -> float:
+    return medians({"": function}, repeats=repeats)[""]

@@ -1,0 +1,23 @@
+"""`qcov bench` is `python -m qcov_bench`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from conftest import Run
+
+
+def test_its_help_names_the_command_that_was_typed_and_the_suites(run: Run) -> None:
+    ran = run("bench", "--help")
+
+    assert ran.code == 0
+    assert ran.out.startswith("usage: qcov bench ")
+    assert "qelectrons, circuits, parallel, engine, start" in ran.out
+
+
+def test_a_suite_that_does_not_exist_is_refused(run: Run) -> None:
+    ran = run("bench", "egnine")
+
+    assert ran.code == 2
+    assert "qcov bench: error: no suite egnine; there are " in ran.err
