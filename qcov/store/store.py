@@ -49,6 +49,22 @@ _PRAGMAS = (
 
 Row = dict[str, Any]
 
+# What is asked again and again is made once: SQLAlchemy takes longer to put such a question than
+# SQLite takes to answer it.
+_NODES_DONE = (
+    sa.select(sa.func.count())
+    .select_from(nodes)
+    .where(nodes.c.status == "COMPLETED", nodes.c.dispatch_id == dispatches.c.id)
+    .scalar_subquery()
+    .label("nodes_done")
+)
+_DISPATCHES_AND_PROGRESS = sa.select(dispatches, _NODES_DONE)
+_THIS_ONE = dispatches.c.id == sa.bindparam("dispatch_id")
+_DISPATCH_AND_PROGRESS = _DISPATCHES_AND_PROGRESS.where(_THIS_ONE)
+_DISPATCH = sa.select(dispatches).where(_THIS_ONE)
+_DISPATCH_ID = sa.select(dispatches.c.id).where(_THIS_ONE)
+_BLOB = sa.select(blobs.c.data).where(blobs.c.digest == sa.bindparam("digest"))
+
 
 class Store:
     """Dispatches, nodes, blobs, circuits and events of one data folder."""
@@ -98,7 +114,7 @@ class Store:
 
     def blob(self, digest: str) -> bytes:
         """The bytes of a blob, checked against its digest."""
-        row = self._one(sa.select(blobs.c.data).where(blobs.c.digest == digest))
+        row = self._one(_BLOB, digest=digest)
         inline = row["data"] if row else None
         data = files.read(self.blob_folder, digest) if inline is None else bytes(inline)
         if address(data) != digest:
@@ -107,14 +123,14 @@ class Store:
 
     def inline_blob(self, digest: str) -> bytes | None:
         """The bytes of a small blob; None for one in a file, which whoever needs it reads."""
-        row = self._one(sa.select(blobs.c.data).where(blobs.c.digest == digest))
+        row = self._one(_BLOB, digest=digest)
         if row is None:
             raise IntegrityError(blob=digest, reason="the store does not have it")
         return None if row["data"] is None else bytes(row["data"])
 
     def manifest(self, dispatch_id: str) -> Row:
         """The graph of a dispatch, its seal checked."""
-        row = self.get_dispatch(dispatch_id)
+        row = self._dispatch(_DISPATCH, dispatch_id)
         check_seal(self._key, row["manifest_seal"], row["manifest"], dispatch_id, "manifest")
         return cast("Row", unpack(self.blob(row["manifest"])))
 
@@ -132,7 +148,7 @@ class Store:
 
     def result_digest(self, dispatch_id: str) -> str | None:
         """The digest of the result, its seal checked; None while there is none."""
-        row = self.get_dispatch(dispatch_id)
+        row = self._dispatch(_DISPATCH, dispatch_id)
         if row["result"] is not None:
             check_seal(self._key, row["result_seal"], row["result"], dispatch_id, "result")
         return cast("str | None", row["result"])
@@ -181,18 +197,21 @@ class Store:
 
     def get_dispatch(self, dispatch_id: str) -> Row:
         """One dispatch; `DispatchNotFound` for an unknown id."""
-        done = _nodes_done().where(nodes.c.dispatch_id == dispatch_id).scalar_subquery()
-        row = self._one(
-            sa.select(dispatches, done.label("nodes_done")).where(dispatches.c.id == dispatch_id)
-        )
+        return self._dispatch(_DISPATCH_AND_PROGRESS, dispatch_id)
+
+    def status(self, dispatch_id: str) -> str:
+        """The status of a dispatch; its nodes are not counted."""
+        return str(self._dispatch(_DISPATCH, dispatch_id)["status"])
+
+    def _dispatch(self, query: sa.Select[Any], dispatch_id: str) -> Row:
+        row = self._one(query, dispatch_id=dispatch_id)
         if row is None:
             raise DispatchNotFound(dispatch_id=dispatch_id, where=str(self.folder))
         return row
 
     def has_dispatch(self, dispatch_id: str) -> bool:
         """True if there is a dispatch with this id."""
-        query = sa.select(dispatches.c.id).where(dispatches.c.id == dispatch_id)
-        return self._one(query) is not None
+        return self._one(_DISPATCH_ID, dispatch_id=dispatch_id) is not None
 
     def find_key(self, key: str) -> Row | None:
         """The dispatch with this idempotency key, if there is one."""
@@ -224,10 +243,8 @@ class Store:
             chosen.append(found | dispatches.c.id.startswith(search, autoescape=True))
         if root_only:
             chosen.append(dispatches.c.parent_id.is_(None))
-        done = _nodes_done().where(nodes.c.dispatch_id == dispatches.c.id).scalar_subquery()
         window = (
-            sa.select(dispatches, done.label("nodes_done"))
-            .where(*chosen)
+            _DISPATCHES_AND_PROGRESS.where(*chosen)
             .order_by(dispatches.c.created.desc())
             .limit(limit)
             .offset(offset)
@@ -304,7 +321,7 @@ class Store:
         )
         counts = {row["status"]: row["count"] for row in counted}
         return {
-            "status": self.get_dispatch(dispatch_id)["status"],
+            "status": self.status(dispatch_id),
             "done": sum(counts.get(status, 0) for status in TERMINAL),
             "total": sum(counts.values()),
         }
@@ -317,13 +334,14 @@ class Store:
             .order_by(dispatches.c.parent_node)
         )
 
-    def _all(self, query: sa.Executable) -> list[Row]:
+    def _all(self, query: sa.Executable, **parameters: object) -> list[Row]:
         with self._reading.connect() as connection:
-            rows: Sequence[Mapping[Any, Any]] = connection.execute(query).mappings().all()
+            found = connection.execute(query, parameters)
+            rows: Sequence[Mapping[Any, Any]] = found.mappings().all()
         return [{str(key): value for key, value in row.items()} for row in rows]
 
-    def _one(self, query: sa.Executable) -> Row | None:
-        rows = self._all(query)
+    def _one(self, query: sa.Executable, **parameters: object) -> Row | None:
+        rows = self._all(query, **parameters)
         return rows[0] if rows else None
 
 
@@ -379,10 +397,6 @@ def _connect(path: Path, *, begin: str) -> sa.Engine:
         connection.exec_driver_sql(begin)
 
     return engine
-
-
-def _nodes_done() -> sa.Select[int]:
-    return sa.select(sa.func.count()).select_from(nodes).where(nodes.c.status == "COMPLETED")
 
 
 def _descendants(dispatch_id: str) -> sa.CTE:

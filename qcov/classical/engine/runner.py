@@ -133,7 +133,7 @@ class Engine:
         until = None if timeout is None else self._loop.time() + timeout
         run = self._runs.get(dispatch_id)
         if run is None:
-            status = str(self.store.get_dispatch(dispatch_id)["status"])
+            status = self.store.status(dispatch_id)
             if status != Status.NEW_OBJECT:
                 return status
             with contextlib.suppress(TimeoutError):  # somebody may start it, or cancel it
@@ -141,7 +141,7 @@ class Engine:
                     await self.events.wait_for(dispatch_id, self.events.number)
             run = self._runs.get(dispatch_id)
             if run is None:
-                return str(self.store.get_dispatch(dispatch_id)["status"])
+                return self.store.status(dispatch_id)
         left = None if until is None else max(0.0, until - self._loop.time())
         await asyncio.wait([run.done], timeout=left)
         return run.status.value
@@ -159,7 +159,7 @@ class Engine:
                 raise WrongSetting(setting="task_ids", got=got, expected=_ALL_OF_IT)
             self._runs[dispatch_id] = run  # so that nobody starts it meanwhile
         if run is None:
-            status = self.store.get_dispatch(dispatch_id)["status"]
+            status = self.store.status(dispatch_id)
             return f"Dispatch {dispatch_id} is already {status}."
         changes: Changes = {}
         follows, stopped = run.cancel(changes, node_ids)
