@@ -12,13 +12,16 @@ from __future__ import annotations
 import gc
 import hashlib
 import hmac
+import io
 import json
 import pickle
 import pickletools
 import reprlib
 import sys
-from collections.abc import Callable, Generator, Iterator, Sized
+import types
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import islice
 from types import ModuleType
 from typing import Any, cast
@@ -36,6 +39,10 @@ _HEADER = json.dumps(
 _PREFIX = _MAGIC + len(_HEADER).to_bytes(2, "big") + _HEADER
 _pickle_all = cast("Callable[..., bytes]", vars(cloudpickle)["dumps"])  # it is not typed
 _register = cast("Callable[[ModuleType], None]", vars(cloudpickle)["register_pickle_by_value"])
+_unregister = cast("Callable[[ModuleType], None]", vars(cloudpickle)["unregister_pickle_by_value"])
+_registered = cast(
+    "Callable[[], set[str]]", vars(cloudpickle.cloudpickle)["list_registry_pickle_by_value"]
+)
 _DEEP = 100  # containers within containers that are compared
 _LOOKED_AT = 5_000  # opcodes, some ten microseconds each at most
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
@@ -61,6 +68,25 @@ def pickle_by_value(module: ModuleType) -> None:
     _register(module)
 
 
+@contextmanager
+def by_value(modules: Iterable[ModuleType]) -> Generator[None, None, None]:
+    """What these modules define travels whole if it is pickled inside."""
+    known = _registered()
+    added = [
+        module
+        for module in modules
+        # what cannot be imported here travels whole anyway
+        if module.__name__ not in known and module.__name__ in sys.modules
+    ]
+    for module in added:
+        _register(module)
+    try:
+        yield
+    finally:
+        for module in added:
+            _unregister(module)
+
+
 def loads(blob: bytes, *, digest: str | None = None) -> Any:
     """Rebuild the object of a blob, after checking its digest (if given) and its header.
 
@@ -72,6 +98,45 @@ def loads(blob: bytes, *, digest: str | None = None) -> Any:
     start = _check_header(blob)
     with _quiet_gc():
         return pickle.loads(memoryview(blob)[start:])
+
+
+#: What stands for a large part of an object, which pickle can send without copying it.
+Buffer = pickle.PickleBuffer
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What travels as a name only: whoever gets it imports it."""
+
+    module: str
+    name: str  #: qualified
+
+
+class Reducer:
+    """Says of objects how they travel, without making a pickle of them."""
+
+    def __init__(self) -> None:
+        self._pickler: Any = vars(cloudpickle)["CloudPickler"](io.BytesIO(), protocol=5)
+
+    def __call__(self, value: Any) -> Named | tuple[Any, ...]:
+        """The name that an object travels as, or what its copy is made from.
+
+        The latter is what `__reduce_ex__` returns. Not for atoms and plain containers, which
+        pickle writes as they are. Raises whatever the object's own methods raise.
+        """
+        kind = cast("type[Any]", type(value))
+        reduced = self._pickler.reducer_override(value)
+        if reduced is NotImplemented:
+            if issubclass(kind, type) or kind is types.FunctionType:
+                return _named(value, value.__qualname__)
+            reduce = self._pickler.dispatch_table.get(kind)
+            reduced = value.__reduce_ex__(5) if reduce is None else reduce(value)
+        return _named(value, reduced) if isinstance(reduced, str) else reduced
+
+
+def _named(value: object, name: str) -> Named:
+    module: str = vars(pickle)["whichmodule"](value, name)  # it is not typed
+    return Named(module, name)
 
 
 def names_in(blob: bytes) -> Iterator[str]:

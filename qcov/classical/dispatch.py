@@ -20,7 +20,7 @@ from qcov.classical.result import Result
 from qcov.classical.status import Status
 from qcov.classical.triggers import BaseTrigger
 from qcov.context import get_context
-from qcov.errors import NotALattice, NotYetSupported, StillRunning, WrongSetting
+from qcov.errors import NotALattice, StillRunning, WrongSetting
 from qcov.transport import fingerprint
 
 _MOST = 1000  # dispatches in one list
@@ -96,7 +96,8 @@ def redispatch(
         dispatcher_addr: The address of the server that it was sent to; the new one goes there too.
         replace_electrons: Electrons that run instead of others, by the name of those; sublattices
             are searched too, and may or may not call them.
-        reuse_previous_results: Covalent's way to run only what has changed; still to come.
+        reuse_previous_results: Take over what an electron with the same code and the same inputs
+            has returned in the earlier dispatch, and run the others.
         is_pending: Start the earlier dispatch itself, which was stored with `disable_run=True`.
             Its id is returned; it runs with the arguments that it was stored with.
         key: As for `dispatch`.
@@ -106,15 +107,12 @@ def redispatch(
         WrongSetting: the lattice calls no electron of a name in `replace_electrons` and has no
             sublattice that may; what is given there is no function; or other settings or arguments
             are given along with `is_pending`.
-        NotYetSupported: `reuse_previous_results` is true.
 
     All errors of `dispatch` may come too.
     """
     check_setting("key", key)
     electrons = _replacements(replace_electrons or {})
-    if reuse_previous_results:
-        raise NotYetSupported(feature="reuse_previous_results")
-    if is_pending and (electrons or key):
+    if is_pending and (electrons or reuse_previous_results or key):
         raise WrongSetting(setting="is_pending", got="given with others", expected=_ALONE)
 
     def wrapper(*args: Any, **kwargs: Any) -> str:
@@ -128,7 +126,9 @@ def redispatch(
             given = earlier.inputs
             args, kwargs = tuple(given["args"]), given["kwargs"]
         lattice = earlier.lattice.replacing(electrons)
-        return _submit(engine, lattice, args, kwargs, key=key, replaced=sorted(electrons))
+        reused = dispatch_id if reuse_previous_results else None
+        replaced = sorted(electrons)
+        return _submit(engine, lattice, args, kwargs, key=key, replaced=replaced, reused=reused)
 
     return wrapper
 
@@ -156,6 +156,7 @@ def _submit(
     key: str | None,
     held: bool = False,
     replaced: Sequence[str] = (),
+    reused: str | None = None,
 ) -> str:
     manifest = build_manifest(lattice, args, kwargs)
     # The id is made here, so that the same request may be sent twice.
@@ -164,10 +165,12 @@ def _submit(
         "environment": environment(code_of(manifest)),
     }
     if key is not None:
-        request = [args, kwargs, *replaced]
+        request = [args, kwargs, *replaced, *([{"reuses": reused}] if reused else [])]
         described |= {"key": key, "fingerprint": fingerprint(request)}
     if held:
         described["held"] = True
+    if reused is not None:
+        described["reuses"] = reused
     return engine.submit({**manifest, **described})
 
 

@@ -20,6 +20,7 @@ from qcov.classical.metadata import (
     ElectronSettings,
     checked,
     checked_one,
+    counted,
     injected,
     signature_of,
 )
@@ -171,6 +172,10 @@ class Electron:
                 electron=self.name, signature=str(self._signature), reason=str(error)
             ) from None
 
+    def __qcov_key__(self) -> object:
+        """What keys of it are made from: how often it is tried, say, is not in it."""
+        return self.function, counted(self.metadata)
+
     def __repr__(self) -> str:
         return f"<electron {self.name}>"
 
@@ -215,6 +220,7 @@ def electron(
             * `executor`: where it runs, a name or an executor.
             * `deps_bash`: shell commands that run before it, as text or as a `DepsBash`.
             * `deps_pip`: packages that it needs, as text or as a `DepsPip`.
+            * `deps_module`: modules of yours that travel whole with it.
             * `call_before`, `call_after`: functions that run before and after it in its process,
               as they are or as a `DepsCall`.
             * `files`: what is transferred before and after it, made by `ct.fs`; its function gets
@@ -222,11 +228,12 @@ def electron(
             * `retries`: how often it is tried again after a failure.
             * `retry_delay`: seconds between two tries.
             * `time_limit`: seconds after which its process is stopped.
+            * `cache`: whether an equal call, with the same code and inputs, may have the value of
+              this one in place of running.
 
     Raises:
         InvalidExecutor: `executor` is not an executor, or nobody knows its name.
         WrongSetting: a setting has a value that cannot be.
-        NotYetSupported: a setting of Covalent's would have no effect.
 
     >>> @electron(retries=2)
     ... def add(x, y):

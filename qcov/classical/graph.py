@@ -52,6 +52,7 @@ class Node:
     time_limit: float | None = None  #: seconds
     preparation: int | None = None  #: index into the graph's preparations
     needs: Sequence[int] = ()  #: nodes whose values its preparation needs
+    cache: bool = False  #: electron, sublattice: whether its value is kept for equal ones
     value: str | None = None  #: parameter: digest
     text: str | None = None  #: parameter: what people see
     recipe: Recipe | None = None  #: collection
@@ -125,6 +126,8 @@ class TransportGraph:
         self.executors: list[dict[str, Any]] = []
         self.preparations: list[Preparation] = []
         self.blobs: dict[str, bytes] = {}
+        #: What blobs are known by, where their digest does not say it; empty if by nothing.
+        self.keys: dict[str, str] = {}
         self.result: Recipe = {}
 
     def add(self, *, name: str, kind: Kind, **fields: Any) -> Node:
@@ -139,14 +142,14 @@ class TransportGraph:
         self.blobs[digest] = blob
         return digest
 
-    def add_parameter(self, value: object, blob: bytes) -> Node:
-        """Append a constant."""
+    def add_parameter(self, value: object, digest: str) -> Node:
+        """Append a constant whose blob is kept already."""
         text = shorten(value)
         shown = text if len(text) <= 80 else text[:77] + "..."
         return self.add(
             name=f":parameter:{shown}",
             kind=Kind.PARAMETER,
-            value=self.add_blob(blob),
+            value=digest,
             text=text,
         )
 
@@ -180,6 +183,7 @@ class TransportGraph:
             ],
             "executors": self.executors,
             "preparations": [asdict(preparation) for preparation in self.preparations],
+            "keys": self.keys,
             "result": self.result,
         }
 
@@ -231,11 +235,29 @@ def blobs_of(recipe: Mapping[str, Any]) -> Iterator[str]:
 
 
 def parse_nodes(manifest: Mapping[str, Any]) -> list[Node]:
-    """The nodes of a manifest."""
+    """The nodes of a manifest.
+
+    Raises `LookupError`, `TypeError` or `ValueError` for what is none.
+    """
     rows: Sequence[Mapping[str, Any]] = manifest["nodes"]
     kinds = {kind.value: kind for kind in Kind}
     described: Iterator[dict[str, Any]] = ({**row, "kind": kinds[row["kind"]]} for row in rows)
-    return [Node(**fields) for fields in described]
+    nodes = [Node(**fields) for fields in described]
+    known = {name: range(len(manifest.get(name, ()))) for name in _SHARED.values()}
+    for number, node in enumerate(nodes):
+        if node.id != number:
+            raise ValueError(f"node {node.id!r} stands where node {number} should")
+        if node.function is None and node.kind in (Kind.ELECTRON, Kind.SUBLATTICE):
+            raise ValueError(f"node {number} has no function")
+        for field, shared in _SHARED.items():
+            index = getattr(node, field)
+            if index is not None and index not in known[shared]:
+                raise ValueError(f"node {number} has no {field} that is known")
+    return nodes
+
+
+#: What of a node is an index, and into which part of the graph.
+_SHARED = {"function": "functions", "executor": "executors", "preparation": "preparations"}
 
 
 def check_acyclic(nodes: Sequence[Node]) -> None:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from qcov.classical.builder import Builder, recording, source_of
 from qcov.classical.checks import check_function
 from qcov.classical.graph import Kind, TransportGraph
-from qcov.classical.metadata import LATTICE, LatticeSettings, checked, checked_one, inherited
+from qcov.classical.metadata import (
+    LATTICE,
+    LatticeSettings,
+    checked,
+    checked_one,
+    counted,
+    inherited,
+)
 from qcov.errors import WrongSetting
 
 if TYPE_CHECKING:
@@ -85,7 +92,8 @@ class Lattice:
             replacements: Electrons that are replaced there; it need not call all of them.
         """
         made = copy.copy(self)
-        made.metadata = inherited(self.metadata, metadata) | {"triggers": None}
+        # modules have travelled with it: they are not to be found where it is built
+        made.metadata = inherited(self.metadata, metadata) | {"triggers": None, "deps_module": None}
         made._replacements, made._asked = dict(replacements), {}
         return made
 
@@ -146,6 +154,10 @@ class Lattice:
         """Run it and wait; `ct.dispatch_sync(lattice)(...)` is the way today."""
         return _verb("dispatch_sync")(self)(*args, **kwargs)
 
+    def __qcov_key__(self) -> object:
+        """What keys of it are made from: graphs that were built from it are not in it."""
+        return self.workflow_function, counted(self.metadata), self._replacements
+
     def __repr__(self) -> str:
         return f"<lattice {self.name}>"
 
@@ -183,7 +195,6 @@ def lattice(
     Raises:
         InvalidExecutor: an argument is not an executor, or nobody knows its name.
         WrongSetting: a setting has a value that cannot be.
-        NotYetSupported: a setting of Covalent's would have no effect.
 
     >>> from qcov import electron
     >>> @electron

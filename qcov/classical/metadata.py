@@ -5,15 +5,25 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from qcov.classical.checks import LATER, check_setting
-from qcov.classical.deps import FILES, Deps, DepsBash, DepsPip, as_bash, as_calls, as_pip, shown
+from qcov.classical.checks import check_setting
+from qcov.classical.deps import (
+    FILES,
+    Deps,
+    DepsBash,
+    DepsModule,
+    DepsPip,
+    shown,
+)
+from qcov.classical.deps_given import as_bash, as_calls, as_modules, as_pip
 from qcov.classical.executors.base import AnyExecutor
-from qcov.classical.executors.registry import executor_of
+from qcov.classical.executors.description import decisive
+from qcov.classical.executors.registry import executor_dict, executor_of, travels_as_object
 from qcov.classical.files.beside import as_transfers
 from qcov.classical.files.transfer import FileTransfer
-from qcov.errors import NotYetSupported, WrongSetting
+from qcov.errors import WrongSetting
 
 if TYPE_CHECKING:
     from qcov.classical.triggers import BaseTrigger
@@ -29,6 +39,7 @@ class Shared(TypedDict, total=False):
     backend: str | AnyExecutor | None
     deps_bash: DepsBash | str | Sequence[str] | None
     deps_pip: DepsPip | str | Sequence[str] | None
+    deps_module: DepsModule | ModuleType | str | Sequence[DepsModule | ModuleType | str] | None
     call_before: Calls | None
     call_after: Calls | None
 
@@ -40,6 +51,7 @@ class ElectronSettings(Shared, total=False):
     retries: int | None
     retry_delay: float | None
     time_limit: float | None
+    cache: bool | None
 
 
 class LatticeSettings(Shared, total=False):
@@ -52,8 +64,8 @@ class LatticeSettings(Shared, total=False):
 _BACKEND = "backend=... is deprecated: write executor=..."
 
 #: What electrons take from their lattice, and sublattices from the one around them.
-INHERITED = ("executor", "deps_bash", "deps_pip", "call_before", "call_after")
-ELECTRON = (*INHERITED, "files", "retries", "retry_delay", "time_limit")
+INHERITED = ("executor", "deps_bash", "deps_pip", "call_before", "call_after", "deps_module")
+ELECTRON = (*INHERITED, "files", "retries", "retry_delay", "time_limit", "cache")
 LATTICE = (*INHERITED, "workflow_executor", "triggers")
 
 
@@ -62,41 +74,41 @@ def checked(settings: Mapping[str, object], known: Sequence[str]) -> dict[str, A
 
     Raises:
         TypeError: a setting has an unknown name.
-        QcovError: a setting has a value that cannot be, or would have no effect.
+        QcovError: a setting has a value that cannot be.
     """
     if "backend" in settings:
         warnings.warn(_BACKEND, DeprecationWarning, stacklevel=3)
         rest = {name: value for name, value in settings.items() if name != "backend"}
         settings = {"executor": settings["backend"], **rest}
     for name in settings:
-        if name not in known and name not in LATER:
+        if name not in known:
             raise TypeError(f"got an unexpected keyword argument {name!r}")
     return dict.fromkeys(known) | {name: checked_one(name, settings[name]) for name in settings}
 
 
 def checked_one(name: str, value: object) -> object:
     """A setting's value as it is kept. Raises for a wrong one, where it was given."""
-    if name in LATER:
-        raise NotYetSupported(feature=name)
-    if name in ("retries", "retry_delay", "time_limit"):
-        check_setting(name, value)
-    elif name in ("executor", "workflow_executor"):
-        if value is not None:
-            executor_of(value)
-    elif name == "deps_bash":
-        return as_bash(value)
-    elif name == "deps_pip":
-        return as_pip(value)
-    elif name in ("call_before", "call_after"):
-        return as_calls(name, value)
-    elif name == "files":
-        return as_transfers(value)
-    elif name == "triggers" and value is not None:
-        return _triggers(value)
+    check = _CHECKS.get(name)
+    return value if check is None or value is None else check(name, value)
+
+
+def _number(name: str, value: object) -> object:
+    check_setting(name, value)
     return value
 
 
-def _triggers(value: object) -> list[BaseTrigger]:
+def _flag(name: str, value: object) -> object:
+    if value not in (True, False):
+        raise WrongSetting(setting=name, got=repr(value), expected="True or False")
+    return value
+
+
+def _executor(_name: str, value: object) -> object:
+    executor_of(value)
+    return value
+
+
+def _triggers(_name: str, value: object) -> list[BaseTrigger]:
     """Triggers' module needs those above this one, so the question is asked by name."""
     several = cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else [value]
     for each in several:
@@ -107,6 +119,19 @@ def _triggers(value: object) -> list[BaseTrigger]:
     return cast("list[BaseTrigger]", list(several))
 
 
+_CHECKS: dict[str, Callable[[str, object], object]] = {
+    **dict.fromkeys(("retries", "retry_delay", "time_limit"), _number),
+    **dict.fromkeys(("executor", "workflow_executor"), _executor),
+    **dict.fromkeys(("call_before", "call_after"), as_calls),
+    "cache": _flag,
+    "deps_bash": lambda _name, value: as_bash(value),
+    "deps_module": lambda _name, value: as_modules(value),
+    "deps_pip": lambda _name, value: as_pip(value),
+    "files": lambda _name, value: as_transfers(value),
+    "triggers": _triggers,
+}
+
+
 def inherited(own: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, Any]:
     """An electron's or a sublattice's settings, with the others' where it says nothing itself."""
     made = dict(own)
@@ -114,6 +139,18 @@ def inherited(own: Mapping[str, Any], *others: Mapping[str, Any]) -> dict[str, A
         values = (settings.get(name) for settings in (own, *others))
         made[name] = next((value for value in values if value is not None), None)
     return made
+
+
+def counted(settings: Mapping[str, Any]) -> list[object]:
+    """Of an electron's or a lattice's settings, what may change its values."""
+    executor, *others = (settings.get(name) for name in INHERITED)
+    return [None if executor is None else _decisive(executor), *others]
+
+
+def _decisive(executor: object) -> object:
+    made = executor_of(executor)
+    own = [made] if travels_as_object(made) else []
+    return [decisive(executor_dict(made)), *own]
 
 
 def injected(

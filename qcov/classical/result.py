@@ -133,8 +133,9 @@ class Result:
         Returns:
             `node_id`, `node_name`, `start_time`, `end_time`, `status`, `output` (a
             `TransportableObject` that equals the value it carries; None without one), `error`,
-            `sublattice_result` (a `Result` or None), `stdout`, `stderr` and `qelectron`, the
-            records of the circuits that it ran.
+            `sublattice_result` (a `Result` or None), `stdout`, `stderr`, `qelectron` (the records
+            of the circuits that it ran) and `reused_from`, the id of the dispatch that has
+            computed the output; None where this one has.
 
         Raises:
             NodeNotFound: the dispatch has no such node; a LookupError.
@@ -184,6 +185,7 @@ class Result:
             "stdout": row["stdout"] or "",
             "stderr": row["stderr"] or "",
             "qelectron": self.circuits(row["node_id"]),
+            "reused_from": row["reused_from"],
         }
 
     def _output(self, row: Message) -> TransportableObject | None:

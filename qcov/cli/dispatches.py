@@ -19,7 +19,7 @@ _COLUMNS = ("id", "name", "status", "nodes_done", "nodes_total", "created", "sta
 _MORE = (*_COLUMNS, "parent_id", "error", "result_repr")
 _NODE = (
     "node_id", "name", "kind", "status", "executor", "attempt", "started", "ended", "error",
-    "value_repr", "stdout", "stderr", "sub_dispatch_id",
+    "value_repr", "stdout", "stderr", "sub_dispatch_id", "reused_from",
 )  # fmt: skip
 
 AS_JSON = typer.Option(False, "--json", help="As JSON.")
@@ -100,7 +100,7 @@ def _node_line(node: Mapping[str, Any]) -> tuple[Any, ...]:
     value = error or node["value_repr"] or ""
     return (
         str(node["node_id"]), node["name"], node["kind"], status_text(node["status"]),
-        length(node), value,
+        "reused" if node["reused_from"] else length(node), value,
     )  # fmt: skip
 
 

@@ -262,6 +262,12 @@ class BaseQExecutor(BaseModel, ABC):
         """What this process counts of its work."""
         return Traffic()
 
+    def __qcov_key__(self) -> object:
+        """What keys of electrons that use it are made from: not what it counts of its work."""
+        state = self.__getstate__()
+        settings = {name: state["__dict__"][name] for name in type(self).model_fields}
+        return settings, state["__pydantic_private__"]
+
     @property
     def capabilities(self) -> Capabilities:
         """What it says it can run; by default it says nothing. For subclasses to override."""

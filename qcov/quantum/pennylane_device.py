@@ -339,6 +339,11 @@ class BatchDevice(Device):
         state = {**self.__dict__, "original": adapter.renew_device(self.original)}
         return _restore, (type(self), state)
 
+    def __qcov_key__(self) -> object:
+        """What keys of electrons that use it are made from."""
+        _, (_, state) = self.__reduce__()
+        return sorted(state.items())
+
 
 # In place; as decorators they would hide the type.
 single_tape_support(BatchDevice)

@@ -6,6 +6,7 @@ with its folder, then renamed. Whoever commits a row that names a blob does so a
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -29,7 +30,9 @@ def write(folder: Path, digest: str, data: bytes) -> None:
     """Put a blob on disk; when this returns, it survives a crash of the machine."""
     target = path_of(folder, digest)
     try:
-        if not _holds(target, data):  # a damaged file is replaced
+        if _holds(target, data):
+            os.utime(target)  # it is needed again: `age` tells
+        else:  # a damaged file is replaced
             _make_folder(folder)
             _make_folder(target.parent)
             private_file.write(target, data)
@@ -37,6 +40,14 @@ def write(folder: Path, digest: str, data: bytes) -> None:
         advice = "Free some space, or set QCOV_DATA_DIR to a folder that can be written."
         reason = error.strerror or str(error)
         raise StoreUnavailable(path=str(folder), reason=reason, advice=advice) from error
+
+
+def age(folder: Path, digest: str) -> float | None:
+    """When a blob's file was last written, in seconds since the epoch; None if it has none."""
+    try:
+        return path_of(folder, digest).stat().st_mtime
+    except FileNotFoundError:
+        return None
 
 
 def _holds(target: Path, data: bytes) -> bool:

@@ -22,6 +22,7 @@ from qcov.store.schema import (
     blobs,
     circuits,
     dispatches,
+    memo,
     nodes,
     structures,
     trigger_dispatches,
@@ -35,12 +36,19 @@ TERMINAL = ("COMPLETED", "FAILED", "CANCELLED")
 
 
 _RESULT = ("result", "result_seal", "result_repr")
-_LATER = ("stdout", "stderr", "sub_dispatch_id")
+_LATER = ("stdout", "stderr", "sub_dispatch_id", "output_key", "reused_from")
 
 
 def _insert(table: sa.Table, left_out: tuple[str, ...] = ()) -> Insert:
     columns = [column.name for column in table.columns if column.name not in left_out]
     return insert(table).values({column: bindparam(column) for column in columns})
+
+
+def _replace(table: sa.Table, key: str) -> Insert:
+    made = _insert(table)
+    rest = {column.name: made.excluded[column.name] for column in table.columns}
+    del rest[key]
+    return made.on_conflict_do_update(index_elements=[key], set_=rest)
 
 
 def _open(status: sa.Column[str]) -> sa.ColumnElement[bool]:
@@ -84,6 +92,27 @@ def _node_update(
 
 
 STATEMENTS: dict[str, ClauseElement] = {
+    # first: what is inserted in the same transaction was asked for later, and stays
+    "dispatch_pruned": (
+        sa.delete(dispatches).where(
+            dispatches.c.id == bindparam("of_dispatch"), sa.not_(_open(dispatches.c.status))
+        )
+    ),
+    "trigger_pruned": (
+        sa.delete(triggers).where(
+            triggers.c.dispatch_id == bindparam("of_dispatch"),
+            triggers.c.status != sa.literal_column("'ACTIVE'"),
+        )
+    ),
+    "memo_pruned": sa.delete(memo).where(memo.c.created < bindparam("of_time")),
+    "structures_pruned": (
+        sa.delete(structures).where(
+            structures.c.key.not_in(
+                sa.select(circuits.c.structure).where(circuits.c.structure.is_not(None))
+            )
+        )
+    ),
+    "blob_pruned": sa.delete(blobs).where(blobs.c.digest == bindparam("of_digest")),
     "blob": _insert(blobs).on_conflict_do_nothing(),
     "key_released": (
         sa.update(dispatches)
@@ -98,7 +127,8 @@ STATEMENTS: dict[str, ClauseElement] = {
     "node_requeued": _node_update("status", "attempt", appended=("stdout", "stderr")),
     "node_started": _node_update("status", "started"),
     "node_finished": _node_update(
-        *("status", "ended", "error", "output", "output_seal", "value_repr"),
+        *("status", "ended", "error", "output", "output_seal", "output_key", "value_repr"),
+        "reused_from",
         appended=("stdout", "stderr"),
         kept=("started",),  # a sublattice began when its graph was built
     ),
@@ -117,6 +147,7 @@ STATEMENTS: dict[str, ClauseElement] = {
         .values(status=bindparam("new_status"), error=bindparam("new_error"))
     ),
     "trigger_fired": _insert(trigger_dispatches).on_conflict_do_nothing(),
+    "memo": _replace(memo, "key"),  # what was kept before could not be loaded, or is equal
     "structure": _insert(structures).on_conflict_do_nothing(),
     "circuit": _insert(circuits, left_out=("number",)).on_conflict_do_nothing(),
 }

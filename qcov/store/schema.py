@@ -70,6 +70,20 @@ nodes = Table(
     Column("stdout", Text),
     Column("stderr", Text),
     Column("sub_dispatch_id", String(36)),
+    Column("output_key", String(64)),  # what the output is known by, if its digest does not say it
+    Column("reused_from", String(36)),  # the dispatch that has computed the output
+)
+
+memo = Table(
+    "memo",
+    metadata,
+    Column("key", String(64), primary_key=True),  # of an electron's code and inputs
+    Column("output", String(64), nullable=False),  # blob
+    Column("output_seal", String(64), nullable=False),
+    Column("output_key", String(64)),
+    Column("value_repr", Text),
+    Column("dispatch_id", String(36), nullable=False),  # which one has computed it
+    Column("created", Float, nullable=False),
 )
 
 triggers = Table(

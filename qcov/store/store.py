@@ -6,11 +6,13 @@ SQLite in WAL mode through SQLAlchemy Core; small payloads in the database, larg
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +30,7 @@ from qcov.store.schema import (
     blobs,
     circuits,
     dispatches,
+    memo,
     nodes,
     structures,
     trigger_dispatches,
@@ -46,6 +49,8 @@ _PRAGMAS = (
     "cache_size=-65536",  # 64 MiB: the indexes stay in memory
     "wal_autocheckpoint=8192",  # pages: copying back is work that can wait for a longer stretch
 )
+
+_PARAMETERS = 500  #: of one statement; SQLite has a limit
 
 Row = dict[str, Any]
 
@@ -67,7 +72,6 @@ _BLOB = sa.select(blobs.c.data).where(blobs.c.digest == sa.bindparam("digest"))
 _BLOBS = sa.select(blobs.c.digest, blobs.c.data).where(
     blobs.c.digest.in_(sa.bindparam("digests", expanding=True))
 )
-_AT_ONCE = 500  # blobs; SQLite takes no more than 999 parameters in some builds
 
 
 class Store:
@@ -132,10 +136,9 @@ class Store:
             raise IntegrityError(blob=digest, reason="the store does not have it")
         return None if row["data"] is None else bytes(row["data"])
 
-    def inline_blobs(self, digests: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
+    def inline_blobs(self, digests: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
         """What `inline_blob` says of many, in few questions; unknown ones are left out."""
-        for first in range(0, len(digests), _AT_ONCE):
-            some = digests[first : first + _AT_ONCE]
+        for some in _in_parts(digests, _PARAMETERS):
             for row in self._all(_BLOBS, digests=some):
                 yield row["digest"], None if row["data"] is None else bytes(row["data"])
 
@@ -220,6 +223,10 @@ class Store:
             raise DispatchNotFound(dispatch_id=dispatch_id, where=str(self.folder))
         return row
 
+    def rows(self, query: sa.Select[*tuple[Any, ...]]) -> list[Row]:
+        """What a query finds."""
+        return self._all(query)
+
     def has_dispatch(self, dispatch_id: str) -> bool:
         """True if there is a dispatch with this id."""
         return self._one(_DISPATCH_ID, dispatch_id=dispatch_id) is not None
@@ -227,6 +234,15 @@ class Store:
     def find_key(self, key: str) -> Row | None:
         """The dispatch with this idempotency key, if there is one."""
         return self._one(sa.select(dispatches).where(dispatches.c.key == key))
+
+    def remembered(self, keys: Iterable[str]) -> Iterator[Row]:
+        """The values that were kept under these keys; those whose seals are not ours left out."""
+        for some in _in_parts(keys, _PARAMETERS):
+            for row in self._all(sa.select(memo).where(memo.c.key.in_(some))):
+                place = ("memo", row["key"], row["dispatch_id"], row["output_key"])
+                with contextlib.suppress(IntegrityError):
+                    check_seal(self._key, row["output_seal"], row["output"], *place)
+                    yield row
 
     def unfinished(self) -> list[Row]:
         """Dispatches that have not ended, oldest first."""
@@ -324,6 +340,8 @@ class Store:
 
         Those of sublattices count too.
         """
+        # first: of one that has ended, all electrons are then counted as they ended
+        status = self.status(dispatch_id)
         tree = _descendants(dispatch_id)
         counted = self._all(
             sa.select(nodes.c.status, sa.func.count().label("count"))
@@ -332,7 +350,7 @@ class Store:
         )
         counts = {row["status"]: row["count"] for row in counted}
         return {
-            "status": self.status(dispatch_id),
+            "status": status,
             "done": sum(counts.get(status, 0) for status in TERMINAL),
             "total": sum(counts.values()),
         }
@@ -354,6 +372,12 @@ class Store:
     def _one(self, query: sa.Executable, **parameters: object) -> Row | None:
         rows = self._all(query, **parameters)
         return rows[0] if rows else None
+
+
+def _in_parts(keys: Iterable[str], size: int) -> Iterator[list[str]]:
+    rest = iter(keys)
+    while part := list(islice(rest, size)):
+        yield part
 
 
 def prepare_folder(folder: Path) -> None:

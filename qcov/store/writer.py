@@ -125,6 +125,7 @@ class Writer:
             except Exception as again:  # noqa: BLE001  # as above
                 error = again
             else:
+                _log.info("the disk takes changes again")
                 self._tell(request, None)
                 return
         self._tell(request, self._refusal(error))
@@ -152,6 +153,8 @@ class Writer:
     def _tell(request: _Request, error: QcovError | None) -> None:
         if request.done:
             request.done(error)
+        elif error is not None:  # nobody waits for it: let it not pass in silence
+            _log.error("%s", error)
 
 
 def _passes(error: Exception) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.schedule import RESULT
+from qcov.classical.executors.description import decisive
 from qcov.classical.graph import Kind, Node, Recipe, blobs_of
+from qcov.transport import address
 
 #: When an electron's steps run.
 STEPS = ("before", "after")
@@ -26,6 +29,8 @@ class Bundles:
         self._manifest = manifest
         #: The digests of what is known already, constants first.
         self.outputs = {node.id: node.value for node in nodes.values() if node.value is not None}
+        #: What values are known by that electrons have returned, where their digest does not say.
+        self.keys: dict[int, str] = {}
         self._parts: dict[int, list[Node]] = {}
         for node in nodes.values():
             if node.source is not None:
@@ -46,6 +51,35 @@ class Bundles:
             "cuts": _cuts(self.parts_of(node.id), node.id),
             **self._place(node),
             **self._steps(node),
+        }
+
+    def key(self, node: Node) -> str | None:
+        """What an electron or sublattice with known inputs computes, as a key.
+
+        None if its code, or something that it is given, cannot be told from others.
+        """
+        try:
+            told = [
+                node.kind.value,
+                self._known_by(self._manifest["functions"][node.function]["digest"]),
+                [self._told_of(source) for source in node.args],
+                [[name, self._told_of(source)] for name, source in (node.kwargs or {}).items()],
+                self.packages(node.id),
+                self._told_steps(node),
+                self._told_executor(self._executor(node)),
+            ]
+        except _NotKnown:
+            return None
+        return address(json.dumps(told).encode())
+
+    def known(self, node: Node, digest: str) -> Message:
+        """The bundle that cuts the parts of a value that is known already."""
+        return {
+            "kind": "result",
+            "name": node.name,
+            "recipe": {"blob": digest},
+            "cuts": _cuts(self.parts_of(node.id), node.id),
+            "workdir": self._executor(node)["attributes"].get("workdir"),
         }
 
     def result(self, needed: list[Node], origin: int | None) -> Message:
@@ -88,6 +122,48 @@ class Bundles:
             return self._expand(node.recipe)
         return {"blob": self.outputs[number]}
 
+    # -- what values are known by
+
+    def _told_executor(self, executor: Message) -> list[Any]:
+        own = [self._known_by(executor["object"])] if "object" in executor else []
+        return [decisive(executor), *own]
+
+    def _told_steps(self, node: Node) -> list[Any]:
+        preparation = self._preparation(node) or {}
+        return [
+            [when, self._known_by(step["function"]), step["keyword"], *map(self._told, given)]
+            for when in STEPS
+            for step in preparation.get(when, ())
+            for given in [(step["args"], step["kwargs"])]
+        ]
+
+    def _told_of(self, number: int) -> Any:
+        node = self._nodes[number]
+        if node.recipe is not None:
+            return self._told(node.recipe)
+        if node.value is not None:
+            return self._known_by(node.value)
+        return _known(self.keys.get(number, self.outputs[number]))
+
+    def _told(self, recipe: Recipe) -> Any:
+        [(form, content)] = recipe.items()
+        if form == "node":
+            return self._told_of(content)
+        if form == "blob":
+            return self._known_by(content)
+        if form == "dict":
+            return {"dict": [[self._known_by(key), self._told(part)] for key, part in content]}
+        parts = list(map(self._told, content))
+        return {form: sorted(parts, key=json.dumps) if form == "set" else parts}
+
+    def _known_by(self, digest: str) -> str:
+        """What a constant is known by; a manifest of an older qcov does not say it."""
+        return _known(
+            self._manifest["keys"].get(digest, digest) if "keys" in self._manifest else ""
+        )
+
+    # -- recipes
+
     def _expand(self, recipe: Recipe) -> Recipe:
         """The recipe with blobs in the place of nodes."""
         [(form, content)] = recipe.items()
@@ -105,9 +181,14 @@ class Bundles:
             source = above
         return source
 
+    def _executor(self, node: Node) -> Message:
+        if node.executor is None:
+            return {"type": "", "attributes": {}}
+        return self._manifest["executors"][node.executor]
+
     def _place(self, node: Node) -> Message:
         """Where an electron runs: its folder, its executor if that is a user's own, its logs."""
-        executor = self._manifest["executors"][node.executor]
+        executor = self._executor(node)
         attributes: Message = executor["attributes"]
         place: Message = {"workdir": attributes.get("workdir")}
         if node.kind is Kind.SUBLATTICE:  # it is built here, and its electrons run there
@@ -118,6 +199,16 @@ class Bundles:
         if "object" in executor:
             place["executor"] = executor["object"]
         return place
+
+
+class _NotKnown(Exception):
+    """A value has no key."""
+
+
+def _known(key: str) -> str:
+    if not key:
+        raise _NotKnown
+    return key
 
 
 def _cuts(parts: list[Node], origin: int | None) -> list[Message]:

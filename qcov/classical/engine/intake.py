@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.channel import Message
-from qcov.errors import EnvironmentMismatch
+from qcov.errors import EnvironmentMismatch, InvalidRequest, QcovError
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 from qcov.transport import address
@@ -50,6 +52,18 @@ def settle_environment(environment: Message) -> None:
             reason=f"the folder {environment['cwd']} does not exist",
             advice="Dispatch from a folder that exists.",
         )
+
+
+@contextlib.contextmanager
+def understanding() -> Generator[None, None, None]:
+    """Refuse a manifest that is none, before any of it is stored. Raises `InvalidRequest`."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        if isinstance(error, QcovError):
+            raise
+        reason = f"its manifest describes no graph ({type(error).__name__}: {error})"
+        raise InvalidRequest(reason=reason) from error
 
 
 def add_dispatch(

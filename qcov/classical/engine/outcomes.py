@@ -20,9 +20,11 @@ _EMPTY: dict[str, Any] = {
     "new_error": None,
     "new_output": None,
     "new_output_seal": None,
+    "new_output_key": None,
     "new_value_repr": None,
     "new_stdout": None,
     "new_stderr": None,
+    "new_reused_from": None,
 }
 
 
@@ -68,9 +70,24 @@ def finished(status: Status, report: Message, seal: Seal, place: tuple[str, int]
         "new_error": report.get("error"),
         "new_output": digest,
         "new_output_seal": None if digest is None else seal(digest, *place),
+        "new_output_key": report.get("key"),
         "new_value_repr": report.get("repr"),
         "new_stdout": report.get("stdout"),
         "new_stderr": report.get("stderr"),
+    }
+
+
+def kept(key: str, report: Message, seal: Seal, dispatch_id: str) -> Message:
+    """The row of a value that is kept for electrons with the same key."""
+    digest = report["output"]
+    return {
+        "key": key,
+        "output": digest,
+        "output_seal": seal(digest, "memo", key, dispatch_id, report.get("key")),
+        "output_key": report.get("key"),
+        "value_repr": report.get("repr"),
+        "dispatch_id": dispatch_id,
+        "created": now(),
     }
 
 

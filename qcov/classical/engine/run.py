@@ -7,12 +7,13 @@ hears of an outcome, and no electron starts because of it, before it is on disk.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.bundles import Bundles, digests
 from qcov.classical.engine.channel import Message
+from qcov.classical.engine.reuse import Earlier, Known, Values, keys_of
 from qcov.classical.engine.schedule import (
     RESULT,
     CancelRequested,
@@ -38,6 +39,7 @@ class Run:
         row: The dispatch's row.
         manifest: Its graph.
         rows: Its nodes' rows, as an earlier engine left them.
+        earlier: A dispatch whose values it takes over.
     """
 
     def __init__(
@@ -45,7 +47,8 @@ class Run:
         services: Services,
         row: Mapping[str, Any],
         manifest: Message,
-        rows: Iterable[Mapping[str, Any]] = (),
+        rows: Sequence[Mapping[str, Any]] = (),
+        earlier: Earlier | None = None,
     ) -> None:
         self.id: str = row["id"]
         self.parent_id: str | None = row["parent_id"]
@@ -66,6 +69,8 @@ class Run:
         self._nodes = {node.id: node for node in nodes}
         self._bundles = Bundles(self._nodes, manifest)
         self._outputs = self._bundles.outputs
+        self._values = Values(self.id, self._bundles, earlier, services.remembered)
+        self._bundles.keys |= keys_of(rows)
         self._failures: list[tuple[int, str, str]] = []
         self._began: dict[int, float] = {}  # sublattices that an earlier engine has started
         self._text: str | None = None  # the repr of the node that is the result
@@ -177,6 +182,10 @@ class Run:
         """The parent's electrons need these elements of the result."""
         self._needed = parts
 
+    def earlier_child(self, node: int) -> str | None:
+        """The sublattice of the earlier dispatch that stood in a node's place."""
+        return self._values.earlier_child(self._nodes[node])
+
     def parts_of(self, node: int) -> list[Node]:
         """The element nodes that are cut from a node, directly or through other elements."""
         return self._bundles.parts_of(node)
@@ -209,6 +218,9 @@ class Run:
         outcomes.circuit_rows(changes, self.id, node, outcome.get("circuits", []))
         if self._is_over(node):
             return self._services.commit(changes)
+        cancelled = node != RESULT and self._schedule.status[node] is Status.CANCELING
+        if outcome["status"] == Status.FAILED and not cancelled and self._values.drop(node):
+            return self._services.commit(changes, lambda: self._compute(node))
         if node == RESULT:
             return self._result_came(outcome, changes)
         if "manifest" in outcome:
@@ -233,7 +245,7 @@ class Run:
                 dispatch_id=child.id, status=child.status.value, error=child.error
             )
             report |= {"status": "FAILED", "error": f"{type(error).__name__}: {error}"}
-        return self._conclude(node, report, changes, final=True)
+        return self._conclude({node: report}, changes, final=True)
 
     def child_refused(self, node: int, error: QcovError) -> None:
         """The sublattice could not be stored."""
@@ -243,25 +255,26 @@ class Run:
     # -- outcomes
 
     def _finish(self, node: int, report: Message, changes: Changes) -> None:
-        self._services.commit(changes, self._conclude(node, report, changes))
+        self._services.commit(changes, self._conclude({node: report}, changes))
 
     def _conclude(
-        self, node: int, report: Message, changes: Changes, *, final: bool = False
+        self, reports: Mapping[int, Message], changes: Changes, *, final: bool = False
     ) -> Callable[[], None]:
-        """Take note of what came of an electron, and of the parts that were cut from its value.
+        """Take note of what came of electrons, and of the parts that were cut from their values.
 
         Returns what follows once `changes` are on disk.
         """
         details: dict[int, Message] = {}
         step = Step()
-        for cut in report.get("cuts", []):
-            status = Status.FAILED if "error" in cut else Status.COMPLETED
-            part = report | {"error": None, "stdout": None, "stderr": None} | cut
-            self._note(cut["node"], status, part, changes, details)
-            _join(step, self._apply(NodeFinished(node=cut["node"], status=status)))
-        status = Status(report["status"])
-        self._note(node, status, report, changes, details)
-        _join(step, self._apply(NodeFinished(node=node, status=status, final=final)))
+        for node, report in reports.items():
+            for cut in report.get("cuts", []):
+                status = Status.FAILED if "error" in cut else Status.COMPLETED
+                part = report | dict.fromkeys(("error", "stdout", "stderr")) | cut
+                self._note(cut["node"], status, part, changes, details)
+                _join(step, self._apply(NodeFinished(node=cut["node"], status=status)))
+            status = Status(report["status"])
+            self._note(node, status, report, changes, details)
+            _join(step, self._apply(NodeFinished(node=node, status=status, final=final)))
         return self._prepare(step, changes, details)
 
     def _apply(self, event: NodeFinished) -> Step:
@@ -281,6 +294,8 @@ class Run:
         details[node] = report
         if status is Status.COMPLETED:
             self._outputs[node] = report["output"]
+            if report["key"] is not None:
+                self._bundles.keys[node] = report["key"]
             if "size" in report:  # else it is another node's, and stored already
                 self._services.keep_blob(report["output"], report["data"])
                 outcomes.add(changes, "blob", outcomes.blob_row(report))
@@ -294,7 +309,7 @@ class Run:
             for cut in outcome["cuts"]:
                 if "error" not in cut:
                     outcomes.add(changes, "blob", outcomes.blob_row(cut))
-            wanted = ("output", "data", "size", "repr", "cuts")
+            wanted = ("output", "key", "data", "size", "repr", "cuts")
             self.result = {name: outcome[name] for name in wanted}
         else:
             self._failures.append((RESULT, "the result", outcome["error"]))
@@ -342,6 +357,11 @@ class Run:
             outcomes.add(changes, "node_status", row | {"new_status": status.value})
             return
         row |= outcomes.finished(status, report, self._services.seal, (self.id, number))
+        row["new_reused_from"] = self._values.origin(number)
+        key = self._values.key_to_keep(number)
+        if key is not None and status is Status.COMPLETED:
+            kept = outcomes.kept(key, report, self._services.seal, self.id)
+            outcomes.add(changes, "memo", kept)
         outcomes.add(changes, "node_finished", row)
         if status is Status.FAILED:
             self._failures.append((number, self._nodes[number].name, str(report["error"])))
@@ -368,8 +388,11 @@ class Run:
         for number, status in step.settled:
             if number != RESULT:
                 self._services.announce(self, number, status)
+        known = self._values.find(self._functions(step.ready))
         for number in step.ready:
-            self._launch(number)
+            if number not in known:
+                self._launch(number)
+        self._take_over(known)
         for number in step.retry:
             self._services.announce(self, number, Status.PENDING)
             delay = self._nodes[number].retry_delay
@@ -406,10 +429,36 @@ class Run:
         if child is not None:  # built before a restart: go on with the child that stands
             child.need_parts(self.parts_of(number))
             return self.child_began(number, child, self._began[number])
+        return self._compute(number)
+
+    def _compute(self, number: int) -> None:
+        if self._is_over(number):
+            return None
         node = self._nodes[number]
         bundle = self._bundles.electron(node)
         function = (bundle["function"], self._services.blob(bundle["function"]))
         return self._submit(number, bundle, function, node.time_limit)
+
+    def _functions(self, numbers: Iterable[int]) -> Iterator[Node]:
+        """Those of the nodes that have no child yet, and have not been cancelled meanwhile."""
+        for number in numbers:
+            pending = self._schedule.status[number] is Status.PENDING
+            if number != RESULT and pending and self._services.child_of(self, number) is None:
+                yield self._nodes[number]
+
+    def _take_over(self, known: Mapping[int, Known]) -> None:
+        """Let electrons have values that are known; a worker cuts the parts of them."""
+        now, reports = outcomes.now(), dict[int, Message]()
+        for number, value in known.items():
+            if self.parts_of(number):
+                bundle = self._bundles.known(self._nodes[number], value.output)
+                self._submit(number, bundle, None, None)
+            else:
+                report = {"status": "COMPLETED", "output": value.output, "key": value.key}
+                reports[number] = report | {"repr": value.text, "started": now, "ended": now}
+        if reports:
+            changes: Changes = {}
+            self._services.commit(changes, self._conclude(reports, changes))
 
     def _result_is_there(self) -> bool:
         """True if the result is an electron's value as it stands: nothing to put together."""
@@ -417,6 +466,7 @@ class Run:
         if source not in self._outputs or self._needed:
             return False
         outcome = {"status": "COMPLETED", "output": self._outputs[source], "data": None}
+        outcome["key"] = self._bundles.keys.get(source)
         self.result = outcome | {"repr": self._text, "cuts": []}
         return True
 

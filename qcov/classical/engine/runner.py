@@ -11,7 +11,7 @@ import contextlib
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from qcov.classical.engine import outcomes
@@ -19,8 +19,10 @@ from qcov.classical.engine.blob_cache import BlobCache
 from qcov.classical.engine.channel import Message, take_turn
 from qcov.classical.engine.environments import Environments
 from qcov.classical.engine.events import Events
-from qcov.classical.engine.intake import add_dispatch, settle_environment
+from qcov.classical.engine.intake import add_dispatch, settle_environment, understanding
 from qcov.classical.engine.pool import Pool
+from qcov.classical.engine.pruning import Pruner
+from qcov.classical.engine.reuse import Earlier, Known
 from qcov.classical.engine.run import Run
 from qcov.classical.engine.tasks import Task
 from qcov.classical.engine.triggers import Triggers
@@ -53,6 +55,7 @@ class Engine:
         self._hosts = Pool(size=_HOSTED, settings=settings)
         self._environments = Environments(store.folder / "environments")
         self.triggers = Triggers(self, settings)
+        self.pruner = Pruner(self, self._environments)
         self.takes_dispatches = True  #: false for one that only has triggers
         self._runs: dict[str, Run] = {}
         self._children: dict[tuple[str, int], str] = {}
@@ -158,6 +161,9 @@ class Engine:
                 got = f"given for dispatch {dispatch_id}, which has not been started"
                 raise WrongSetting(setting="task_ids", got=got, expected=_ALL_OF_IT)
             self._runs[dispatch_id] = run  # so that nobody starts it meanwhile
+        if run is not None and run.status.terminal:  # its end is on its way to the disk
+            await asyncio.shield(run.done)
+            run = None
         if run is None:
             status = self.store.status(dispatch_id)
             return f"Dispatch {dispatch_id} is already {status}."
@@ -215,7 +221,7 @@ class Engine:
 
     def _restore(self, row: Message) -> None:
         run = self._runs[row["id"]] = self._stored_run(row)
-        for digest, data in self.store.inline_blobs(list(run.known_inputs())):
+        for digest, data in self.store.inline_blobs(run.known_inputs()):
             self._blobs.keep(digest, data)
         if row["parent_id"] is not None:
             self._children[row["parent_id"], row["parent_node"]] = row["id"]
@@ -223,7 +229,21 @@ class Engine:
     def _stored_run(self, row: Message, **more: Any) -> Run:
         nodes = self.store.get_nodes(row["id"])
         self.store.outputs(row["id"])  # refuses what was tampered with
-        return Run(self, row, self.store.manifest(row["id"]) | more, nodes)
+        manifest = self.store.manifest(row["id"]) | more
+        try:
+            earlier = self._earlier(manifest)
+        except QcovError:  # it is gone, or was damaged: what it had computed runs again
+            earlier = None
+        return Run(self, row, manifest, nodes, earlier)
+
+    def _earlier(self, manifest: Message) -> Earlier | None:
+        """What the dispatch has computed that a new one takes over, or goes on to take over."""
+        dispatch_id = manifest.get("reuses")
+        if dispatch_id is None:
+            return None
+        outputs = self.store.outputs(dispatch_id)  # refuses what was tampered with
+        rows = self.store.get_nodes(dispatch_id)
+        return Earlier(dispatch_id, self.store.manifest(dispatch_id), rows, outputs)
 
     def _held(self, dispatch_id: str, variables: Message | None = None) -> Run | None:
         """A dispatch that waits to be started; None if it has been."""
@@ -265,8 +285,10 @@ class Engine:
         return dispatch_id
 
     async def _store_and_start(self, manifest: Message, dispatch_id: str, changes: Changes) -> None:
-        row = add_dispatch(changes, self.store, manifest, dispatch_id)
-        run = Run(self, row, manifest)  # refuses what is no graph, before it is stored
+        earlier = await asyncio.to_thread(self._earlier, manifest)
+        with understanding():
+            row = add_dispatch(changes, self.store, manifest, dispatch_id)
+            run = Run(self, row, manifest, earlier=earlier)
         if manifest.get("held"):
             await self._stored(changes)
             return
@@ -287,6 +309,7 @@ class Engine:
         def done(error: QcovError | None) -> None:
             self._loop.call_soon_threadsafe(_resolve, stored, error)
 
+        self.pruner.note(changes)
         self.store.put(changes, done, keep=False)
         await stored
 
@@ -309,6 +332,7 @@ class Engine:
 
     def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
         """Write `changes`, then call `then` in the loop; at once if there is nothing to write."""
+        self.pruner.note(changes)
         if then is None:
             return self.store.put(changes)
         self._committing += 1
@@ -351,6 +375,18 @@ class Engine:
         for digest, data in manifest["blobs"].items():
             self._blobs.keep(digest, data)
 
+    def remembered(self, keys: Collection[str]) -> Mapping[str, Known]:
+        """Values that were kept for equal electrons, by key."""
+        return {
+            row["key"]: Known(
+                output=row["output"],
+                key=row["output_key"],
+                text=row["value_repr"],
+                dispatch_id=row["dispatch_id"],
+            )
+            for row in self.store.remembered(keys)
+        }
+
     def submit_task(self, task: Task) -> None:
         """Hand an electron to the workers, once the packages that it needs are there."""
         pool = self._hosts if task.hosted else self._pool
@@ -372,8 +408,11 @@ class Engine:
         manifest["environment"] = run.environment
         manifest["variables"] = run.variables
         try:
-            row = add_dispatch(changes, self.store, manifest, child_id, (run, node))
-            child = Run(self, row, manifest)
+            manifest["reuses"] = run.earlier_child(node)
+            earlier = self._earlier(manifest)
+            with understanding():
+                row = add_dispatch(changes, self.store, manifest, child_id, (run, node))
+                child = Run(self, row, manifest, earlier=earlier)
         except QcovError as error:
             return run.child_refused(node, error)
         link = {"new_sub_dispatch_id": child_id, "new_started": began}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from qcov.classical.engine.channel import Message
+from qcov.classical.engine.reuse import Known
 from qcov.classical.engine.tasks import Task
 from qcov.classical.status import Status
 from qcov.store.changes import Changes
@@ -31,6 +32,10 @@ class Services(Protocol):
 
     def keep_blob(self, digest: str, data: bytes | None) -> None:
         """Remember a blob that will be needed soon."""
+        ...
+
+    def remembered(self, keys: Collection[str]) -> Mapping[str, Known]:
+        """Values that were kept for equal electrons, by key."""
         ...
 
     def submit_task(self, task: Task) -> None:

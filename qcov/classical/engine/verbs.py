@@ -38,6 +38,7 @@ class Verbs:
             "stop_triggers": engine.triggers.stop,
             "note_fired": engine.triggers.note_fired,
             "fired": self._fired,
+            "prune": engine.pruner.prune,
             "cancel": engine.cancel,
             "progress": self._progress,
             "dispatches": self._dispatches,

@@ -58,6 +58,9 @@ class Node(Answer):
     stdout: str | None = None
     stderr: str | None = None
     sub_dispatch_id: str | None = None
+    reused_from: str | None = Field(
+        default=None, description="The dispatch that has computed its output; this one by default."
+    )
 
 
 class NodePage(Answer):

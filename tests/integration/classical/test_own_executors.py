@@ -71,14 +71,15 @@ class AsTheHowTo(BaseExecutor):
 class Waiting(BaseExecutor):
     """Works until it is told to stop."""
 
-    def __init__(self, gate: Gate, answer: Any = True, **settings: Any) -> None:
+    def __init__(self, gate: Gate | None, answer: Any = True, **settings: Any) -> None:
         super().__init__(**settings)
         self.gate, self.answer = gate, answer
 
     def run(self, function: Any, args: Any, kwargs: Any, task_metadata: Any) -> Any:
         self.set_job_handle(["job", 7])
-        with open(self.gate.begun, "w", encoding="utf-8") as told:
-            told.write("runs")
+        if self.gate is not None:
+            with open(self.gate.begun, "w", encoding="utf-8") as told:
+                told.write("runs")
         while not self.get_cancel_requested():
             time.sleep(0.005)
         raise InterruptedError
@@ -190,12 +191,8 @@ def test_cancelling_asks_the_executor(gate: Gate, answer: Any, told: str) -> Non
     assert node["stderr"].startswith(told)
 
 
-def test_so_does_a_time_limit(run: Run, gate: Gate) -> None:
-    waiting = ct.electron(lambda: 1, executor=Waiting(gate, time_limit=0.2))
-    dispatch_id = ct.dispatch(ct.lattice(waiting))()
-    gate.wait()
-
-    result = ct.get_result(dispatch_id, wait=True, timeout=60)
+def test_so_does_a_time_limit(run: Run) -> None:
+    result = run(ct.electron(lambda: 1, executor=Waiting(None, time_limit=0.5)))
 
     assert "TimeLimitExceeded" in str(result.error)
     assert result.get_node_result(0)["stdout"].splitlines() == ["cancel ['job', 7] 0", "teardown"]
@@ -257,6 +254,21 @@ def test_files_that_cannot_be_written_are_told_of(run: Run, tmp_path: Path) -> N
     assert value(result) == 1
     stderr = result.get_node_result(0)["stderr"]
     assert "its log files could not be written: FileExistsError" in stderr
+
+
+def test_a_value_is_kept_for_an_equal_executor_only(run: Run, counter: Any) -> None:
+    note, lines = counter
+
+    def one() -> int:
+        note("ran")
+        return 1
+
+    def cached(executor: BaseExecutor) -> Any:
+        return value(run(ct.electron(one, executor=executor, cache=True)))
+
+    first, second = Scaling(2), Scaling(3)
+    assert [cached(first), cached(Scaling(2)), cached(second)] == [2, 2, 3]
+    assert len(lines()) == 2
 
 
 def test_a_plugin_by_its_name(tmp_path: Path, script: Script) -> None:

@@ -251,3 +251,181 @@ def test_an_unknown_dispatch() -> None:
         ct.redispatch("00000000-0000-0000-0000-000000000000")()
     with pytest.raises(DispatchNotFound):
         ct.redispatch("00000000-0000-0000-0000-000000000000", is_pending=True)()
+
+
+# -- what did not change
+
+
+def ran(result: ct.Result) -> dict[str, list[str | None]]:
+    """Where the electrons' values come from, by name."""
+    assert result.status == "COMPLETED", result.error
+    found: dict[str, list[str | None]] = {}
+    for node in result.get_all_node_results():
+        if not node["node_name"].startswith(":"):
+            found.setdefault(node["node_name"], []).append(node["reused_from"])
+    return found
+
+
+@pytest.fixture
+def counted(counter: Counter) -> tuple[ct.Lattice, Callable[[], list[str]]]:
+    note, lines = counter
+
+    @ct.electron
+    def load(n: int) -> list[int]:
+        note("load")
+        return list(range(n))
+
+    @ct.electron
+    def scale(values: list[int], by: int) -> list[int]:
+        note("scale")
+        return [by * value for value in values]
+
+    @ct.electron
+    def add(values: list[int]) -> int:
+        note("add")
+        return sum(values)
+
+    @ct.lattice
+    def pipeline(n: int, by: int) -> int:
+        return add(scale(load(n), by))
+
+    return pipeline, lines
+
+
+def test_nothing_changed(counted: Any) -> None:
+    pipeline, lines = counted
+    first = ct.dispatch(pipeline)(5, 2)
+    assert finished(first).result == 20
+    second = ct.redispatch(first, reuse_previous_results=True)()
+    assert finished(second).result == 20
+    assert ran(finished(second)) == {"load": [first], "scale": [first], "add": [first]}
+    third = ct.redispatch(second, reuse_previous_results=True)()
+    assert ran(finished(third)) == {"load": [first], "scale": [first], "add": [first]}
+    assert sorted(lines()) == ["add", "load", "scale"]
+
+
+def test_what_depends_on_a_new_argument_runs(counted: Any) -> None:
+    pipeline, lines = counted
+    first = ct.dispatch(pipeline)(5, 2)
+    assert finished(first).result == 20
+    second = ct.redispatch(first, reuse_previous_results=True)(5, 3)
+    assert finished(second).result == 30
+    assert ran(finished(second)) == {"load": [first], "scale": [None], "add": [None]}
+    assert lines().count("load") == 1
+
+
+def test_a_replaced_electron_runs_and_what_gets_the_same_from_it_does_not(counted: Any) -> None:
+    pipeline, lines = counted
+    first = ct.dispatch(pipeline)(5, 2)
+    assert finished(first).result == 20
+
+    @ct.electron
+    def twice(values: list[int], by: int) -> list[int]:
+        return [value + value for value in values]
+
+    again = ct.redispatch(first, replace_electrons={"scale": twice}, reuse_previous_results=True)()
+    assert finished(again).result == 20
+    assert ran(finished(again)) == {"load": [first], "twice": [None], "add": [first]}
+    assert lines().count("add") == 1
+
+
+def test_a_failed_dispatch_goes_on(tmp_path: Any, counter: Counter) -> None:
+    note, lines = counter
+    flag = tmp_path / "mended"
+
+    @ct.electron
+    def prepare() -> int:
+        note("prepared")
+        return 4
+
+    @ct.electron
+    def finish(x: int) -> int:
+        if not flag.exists():
+            raise ValueError("not yet")
+        return x + 1
+
+    first = ct.dispatch(ct.lattice(lambda: finish(prepare())))()
+    assert finished(first).status == "FAILED"
+    flag.touch()
+    second = ct.redispatch(first, reuse_previous_results=True)()
+    assert finished(second).result == 5
+    assert lines() == ["prepared"]
+
+
+@ct.electron
+def draw() -> float:
+    import random
+
+    return random.random()
+
+
+def test_equal_calls_keep_their_own_values() -> None:
+    @ct.lattice
+    def draws() -> list[float]:
+        return [draw() for _ in range(6)]
+
+    first = finished(ct.dispatch(draws)())
+    again = ct.redispatch(first.dispatch_id, reuse_previous_results=True)()
+    assert finished(again).result == first.result
+    assert len(set(first.result)) == 6
+
+
+def test_elements_are_cut_from_values_that_are_known() -> None:
+    @ct.electron
+    def record(x: int) -> dict[str, list[int]]:
+        return {"values": [x, x + 1]}
+
+    @ct.lattice
+    def parts(x: int, which: int) -> int:
+        return double(record(x)["values"][which])
+
+    first = ct.dispatch(parts)(3, 0)
+    assert finished(first).result == 6
+    again = ct.redispatch(first, reuse_previous_results=True)(3, 1)
+    assert finished(again).result == 8
+    found = ran(finished(again))
+    assert found["record"] == [first]
+    assert found["double"] == [None]
+
+
+def test_sublattices_are_reused_whole_or_in_part(counter: Counter) -> None:
+    note, lines = counter
+
+    @ct.electron
+    def step(x: int) -> int:
+        note(f"step{x}")
+        return x + 1
+
+    @ct.electron
+    @ct.lattice
+    def inner(x: int, y: int) -> int:
+        return total([step(x), step(y)])
+
+    @ct.lattice
+    def outer(x: int, y: int) -> int:
+        return double(inner(x, y))
+
+    first = ct.dispatch(outer)(1, 2)
+    assert finished(first).result == 10
+    same = finished(ct.redispatch(first, reuse_previous_results=True)())
+    assert ran(same) == {"double": [first], "inner": [first]}
+    other = finished(ct.redispatch(first, reuse_previous_results=True)(1, 3))
+    assert (other.result, ran(other)) == (12, {"double": [None], "inner": [None]})
+    assert sorted(lines()) == ["step1", "step2", "step3"]
+    inside = next(
+        node["sublattice_result"]
+        for node in other.get_all_node_results()
+        if node["node_name"] == "inner"
+    )
+    assert sorted(map(str, ran(inside)["step"])) != ["None", "None"]
+
+
+def test_large_values_are_reused() -> None:
+    @ct.electron
+    def much() -> bytes:
+        return b"x" * 300_000
+
+    first = ct.dispatch(ct.lattice(lambda: ct.electron(len)(much())))()
+    assert finished(first).result == 300_000
+    again = finished(ct.redispatch(first, reuse_previous_results=True)())
+    assert (again.result, ran(again)["much"]) == (300_000, [first])

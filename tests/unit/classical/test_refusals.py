@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 import qcov as ct
-from qcov.errors import NotYetSupported, WrongSetting
+from qcov.errors import WrongSetting
 
 
 @pytest.mark.parametrize("decorate", [ct.electron, ct.lattice, ct.electron(), ct.lattice()])
@@ -29,12 +29,9 @@ def test_only_functions_replace_electrons() -> None:
         ct.redispatch("id", replace_electrons={"add": cast("Any", 3)})
 
 
-def test_reuse_is_to_come() -> None:
-    with pytest.raises(NotYetSupported, match="reuse_previous_results is not supported"):
-        ct.redispatch("id", reuse_previous_results=True)
-
-
-@pytest.mark.parametrize("other", [{"replace_electrons": {"a": abs}}, {"key": "a"}])
+@pytest.mark.parametrize(
+    "other", [{"replace_electrons": {"a": abs}}, {"key": "a"}, {"reuse_previous_results": True}]
+)
 def test_what_is_only_started_takes_no_other_settings(other: dict[str, Any]) -> None:
     with pytest.raises(WrongSetting, match="is_pending must be given alone"):
         ct.redispatch("id", is_pending=True, **other)

@@ -47,7 +47,7 @@ class MemoryStore:
         default = {
             "kind": "electron", "status": "PENDING", "executor": "local", "attempt": 1,
             "started": None, "ended": None, "error": None, "value_repr": None, "stdout": None,
-            "stderr": None, "sub_dispatch_id": None,
+            "stderr": None, "sub_dispatch_id": None, "reused_from": None,
         }  # fmt: skip
         self.nodes[dispatch_id] = [
             {**default, "node_id": number, "name": f"task {number}", **node}

@@ -75,12 +75,14 @@ def test_a_running_dispatch_can_be_cancelled(client: httpx.Client, engine: Memor
 
 def test_a_node(client: httpx.Client, engine: MemoryEngine) -> None:
     node = {"name": "f", "value_repr": "42", "stdout": "out", "sub_dispatch_id": "child-id"}
+    node["reused_from"] = "earlier-id"
     engine.store.add("a", [node])
     part = client.get("/dispatches/a/nodes/0").text
 
     assert "<pre" in part
     assert "42" in part
     assert 'href="/dispatches/child-id"' in part
+    assert 'href="/dispatches/earlier-id"' in part
 
 
 @pytest.mark.parametrize("path", ["/dispatches/nope", "/nowhere", "/dispatches/a/nodes/9"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from alembic.script import ScriptDirectory
 from qcov.errors import SchemaMismatch
 from qcov.store import migrations
 from qcov.store.schema import metadata
+from qcov.store.store import Store
 
 
 @pytest.fixture
@@ -77,3 +80,29 @@ def test_a_newer_database_is_refused(database: sa.Engine) -> None:
     with pytest.raises(SchemaMismatch, match=r"test.sqlite has schema 9999.*Upgrade qcov"):
         migrations.migrate(database, "test.sqlite")
     assert migrations.current(database) == "9999"
+
+
+DUMPS = sorted(path for path in (Path(__file__).parent / "dumps").glob("*.sql"))
+
+
+@pytest.mark.parametrize("dump", DUMPS, ids=lambda path: path.stem)
+def test_an_old_database_is_brought_up_to_date(dump: Path, data_folder: Path) -> None:
+    text = dump.read_text()
+    data_folder.mkdir(parents=True, exist_ok=True)
+    (data_folder / "seal.key").write_bytes(bytes.fromhex(text.split("seal.key: ")[1].split()[0]))
+    with closing(sqlite3.connect(data_folder / "qcov.sqlite")) as connection:
+        connection.executescript(text)
+    with closing(Store(data_folder)) as store:
+        [row], total = store.list_dispatches()
+        assert (total, row["status"], row["result_repr"]) == (1, "COMPLETED", "3")
+        [node] = store.get_nodes(row["id"])
+        assert (node["stdout"], node["reused_from"]) == ("printed", None)
+        digest = store.result_digest(row["id"])
+        assert store.blob(digest or "") == b"QCOVa value of schema 0001"
+        assert store.outputs(row["id"]) == {0: digest}
+        assert store.manifest(row["id"])["result"] == {"node": 0}
+
+
+def test_every_old_schema_has_a_dump() -> None:
+    older = [f"{number:04}" for number in range(1, int(migrations.HEAD))]
+    assert [path.stem for path in DUMPS] == older

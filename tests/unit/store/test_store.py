@@ -34,7 +34,7 @@ Rows = Callable[..., Changes]
 NODE = {"of_dispatch": "d", "of_node": 0, "of_attempt": 1}
 EMPTY = dict.fromkeys(
     ["new_started", "new_ended", "new_error", "new_output", "new_output_seal", "new_value_repr",
-     "new_stdout", "new_stderr"]
+     "new_stdout", "new_stderr", "new_output_key", "new_reused_from"]
 )  # fmt: skip
 
 #: What a requeued node has printed in its last try.

@@ -1,4 +1,4 @@
-"""Triggers, and the dispatches that they have started."""
+"""Triggers with the dispatches that they have started; values that are taken over or kept."""
 
 from __future__ import annotations
 
@@ -30,4 +30,17 @@ def upgrade() -> None:
         sa.Column("dispatch_id", sa.String(length=36), nullable=False),
         sa.Column("created", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("trigger_id", "dispatch_id"),
+    )
+    op.add_column("nodes", sa.Column("output_key", sa.String(length=64), nullable=True))
+    op.add_column("nodes", sa.Column("reused_from", sa.String(length=36), nullable=True))
+    op.create_table(
+        "memo",
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("output", sa.String(length=64), nullable=False),
+        sa.Column("output_seal", sa.String(length=64), nullable=False),
+        sa.Column("output_key", sa.String(length=64), nullable=True),
+        sa.Column("value_repr", sa.Text(), nullable=True),
+        sa.Column("dispatch_id", sa.String(length=36), nullable=False),
+        sa.Column("created", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
     )

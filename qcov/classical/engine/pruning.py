@@ -1,0 +1,107 @@
+"""Removing old dispatches from a running engine's store."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from qcov.classical.engine.channel import Message
+from qcov.classical.engine.environments import Environments
+from qcov.store import blobs as files
+from qcov.store.changes import TERMINAL, Changes
+from qcov.store.pruning import named_in, old_dispatches, unreferenced
+from qcov.store.store import Store
+
+_AT_ONCE = 200  # dispatches or payloads in one transaction: others must not wait long
+_FRESH = 3600.0  # seconds: a younger file may be named by what is not committed yet
+
+
+class Writing(Protocol):
+    """What is needed of the engine."""
+
+    store: Store
+
+    async def committed(self, changes: Changes) -> None:
+        """Write `changes`; return when they are on disk."""
+        ...
+
+
+class Pruner:
+    """Removes old dispatches, then the payloads that nothing refers to any more.
+
+    Args:
+        engine: Whose store it is.
+        environments: Those with packages of electrons; old ones go too.
+    """
+
+    def __init__(self, engine: Writing, environments: Environments) -> None:
+        self._engine = engine
+        self._environments = environments
+        self._named: set[str] | None = None  # payloads that were named since it looked
+
+    def note(self, changes: Changes) -> None:
+        """Heed what is written in the meantime: its payloads stay."""
+        if self._named is not None:
+            self._named.update(named_in(changes))
+
+    async def prune(
+        self, ended_before: float, statuses: Sequence[str] = TERMINAL, dry_run: bool = False
+    ) -> Message:
+        """Remove dispatches that ended before then, with all that is theirs.
+
+        Args:
+            ended_before: Seconds since the epoch, UTC.
+            statuses: Which of the ended ones.
+            dry_run: Only say what would be removed.
+
+        Returns:
+            `dispatches`, sublattices not counted; `environments`; `blobs` and `bytes` of payloads.
+            The last three are not known of a dry run.
+        """
+        store = self._engine.store
+        families = await asyncio.to_thread(old_dispatches, store, ended_before, statuses)
+        counted: Message = {"dispatches": len(families), "environments": 0, "blobs": 0, "bytes": 0}
+        if dry_run:
+            return counted
+        ids = [each for family in families for each in family]
+        for start in range(0, len(ids), _AT_ONCE):
+            await self._delete(("dispatch_pruned", "trigger_pruned"), "of_dispatch", ids[start:])
+        await self._engine.committed(
+            {"memo_pruned": [{"of_time": ended_before}], "structures_pruned": [{}]}
+        )
+        counted["environments"] = await asyncio.to_thread(self._environments.prune, ended_before)
+        self._named = set()
+        try:
+            found = await asyncio.to_thread(unreferenced, store)
+            for start in range(0, len(found), _AT_ONCE):
+                await self._remove(found[start : start + _AT_ONCE], counted)
+        finally:
+            self._named = None
+        return counted
+
+    async def _delete(self, statements: Sequence[str], name: str, values: Sequence[str]) -> None:
+        changes: Changes = {}
+        for statement in statements:
+            changes[statement] = [{name: value} for value in values[:_AT_ONCE]]
+        await self._engine.committed(changes)
+
+    async def _remove(self, found: Sequence[tuple[str, int]], counted: Message) -> None:
+        assert self._named is not None
+        chosen = [(digest, size) for digest, size in found if digest not in self._named]
+        folder = self._engine.store.blob_folder
+        kept = {digest for digest, _ in chosen if _is_fresh(files.age(folder, digest))}
+        removed = [(digest, size) for digest, size in chosen if digest not in kept]
+        await self._delete(("blob_pruned",), "of_digest", [digest for digest, _ in removed])
+        for digest, size in removed:
+            if digest not in self._named:
+                with contextlib.suppress(FileNotFoundError):
+                    files.path_of(folder, digest).unlink()
+            counted["blobs"] += 1
+            counted["bytes"] += size
+
+
+def _is_fresh(modified: float | None) -> bool:
+    return modified is not None and time.time() - modified < _FRESH

@@ -1,0 +1,62 @@
+"""`prune` and `db`: what is kept, and the database that it is kept in."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import typer
+
+from qcov.classical.engine.client import call
+from qcov.classical.status import Status
+from qcov.cli.output import fail, say, say_json
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_ENDED = tuple(status.value for status in Status if status.terminal)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give the application these verbs."""
+    app.command()(prune)
+
+
+def prune(
+    older_than: str = typer.Option(
+        "30d", "--older-than", "-o", help="How long ago they ended: 90s, 15m, 12h, 30d, 8w."
+    ),
+    status: list[str] = typer.Option(
+        [], "--status", "-s", help="Only those that ended so; may be given several times."
+    ),
+    dry_run: bool = typer.Option(False, "--dry-run", help="Only say what would be removed."),
+    yes: bool = typer.Option(False, "--yes", "-y", help="Do not ask."),
+    as_json: bool = typer.Option(False, "--json", help="As JSON; asks nothing."),
+) -> None:
+    """Remove dispatches that ended long ago, with their results; what triggers run stays."""
+    statuses = [each.upper() for each in status] or list(_ENDED)
+    for each in statuses:
+        if each not in _ENDED:
+            fail(f"--status: {each!r} is not how a dispatch ends; {', '.join(_ENDED)} are", code=2)
+    asked = {"ended_before": time.time() - _seconds(older_than), "statuses": statuses}
+    found = call("prune", **asked, dry_run=True)["dispatches"]
+    if dry_run:
+        return say_json({"dispatches": found}) if as_json else say(f"{_counted(found)} would go.")
+    if found and not (yes or as_json):
+        typer.confirm(f"Remove {_counted(found)} for ever?", abort=True)
+    removed = call("prune", **asked)
+    if as_json:
+        return say_json(removed)
+    freed = f"{removed['blobs']} payloads, {removed['bytes'] / 1e6:.1f} MB"
+    if removed["environments"]:
+        freed += f"; environments for packages: {removed['environments']}"
+    return say(f"{_counted(removed['dispatches'])} removed; {freed}.")
+
+
+def _counted(number: int) -> str:
+    return "1 dispatch" if number == 1 else f"{number} dispatches"
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
+    if found is None:
+        fail(f"--older-than: {text!r} is no length of time; write 90s, 15m, 12h, 30d or 8w", code=2)
+    return float(found[1]) * _UNITS[found[2]]

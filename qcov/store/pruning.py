@@ -1,0 +1,86 @@
+"""What of a store is not needed any more: old dispatches, and payloads that nobody refers to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import sqlalchemy as sa
+
+from qcov.store.changes import TERMINAL, Changes
+from qcov.store.schema import blobs, dispatches, memo, nodes, triggers
+
+if TYPE_CHECKING:
+    from qcov.store.store import Store
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+#: Columns of changes that name a blob.
+_NAMING = ("digest", "output", "new_output", "new_result", "object", "manifest")
+
+
+def old_dispatches(store: Store, ended_before: float, statuses: Sequence[str]) -> list[list[str]]:
+    """Dispatches that ended before then, each with its sublattices; the oldest first.
+
+    Those that a trigger may run again are not among them.
+    """
+    watched = sa.select(triggers.c.dispatch_id).where(triggers.c.status == "ACTIVE")
+    roots = store.rows(
+        sa.select(dispatches.c.id)
+        .where(
+            dispatches.c.parent_id.is_(None),
+            dispatches.c.status.in_([status for status in statuses if status in TERMINAL]),
+            dispatches.c.ended < ended_before,
+            dispatches.c.id.not_in(watched),
+        )
+        .order_by(dispatches.c.ended)
+    )
+    return [_family(store, row["id"]) for row in roots]
+
+
+def _family(store: Store, root: str) -> list[str]:
+    """A dispatch and its sublattices, the dispatch last."""
+    rows = store.rows(sa.select(dispatches.c.id).where(dispatches.c.root_id == root))
+    return [*(row["id"] for row in rows if row["id"] != root), root]
+
+
+def unreferenced(store: Store) -> list[tuple[str, int]]:
+    """Payloads that no dispatch, node or trigger refers to, with their sizes in bytes."""
+    kept = set(_referenced(store))
+    rows = store.rows(sa.select(blobs.c.digest, blobs.c.size))
+    return [(row["digest"], row["size"]) for row in rows if row["digest"] not in kept]
+
+
+def _referenced(store: Store) -> Iterator[str]:
+    for row in store.rows(sa.select(dispatches.c.id, dispatches.c.manifest, dispatches.c.result)):
+        yield row["manifest"]
+        if row["result"] is not None:
+            yield row["result"]
+        yield from digests_in(store.manifest(row["id"]))
+    for column in (nodes.c.output, triggers.c.object, memo.c.output):
+        found = store.rows(sa.select(column.label("digest")).where(column.is_not(None)).distinct())
+        yield from (row["digest"] for row in found)
+
+
+def digests_in(value: object) -> Iterator[str]:
+    """All that has the form of a digest, in JSON."""
+    if isinstance(value, str):
+        if _DIGEST.fullmatch(value):
+            yield value
+    elif isinstance(value, Mapping):
+        for name, item in cast("Mapping[str, object]", value).items():
+            yield from digests_in(name)
+            yield from digests_in(item)
+    elif isinstance(value, (list, tuple)):
+        for item in cast("Iterable[object]", value):
+            yield from digests_in(item)
+
+
+def named_in(changes: Changes) -> Iterator[str]:
+    """The payloads that changes refer to."""
+    for rows in changes.values():
+        for row in rows:
+            for column in _NAMING:
+                digest: Any = row.get(column)
+                if digest is not None:
+                    yield digest
