@@ -46,11 +46,14 @@ _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
-    "cache_size=-65536",  # 64 MiB: the indexes stay in memory
     "wal_autocheckpoint=8192",  # pages: copying back is work that can wait for a longer stretch
 )
 
 _PARAMETERS = 500  #: of one statement; SQLite has a limit
+
+# KiB of the database that a connection keeps in memory. The writer has its indexes there; there are
+# several readers, and the system keeps what they have read.
+_WRITING, _READING = 65_536, 4_096
 
 Row = dict[str, Any]
 
@@ -85,13 +88,13 @@ class Store:
         self._key = _installation_key(folder / "seal.key")
         try:
             private_file.touch(self._path).close()  # SQLite gives its other files the same mode
-            writing = _connect(self._path, begin="BEGIN IMMEDIATE")
+            writing = _connect(self._path, begin="BEGIN IMMEDIATE", cache=_WRITING)
             migrate(writing, str(self._path))
         except DatabaseError as error:
             reason = str(error.__cause__)
             advice = "Free some space, restore its files, or set QCOV_DATA_DIR to another folder."
             raise StoreUnavailable(path=str(folder), reason=reason, advice=advice) from error
-        self._reading = _connect(self._path, begin="BEGIN")
+        self._reading = _connect(self._path, begin="BEGIN", cache=_READING)
         self._writing = writing
         self._writer = Writer(writing, path=str(folder))
 
@@ -418,13 +421,13 @@ def _installation_key(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _connect(path: Path, *, begin: str) -> sa.Engine:
+def _connect(path: Path, *, begin: str, cache: int) -> sa.Engine:
     engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30.0})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions begin where we say so
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, f"cache_size=-{cache}"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
