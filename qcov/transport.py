@@ -39,7 +39,7 @@ _HEADER = json.dumps(
     {"schema": _SCHEMA, "python": _PYTHON, "cloudpickle": cloudpickle.__version__}
 ).encode()
 _PREFIX = _MAGIC + len(_HEADER).to_bytes(2, "big") + _HEADER
-_pickle_all = cast("Callable[..., bytes]", vars(cloudpickle)["dumps"])  # it is not typed
+_Pickler = cast("Callable[..., pickle.Pickler]", vars(cloudpickle)["CloudPickler"])  # not typed
 _register = cast("Callable[[ModuleType], None]", vars(cloudpickle)["register_pickle_by_value"])
 _unregister = cast("Callable[[ModuleType], None]", vars(cloudpickle)["unregister_pickle_by_value"])
 _registered = cast(
@@ -59,7 +59,12 @@ def dumps(value: object, *, what: str) -> bytes:
     [1, 2.5]
     """
     try:
-        return _PREFIX + (pickle.dumps if type(value) in _ATOMS else _pickle_all)(value, protocol=5)
+        if type(value) in _ATOMS:
+            return _PREFIX + pickle.dumps(value, protocol=5)
+        with io.BytesIO() as blob:  # no copy of what may be large, to put the header before it
+            blob.write(_PREFIX)
+            _Pickler(blob, protocol=5).dump(value)
+            return blob.getvalue()
     except Exception as error:  # pickling runs the user's own __reduce__: anything can be raised
         reason = f"{type(error).__name__}: {error}"
         raise SerializationError(what=what, reason=reason) from error

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from qcov_bench import large_arrays, recovery, workflows
+from qcov_bench.commits import committing
 from qcov_bench.engines import WORKERS, memory_of_engine, own_engine, serving
 from qcov_bench.peers import PEERS, beside
-from qcov_bench.rows import LeftOut, Row, medians, seconds
+from qcov_bench.rows import LeftOut, Row, interleaved, medians, seconds
 
 _PER_SECOND = 5_000
 _COUNT = 10_000
@@ -47,21 +48,29 @@ def independent(count: int, *, repeats: int = 7) -> Row:
 
 
 def one(*, repeats: int = 201) -> Iterator[Row]:
-    """One electron, on the socket and through HTTP."""
-    with serving() as address:
-        ways = {"on the socket": workflows.run_one, "HTTP": partial(workflows.run_one, address)}
+    """One electron, on the socket and through HTTP; two commits are the disk's part of it."""
+    with serving() as address, committing() as commit:
+        ways = {
+            "on the socket": workflows.run_one,
+            "through HTTP": partial(workflows.run_one, address),
+            "disk": partial(commit, 2),
+        }
         medians(ways, repeats=3)
         taken = medians(ways, repeats=repeats)
-    for way, limit in {"on the socket": 2.5e-3, "HTTP": 10e-3}.items():
+    for way, limit in {"on the socket": 2.5e-3, "through HTTP": 10e-3}.items():
         name = f"one electron, warm, dispatch to result, {way}"
-        yield Row(name=name, ours=taken[way], theirs=None, limit=limit)
+        yard = {"theirs": taken["disk"], "yardstick": "two commits of SQLite, flushed"}
+        yield Row(name=name, ours=taken[way], limit=limit, **yard)
 
 
 def chain(links: int, *, repeats: int = 5) -> Row:
-    """Electrons that wait for each other."""
-    taken = _median(partial(workflows.run_chain, links), repeats)
+    """Electrons that wait for each other; a commit for each is the disk's part of it."""
+    with committing() as commit:
+        run, disk = partial(workflows.run_chain, links), partial(commit, links)
+        ours, bare = interleaved(run, disk, repeats=repeats)
     name = f"a chain of {links:,} electrons, per link"
-    return Row(name=name, ours=taken / links, theirs=None, limit=1e-3)
+    yard = {"theirs": bare / links, "yardstick": "a commit of SQLite, flushed"}
+    return Row(name=name, ours=ours / links, limit=1e-3, **yard)
 
 
 def sublattices(count: int, *, repeats: int = 5) -> Row:

@@ -11,7 +11,7 @@ import fcntl
 import os
 import secrets
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -46,11 +46,14 @@ _PRAGMAS = (
     "journal_mode=WAL",
     "synchronous=FULL",
     "foreign_keys=ON",
-    "cache_size=-65536",  # 64 MiB: the indexes stay in memory
     "wal_autocheckpoint=8192",  # pages: copying back is work that can wait for a longer stretch
 )
 
 _PARAMETERS = 500  #: of one statement; SQLite has a limit
+
+# KiB of the database that a connection keeps in memory. The writer has its indexes there; there are
+# several readers, and the system keeps what they have read.
+_WRITING, _READING = 65_536, 4_096
 
 Row = dict[str, Any]
 
@@ -69,6 +72,9 @@ _DISPATCH_AND_PROGRESS = _DISPATCHES_AND_PROGRESS.where(_THIS_ONE)
 _DISPATCH = sa.select(dispatches).where(_THIS_ONE)
 _DISPATCH_ID = sa.select(dispatches.c.id).where(_THIS_ONE)
 _BLOB = sa.select(blobs.c.data).where(blobs.c.digest == sa.bindparam("digest"))
+_BLOBS = sa.select(blobs.c.digest, blobs.c.data).where(
+    blobs.c.digest.in_(sa.bindparam("digests", expanding=True))
+)
 
 
 class Store:
@@ -82,13 +88,13 @@ class Store:
         self._key = _installation_key(folder / "seal.key")
         try:
             private_file.touch(self._path).close()  # SQLite gives its other files the same mode
-            writing = _connect(self._path, begin="BEGIN IMMEDIATE")
+            writing = _connect(self._path, begin="BEGIN IMMEDIATE", cache=_WRITING)
             migrate(writing, str(self._path))
         except DatabaseError as error:
             reason = str(error.__cause__)
             advice = "Free some space, restore its files, or set QCOV_DATA_DIR to another folder."
             raise StoreUnavailable(path=str(folder), reason=reason, advice=advice) from error
-        self._reading = _connect(self._path, begin="BEGIN")
+        self._reading = _connect(self._path, begin="BEGIN", cache=_READING)
         self._writing = writing
         self._writer = Writer(writing, path=str(folder))
 
@@ -132,6 +138,12 @@ class Store:
         if row is None:
             raise IntegrityError(blob=digest, reason="the store does not have it")
         return None if row["data"] is None else bytes(row["data"])
+
+    def inline_blobs(self, digests: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        """What `inline_blob` says of many, in few questions; unknown ones are left out."""
+        for some in _in_parts(digests, _PARAMETERS):
+            for row in self._all(_BLOBS, digests=some):
+                yield row["digest"], None if row["data"] is None else bytes(row["data"])
 
     def manifest(self, dispatch_id: str) -> Row:
         """The graph of a dispatch, its seal checked."""
@@ -357,8 +369,8 @@ class Store:
     def _all(self, query: sa.Executable, **parameters: object) -> list[Row]:
         with self._reading.connect() as connection:
             found = connection.execute(query, parameters)
-            rows: Sequence[Mapping[Any, Any]] = found.mappings().all()
-        return [{str(key): value for key, value in row.items()} for row in rows]
+            columns = [str(column) for column in found.keys()]  # noqa: SIM118  # it is no dictionary
+            return [dict(zip(columns, row, strict=True)) for row in found]
 
     def _one(self, query: sa.Executable, **parameters: object) -> Row | None:
         rows = self._all(query, **parameters)
@@ -409,13 +421,13 @@ def _installation_key(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _connect(path: Path, *, begin: str) -> sa.Engine:
+def _connect(path: Path, *, begin: str, cache: int) -> sa.Engine:
     engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30.0})
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions begin where we say so
-        for pragma in _PRAGMAS:
+        for pragma in (*_PRAGMAS, f"cache_size=-{cache}"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

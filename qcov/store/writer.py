@@ -74,10 +74,19 @@ class Writer:
         self._pooled.close()
 
     def _run(self) -> None:
-        while (group := self._gather()) is not None:
-            self._commit(group)
-            if len(group) > 1:  # let more gather: fewer transactions leave more time for electrons
+        while committed := self._commit_next():
+            if committed > 1:  # let more gather: fewer transactions leave more time for electrons
                 time.sleep(_PAUSE)
+
+    def _commit_next(self) -> int:
+        """Wait for changes and commit them; returns how many requests that were, 0 at the end.
+
+        Whoever waits for the next ones holds nothing of these: a dispatch hangs on them.
+        """
+        group = self._gather() or []
+        if group:
+            self._commit(group)
+        return len(group)
 
     def _gather(self) -> list[_Request] | None:
         group, self._held = self._held, []

@@ -144,6 +144,12 @@ class Run:
         elif self._cancelling:
             self.stop(self._cancelling)
 
+    def known_inputs(self) -> set[str]:
+        """The blobs that nodes which have not ended will need, as far as they are there."""
+        left = (node for number, node in self._nodes.items() if not self._is_over(number))
+        needed = {source for node in left for source in node.inputs()}
+        return {self._outputs[source] for source in needed & self._outputs.keys()}
+
     def attempt_of(self, node: int) -> int:
         """How often the node has been tried, this time included."""
         return self._schedule.attempt[node]

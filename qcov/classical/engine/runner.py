@@ -232,7 +232,9 @@ class Engine:
             self._refuse(self.store.get_dispatch(row["parent_id"]), error)
 
     def _restore(self, row: Message) -> None:
-        self._runs[row["id"]] = self._stored_run(row)
+        run = self._runs[row["id"]] = self._stored_run(row)
+        for digest, data in self.store.inline_blobs(run.known_inputs()):
+            self._blobs.keep(digest, data)
         if row["parent_id"] is not None:
             self._children[row["parent_id"], row["parent_node"]] = row["id"]
 

@@ -81,6 +81,17 @@ def test_payloads_of_any_size_come_back(
     assert store.blob(payload["digest"]) == data
 
 
+def test_many_small_blobs_come_back_at_once(store: Store, put: Put) -> None:
+    many = {address(data): data for data in (str(number).encode() for number in range(1_234))}
+    large = os.urandom(INLINE_LIMIT + 1)
+    put({"blob": [store.blob_row(digest, data) for digest, data in many.items()]})
+    put({"blob": [store.blob_row(address(large), large)]})
+
+    found = dict(store.inline_blobs([*many, address(large), address(b"unknown")]))
+
+    assert found == many | {address(large): None}
+
+
 def test_what_was_acknowledged_is_there_after_reopening(
     data_folder: Path, store: Store, put: Put, dispatch_rows: Rows
 ) -> None:
