@@ -74,17 +74,17 @@ def _data(value: Any) -> Description | None:
         return None
 
 
-def _is_data(value: Any, depth: int, seen: set[int]) -> bool:
+def _is_data(value: Iterable[Any], depth: int, seen: set[int]) -> bool:
     """True for plain data in which no list or dict stands twice: a change would show in both."""
-    if type(value) is not tuple:
-        if id(value) in seen:
-            return False
-        seen.add(id(value))
+    if id(value) in seen:
+        return False
     inside: Iterable[Any] = value
     if type(value) is dict:
         inside = cast("dict[Any, Any]", value).values()
         if not _ATOMS.issuperset(map(type, cast("dict[Any, Any]", value))):
             return False
+    if not isinstance(value, tuple):
+        seen.add(id(cast("object", value)))
     if _ATOMS.issuperset(map(type, inside)):
         return True
     others = (one for one in inside if type(one) not in _ATOMS)
