@@ -169,8 +169,14 @@ def _rebuilt(value: Any, reduced: tuple[Any, ...]) -> Description:
         state = _without(state, forgotten)
     if made_by is _NEW and type(value).__getstate__ is object.__getstate__:
         state = _attributes(state)
+    if _is_empty(state):  # an error has one once it has been looked at
+        state = None
     parts: tuple[Any, ...] = (made_by, args, state, [*(items or ())], [*(pairs or ())], setter)
     return Description("object", parts)
+
+
+def _is_empty(state: object) -> bool:
+    return type(state) is dict and not state
 
 
 #: What makes nearly all objects again.

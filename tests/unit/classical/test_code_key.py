@@ -555,6 +555,13 @@ def test_values_of_many_kinds(make: Callable[[float], Any]) -> None:
     assert key(cloudpickle.loads(cloudpickle.dumps(make(1.0)))) == key(make(1.0))
 
 
+def test_an_error_has_no_attributes_in_one_way_or_the_other() -> None:
+    looked_at = ValueError(1.0)
+    assert looked_at.__dict__ == {}
+
+    assert key(looked_at) == key(ValueError(1.0))
+
+
 def test_tensors_by_all_that_they_are() -> None:
     torch = pytest.importorskip("torch")
     ones = torch.ones(4)
