@@ -311,8 +311,12 @@ class StillRunning(WorkflowError, TimeoutError):
 
     def __init__(self, *, dispatch_id: str, status: str, seconds: float) -> None:
         super().__init__(
-            f"dispatch {dispatch_id} is still {status} after {seconds:g} s. It goes on: ask again, "
-            "wait longer, or cancel it with qcov.cancel."
+            f"dispatch {dispatch_id} is still {status} after {seconds:g} s. "
+            + (
+                "It was only stored: qcov.redispatch(..., is_pending=True) starts it."
+                if status == "NEW_OBJECT"
+                else "It goes on: ask again, wait longer, or cancel it with qcov.cancel."
+            )
         )
         self.dispatch_id, self.status, self.seconds = dispatch_id, status, seconds
 
@@ -439,11 +443,12 @@ class NotAQNode(QuantumError, TypeError):
 
 
 class NotAQElectron(QuantumError, TypeError):
-    """`map` was given something else than a qelectron."""
+    """`map` was given something else than an electron or a qelectron."""
 
     def __init__(self, *, got: str) -> None:
         super().__init__(
-            f"map calls a qelectron, got {got}. Put @ct.qelectron above its @qml.qnode(device)."
+            f"map calls an electron or a qelectron, got {got}. Put @ct.electron above a function, "
+            "or @ct.qelectron above its @qml.qnode(device)."
         )
         self.got = got
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 from qcov.classical.electron import Electron
 from qcov.classical.mapped import map_electron
 from qcov.errors import NotAQElectron, WrongSetting
-from qcov.quantum.futures import CircuitFuture
-from qcov.quantum.progress import show_progress
-from qcov.quantum.qelectron import QElectron
+
+if TYPE_CHECKING:
+    from qcov.quantum.futures import CircuitFuture
+    from qcov.quantum.qelectron import QElectron
 
 
 @overload
@@ -67,12 +68,28 @@ def map(  # noqa: A001
         >>> map(electron(abs), [1, -2, 3])
         [1, 2, 3]
     """
-    _check(circuit, arguments)
     if isinstance(circuit, Electron):
+        _check_iterables(arguments, electrons=True)
         if progress:
             expected = "left out for electrons: ct.watch tells how far a dispatch is"
             raise WrongSetting(setting="progress", got="True", expected=expected)
         return map_electron(circuit, arguments, same)
+    return _map_circuit(circuit, arguments, same, progress=progress)
+
+
+def _map_circuit(
+    circuit: QElectron,
+    arguments: tuple[Iterable[Any], ...],
+    same: dict[str, Any],
+    *,
+    progress: bool,
+) -> list[CircuitFuture]:
+    from qcov.quantum.progress import show_progress
+    from qcov.quantum.qelectron import QElectron  # PennyLane takes seconds: electrons do without
+
+    if not isinstance(circuit, QElectron):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise NotAQElectron(got=repr(circuit))
+    _check_iterables(arguments, electrons=False)
     columns = [list(argument) for argument in arguments]  # all, before the first call is made
     sizes = [len(column) for column in columns]
     if len(set(sizes)) > 1:
@@ -84,13 +101,11 @@ def map(  # noqa: A001
     return futures
 
 
-def _check(circuit: object, arguments: tuple[object, ...]) -> None:
-    if not isinstance(circuit, (QElectron, Electron)):
-        raise NotAQElectron(got=repr(circuit))
+def _check_iterables(arguments: tuple[object, ...], *, electrons: bool) -> None:
     if not arguments:
-        raise TypeError("ct.map needs an iterable for each positional argument of the circuit")
+        raise TypeError("ct.map needs an iterable for each positional argument of what it calls")
     for argument in arguments:
-        if hasattr(argument, "__electron__") and isinstance(circuit, Electron):
+        if electrons and hasattr(argument, "__electron__"):
             continue  # it will be seen when its value is there
         try:
             iter(cast("Iterable[Any]", argument))

@@ -9,6 +9,8 @@ that a blob from elsewhere is refused.
 
 from __future__ import annotations
 
+import copyreg
+import functools
 import gc
 import hashlib
 import hmac
@@ -66,6 +68,22 @@ def dumps(value: object, *, what: str) -> bytes:
     except Exception as error:  # pickling runs the user's own __reduce__: anything can be raised
         reason = f"{type(error).__name__}: {error}"
         raise SerializationError(what=what, reason=reason) from error
+
+
+def _reduce_cached(cached: Any) -> Any:
+    """A function in `functools.lru_cache` travels by value where its function does."""
+    function = cached.__wrapped__
+    module = sys.modules.get(function.__module__)
+    if function.__module__ != "__main__" and module is not None:
+        return cached.__reduce__()
+    return _cache, (function, cached.cache_parameters())
+
+
+def _cache(function: Any, parameters: dict[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)
+
+
+copyreg.pickle(type(functools.lru_cache(abs)), _reduce_cached)
 
 
 def pickle_by_value(module: ModuleType) -> None:

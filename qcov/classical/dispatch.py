@@ -137,6 +137,9 @@ _ALONE = "given alone: that dispatch starts as it was stored"
 
 
 def _replacements(given: Mapping[str, Callable[..., Any]]) -> dict[str, Electron]:
+    if not isinstance(cast("object", given), Mapping):
+        expected = "a dict of electrons by the names of those that they replace"
+        raise WrongSetting(setting="replace_electrons", got=repr(given), expected=expected)
     for name, function in given.items():
         if not callable(function):
             setting = f"replace_electrons[{name!r}]"
@@ -270,6 +273,8 @@ def list_dispatches(
         raise WrongSetting(
             setting="status", got=repr(status), expected=f"one of {', '.join(Status)}"
         )
+    if search is not None and not isinstance(cast("object", search), str):
+        raise WrongSetting(setting="search", got=repr(search), expected="text")
     wanted = None if status is None else Status[str(status).upper()].value
     engine = engine_at(dispatcher_addr)
     found = engine.call(

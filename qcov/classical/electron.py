@@ -25,7 +25,7 @@ from qcov.classical.metadata import (
     signature_of,
 )
 from qcov.classical.outputs import ElectronOutput
-from qcov.errors import WrongArguments, WrongSetting
+from qcov.errors import ElectronMisuse, WrongArguments, WrongSetting
 from qcov.transport import TransportableObject
 
 
@@ -257,6 +257,16 @@ def wait(
     """Let `child` start only after `parents` have completed; returns `child`.
 
     Where a lattice runs as plain Python, all has happened in order already.
+
+    Raises:
+        ElectronMisuse: while a lattice is built, one of them is no electron's value.
     """
-    inside = isinstance(cast("object", child), ElectronOutput)
-    return child.wait_for(parents) if inside else child
+    if isinstance(cast("object", child), ElectronOutput):
+        return child.wait_for(parents)
+    if building() is not None:
+        raise ElectronMisuse(
+            electron=repr(child),
+            use="made to wait",
+            advice="Give ct.wait what a call of an electron returned.",
+        )
+    return child

@@ -7,6 +7,7 @@ import functools
 import importlib
 import warnings
 from collections.abc import Callable, Mapping, Set
+from types import MethodType
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from qcov.classical.builder import Builder, recording, source_of
@@ -46,6 +47,14 @@ class Lattice:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function as plain Python; inside another lattice, as part of that one."""
         return self.workflow_function(*args, **kwargs)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Lattice:
+        """Methods can be lattices: the instance becomes their first argument."""
+        if instance is None:
+            return self
+        made = copy.copy(self)
+        made.workflow_function = MethodType(self.workflow_function, instance)
+        return made
 
     @property
     def name(self) -> str:

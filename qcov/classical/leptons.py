@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -85,7 +86,8 @@ class Lepton(Electron):
         code: Callable[..., Any]
         if self.language == "bash":
             types = [kind for kind, attribute in argtypes if attribute != _INPUT]
-            code = _Shell(name, _script(command, library, function_name), named_outputs, types)
+            script = _script(command, library, function_name)
+            code = _Shell(name, script, named_outputs, types, library)
         else:
             _need(self.language, library_name=library, function_name=function_name)
             made = _CFunction if self.language == "C" else _PythonFunction
@@ -161,7 +163,12 @@ class _Shell:
     """Runs commands; arguments are `$1`, `$2`, ..., keyword arguments are variables."""
 
     def __init__(
-        self, name: str, command: str, outputs: Sequence[str], types: Sequence[Callable[[str], Any]]
+        self,
+        name: str,
+        command: str,
+        outputs: Sequence[str],
+        types: Sequence[Callable[[str], Any]],
+        library: str,
     ) -> None:
         for output in outputs:
             if not str(output).isidentifier():
@@ -172,16 +179,28 @@ class _Shell:
             got = f"{len(types)} outputs for {len(outputs)} named_outputs"
             raise WrongSetting(setting="argtypes", got=got, expected="one for each named output")
         self.__name__, self.lepton_source = name, command
-        self._outputs, self._types = list(outputs), list(types)
+        self._outputs, self._types, self._library = list(outputs), list(types), library
+
+    def __qcov_key__(self) -> object:
+        """What keys of it are made from."""
+        content = _content(self._library) if self._library else b""
+        return self.lepton_source, self._outputs, self._types, content
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if not self._outputs:
             return _run(self.__name__, self.lepton_source, args, kwargs)
         with tempfile.NamedTemporaryFile() as file:
-            says = " ".join(f'"${{{output}}}"' for output in self._outputs)
-            last = f"\nprintf '%s\\0' {says} > {file.name}"
-            _run(self.__name__, self.lepton_source + last, args, kwargs)
+            says = " ".join(f'"${{{output}?}}"' for output in self._outputs)
+            # at its end, however it comes to that
+            first = f"trap 'printf \"%s\\0\" {says} > {file.name}' EXIT\n"
+            _run(self.__name__, first + self.lepton_source, args, kwargs)
             values = file.read().decode().split("\0")[:-1]
+        if len(values) != len(self._outputs):
+            raise LeptonFailed(
+                lepton=self.__name__,
+                reason=f"it has not set {', '.join(self._outputs)}",
+                advice="Set every named output, and leave the shell's EXIT trap alone.",
+            )
         types = self._types or [str] * len(values)
         typed = tuple(kind(value) for kind, value in zip(types, values, strict=True))
         return typed[0] if len(typed) == 1 else typed
@@ -234,6 +253,10 @@ class _PythonFunction:
         self.__name__, self.lepton_source = name, f"{library}: {function}"
         self._library, self._function = library, function
 
+    def __qcov_key__(self) -> object:
+        """What keys of it are made from."""
+        return self._function, _content(self._library)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         spec = importlib.util.spec_from_file_location(Path(self._library).stem, self._library)
         if spec is None or spec.loader is None or not Path(self._library).is_file():
@@ -277,6 +300,11 @@ class _CFunction:
     ) -> None:
         self.__name__, self.lepton_source = name, f"{library}: {function}"
         self._library, self._function, self._parameters = library, function, parameters
+
+    def __qcov_key__(self) -> object:
+        """What keys of it are made from."""
+        parameters = [(each.type, each.pointer, each.attribute) for each in self._parameters]
+        return self._function, parameters, _content(self._library)
 
     def __call__(self, *args: Any) -> Any:
         function = self._load()
@@ -336,6 +364,11 @@ def _like(given: Any, array: np.ndarray[Any, Any]) -> Any:
     if isinstance(given, (list, tuple)):
         return array.tolist()
     return array.flat[0].item()
+
+
+def _content(library: str) -> str:
+    """The digest of a library: what is kept for one is not taken for another one."""
+    return hashlib.sha256(Path(library).read_bytes()).hexdigest()
 
 
 def _no_library(lepton: str, library: str, reason: str) -> LeptonFailed:

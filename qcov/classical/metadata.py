@@ -116,6 +116,7 @@ def _triggers(_name: str, value: object) -> list[BaseTrigger]:
             raise WrongSetting(
                 setting="triggers", got=shown(each), expected="a trigger, or a list of them"
             )
+        cast("BaseTrigger", each).check()
     return cast("list[BaseTrigger]", list(several))
 
 

@@ -1,8 +1,9 @@
 """Digests of objects by what they are made of, circles included.
 
 An object is described by a label and its parts, which are objects again. Equal digests mean that
-all labels are equal, however far one goes from part to part; whether two parts are one object or
-two that are equal makes no difference. Objects within a circle (a class, its methods, their
+all labels are equal, however far one goes from part to part. Whether two parts are one object or
+two that are equal makes a difference where it can be changed: a list in two places is not two
+lists. Objects within a circle (a class, its methods, their
 `__class__`) are told apart as states of an automaton are: step by step, until one more step tells
 no more of them apart.
 """
@@ -10,9 +11,12 @@ no more of them apart.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
+
+_CHANGEABLE = (list, dict, set, bytearray)
 
 
 class Description(NamedTuple):
@@ -32,7 +36,8 @@ def digest(value: object, describe: Callable[[object], Description]) -> str:
             digests[circle[0]] = graph.told(circle[0], digests)
         else:
             digests |= _around(graph, circle, digests)
-    return digests[0]
+    shared = sorted(f"{digests[number]} {count}" for number, count in graph.shared())
+    return hashed("shared", digests[0], *shared) if shared else digests[0]
 
 
 class _Graph:
@@ -41,7 +46,7 @@ class _Graph:
     def __init__(self, value: object, describe: Callable[[object], Description]) -> None:
         self.described: list[Description] = []
         self.parts: list[list[int]] = []
-        objects = [value]  # keeps them alive: their id() is a key
+        self.objects = objects = [value]  # keeps them alive: their id() is a key
         numbers = {id(value): 0}
         for one in objects:  # it grows meanwhile
             described = describe(one)
@@ -52,6 +57,14 @@ class _Graph:
                     numbers[id(part)] = len(objects)
                     objects.append(part)
                 self.parts[-1].append(numbers[id(part)])
+
+    def shared(self) -> Iterator[tuple[int, int]]:
+        """Objects that code can change and that stand in several places; in how many."""
+        count = Counter(chain.from_iterable(self.parts))
+        for number, times in count.items():
+            kind = type(self.objects[number])
+            if times > 1 and (kind in _CHANGEABLE or kind.__name__ == "ndarray"):
+                yield number, times
 
     def told(self, number: int, digests: dict[int, str]) -> str:
         """The digest of an object whose parts have theirs; of parts without one, that they are."""

@@ -11,7 +11,7 @@ import inspect
 import operator
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 
 from qcov.classical.graph import Node, TransportGraph
 from qcov.context import Pending
@@ -59,7 +59,9 @@ class ElectronOutput(Pending):
 
     def wait_for(self, electrons: ElectronOutput | Iterable[ElectronOutput]) -> Self:
         """Start only after `electrons` have completed; returns itself."""
-        parents = [electrons] if isinstance(electrons, ElectronOutput) else list(electrons)
+        given: Any = electrons
+        several = hasattr(given, "__iter__") and not isinstance(given, ElectronOutput)
+        parents = list(cast("Iterable[object]", given)) if several else [given]
         self._recorder.order(self, parents)
         return self
 

@@ -66,7 +66,7 @@ def _mapping(value: dict[Any, Any]) -> Description:
 
 def _data(value: Any) -> Description | None:
     """Numbers and text in containers, however many: what `repr` writes tells them apart."""
-    if not _is_data(value, _DEEP):
+    if not _is_data(value, _DEEP, set()):
         return None
     try:
         return Description(f"data {hashed(repr(value))}")
@@ -74,17 +74,22 @@ def _data(value: Any) -> Description | None:
         return None
 
 
-def _is_data(value: Iterable[Any], depth: int) -> bool:
-    inside = value
+def _is_data(value: Iterable[Any], depth: int, seen: set[int]) -> bool:
+    """True for plain data in which no list or dict stands twice: a change would show in both."""
+    if id(value) in seen:
+        return False
+    inside: Iterable[Any] = value
     if type(value) is dict:
         inside = cast("dict[Any, Any]", value).values()
         if not _ATOMS.issuperset(map(type, cast("dict[Any, Any]", value))):
             return False
+    if not isinstance(value, tuple):
+        seen.add(id(cast("object", value)))
     if _ATOMS.issuperset(map(type, inside)):
         return True
     others = (one for one in inside if type(one) not in _ATOMS)
     return depth > 0 and all(
-        type(one) in _CONTAINERS and _is_data(one, depth - 1) for one in others
+        type(one) in _CONTAINERS and _is_data(one, depth - 1, seen) for one in others
     )
 
 

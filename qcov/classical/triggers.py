@@ -6,6 +6,7 @@ watching when it is started again, until the trigger is stopped.
 
 from __future__ import annotations
 
+import sys
 import threading
 import uuid
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ from typing import Any, cast
 from qcov.classical.deps import shown
 from qcov.classical.engine.address import engine_at
 from qcov.classical.manifest import environment
-from qcov.errors import WrongSetting, suggest
+from qcov.errors import QcovError, WrongSetting, suggest
 from qcov.transport import dumps
 
 __all__ = ["BaseTrigger", "DirTrigger", "TimeTrigger", "stop_triggers"]
@@ -58,6 +59,15 @@ class BaseTrigger:
     def stop(self) -> None:
         """End watching; called in another thread while `observe` runs. Nothing by default."""
 
+    def check(self) -> None:
+        """Refuse a trigger that cannot watch. Raises `WrongSetting`."""
+        if type(self).observe is BaseTrigger.observe:
+            raise WrongSetting(
+                setting=f"the class {type(self).__name__}",
+                got="without it",
+                expected="one that defines `observe`",
+            )
+
     def register(self) -> None:
         """Let an engine watch from now on; returns when the trigger is on disk.
 
@@ -66,6 +76,7 @@ class BaseTrigger:
             DispatchNotFound: there is no such dispatch.
             SerializationError: the trigger cannot be sent to another process.
         """
+        self.check()
         connected = self._connected()
         self._id = str(uuid.uuid4())
         blob = dumps(self, what=f"the trigger {self!r}")
@@ -90,6 +101,13 @@ class BaseTrigger:
         made = engine.rerun(self._connected(), None if self._elsewhere() else self._id)
         if self._elsewhere() and self._id is not None:
             self._watcher().call("note_fired", trigger_id=self._id, dispatch_id=made)
+
+    def _trigger_or_tell(self) -> None:
+        """A run that cannot be started is told of, in the engine's log; the next one may be."""
+        try:
+            self.trigger()
+        except QcovError as error:
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
 
     @property
     def new_dispatch_ids(self) -> list[str]:
@@ -164,7 +182,7 @@ class TimeTrigger(BaseTrigger):
         """Call `trigger` every `time_gap` seconds until it is stopped."""
         self.stop_flag = threading.Event()
         while not self.stop_flag.wait(self.time_gap):
-            self.trigger()
+            self._trigger_or_tell()
 
     def stop(self) -> None:
         """End watching."""
@@ -259,7 +277,7 @@ class DirTrigger(BaseTrigger):
         self.n_changes += 1
         if self.n_changes == self.batch_size:
             self.n_changes = 0
-            self.trigger()
+            self._trigger_or_tell()
 
 
 def stop_triggers(
@@ -276,6 +294,8 @@ def stop_triggers(
         DispatchNotFound: a dispatch is not known, and has no triggers.
     """
     ids = [dispatch_ids] if isinstance(dispatch_ids, str) else list(dispatch_ids)
+    if not all(isinstance(cast("object", each), str) for each in ids):
+        raise WrongSetting(setting="dispatch_ids", got=shown(dispatch_ids), expected="ids")
     engine_at(triggers_server_addr).call("stop_triggers", dispatch_ids=ids)
 
 

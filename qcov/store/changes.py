@@ -137,7 +137,7 @@ STATEMENTS: dict[str, ClauseElement] = {
     "dispatch_ended": _dispatch_update(
         "status", "ended", "error", "result", "result_seal", "result_repr"
     ),
-    "trigger": _insert(triggers),
+    "trigger": _insert(triggers).on_conflict_do_nothing(),
     "trigger_ended": (
         sa.update(triggers)
         .where(

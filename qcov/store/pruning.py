@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 
+from qcov.errors import DispatchNotFound
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.schema import blobs, dispatches, memo, nodes, triggers
 
@@ -19,10 +20,12 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _NAMING = ("digest", "output", "new_output", "new_result", "object", "manifest")
 
 
-def old_dispatches(store: Store, ended_before: float, statuses: Sequence[str]) -> list[list[str]]:
+def old_dispatches(
+    store: Store, ended_before: float, statuses: Sequence[str], needed: Set[str]
+) -> list[list[str]]:
     """Dispatches that ended before then, each with its sublattices; the oldest first.
 
-    Those that a trigger may run again are not among them.
+    Those that a trigger may run again are not among them, nor are those with one that is `needed`.
     """
     watched = sa.select(triggers.c.dispatch_id).where(triggers.c.status == "ACTIVE")
     roots = store.rows(
@@ -35,7 +38,8 @@ def old_dispatches(store: Store, ended_before: float, statuses: Sequence[str]) -
         )
         .order_by(dispatches.c.ended)
     )
-    return [_family(store, row["id"]) for row in roots]
+    families = [_family(store, row["id"]) for row in roots]
+    return [family for family in families if needed.isdisjoint(family)]
 
 
 def _family(store: Store, root: str) -> list[str]:
@@ -56,7 +60,10 @@ def _referenced(store: Store) -> Iterator[str]:
         yield row["manifest"]
         if row["result"] is not None:
             yield row["result"]
-        yield from digests_in(store.manifest(row["id"]))
+        try:
+            yield from digests_in(store.manifest(row["id"]))
+        except DispatchNotFound:  # it has gone meanwhile
+            continue
     for column in (nodes.c.output, triggers.c.object, memo.c.output):
         found = store.rows(sa.select(column.label("digest")).where(column.is_not(None)).distinct())
         yield from (row["digest"] for row in found)

@@ -67,7 +67,7 @@ def test_all_that_can_be_iterated_over() -> None:
 
 @pytest.mark.parametrize("wrong", [circuit.original_qnode, abs, None])
 def test_it_calls_qelectrons_only(wrong: Any) -> None:
-    with pytest.raises(NotAQElectron, match="Put @ct.qelectron above"):
+    with pytest.raises(NotAQElectron, match="or @ct.qelectron above"):
         ct.map(wrong, ANGLES)
 
 

@@ -75,7 +75,8 @@ class Environments:
             submit(task)
 
     async def _environment(self, user: Environment, packages: tuple[str, ...]) -> Environment:
-        content = json.dumps([user.executable, list(user.sys_path), packages])
+        stamps = [_stamp(Path(user.cwd), package) for package in packages]
+        content = json.dumps([user.executable, list(user.sys_path), packages, stamps])
         key = hashlib.sha256(content.encode()).hexdigest()[:32]
         known = self._known(key, user)
         if known is not None:
@@ -183,6 +184,16 @@ class Environments:
         for path in self._folder.iterdir():
             if path.is_dir() and path.name not in used:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _stamp(cwd: Path, package: str) -> list[tuple[str, int]]:
+    """The files of a requirement that is a path of this machine, and when they were written."""
+    name = package.removeprefix("-e ").partition(" @ ")[2] or package.removeprefix("-e ")
+    place = cwd / name.removeprefix("file://").partition("[")[0].strip()
+    with contextlib.suppress(OSError, ValueError):
+        files = sorted(place.rglob("*")) if place.is_dir() else [place]
+        return [(str(path), path.stat().st_mtime_ns) for path in files if path.is_file()]
+    return []
 
 
 def _see(installed: Path, user: Environment) -> None:

@@ -138,6 +138,10 @@ def dispatch_error(failures: Iterable[tuple[int, str, str]]) -> str:
     return "\n".join(["The following electrons failed:", *lines])
 
 
+#: Stands for the middle of an error that is too long.
+LEFT_OUT = "..."
+
+
 def brief(error: str) -> str:
     """An error without its traceback: the line that names it; all of one that has no traceback."""
     lines = error.strip().splitlines() or ["no reason was given"]
@@ -145,7 +149,8 @@ def brief(error: str) -> str:
     if not heads:
         return "\n  ".join(lines)
     after = lines[heads[-1] + 1 :]
-    return next((line for line in after if line and not line.startswith("  ")), lines[-1])
+    told = (line for line in after if line and not line.startswith("  ") and line != LEFT_OUT)
+    return next(told, lines[-1])
 
 
 def now() -> float:

@@ -296,7 +296,7 @@ class Pool:
             link.recalled = False
             self._take_back(link, message["tasks"])
         elif did == "gave up":
-            self._on_giving_up(link)
+            self._on_giving_up(link, message)
         elif did == "leave":
             self._on_leaving(link)
 
@@ -304,14 +304,19 @@ class Pool:
         if link.tasks and link.tasks[0].key == tuple(message["task"]):
             link.tasks[0].owner.task_progressed(link.tasks[0], message)
 
-    def _on_giving_up(self, link: _Link) -> None:
+    def _on_giving_up(self, link: _Link, message: Message) -> None:
         """An executor of a user's own has stopped its work."""
-        if link.giving_up is not None and link.tasks and link.tasks[0] is link.giving_up[0]:
+        if link.giving_up is None or not link.tasks or link.tasks[0] is not link.giving_up[0]:
+            return
+        if tuple(message["task"]) == link.tasks[0].key:
             self._kill(link, *link.giving_up)
 
     def _on_leaving(self, link: _Link) -> None:
         """The code on disk has changed: a new worker must import it."""
         _disarm(link)
+        for stopped in (link.giving_up, link.verdict):  # it shall not run elsewhere instead
+            if stopped is not None:
+                self._stopping[stopped[0].key] = stopped[1]
         self._take_back(link, [list(task.key) for task in link.tasks])
         self._dismiss(link)
 
@@ -330,7 +335,9 @@ class Pool:
         else:
             self._rest(link)
         if given_up is not None:  # what its executor made of it in the end is not wanted any more
-            outcome = {**outcome, "status": "FAILED", "error": _text(given_up[1])}
+            kept = ("task", "started", "ended", "stdout", "stderr", "circuits")
+            outcome = {name: outcome[name] for name in kept if name in outcome}
+            outcome |= {"status": "FAILED", "error": _text(given_up[1])}
         try:
             task.owner.task_ended(task, outcome)
         except Exception as error:  # noqa: BLE001  # a defect of ours: not a node that runs for ever
@@ -399,7 +406,7 @@ class Pool:
             link.giving_up = task, verdict
             _disarm(link)
             link.alarm = self._loop.call_later(_GIVE_UP, self._kill, link, task, verdict)
-            link.process.send({"do": "cancel"})
+            link.process.send({"do": "cancel", "task": list(task.key)})
         elif link.giving_up is None:
             self._kill(link, task, verdict)
 

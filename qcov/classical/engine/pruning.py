@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Protocol
 
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.environments import Environments
 from qcov.store import blobs as files
 from qcov.store.changes import TERMINAL, Changes
-from qcov.store.pruning import named_in, old_dispatches, unreferenced
+from qcov.store.pruning import digests_in, named_in, old_dispatches, unreferenced
 from qcov.store.store import Store
 
 _AT_ONCE = 200  # dispatches or payloads in one transaction: others must not wait long
@@ -23,6 +23,10 @@ class Writing(Protocol):
     """What is needed of the engine."""
 
     store: Store
+
+    def reused(self) -> Set[str]:
+        """Dispatches whose values those that run take over."""
+        ...
 
     async def committed(self, changes: Changes) -> None:
         """Write `changes`; return when they are on disk."""
@@ -41,11 +45,17 @@ class Pruner:
         self._engine = engine
         self._environments = environments
         self._named: set[str] | None = None  # payloads that were named since it looked
+        self._lock = asyncio.Lock()
 
     def note(self, changes: Changes) -> None:
         """Heed what is written in the meantime: its payloads stay."""
         if self._named is not None:
             self._named.update(named_in(changes))
+
+    def keep(self, manifest: Message) -> None:
+        """Heed a graph that is about to be run once more: its payloads stay."""
+        if self._named is not None:
+            self._named.update(digests_in(manifest))
 
     async def prune(
         self, ended_before: float, statuses: Sequence[str] = TERMINAL, dry_run: bool = False
@@ -61,20 +71,26 @@ class Pruner:
             `dispatches`, sublattices not counted; `environments`; `blobs` and `bytes` of payloads.
             The last three are not known of a dry run.
         """
-        store = self._engine.store
-        families = await asyncio.to_thread(old_dispatches, store, ended_before, statuses)
+        async with self._lock:
+            return await self._prune(ended_before, statuses, dry_run=dry_run)
+
+    async def _prune(
+        self, ended_before: float, statuses: Sequence[str], *, dry_run: bool
+    ) -> Message:
+        store, needed = self._engine.store, self._engine.reused()
+        families = await asyncio.to_thread(old_dispatches, store, ended_before, statuses, needed)
         counted: Message = {"dispatches": len(families), "environments": 0, "blobs": 0, "bytes": 0}
         if dry_run:
             return counted
         ids = [each for family in families for each in family]
         for start in range(0, len(ids), _AT_ONCE):
             await self._delete(("dispatch_pruned", "trigger_pruned"), "of_dispatch", ids[start:])
-        await self._engine.committed(
-            {"memo_pruned": [{"of_time": ended_before}], "structures_pruned": [{}]}
-        )
         counted["environments"] = await asyncio.to_thread(self._environments.prune, ended_before)
-        self._named = set()
+        self._named = set()  # before the commit: what comes after it is either seen, or noted
         try:
+            await self._engine.committed(
+                {"memo_pruned": [{"of_time": ended_before}], "structures_pruned": [{}]}
+            )
             found = await asyncio.to_thread(unreferenced, store)
             for start in range(0, len(found), _AT_ONCE):
                 await self._remove(found[start : start + _AT_ONCE], counted)

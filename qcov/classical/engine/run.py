@@ -58,6 +58,7 @@ class Run:
         self.variables: Message = manifest.get("variables", {})
         self._environment = Environment.from_json(self.environment, self.variables)
         self.status = Status(row["status"])
+        self.reuses: str | None = manifest.get("reuses")  #: whose values it takes over
         self.error: str | None = None
         self.verdict: QcovError | None = None  #: why it was stopped, if not by the user
         self.result: Message = {}  #: where the result is, once it is there
@@ -267,7 +268,8 @@ class Run:
         details: dict[int, Message] = {}
         step = Step()
         for node, report in reports.items():
-            for cut in report.get("cuts", []):
+            whole = report["status"] == Status.COMPLETED
+            for cut in report.get("cuts", []) if whole else ():
                 status = Status.FAILED if "error" in cut else Status.COMPLETED
                 part = report | dict.fromkeys(("error", "stdout", "stderr")) | cut
                 self._note(cut["node"], status, part, changes, details)

@@ -88,7 +88,7 @@ class Engine:
         task.add_done_callback(lambda _: self._submitting.pop(asked))
         return await asyncio.shield(task)  # a client that goes away does not stop it
 
-    async def start(self, dispatch_id: str, variables: Message) -> str:
+    async def start(self, dispatch_id: str, variables: Message, more: Changes | None = None) -> str:
         """Start a dispatch that was stored to be started later; return its id.
 
         One that has been started goes on, or has ended.
@@ -97,7 +97,7 @@ class Engine:
         run = self._held(dispatch_id, variables)
         if run is not None:
             settle_environment(run.environment)
-            changes: Changes = {}
+            changes: Changes = dict(more or {})
             begin = run.start(changes)
             self._runs[dispatch_id] = run
             await self._committed(changes, begin)
@@ -111,17 +111,29 @@ class Engine:
         The graph is the stored one: no code of the user's is needed for it.
         """
         self._check_open()
+        new_id = str(uuid.UUID(new_id))
+        while (other := self._submitting.get(dispatch_id)) is not None:
+            await asyncio.wait([other])
+        task = self._loop.create_task(self._rerun(dispatch_id, new_id, variables, trigger_id))
+        self._submitting[dispatch_id] = task
+        task.add_done_callback(lambda _: self._submitting.pop(dispatch_id))
+        return await asyncio.shield(task)  # a client that goes away does not stop it
+
+    async def _rerun(
+        self, dispatch_id: str, new_id: str, variables: Message, trigger_id: str | None
+    ) -> str:
+        if self.store.has_dispatch(new_id):  # the request comes twice
+            return new_id
         if self._held(dispatch_id) is not None:
-            await self.start(dispatch_id, variables)
-            await self.committed(_fired(trigger_id, dispatch_id))
+            await self.start(dispatch_id, variables, _fired(trigger_id, dispatch_id))
             return dispatch_id
         manifest = await asyncio.to_thread(self.store.manifest, dispatch_id)
         manifest |= {"id": new_id, "variables": variables, "blobs": {}}
-        for name in ("key", "fingerprint"):
+        for name in ("key", "fingerprint", "reuses"):
             manifest.pop(name, None)
         settle_environment(manifest["environment"])
-        if not self.store.has_dispatch(new_id):  # the request may come twice
-            await self._store_and_start(manifest, new_id, _fired(trigger_id, new_id))
+        self.pruner.keep(manifest)
+        await self._store_and_start(manifest, new_id, _fired(trigger_id, new_id))
         return new_id
 
     def _check_open(self) -> None:
@@ -312,6 +324,10 @@ class Engine:
         self.pruner.note(changes)
         self.store.put(changes, done, keep=False)
         await stored
+
+    def reused(self) -> set[str]:
+        """Dispatches whose values those that run take over."""
+        return {run.reuses for run in self._runs.values() if run.reuses is not None}
 
     async def committed(self, changes: Changes) -> None:
         """Write `changes`; return when they are on disk."""

@@ -14,7 +14,7 @@ from qcov.classical.engine.outcomes import now
 from qcov.classical.engine.pool import Pool
 from qcov.classical.engine.spawn import Environment
 from qcov.classical.engine.tasks import Key, Task
-from qcov.errors import EngineError, QcovError
+from qcov.errors import EngineError, InvalidRequest, QcovError
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 from qcov.transport import address
@@ -22,6 +22,7 @@ from qcov.transport import address
 _log = logging.getLogger("qcov.engine")
 
 _MOST = 256  # triggers that watch at a time, a process each
+_SOON = 0.3  # seconds: a trigger that raises at once has done so by then
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds until one whose process has died watches again
 
 
@@ -67,7 +68,9 @@ class Triggers:
             described: `id`, `dispatch_id`, `name`, `object` (a blob), `environment`, `elsewhere`
                 (whether another engine has the dispatch) and maybe `variables`.
         """
-        settle_environment(described["environment"])
+        environment = _environment(described)
+        if described["id"] in self._watching:  # the request comes twice
+            return described["id"]
         if not described["elsewhere"]:
             self._engine.store.get_dispatch(described["dispatch_id"])
         if len(self._watching) >= _MOST:
@@ -83,7 +86,7 @@ class Triggers:
             "name": described["name"],
             "object": digest,
             "object_seal": store.seal(digest, described["id"], "trigger"),
-            "environment": json.dumps(described["environment"]),
+            "environment": json.dumps(environment),
             "status": "ACTIVE",
             "error": None,
             "created": now(),
@@ -92,6 +95,7 @@ class Triggers:
         watch = self._watch(row, described.get("variables", {}))
         if watch is not None:
             await watch.ready
+            await watch.outlive(_SOON)
         return described["id"]
 
     async def stop(self, dispatch_ids: Sequence[str]) -> None:
@@ -123,12 +127,11 @@ class Triggers:
     def _watch(self, row: Message, variables: Message) -> _Watch | None:
         try:
             self._engine.store.check_trigger(row)
-            environment = json.loads(row["environment"])
-            settle_environment(environment)
-        except QcovError as error:
+            environment = _environment({"environment": json.loads(row["environment"])})
+            made = Environment.from_json(environment, variables)
+        except (QcovError, ValueError, TypeError) as error:  # it is damaged; others are not
             self._failed(row["id"], str(error))
             return None
-        made = Environment.from_json(environment, variables)
         blob = self._engine.blob(row["object"])
         blobs = {} if blob is None else {row["object"]: blob}
         watch = _Watch(row, made, blobs, self._pool, self._failed)
@@ -146,6 +149,20 @@ class Triggers:
     async def _end(self, trigger_id: str, status: str, error: str | None = None) -> None:
         row = {"of_trigger": trigger_id, "new_status": status, "new_error": error}
         await self._engine.committed({"trigger_ended": [row]})
+
+
+def _environment(described: Message) -> Message:
+    """A trigger's environment, fit for this machine. Raises `InvalidRequest` for what is none."""
+    try:
+        environment = dict(described["environment"])
+        Environment.from_json(environment, {})
+        settle_environment(environment)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, QcovError):
+            raise
+        reason = f"this is no environment: {type(error).__name__}: {error}."
+        raise InvalidRequest(reason=reason) from error
+    return environment
 
 
 def _heed(ready: asyncio.Future[None]) -> None:
@@ -170,6 +187,7 @@ class _Watch:
         #: Done when it watches; an `EngineError` if it has ended before that.
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ready.add_done_callback(_heed)  # nobody may wait for it
+        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._attempt = 0
         self._pause = _FIRST_PAUSE
         self._stopped = False
@@ -202,6 +220,12 @@ class _Watch:
             )
         )
 
+    async def outlive(self, seconds: float) -> None:
+        """Raise `EngineError` if it ends within so many seconds."""
+        await asyncio.wait([self._ended], timeout=seconds)
+        if self._ended.done():
+            raise EngineError(f"the trigger {self._name} has ended: {self._ended.result()}")
+
     def stop(self) -> None:
         self._stopped = True
         self._pool.stop(self._key)
@@ -222,6 +246,8 @@ class _Watch:
         """It has come to its end by itself."""
         error = outcome.get("error") or "its `observe` has returned"
         self._is_ready(EngineError(f"the trigger {task.name} has ended: {error}"))
+        if not self._ended.done():
+            self._ended.set_result(error)
         self.task_progressed(task, outcome)
         if not self._stopped:
             self._failed(self._id, error)

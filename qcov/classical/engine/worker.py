@@ -64,6 +64,7 @@ class Worker:
         self._blob_folder = blob_folder
         self._cores = cores
         self._home = Path.cwd()
+        self._variables, self._path = dict(os.environ), list(sys.path)
         self._functions: dict[str, Any] = {}
         self._code: dict[str, bytes] = {}  # of functions that have not been loaded yet
         self._waiting: deque[Message] = deque()
@@ -149,7 +150,8 @@ class Worker:
 
     def _compute(self, task: Message) -> Message:
         blobs = task["blobs"]
-        os.chdir(task["workdir"] or self._home)  # an earlier electron may have gone elsewhere
+        self._restore()
+        os.chdir(task["workdir"] or self._home)
         if task["kind"] == "trigger":
             return self._observe(task)
         if task["kind"] == "result":
@@ -167,6 +169,13 @@ class Worker:
         else:  # nearly always
             value = finished(function(*args, **kwargs))
         return self._report(value, task)
+
+    def _restore(self) -> None:
+        """Undo what an earlier electron has changed of what belongs to all of them."""
+        if os.environ != self._variables:
+            os.environ.clear()
+            os.environ.update(self._variables)
+        sys.path[:] = self._path
 
     def _steps(self, steps: Sequence[Message], blobs: dict[str, bytes]) -> list[Step]:
         return [self._step(step, blobs) for step in steps]
@@ -298,7 +307,7 @@ class Worker:
                 self._waiting.append(message)
                 self._changed.notify()
             elif message["do"] == "cancel":
-                threading.Thread(target=self._give_up, args=(self._current,), daemon=True).start()
+                threading.Thread(target=self._give_up, args=(message["task"],), daemon=True).start()
             elif message["do"] == "return":
                 tasks = [task["task"] for task in self._waiting]
                 self._waiting.clear()
@@ -317,11 +326,14 @@ class Worker:
             report = self._current.take(final=False)
             self._channel.send({"did": "progress", "task": self._current.task["task"], **report})
 
-    def _give_up(self, current: _Running | None) -> None:
+    def _give_up(self, task: list[Any]) -> None:
         """Have an executor stop what it runs, then say that this process may be ended."""
-        if current is not None and current.hosted is not None:
+        current = self._current
+        if current is None or current.task["task"] != task:
+            return  # it has ended, and its outcome says how
+        if current.hosted is not None:
             current.hosted.cancel()
-        self._channel.send({"did": "gave up", "task": current and current.task["task"]})
+        self._channel.send({"did": "gave up", "task": task})
 
     def _progress(self) -> None:
         with self._changed:

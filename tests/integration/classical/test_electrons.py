@@ -551,3 +551,51 @@ def test_keys_may_be_electrons_values(run: Run) -> None:
 
     slice_, item, row = value(run(workflow))
     assert (slice_, item, row.tolist()) == ([6, 7], 7, [4, 6])
+
+
+def test_an_electron_leaves_no_variables_and_no_paths_behind(run: Run) -> None:
+    def spoil() -> None:
+        os.environ["QCOV_TEST_LEFT"] = "1"
+        os.environ.pop("PATH")
+        sys.path.insert(0, "/left")
+
+    def look() -> Any:
+        return "QCOV_TEST_LEFT" in os.environ, "PATH" in os.environ, "/left" in sys.path
+
+    for _ in range(3):
+        spoilt = [ct.electron(spoil) for _ in range(4)]
+        value(run(lambda spoilt=spoilt: [each() for each in spoilt]))
+        assert value(run(ct.electron(look))) == (False, True, False)
+
+
+def test_a_method_can_be_a_lattice() -> None:
+    class Flow:
+        def __init__(self, factor: int) -> None:
+            self.factor = factor
+
+        @ct.lattice
+        def run(self, x: int) -> Any:
+            return same(x) * self.factor
+
+    flow = Flow(3)
+    assert flow.run(2) == 6
+    assert value(ct.dispatch_sync(flow.run)(2)) == 6
+
+
+def test_a_remembered_function_of_a_script_travels(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import functools\nimport qcov as ct\n"
+        "@functools.lru_cache(maxsize=7)\ndef helper(x):\n    return 2 * x\n"
+        "@ct.electron\ndef use(x):\n    return helper(x), helper.cache_parameters()['maxsize']\n"
+        "print(ct.dispatch_sync(ct.lattice(use))(4).result)\n"
+    )
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert ran.stdout.strip() == "(8, 7)", ran.stderr
+
+
+def test_a_deep_recursion_is_named(run: Run) -> None:
+    def deep(n: int) -> int:
+        return deep(n + 1)
+
+    assert "RecursionError: maximum recursion" in str(run(ct.electron(deep), 0).error)

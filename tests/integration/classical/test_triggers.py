@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,11 @@ import psutil
 import pytest
 
 import qcov as ct
+from qcov.classical.engine.client import call, connect
+from qcov.classical.manifest import environment
 from qcov.classical.triggers import BaseTrigger, DirTrigger, TimeTrigger
-from qcov.errors import DispatchNotFound, EngineError
+from qcov.errors import DispatchNotFound, EngineError, InvalidRequest, WrongSetting
+from qcov.transport import dumps
 
 Process = Callable[[Path], psutil.Process]
 
@@ -182,3 +187,91 @@ def test_it_watches_on_when_the_engine_is_started_again(
     until(made)
     assert ct.get_result(dispatch_id, wait=True, timeout=60).result == 9
     ct.stop_triggers(dispatch_id)
+
+
+@pytest.mark.usefixtures("common_engine")
+class TestMended:
+    def test_the_same_rerun_asked_for_often_is_one(self) -> None:
+        done = ct.dispatch_sync(ct.lattice(pid))(1).dispatch_id
+        new_id = str(uuid.uuid4())
+
+        def ask(_: int) -> str:
+            return call("rerun", dispatch_id=done, new_id=new_id, variables={}, trigger_id=None)
+
+        with ThreadPoolExecutor(4) as threads:
+            assert set(threads.map(ask, range(8))) == {new_id}
+        assert ct.get_result(new_id, wait=True, timeout=60).result == 1
+
+    def test_one_that_raises_at_once_is_an_error(self) -> None:
+        class Bad(BaseTrigger):
+            def observe(self) -> None:
+                raise ValueError("bad observe")
+
+        done = ct.dispatch_sync(ct.lattice(pid))(1).dispatch_id
+        with pytest.raises(EngineError, match="(?s)Bad has ended: .*bad observe"):
+            Bad(done).register()
+
+    def test_one_without_observe_is_refused_where_it_is_written(self) -> None:
+        class Empty(BaseTrigger):
+            pass
+
+        with pytest.raises(WrongSetting, match="the class Empty must be one that defines `observ"):
+            ct.lattice(pid, triggers=Empty())
+
+    def test_a_trigger_that_is_registered_twice_is_one(self, quiet: Any) -> None:
+        done = ct.dispatch_sync(ct.lattice(pid))(1).dispatch_id
+        quiet(done)
+        trigger = TimeTrigger(3600, done)
+        trigger.register()
+        described = {
+            "id": trigger._id, "dispatch_id": done, "name": "TimeTrigger", "elsewhere": False,
+            "object": dumps(trigger, what="it"), "environment": environment([]),
+        }  # fmt: skip
+
+        assert call("register_trigger", described=described) == trigger._id
+        with pytest.raises(InvalidRequest, match="this is no environment"):
+            call("register_trigger", described=described | {"environment": {"host": "here"}})
+        assert ct.dispatch_sync(ct.lattice(pid))(2).result == 2  # the engine lives
+
+    def test_a_run_that_cannot_be_started_does_not_end_it(self, quiet: Any, tmp_path: Path) -> None:
+        class Flaky(DirTrigger):
+            def trigger(self) -> None:
+                if not (tmp_path / "well").exists():
+                    raise EngineError("not now")
+                super().trigger()
+
+        watched = tmp_path / "watched"
+        watched.mkdir()
+        done = ct.dispatch_sync(ct.lattice(pid))(1).dispatch_id
+        quiet(done)
+        trigger = Flaky(watched, "created", lattice_dispatch_id=done)
+        trigger.register()
+        (watched / "first").touch()
+        time.sleep(0.3)
+        (tmp_path / "well").touch()
+        (watched / "second").touch()
+
+        until(lambda: trigger.new_dispatch_ids)
+
+
+def test_a_client_that_leaves_does_not_stop_a_rerun(data_folder: Path) -> None:
+    done = ct.dispatch_sync(ct.lattice(pid))(1).dispatch_id
+    ids = [str(uuid.uuid4()) for _ in range(12)]
+    for number, new_id in enumerate(ids):
+        client = connect(start=False)
+        asked = {"dispatch_id": done, "new_id": new_id, "variables": {}, "trigger_id": None}
+        client._channel.send({"number": 1, "verb": "rerun", "arguments": asked})
+        time.sleep(number * 0.0007)
+        client.close()
+
+    # some may have left before the engine had begun with their request
+    until(lambda: any(map(known, ids)))
+    ct.dispatch_sync(ct.lattice(pid))(2)
+    for each in filter(known, ids):
+        assert ct.get_result(each, wait=True, timeout=60).result == 1
+
+
+def known(dispatch_id: str) -> bool:
+    with contextlib.suppress(DispatchNotFound):
+        return bool(ct.get_result(dispatch_id, status_only=True))
+    return False

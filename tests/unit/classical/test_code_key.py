@@ -475,9 +475,14 @@ def test_the_order_of_a_set_does_not_count(items: list[Any], random: Any) -> Non
     assert key([set(items)]) != key([frozenset(items)])
 
 
-def test_one_object_twice_is_as_two_that_are_equal() -> None:
-    inner: Any = [1, {2}]
-    assert key([inner, inner]) == key([[1, {2}], [1, {2}]])
+def test_one_object_twice_is_not_two_where_it_can_be_changed() -> None:
+    for make in (lambda: [1, {2}], lambda: {"a": 1}, lambda: {2}, lambda: np.ones(3)):
+        one: Any = make()
+        again: Any = make()
+        assert key([one, one]) != key([make(), make()])
+        assert key([one, one]) == key([again, again])
+    pair: Any = (1, frozenset({2}))
+    assert key([pair, pair]) == key([(1, frozenset({2})), (1, frozenset({2}))])
     text = "".join(["a", "b"] * 10)
     assert key([text, text, {3}]) == key([text, "".join(["a", "b"] * 10), {3}])
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import qcov as ct
+from qcov.classical.code_key import Keys
 from qcov.classical.manifest import build_manifest
 from qcov.errors import ElectronMisuse, LeptonFailed, WrongArguments, WrongSetting
 from qcov.transport import dumps, loads
@@ -214,3 +215,31 @@ def test_a_command_cannot_be_made_of_what_has_no_value_yet() -> None:
 
     with pytest.raises(ElectronMisuse, match="formatted into a string"):
         workflow.graph()
+
+
+def test_a_value_is_kept_for_the_content_of_a_library(tmp_path: Path) -> None:
+    script, module = tmp_path / "l.sh", tmp_path / "l.py"
+    script.write_text("f() { echo 1; }\n")
+    module.write_text("def f(): return 1\n")
+    made = [
+        ct.Lepton("bash", library_name=script, function_name="f").function,
+        ct.Lepton(library_name=module, function_name="f").function,
+    ]
+    before = [Keys().of(each) for each in made]
+    assert [Keys().of(each) for each in made] == before
+
+    script.write_text("f() { echo 2; }\n")
+    module.write_text("def f(): return 2\n")
+
+    assert all(old != Keys().of(each) for old, each in zip(before, made, strict=True))
+
+
+@pytest.mark.parametrize("command", ["a=5; exit 0", "set -e; a=5; true"])
+def test_outputs_are_returned_however_a_command_ends(command: str) -> None:
+    assert ct.Lepton("bash", command=command, named_outputs=["a"])() == "5"
+
+
+@pytest.mark.parametrize("command", ["exec true", "b=1", "trap - EXIT; a=1"])
+def test_an_output_that_is_not_there_is_an_error(command: str) -> None:
+    with pytest.raises(LeptonFailed):
+        ct.Lepton("bash", command=command, named_outputs=["a"])()
