@@ -63,14 +63,28 @@ class _Ended(Exception):
     """The peer has ended, or does not answer."""
 
 
-def beside(peer: Peer, *, python: str | None = None) -> Iterator[Row | LeftOut]:
-    """Qcov's rows beside those of one peer, warm, on an engine that is warm."""
+def beside(peer: Peer, *, pythons: Sequence[str] = ()) -> Iterator[Row | LeftOut]:
+    """Qcov's rows beside those of one peer, warm, on an engine that is warm.
+
+    Args:
+        peer: The other engine.
+        pythons: Interpreters, of which the first that has it runs it; this one comes last.
+    """
+    python = next((one for one in (*pythons, sys.executable) if _has(one, peer.package)), None)
+    if python is None:
+        yield LeftOut(name=peer.name, reason=f"not installed (pip install {peer.package})")
+        return
     try:
-        with _started(peer, python or sys.executable) as asked:
+        with _started(peer, python) as asked:
             asked("fan", peer.fan)
             yield from _rows(peer, asked)
-    except _Missing as missing:
-        yield LeftOut(name=peer.name, reason=str(missing))
+    except _Ended as error:
+        yield LeftOut(name=peer.name, reason=str(error))
+
+
+def _has(python: str, package: str) -> bool:
+    code = f"import sys, importlib.util as u; sys.exit(u.find_spec({package!r}) is None)"
+    return subprocess.run([python, "-P", "-c", code], env=_variables(python)).returncode == 0
 
 
 def _rows(peer: Peer, asked: _Asked) -> Iterator[Row]:
@@ -132,7 +146,8 @@ def _started(peer: Peer, python: str) -> Iterator[_Asked]:
             process = subprocess.Popen(
                 [python, "-P", str(_FOLDER / "serve.py"), peer.module, peer.package],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
-                cwd=folder, env=_variables(python) | {"HOME": folder, "TMPDIR": folder}, start_new_session=True,
+                cwd=folder, env=_variables(python) | {"HOME": folder, "TMPDIR": folder},
+                start_new_session=True,
             )  # fmt: skip
         try:
             yield _Asked(process, peer, log)
