@@ -61,7 +61,9 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument(
         "--peers",
         metavar="PYTHON",
-        help="an interpreter that has the engines that `engine` compares with; this one by default",
+        action="append",
+        default=[],
+        help="an interpreter that has engines to compare with, besides this one; several times",
     )
     wanted = parser.parse_args(arguments)
     unknown = set(wanted.suites) - set(_SUITES)
@@ -71,7 +73,7 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
 
 
 def _options(suite: str, wanted: argparse.Namespace) -> dict[str, Any]:
-    return {"parallel": {"heavy": wanted.heavy}, "engine": {"peers": wanted.peers}}.get(suite, {})
+    return {"parallel": {"heavy": wanted.heavy}, "engine": {"pythons": wanted.peers}}.get(suite, {})
 
 
 def _machine() -> str:

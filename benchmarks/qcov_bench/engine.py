@@ -6,7 +6,7 @@ prints is captured. Most other engines keep nothing on disk: their rows say whic
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from qcov_bench import large_arrays, recovery, workflows
@@ -19,8 +19,8 @@ _PER_SECOND = 5_000
 _COUNT = 10_000
 
 
-def rows(*, peers: str | None = None) -> Iterator[Row | LeftOut]:
-    """All figures; `peers` is the Python that has the other engines, this one by default."""
+def rows(*, pythons: Sequence[str] = ()) -> Iterator[Row | LeftOut]:
+    """All figures; `pythons` are interpreters that have other engines, besides this one."""
     with own_engine():
         workflows.warm_up()
         yield independent(_COUNT)
@@ -37,7 +37,7 @@ def rows(*, peers: str | None = None) -> Iterator[Row | LeftOut]:
     for peer in PEERS:
         with own_engine():
             workflows.warm_up()
-            yield from beside(peer, python=peers)
+            yield from beside(peer, pythons=pythons)
 
 
 def independent(count: int, *, repeats: int = 7) -> Row:

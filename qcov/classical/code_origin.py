@@ -25,6 +25,8 @@ from qcov.classical.object_graph import hashed
 from qcov.transport import address
 from qcov.version import __version__
 
+_Searched = tuple[tuple[str, tuple[int, ...] | None], ...]
+
 PYTHON = f"{platform.python_implementation()} {platform.python_version()}"
 _OURS = str(Path(__file__).parents[1])
 _SUFFIXES = tuple(importlib.machinery.all_suffixes())
@@ -50,12 +52,13 @@ def _told(top: str) -> str:
     """What a package or a module without a package is known by."""
     seen, waiting = set[str](), [top]
     told: list[str] = []
+    searched = _searched()
     while waiting:
         name = waiting.pop()
         if name in seen:
             continue
         seen.add(name)
-        versions, roots = _found(name)
+        versions, roots = _found(name, searched)
         told += [f"{name}: {version}" for version in versions]
         for root in roots:
             for label, content in _sources(root):
@@ -66,10 +69,10 @@ def _told(top: str) -> str:
     return hashed(*sorted(told))
 
 
-def _found(top: str) -> tuple[list[str], list[str]]:
+def _found(top: str, searched: _Searched) -> tuple[list[str], list[str]]:
     """The versions of what is installed under a name, and the user's files and folders of it."""
     versions, roots = list[str](), list[str]()
-    for path in _places(top):
+    for path in _places(top, searched):
         if path is None or (_within(path, _STANDARD) and not _within(path, _SITES)):
             versions.append(PYTHON)
         elif _within(path, (_OURS,)):
@@ -81,15 +84,35 @@ def _found(top: str) -> tuple[list[str], list[str]]:
     return versions, roots
 
 
-def _places(top: str) -> list[str | None]:
+def _searched() -> _Searched:
+    """Where Python looks for modules, and when something came to these folders or left them.
+
+    Python's own finder keeps what it has seen of a folder for as long.
+    """
+    return tuple((entry, _stamp(entry or os.curdir)) for entry in sys.path)
+
+
+def _stamp(path: str) -> tuple[int, ...] | None:
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_mtime_ns
+
+
+@lru_cache(maxsize=4096)
+def _spec(top: str, _searched: _Searched) -> importlib.machinery.ModuleSpec | None:
+    """Where Python would find a module that nobody has imported."""
+    try:
+        return importlib.util.find_spec(top)
+    except (ImportError, ValueError, OSError):
+        return None
+
+
+def _places(top: str, searched: _Searched) -> list[str | None]:
     """The files and folders that a module without dots is made of; None for Python's own."""
     module = sys.modules.get(top)
-    spec = getattr(module, "__spec__", None)
-    if module is None:
-        try:
-            spec = importlib.util.find_spec(top)
-        except (ImportError, ValueError, OSError):
-            spec = None
+    spec = getattr(module, "__spec__", None) if module else _spec(top, searched)
     if top in sys.builtin_module_names or getattr(spec, "origin", None) in ("built-in", "frozen"):
         return [None]
     path = getattr(module, "__file__", None) or getattr(spec, "origin", None)

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -59,18 +59,32 @@ PEERS = (
 )  # fmt: skip
 
 
-class _Missing(Exception):
-    """The peer cannot be measured here."""
+class _Ended(Exception):
+    """The peer has ended, or does not answer."""
 
 
-def beside(peer: Peer, *, python: str | None = None) -> Iterator[Row | LeftOut]:
-    """Qcov's rows beside those of one peer, warm, on an engine that is warm."""
+def beside(peer: Peer, *, pythons: Sequence[str] = ()) -> Iterator[Row | LeftOut]:
+    """Qcov's rows beside those of one peer, warm, on an engine that is warm.
+
+    Args:
+        peer: The other engine.
+        pythons: Interpreters, of which the first that has it runs it; this one comes last.
+    """
+    python = next((one for one in (*pythons, sys.executable) if _has(one, peer.package)), None)
+    if python is None:
+        yield LeftOut(name=peer.name, reason=f"not installed (pip install {peer.package})")
+        return
     try:
-        with _started(peer, python or sys.executable) as asked:
+        with _started(peer, python) as asked:
             asked("fan", peer.fan)
             yield from _rows(peer, asked)
-    except _Missing as missing:
-        yield LeftOut(name=peer.name, reason=str(missing))
+    except _Ended as error:
+        yield LeftOut(name=peer.name, reason=str(error))
+
+
+def _has(python: str, package: str) -> bool:
+    code = f"import sys, importlib.util as u; sys.exit(u.find_spec({package!r}) is None)"
+    return subprocess.run([python, "-P", "-c", code], env=_variables(python)).returncode == 0
 
 
 def _rows(peer: Peer, asked: _Asked) -> Iterator[Row]:
@@ -119,11 +133,8 @@ class _Asked:
         if not line:
             said = self._log.read_text(errors="replace").strip().splitlines()
             reason = f"it ended: {said[-1]}" if said else "it ended"
-            raise _Missing(reason if readable else f"no answer in {_PATIENCE} s")
-        answer = json.loads(line)
-        if "missing" in answer:
-            raise _Missing(f"not installed ({answer['missing']})")
-        return answer
+            raise _Ended(reason if readable else f"no answer in {_PATIENCE} s")
+        return json.loads(line)
 
 
 @contextmanager
@@ -135,7 +146,8 @@ def _started(peer: Peer, python: str) -> Iterator[_Asked]:
             process = subprocess.Popen(
                 [python, "-P", str(_FOLDER / "serve.py"), peer.module, peer.package],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
-                cwd=folder, env=_variables(python, folder), start_new_session=True,
+                cwd=folder, env=_variables(python) | {"HOME": folder, "TMPDIR": folder},
+                start_new_session=True,
             )  # fmt: skip
         try:
             yield _Asked(process, peer, log)
@@ -155,10 +167,9 @@ def _end(process: subprocess.Popen[str]) -> None:
         pipe.close()
 
 
-def _variables(python: str, folder: str) -> dict[str, str]:
-    """A home of its own, its own commands first; what is said of our Python is not said of its."""
+def _variables(python: str) -> dict[str, str]:
+    """Its own commands come first; what is said of our Python is not said of its."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     for name in ("VIRTUAL_ENV", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
         kept.pop(name, None)
-    commands = f"{Path(python).parent}{os.pathsep}{kept['PATH']}"
-    return kept | {"HOME": folder, "TMPDIR": folder, "PATH": commands}
+    return kept | {"PATH": f"{Path(python).parent}{os.pathsep}{kept['PATH']}"}

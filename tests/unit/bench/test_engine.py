@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,7 +62,20 @@ def test_a_peer_does_the_same_work(peer: Peer) -> None:
 def test_a_peer_that_is_missing_is_left_out() -> None:
     absent = Peer(name="None", module="ray_tasks", package="not_there", durable=False)
 
-    assert list(beside(absent)) == [LeftOut(name="None", reason="not installed (not_there)")]
+    [left_out] = beside(absent)
+
+    assert left_out == LeftOut(name="None", reason="not installed (pip install not_there)")
+
+
+def test_an_interpreter_that_has_it_is_found(tmp_path: Path) -> None:
+    without = tmp_path / "python"
+    without.write_text("#!/bin/sh\nexit 1\n")
+    without.chmod(0o700)
+    broken = Peer(name="Broken", module="not_there", package="json", durable=False)
+
+    [left_out] = beside(broken, pythons=[str(without)])
+
+    assert "not installed" not in left_out.reason
 
 
 def test_a_peer_that_cannot_start_is_left_out_with_its_last_words() -> None:

@@ -278,6 +278,22 @@ def test_other_files_do_not(user_files: Path) -> None:
     assert key(main_module.f) == before
 
 
+def test_a_module_counts_from_when_it_is_there(user_files: Path) -> None:
+    (user_files / "late.py").write_text("try:\n    import newcomer\nexcept ImportError: pass")
+    function = made("def f(x):\n  import late\n  return late")
+    before = key(function)
+    assert key(function) == before
+
+    (user_files / "newcomer.py").write_text("")
+    os.utime(user_files, (0, 0))  # clocks of file systems may be too coarse to tell
+    present = key(function)
+    assert present != before
+
+    (user_files / "newcomer.py").unlink()
+    os.utime(user_files, (1, 1))
+    assert key(function) == before
+
+
 @pytest.mark.parametrize(
     "of",
     ["pkg.work.f", "pkg.near", "pkg.work", "pkg.sub.far"],
