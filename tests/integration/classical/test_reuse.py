@@ -16,7 +16,7 @@ import pytest
 
 import qcov as ct
 from qcov.classical.engine.address import engine_at
-from qcov.classical.manifest import build_manifest, environment
+from qcov.classical.manifest import build_manifest, code_of, environment
 from qcov.config import data_dir
 from qcov.errors import InvalidRequest, KeyTaken
 
@@ -237,7 +237,7 @@ def test_what_cannot_be_told_runs_each_time_and_a_warning_says_why(counter: Coun
         Shy.times = 0
         with pytest.warns(UserWarning, match=r"'task' runs each time.*RuntimeError: not again"):
             manifest = build_manifest(ct.lattice(lambda: task(Shy())), (), {})
-        described = {"id": str(uuid.uuid4()), "environment": environment(manifest)}
+        described = {"id": str(uuid.uuid4()), "environment": environment(code_of(manifest))}
         dispatch_id = engine_at(None).submit({**manifest, **described})
         assert ct.get_result(dispatch_id, wait=True).result == 1
     assert lines() == ["ran", "ran"]
@@ -321,7 +321,7 @@ def put(value: Any, *path: Any) -> Callable[[dict[str, Any]], None]:
 def test_a_manifest_that_is_none_is_refused_and_not_stored(damage: Any, held: bool) -> None:
     task = ct.electron(abs)
     manifest = build_manifest(ct.lattice(task), (1,), {})
-    sent = {"id": str(uuid.uuid4()), "environment": environment(manifest), "held": held}
+    sent = {"id": str(uuid.uuid4()), "environment": environment(code_of(manifest)), "held": held}
     manifest |= sent
     damage(manifest)
     with pytest.raises(InvalidRequest, match="describes no graph"):
