@@ -160,10 +160,11 @@ class StoreError(QcovError):
 
 
 class StoreUnavailable(StoreError):
-    """The data folder cannot be used."""
+    """The data folder, or the database that stands for it, cannot be used."""
 
     def __init__(self, *, path: str, reason: str, advice: str) -> None:
-        super().__init__(f"the data folder {path} cannot be used: {reason}. {advice}")
+        what = "database" if "://" in path else "data folder"
+        super().__init__(f"the {what} {path} cannot be used: {reason}. {advice}")
         self.path, self.reason, self.advice = path, reason, advice
 
 

@@ -211,6 +211,7 @@ SETTINGS: Mapping[str, Setting] = {
     "dask.admin_host": _words(),
     "dask.admin_port": Setting(kind="port", default=0),
     "workflow_data.db_path": Setting(kind="path", default=_within("qcov.sqlite")),
+    "workflow_data.db_url": _words(),  # no database: the file in the data folder
     "workflow_data.storage_type": Setting(kind="text", default="local", choices=("local",)),
     "workflow_data.base_dir": Setting(kind="path", default=_within("blobs")),
     "user_interface.address": _words("localhost"),

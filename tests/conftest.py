@@ -10,6 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.services.postgresql import postgresql_server, postgresql_url
+
+__all__ = ["postgresql_server", "postgresql_url"]
+
 
 def engine_pid(folder: Path) -> int | None:
     """The engine that a data folder announces, if it lives."""

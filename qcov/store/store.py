@@ -1,7 +1,8 @@
 """The store: where dispatches live.
 
 One process opens it for writing (`open_store`) and owns it until it ends; any thread may read.
-SQLite in WAL mode through SQLAlchemy Core; small payloads in the database, large ones as files.
+The database is behind `database`, through SQLAlchemy Core; small payloads are in it, large ones
+are files.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from qcov import private_file
 from qcov.errors import DispatchNotFound, IntegrityError, StoreUnavailable
 from qcov.store import blobs as files
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.circuits import from_row
+from qcov.store.database import open_database
 from qcov.store.migrations import migrate
 from qcov.store.schema import (
     blobs,
@@ -42,45 +43,41 @@ from qcov.wire import unpack
 
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "lustre", "beegfs", "gpfs", "fuse.sshfs", "9p")
 
-_PRAGMAS = (
-    "journal_mode=WAL",
-    "synchronous=FULL",
-    "foreign_keys=ON",
-    "cache_size=-65536",  # 64 MiB: the indexes stay in memory
-    "wal_autocheckpoint=8192",  # pages: copying back is work that can wait for a longer stretch
-)
-
 _PARAMETERS = 500  #: of one statement; SQLite has a limit
 
 Row = dict[str, Any]
 
 
 class Store:
-    """Dispatches, nodes, blobs, circuits and events of one data folder."""
+    """Dispatches, nodes, blobs, circuits and events.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: The data folder.
+        url: Of the database, if it is not the file in the data folder.
+    """
+
+    def __init__(self, folder: Path, *, url: str = "") -> None:
         self.folder = folder
         self.blob_folder = folder / "blobs"
-        self._path = folder / "qcov.sqlite"
         prepare_folder(folder)
         self._key = _installation_key(folder / "seal.key")
+        self._database = open_database(folder, url)
+        self.where = self._database.name if url else str(folder)  #: for people
         try:
-            private_file.touch(self._path).close()  # SQLite gives its other files the same mode
-            writing = _connect(self._path, begin="BEGIN IMMEDIATE")
-            migrate(writing, str(self._path))
+            migrate(self._database.writing, self._database.name)
+            self._writer = Writer(self._database, path=self.where)
         except DatabaseError as error:
-            reason = str(error.__cause__)
-            advice = "Free some space, restore its files, or set QCOV_DATA_DIR to another folder."
-            raise StoreUnavailable(path=str(folder), reason=reason, advice=advice) from error
-        self._reading = _connect(self._path, begin="BEGIN")
-        self._writing = writing
-        self._writer = Writer(writing, path=str(folder))
+            self._database.close()
+            raise self._unavailable(error) from error
 
     def close(self) -> None:
         """Commit what is queued and let go of the database."""
         self._writer.close()
-        self._writing.dispose()
-        self._reading.dispose()
+        self._database.close()
+
+    def _unavailable(self, error: DatabaseError) -> StoreUnavailable:
+        reason = self._database.reason(error.orig or error)
+        return StoreUnavailable(path=self.where, reason=reason, advice=self._database.advice)
 
     # -- writing
 
@@ -191,7 +188,7 @@ class Store:
             sa.select(dispatches, done.label("nodes_done")).where(dispatches.c.id == dispatch_id)
         )
         if row is None:
-            raise DispatchNotFound(dispatch_id=dispatch_id, where=str(self.folder))
+            raise DispatchNotFound(dispatch_id=dispatch_id, where=self.where)
         return row
 
     def rows(self, query: sa.Select[*tuple[Any, ...]]) -> list[Row]:
@@ -238,8 +235,8 @@ class Store:
         if status:
             chosen.append(dispatches.c.status == status)
         if search:
-            found = dispatches.c.name.contains(search, autoescape=True)
-            chosen.append(found | dispatches.c.id.startswith(search, autoescape=True))
+            found = dispatches.c.name.icontains(search, autoescape=True)
+            chosen.append(found | dispatches.c.id.istartswith(search, autoescape=True))
         if root_only:
             chosen.append(dispatches.c.parent_id.is_(None))
         done = _nodes_done().where(nodes.c.dispatch_id == dispatches.c.id).scalar_subquery()
@@ -336,8 +333,12 @@ class Store:
         )
 
     def _all(self, query: sa.Executable) -> list[Row]:
-        with self._reading.connect() as connection:
-            rows: Sequence[Mapping[Any, Any]] = connection.execute(query).mappings().all()
+        rows: Sequence[Mapping[Any, Any]]
+        try:
+            with self._database.reading.connect() as connection:
+                rows = connection.execute(query).mappings().all()
+        except OperationalError as error:
+            raise self._unavailable(error) from error
         return [{str(key): value for key, value in row.items()} for row in rows]
 
     def _one(self, query: sa.Executable) -> Row | None:
@@ -387,22 +388,6 @@ def _installation_key(path: Path) -> bytes:
     if not path.exists():
         private_file.write(path, secrets.token_bytes(32))
     return path.read_bytes()
-
-
-def _connect(path: Path, *, begin: str) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30.0})
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # transactions begin where we say so
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
 
 
 def _nodes_done() -> sa.Select[int]:

@@ -1,39 +1,27 @@
 """The one writer: a thread that commits what has queued up, as one transaction.
 
 While a transaction is flushed to the disk the next one gathers, so durability costs the same for
-one electron as for a hundred. `synchronous=FULL` makes a commit survive a power cut.
+one electron as for a hundred. A commit survives a power cut.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
-
-import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
 
 from qcov.errors import QcovError, StoreError, StoreUnavailable
 from qcov.store.changes import Changes, compile_statements, merge
+from qcov.store.database import Database
 
 #: Told once its changes are on disk (None), or why they are not.
 Done = Callable[[QcovError | None], None]
 
 _log = logging.getLogger("qcov.store")
 
-#: What the disk's owner can mend (https://www.sqlite.org/rescode.html).
-_PASSING = (
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-)
 _PAUSE = 0.001  # seconds
 _RETRY_AFTER = 0.5  # seconds between tries while the disk refuses what must not be lost
 
@@ -52,12 +40,11 @@ class Writer:
     disk is full it waits and is tried again. Any other request is refused with its reason.
     """
 
-    def __init__(self, engine: sa.Engine, *, path: str) -> None:
-        # the driver's own: SQLAlchemy's way of beginning and ending costs more than SQLite's commit
-        self._pooled = engine.raw_connection()
-        self._connection = cast("sqlite3.Connection", self._pooled.driver_connection)
+    def __init__(self, database: Database, *, path: str) -> None:
+        self._database = database
+        self._connection = database.connect()
         self._path = path
-        self._statements = compile_statements(sqlite.dialect(paramstyle="named"))
+        self._statements = compile_statements(database.insert, database.dialect)
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._held: list[_Request] = []  # came while the disk was full
         self._thread = threading.Thread(target=self._run, name="qcov-writer", daemon=True)
@@ -71,7 +58,6 @@ class Writer:
         """Commit what is queued, then stop."""
         self._queue.put(None)
         self._thread.join()
-        self._pooled.close()
 
     def _run(self) -> None:
         while (group := self._gather()) is not None:
@@ -105,20 +91,22 @@ class Writer:
             self._tell(request, None)
 
     def _write(self, changes: Changes) -> None:
+        if self._database.broken(self._connection):
+            self._connection = self._database.connect()
         cursor = self._connection.cursor()
         try:
-            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute(self._database.begin)
             for name, rows in changes.items():
                 cursor.executemany(self._statements[name], rows)
             cursor.execute("COMMIT")
         finally:
-            if self._connection.in_transaction:
+            if self._database.in_transaction(self._connection):
                 cursor.execute("ROLLBACK")
 
     def _refuse(self, request: _Request, error: Exception) -> None:
-        if request.keep and _passes(error):
+        if request.keep and self._database.passes(error):
             _log.warning("waiting for the disk: %s", error)
-        while request.keep and _passes(error) and self._waiting(error):
+        while request.keep and self._database.passes(error) and self._waiting(error):
             time.sleep(_RETRY_AFTER)
             try:
                 self._write(merge([request.changes]))
@@ -143,18 +131,12 @@ class Writer:
         return True
 
     def _refusal(self, error: Exception) -> QcovError:
-        if _passes(error):
-            advice = "Free some space or set QCOV_DATA_DIR to another folder."
-            return StoreUnavailable(path=self._path, reason=str(error), advice=advice)
+        if self._database.passes(error):
+            advice, reason = self._database.advice, self._database.reason(error)
+            return StoreUnavailable(path=self._path, reason=reason, advice=advice)
         return StoreError(f"the store refused a change: {error}")
 
     @staticmethod
     def _tell(request: _Request, error: QcovError | None) -> None:
         if request.done:
             request.done(error)
-
-
-def _passes(error: Exception) -> bool:
-    """True if the disk refused, not the database."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    return isinstance(error, sqlite3.OperationalError) and code & 0xFF in _PASSING

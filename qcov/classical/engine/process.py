@@ -26,6 +26,7 @@ from qcov import private_file
 from qcov.classical.engine.channel import PROTOCOL, ChannelProtocol, Message, pack_error
 from qcov.classical.engine.runner import Engine
 from qcov.classical.engine.verbs import Verbs
+from qcov.config import get_config
 from qcov.errors import EngineError, EngineStopped, QcovError
 from qcov.store.store import Ownership, Store, prepare_folder
 from qcov.version import __version__
@@ -58,7 +59,7 @@ class EngineProcess:
         self._last_use = time.monotonic()
         self._server: Any = None
         self._temporary: Path | None = None
-        self._store = Store(folder)
+        self._store = Store(folder, url=get_config("workflow_data.db_url"))
         self.engine = Engine(self._store, workers=workers)
         self._verbs = Verbs(
             self.engine, {"stop": self._stop_verb, "serve": self._serve, "leave": self._leave_verb}

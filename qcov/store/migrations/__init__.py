@@ -14,6 +14,9 @@ from qcov.errors import SchemaMismatch
 #: The newest revision in `versions`.
 HEAD = "0002"
 
+#: One engine at a time brings a shared database up to date; the number is nobody else's.
+_LOCK = 0x71636F76
+
 
 def current(engine: sa.Engine) -> str | None:
     """The revision that a database is at; None for an empty one."""
@@ -36,5 +39,7 @@ def migrate(engine: sa.Engine, path: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
     with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # until the end of the transaction
+            connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
