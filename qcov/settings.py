@@ -212,6 +212,9 @@ SETTINGS: Mapping[str, Setting] = {
     "dask.admin_port": Setting(kind="port", default=0),
     "workflow_data.db_path": Setting(kind="path", default=_within("qcov.sqlite")),
     "workflow_data.db_url": _words(),  # no database: the file in the data folder
+    "workflow_data.seal_key": Setting(kind="path", default=_within("seal.key")),
+    # For how many seconds an engine has its dispatches, where several share a database.
+    "engine.lease": Setting(kind="number", default=30.0),
     "workflow_data.storage_type": Setting(kind="text", default="local", choices=("local",)),
     "workflow_data.base_dir": Setting(kind="path", default=_within("blobs")),
     "user_interface.address": _words("localhost"),

@@ -38,6 +38,7 @@ TERMINAL = ("COMPLETED", "FAILED", "CANCELLED")
 Insert = Callable[[sa.Table], Any]
 
 _RESULT = ("result", "result_seal", "result_repr")
+_LEASE = ("owner", "epoch", "lease_ends")
 _LATER = ("stdout", "stderr", "sub_dispatch_id", "output_key", "reused_from")
 
 
@@ -93,8 +94,27 @@ def _node_update(
     )
 
 
-def statements(insert: Insert) -> dict[str, ClauseElement]:
-    """Every statement by its name, in the order in which they run."""
+def database_time() -> sa.ColumnElement[float]:
+    """The database's clock, in seconds since the epoch: the one that all engines share."""
+    return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
+
+
+def _leased(insert: Insert, table: sa.Table, left_out: tuple[str, ...], shared: bool) -> Any:
+    """An `INSERT` that names the owner, who has it for `of_lease` seconds."""
+    if not shared:
+        return _insert(insert, table, (*left_out, *_LEASE))
+    made = _insert(insert, table, (*left_out, "lease_ends"))
+    until = database_time() + bindparam("of_lease", type_=sa.Float)
+    return made.values(lease_ends=until)
+
+
+def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
+    """Every statement by its name, in the order in which they run.
+
+    Args:
+        insert: The dialect's.
+        shared: Whether several engines write, each to what is its own.
+    """
     return {
         # first: what is inserted in the same transaction was asked for later, and stays
         "dispatch_pruned": (
@@ -123,7 +143,12 @@ def statements(insert: Insert) -> dict[str, ClauseElement]:
             .where(dispatches.c.id == bindparam("of_dispatch"))
             .values(key=sa.null())
         ),
-        "dispatch": _insert(insert, dispatches, left_out=("started", "ended", "error", *_RESULT)),
+        "dispatch": _leased(
+            insert,
+            dispatches,
+            ("started", "ended", "error", "cancel_requested", *_RESULT),
+            shared,
+        ),
         "node": _insert(insert, nodes, left_out=("started", "ended", "error", *_LATER)),
         "dispatch_started": _dispatch_update("status", "started"),
         "node_child": _node_update("sub_dispatch_id", "started"),
@@ -141,7 +166,12 @@ def statements(insert: Insert) -> dict[str, ClauseElement]:
         "dispatch_ended": _dispatch_update(
             "status", "ended", "error", "result", "result_seal", "result_repr"
         ),
-        "trigger": _insert(insert, triggers),
+        "cancel_heeded": (
+            sa.update(dispatches)
+            .where(dispatches.c.id == bindparam("of_dispatch"))
+            .values(cancel_requested=sa.null())
+        ),
+        "trigger": _leased(insert, triggers, (), shared),
         "trigger_ended": (
             sa.update(triggers)
             .where(
@@ -158,16 +188,37 @@ def statements(insert: Insert) -> dict[str, ClauseElement]:
     }
 
 
-_ORDER = tuple(statements(sqlite.insert))
+_ORDER = tuple(statements(sqlite.insert, shared=False))
 
 
-def compile_statements(insert: Insert, dialect: sa.Dialect) -> dict[str, str]:
+def compile_statements(insert: Insert, dialect: sa.Dialect, *, shared: bool) -> dict[str, str]:
     """The statements as SQL with named parameters.
 
     Compiled once: SQLAlchemy's own handling of each row costs more than the database does.
     """
-    made = statements(insert)
+    made = statements(insert, shared=shared)
     return {name: str(statement.compile(dialect=dialect)) for name, statement in made.items()}
+
+
+#: Statements about dispatches that an engine must have, with the column that names them.
+_OWNED = {
+    **dict.fromkeys(
+        (
+            *("dispatch_started", "node_child", "node_printed", "node_requeued", "node_started"),
+            *("node_finished", "node_status", "dispatch_status", "dispatch_ended"),
+            "cancel_heeded",
+        ),
+        "of_dispatch",
+    ),
+    "circuit": "dispatch_id",
+}
+
+
+def dispatches_in(changes: Changes) -> set[str]:
+    """The dispatches that changes are about, as far as their engine alone may make them."""
+    return {
+        row[column] for name, column in _OWNED.items() if name in changes for row in changes[name]
+    }
 
 
 def merge(groups: list[Changes]) -> Changes:

@@ -12,7 +12,8 @@ import fcntl
 import os
 import secrets
 import signal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import socket
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +27,7 @@ from qcov.store import blobs as files
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.circuits import from_row
 from qcov.store.database import open_database
+from qcov.store.leases import Fence, Leases
 from qcov.store.migrations import migrate
 from qcov.store.schema import (
     blobs,
@@ -33,6 +35,7 @@ from qcov.store.schema import (
     dispatches,
     memo,
     nodes,
+    sealing,
     structures,
     trigger_dispatches,
     triggers,
@@ -54,18 +57,31 @@ class Store:
     Args:
         folder: The data folder.
         url: Of the database, if it is not the file in the data folder.
+        seal_key: The file with the key that seals payloads, if it is not in the data folder.
+        lease: For how many seconds an engine has its dispatches, where several share a database.
     """
 
-    def __init__(self, folder: Path, *, url: str = "") -> None:
+    def __init__(
+        self, folder: Path, *, url: str = "", seal_key: Path | None = None, lease: float = 30.0
+    ) -> None:
         self.folder = folder
         self.blob_folder = folder / "blobs"
         prepare_folder(folder)
-        self._key = _installation_key(folder / "seal.key")
+        self._key_file = seal_key or folder / "seal.key"
+        self._key = _installation_key(self._key_file)
         self._database = open_database(folder, url)
         self.where = self._database.name if url else str(folder)  #: for people
+        #: Which dispatches are this engine's; None where it has the store for itself.
+        self.leases: Leases | None = None
+        fence: Fence | None = None
+        if self._database.shared:
+            self.leases = Leases(self._transaction, identity(folder), lease)
+            fence = Fence(self._database.dialect, self.leases.owner)
         try:
             migrate(self._database.writing, self._database.name)
-            self._writer = Writer(self._database, path=self.where)
+            if self._database.shared:
+                self._check_key()
+            self._writer = Writer(self._database, path=self.where, fence=fence)
         except DatabaseError as error:
             self._database.close()
             raise self._unavailable(error) from error
@@ -73,7 +89,34 @@ class Store:
     def close(self) -> None:
         """Commit what is queued and let go of the database."""
         self._writer.close()
+        if self.leases is not None:
+            with contextlib.suppress(StoreUnavailable):  # then they end by themselves
+                self.leases.give_back()
         self._database.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[sa.Connection, None, None]:
+        try:
+            with self._database.writing.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise self._unavailable(error) from error
+
+    def _check_key(self) -> None:
+        """All engines of a database need one key: what another has sealed would be refused."""
+        sign = seal(self._key, "sealing")
+        with self._transaction() as connection:
+            row = {"number": 1, "sign": sign}
+            made = self._database.insert(sealing).values(row).on_conflict_do_nothing()
+            connection.execute(made)
+            known = connection.scalar(sa.select(sealing.c.sign))
+        if known != sign:
+            raise StoreUnavailable(
+                path=self.where,
+                reason=f"what it has was sealed with another key than {self._key_file}",
+                advice="Copy the file `seal.key` of the data folder that used it first, "
+                "and let `workflow_data.seal_key` lead to the copy.",
+            )
 
     def _unavailable(self, error: DatabaseError) -> StoreUnavailable:
         reason = self._database.reason(error.orig or error)
@@ -83,7 +126,10 @@ class Store:
 
     def put(self, changes: Changes, done: Done | None = None, *, keep: bool = True) -> None:
         """Commit `changes` with whatever else is waiting; see `Writer.put`."""
-        self._writer.put(changes, done, keep=keep)
+        if self.leases is None:
+            return self._writer.put(changes, done, keep=keep)
+        stamped, epochs = self.leases.stamp(changes), self.leases.epochs(changes)
+        return self._writer.put(stamped, done, keep=keep, epochs=epochs)
 
     def seal(self, digest: str, *place: object) -> str:
         """The seal of a blob for the place that it is stored for."""
@@ -388,6 +434,16 @@ def _installation_key(path: Path) -> bytes:
     if not path.exists():
         private_file.write(path, secrets.token_bytes(32))
     return path.read_bytes()
+
+
+def identity(folder: Path) -> str:
+    """What tells the engines of a data folder from those of all others, of a copy of it too."""
+    path = folder / "engine.id"
+    if not path.exists():
+        private_file.write(path, secrets.token_bytes(16))
+    host = socket.gethostname()
+    place = [path.read_bytes().hex(), host, str(folder.resolve())]
+    return f"{host[:40]}-{address(repr(place).encode())[:16]}"
 
 
 def _nodes_done() -> sa.Select[int]:

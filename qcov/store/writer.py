@@ -10,12 +10,14 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
+from typing import Any
 
-from qcov.errors import QcovError, StoreError, StoreUnavailable
+from qcov.errors import LeaseLost, QcovError, StoreError, StoreUnavailable
 from qcov.store.changes import Changes, compile_statements, merge
 from qcov.store.database import Database
+from qcov.store.leases import Epochs, Fence
 
 #: Told once its changes are on disk (None), or why they are not.
 Done = Callable[[QcovError | None], None]
@@ -23,6 +25,8 @@ Done = Callable[[QcovError | None], None]
 _log = logging.getLogger("qcov.store")
 
 _PAUSE = 0.001  # seconds
+_NOTHING: Set[str] = frozenset()
+_NO_EPOCHS: Epochs = {}
 _RETRY_AFTER = 0.5  # seconds between tries while the disk refuses what must not be lost
 
 
@@ -31,6 +35,7 @@ class _Request:
     changes: Changes
     done: Done | None
     keep: bool
+    epochs: Epochs
 
 
 class Writer:
@@ -40,19 +45,33 @@ class Writer:
     disk is full it waits and is tried again. Any other request is refused with its reason.
     """
 
-    def __init__(self, database: Database, *, path: str) -> None:
+    def __init__(self, database: Database, *, path: str, fence: Fence | None = None) -> None:
         self._database = database
+        self._fence = fence
         self._connection = database.connect()
         self._path = path
-        self._statements = compile_statements(database.insert, database.dialect)
+        self._statements = compile_statements(
+            database.insert, database.dialect, shared=fence is not None
+        )
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._held: list[_Request] = []  # came while the disk was full
         self._thread = threading.Thread(target=self._run, name="qcov-writer", daemon=True)
         self._thread.start()
 
-    def put(self, changes: Changes, done: Done | None = None, *, keep: bool = True) -> None:
-        """Queue `changes`; `done` is called in the writer's thread."""
-        self._queue.put(_Request(changes, done, keep))
+    def put(
+        self,
+        changes: Changes,
+        done: Done | None = None,
+        *,
+        keep: bool = True,
+        epochs: Epochs = _NO_EPOCHS,
+    ) -> None:
+        """Queue `changes`; `done` is called in the writer's thread.
+
+        Changes that were made under other epochs than those in the database are refused with
+        `LeaseLost`.
+        """
+        self._queue.put(_Request(changes, done, keep, epochs))
 
     def close(self) -> None:
         """Commit what is queued, then stop."""
@@ -79,7 +98,7 @@ class Writer:
 
     def _commit(self, group: list[_Request]) -> None:
         try:
-            self._write(merge([request.changes for request in group]))
+            lost = self._write(group)
         except Exception as error:  # noqa: BLE001  # the driver has many kinds; the thread must live on
             if len(group) > 1:  # find the one that spoils it; those that may wait come last
                 for request in sorted(group, key=lambda request: request.keep):
@@ -88,20 +107,30 @@ class Writer:
                 self._refuse(group[0], error)
             return
         for request in group:
-            self._tell(request, None)
+            self._tell(request, _refused(request, lost))
 
-    def _write(self, changes: Changes) -> None:
+    def _write(self, group: list[_Request]) -> Set[str]:
+        """Write a group, without those that are about other engines' dispatches; return these."""
         if self._database.broken(self._connection):
             self._connection = self._database.connect()
         cursor = self._connection.cursor()
         try:
             cursor.execute(self._database.begin)
-            for name, rows in changes.items():
+            lost = self._lost(cursor, group)
+            kept = [request.changes for request in group if lost.isdisjoint(request.epochs)]
+            for name, rows in merge(kept).items():
                 cursor.executemany(self._statements[name], rows)
             cursor.execute("COMMIT")
         finally:
             if self._database.in_transaction(self._connection):
                 cursor.execute("ROLLBACK")
+        return lost
+
+    def _lost(self, cursor: Any, group: list[_Request]) -> Set[str]:
+        if self._fence is None:
+            return _NOTHING
+        new = {row["id"] for request in group for row in request.changes.get("dispatch", ())}
+        return self._fence.lost(cursor, [request.epochs for request in group], new)
 
     def _refuse(self, request: _Request, error: Exception) -> None:
         if request.keep and self._database.passes(error):
@@ -109,11 +138,11 @@ class Writer:
         while request.keep and self._database.passes(error) and self._waiting(error):
             time.sleep(_RETRY_AFTER)
             try:
-                self._write(merge([request.changes]))
+                lost = self._write([request])
             except Exception as again:  # noqa: BLE001  # as above
                 error = again
             else:
-                self._tell(request, None)
+                self._tell(request, _refused(request, lost))
                 return
         self._tell(request, self._refusal(error))
 
@@ -140,3 +169,8 @@ class Writer:
     def _tell(request: _Request, error: QcovError | None) -> None:
         if request.done:
             request.done(error)
+
+
+def _refused(request: _Request, lost: Set[str]) -> LeaseLost | None:
+    others = lost & request.epochs.keys()
+    return LeaseLost(dispatches=others) if others else None

@@ -59,7 +59,7 @@ class EngineProcess:
         self._last_use = time.monotonic()
         self._server: Any = None
         self._temporary: Path | None = None
-        self._store = Store(folder, url=get_config("workflow_data.db_url"))
+        self._store = configured_store(folder)
         self.engine = Engine(self._store, workers=workers)
         self._verbs = Verbs(
             self.engine, {"stop": self._stop_verb, "serve": self._serve, "leave": self._leave_verb}
@@ -164,6 +164,16 @@ class EngineProcess:
             "login": self._server.login_link(),
             "pid": os.getpid(),
         }
+
+
+def configured_store(folder: Path) -> Store:
+    """The store of a data folder, where the settings say that it is."""
+    return Store(
+        folder,
+        url=get_config("workflow_data.db_url"),
+        seal_key=Path(get_config("workflow_data.seal_key")),
+        lease=get_config("engine.lease"),
+    )
 
 
 def main() -> None:

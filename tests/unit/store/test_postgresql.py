@@ -116,13 +116,16 @@ def test_what_must_be_kept_waits_for_a_server_that_was_restarted(
 
 @pytest.mark.services
 def test_two_that_open_an_empty_database_do_not_disturb_each_other(
-    data_folder: Path, postgresql_url: str
+    tmp_path: Path, postgresql_url: str
 ) -> None:
     stores: list[Store] = []
-    threads = [
-        threading.Thread(target=lambda: stores.append(Store(data_folder, url=postgresql_url)))
-        for _ in range(4)
-    ]
+    key = tmp_path / "key"
+    key.write_bytes(b"k" * 32)
+
+    def opened(number: int) -> None:
+        stores.append(Store(tmp_path / str(number), url=postgresql_url, seal_key=key))
+
+    threads = [threading.Thread(target=opened, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -131,6 +134,18 @@ def test_two_that_open_an_empty_database_do_not_disturb_each_other(
     assert len(stores) == 4
     for store in stores:
         store.close()
+
+
+@pytest.mark.services
+def test_a_folder_with_another_key_is_told_which_it_needs(
+    tmp_path: Path, postgresql_url: str
+) -> None:
+    first = Store(tmp_path / "a", url=postgresql_url)
+
+    with pytest.raises(StoreUnavailable, match=r"sealed with another key.*workflow_data.seal_key"):
+        Store(tmp_path / "b", url=postgresql_url)
+    Store(tmp_path / "b", url=postgresql_url, seal_key=tmp_path / "a" / "seal.key").close()
+    first.close()
 
 
 def put(store: Store, changes: Changes, *, keep: bool = True) -> QcovError | None:

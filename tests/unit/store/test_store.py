@@ -353,6 +353,8 @@ def test_a_store_with_another_key_refuses_everything(
 ) -> None:
     put(dispatch_rows())
     put(finished(store, b"value"))
+    if store.leases is not None:
+        pytest.skip("a shared database refuses the key itself")
     (data_folder / "seal.key").write_bytes(b"another key, of the right size!!")
 
     again = open_store()
