@@ -1,4 +1,4 @@
-"""`prune` and `db`: what is kept, and the database that it is kept in."""
+"""`prune`: what is kept, and for how long."""
 
 from __future__ import annotations
 

@@ -57,15 +57,22 @@ class Store:
     Args:
         folder: The data folder.
         url: Of the database, if it is not the file in the data folder.
+        blobs: The folder of large payloads, if it is not in the data folder.
         seal_key: The file with the key that seals payloads, if it is not in the data folder.
         lease: For how many seconds an engine has its dispatches, where several share a database.
     """
 
     def __init__(
-        self, folder: Path, *, url: str = "", seal_key: Path | None = None, lease: float = 30.0
+        self,
+        folder: Path,
+        *,
+        url: str = "",
+        blobs: Path | None = None,
+        seal_key: Path | None = None,
+        lease: float = 30.0,
     ) -> None:
         self.folder = folder
-        self.blob_folder = folder / "blobs"
+        self.blob_folder = blobs or folder / "blobs"
         prepare_folder(folder)
         self._key_file = seal_key or folder / "seal.key"
         self._key = _installation_key(self._key_file)
@@ -476,13 +483,31 @@ class Ownership:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX)
         except TimeoutError as error:
-            owner = self._file.read().decode(errors="replace") or "another process"
-            reason = f"process {owner} writes to it, and does not answer"
+            reason = f"process {self.owner} writes to it, and does not answer"
             advice = "Stop that process, then try again."
             raise StoreUnavailable(path=str(self._folder), reason=reason, advice=advice) from error
         finally:
             signal.alarm(0)
             signal.signal(signal.SIGALRM, before)
+        self._sign()
+
+    def try_to_acquire(self) -> bool:
+        """Take it if no other process has it."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        self._sign()
+        return True
+
+    @property
+    def owner(self) -> str:
+        """The process that has it, or had it last."""
+        self._file.seek(0)
+        return self._file.read().decode(errors="replace") or "another process"
+
+    def _sign(self) -> None:
+        self._file.seek(0)
         self._file.truncate(0)
         self._file.write(str(os.getpid()).encode())
         self._file.flush()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
+from pathlib import Path
 from typing import Any, Protocol
 
 from qcov.classical.engine import client
 from qcov.classical.engine.channel import Message
 from qcov.classical.manifest import spill, variables
-from qcov.config import check_config, data_dir
+from qcov.config import check_config, data_dir, get_config
 from qcov.errors import ConnectionLost
 from qcov.store import blobs as files
 
@@ -74,7 +75,7 @@ class LocalEngine:
         """Hand a dispatch over; its large payloads go straight to the store's folder."""
         if not data_dir().is_dir():
             client.call("ping")  # the engine makes and checks it
-        sent = {**spill(manifest, data_dir() / "blobs"), "variables": variables()}
+        sent = {**spill(manifest, _payloads()), "variables": variables()}
         return client.call("submit", manifest=sent)
 
     def start(self, dispatch_id: str) -> str:
@@ -118,7 +119,11 @@ class LocalEngine:
 
     def blob(self, digest: str) -> bytes:
         """Read it from the store's folder."""
-        return files.read(data_dir() / "blobs", digest)
+        return files.read(_payloads(), digest)
+
+
+def _payloads() -> Path:
+    return Path(get_config("workflow_data.base_dir"))
 
 
 def engine_at(address: str | None) -> Engine:
