@@ -13,7 +13,7 @@ from qcov.version import __version__
 if TYPE_CHECKING:
     from qcov import aio, executor, fs, fs_strategies, selectors
     from qcov.classical import leptons, triggers
-    from qcov.classical.deps import DepsBash, DepsCall, DepsPip
+    from qcov.classical.deps import DepsBash, DepsCall, DepsModule, DepsPip
     from qcov.classical.dispatch import (
         cancel,
         dispatch,
@@ -42,6 +42,7 @@ __all__ = [
     "CircuitCache",
     "DepsBash",
     "DepsCall",
+    "DepsModule",
     "DepsPip",
     "Electron",
     "Lattice",
@@ -81,7 +82,7 @@ __all__ = [
 
 _HOMES = {
     "qcov.aio": ("aio",),
-    "qcov.classical.deps": ("DepsBash", "DepsCall", "DepsPip"),
+    "qcov.classical.deps": ("DepsBash", "DepsCall", "DepsModule", "DepsPip"),
     "qcov.classical.dispatch": (
         *("cancel", "dispatch", "dispatch_sync", "get_result", "list_dispatches"),
         *("redispatch", "watch"),
@@ -106,21 +107,11 @@ _HOMES = {
     "qcov.transport": ("TransportableObject",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-#: Covalent's names that are to come.
-_LATER = frozenset(
-    {
-        "DepsModule",
-    }
-)
 _MODULES = ("aio", "executor", "fs", "fs_strategies", "leptons", "selectors", "triggers")
 _RENAMED = {"status": "Status"}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        raise AttributeError(
-            f"qcov.{name} is not there yet; docs/explanation/compatibility.md says what is"
-        )
     if name not in _HOME_OF:
         raise AttributeError(f"module 'qcov' has no attribute {name!r}")
     module = importlib.import_module(_HOME_OF[name])

@@ -17,7 +17,6 @@ QcovError
 │   ├── ElectronMisuse          an electron was used as if it had a value already
 │   ├── WrongArguments          an electron was called with arguments that it does not take
 │   ├── KeyTaken                another dispatch has this idempotency key
-│   ├── NotYetSupported         a part of Covalent's API that is not there yet
 │   ├── InvalidExecutor         not an executor, or one that nobody knows
 │   ├── WrongSetting            an electron cannot have this setting's value
 │   ├── DependencyFailed        what an electron needs could not be provided
@@ -258,17 +257,6 @@ class KeyTaken(WorkflowError, ValueError):
         self.key, self.dispatch_id, self.inputs = key, dispatch_id, inputs
 
 
-class NotYetSupported(WorkflowError, TypeError):
-    """A part of Covalent's API that this version of qcov does not have."""
-
-    def __init__(self, *, feature: str) -> None:
-        super().__init__(
-            f"{feature} is not supported by this version of qcov, so it would have no effect. "
-            "Leave it out, or do its work inside the electron."
-        )
-        self.feature = feature
-
-
 class InvalidExecutor(WorkflowError, ValueError):
     """Not an executor, or one that nobody knows."""
 
@@ -419,7 +407,7 @@ class StateError(EngineError):
     """A transition that the state machine does not allow."""
 
     def __init__(self, *, what: str, status: str, event: str) -> None:
-        super().__init__(f"{what} is already {status}; {event} was ignored.")
+        super().__init__(f"{what} is {status}; {event} was ignored.")
         self.what, self.status, self.event = what, status, event
 
 

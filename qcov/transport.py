@@ -19,7 +19,7 @@ import pickletools
 import reprlib
 import sys
 import types
-from collections.abc import Callable, Generator, Iterator, Sized
+from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -39,6 +39,10 @@ _HEADER = json.dumps(
 _PREFIX = _MAGIC + len(_HEADER).to_bytes(2, "big") + _HEADER
 _pickle_all = cast("Callable[..., bytes]", vars(cloudpickle)["dumps"])  # it is not typed
 _register = cast("Callable[[ModuleType], None]", vars(cloudpickle)["register_pickle_by_value"])
+_unregister = cast("Callable[[ModuleType], None]", vars(cloudpickle)["unregister_pickle_by_value"])
+_registered = cast(
+    "Callable[[], set[str]]", vars(cloudpickle.cloudpickle)["list_registry_pickle_by_value"]
+)
 _DEEP = 100  # containers within containers that are compared
 _LOOKED_AT = 5_000  # opcodes, some ten microseconds each at most
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
@@ -62,6 +66,25 @@ def dumps(value: object, *, what: str) -> bytes:
 def pickle_by_value(module: ModuleType) -> None:
     """Let what a module defines travel whole: other processes need not find the module."""
     _register(module)
+
+
+@contextmanager
+def by_value(modules: Iterable[ModuleType]) -> Generator[None, None, None]:
+    """What these modules define travels whole if it is pickled inside."""
+    known = _registered()
+    added = [
+        module
+        for module in modules
+        # what cannot be imported here travels whole anyway
+        if module.__name__ not in known and module.__name__ in sys.modules
+    ]
+    for module in added:
+        _register(module)
+    try:
+        yield
+    finally:
+        for module in added:
+            _unregister(module)
 
 
 def loads(blob: bytes, *, digest: str | None = None) -> Any:

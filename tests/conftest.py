@@ -15,6 +15,15 @@ from tests.services.postgresql import postgresql_server, postgresql_url
 __all__ = ["postgresql_server", "postgresql_url"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How long `tests/crash` goes on; pytest reads options only here."""
+    crash = parser.getgroup("crash")
+    crash.addoption("--crash-rounds", type=int, default=40, help="rounds with killed processes")
+    crash.addoption("--crash-seed", type=int, help="the first round's seed; others count on")
+    crash.addoption("--crash-report", metavar="PATH", help="write what the rounds have shown here")
+    crash.addoption("--dispatches", type=int, default=20, help="that each of many programs makes")
+
+
 def engine_pid(folder: Path) -> int | None:
     """The engine that a data folder announces, if it lives."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):

@@ -11,7 +11,8 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
 from qcov.classical.code_key import Keys, NotKeyed
-from qcov.classical.deps import Deps, DepsBash, DepsPip
+from qcov.classical.constants import blob_of, container, whole_blob
+from qcov.classical.deps import Deps, DepsBash, DepsModule, DepsPip
 from qcov.classical.executors.base import AnyExecutor
 from qcov.classical.executors.registry import executor_dict, executor_of, travels_as_object
 from qcov.classical.files import beside
@@ -24,11 +25,11 @@ from qcov.classical.graph import (
     Step,
     TransportGraph,
     check_acyclic,
+    nodes_of,
 )
-from qcov.classical.metadata import INHERITED, inherited, signature_of, takes_files
-from qcov.classical.outputs import ElectronOutput, HoldsElectron, misuse, owned_node
-from qcov.errors import ElectronMisuse, QcovError, SerializationError
-from qcov.transport import dumps, shorten
+from qcov.classical.metadata import inherited, signature_of, takes_files
+from qcov.classical.outputs import CALL, ElectronOutput, cut, misuse, owned_node
+from qcov.transport import by_value, shorten
 
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
@@ -84,6 +85,22 @@ class Builder:
         kwargs: Mapping[str, Any],
     ) -> ElectronOutput:
         """Add a node for a call of an electron's function, and nodes for its arguments."""
+        modules: Sequence[DepsModule] = _first(
+            settings.get("deps_module"), self._metadata.get("deps_module"), ()
+        )
+        if modules:
+            with by_value(each.module for each in modules):
+                return self._call(function, name, settings, args, kwargs)
+        return self._call(function, name, settings, args, kwargs)
+
+    def _call(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        settings: Mapping[str, Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> ElectronOutput:
         builds = is_lattice(function) and getattr(function, "metadata", {}).get("workflow_executor")
         executor = self._executor(settings.get("executor") or builds or None)
         defaults = self.graph.executors[executor]["attributes"]
@@ -114,7 +131,9 @@ class Builder:
 
     def item(self, output: ElectronOutput, key: object) -> ElectronOutput:
         """Add a node for `output[key]`."""
-        if is_output(key):
+        if any(map(is_output, _parts_of(key))):
+            if isinstance(key, slice):
+                return self.apply(cut, output, *_parts_of(cast("object", key)))
             return self.apply(operator.getitem, output, key)
         source = owned_node(output, self)
         shown = f"{source.name}[{_key_text(key)}]"
@@ -144,7 +163,22 @@ class Builder:
         """Take what the lattice returned; return the graph."""
         self.graph.result = self._recipe(result, "the value that the lattice returned")
         check_acyclic(self.graph.nodes)
+        self._warn_of_lost_changes()
         return self.graph
+
+    def _warn_of_lost_changes(self) -> None:
+        """Methods that change their object are called for nothing: electrons' values are copies."""
+        called = {node.id: node for node in self.graph.nodes if node.name == CALL}
+        if not called:  # nearly always
+            return
+        used = {source for source, _, _ in self.graph.edges} | set(nodes_of(self.graph.result))
+        for node in (node for number, node in called.items() if number not in used):
+            method = self.graph.nodes[node.args[0]].name
+            warnings.warn(
+                f"the value of {method}(...) is not used: if it was to change its object, nothing "
+                "will have changed. Return a new value from an electron.",
+                stacklevel=7,  # where it is dispatched
+            )
 
     def _with_arguments(
         self, node: Node, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -166,7 +200,7 @@ class Builder:
         """The node that gives `value` to an electron."""
         if is_output(value):
             return owned_node(value, self).id
-        blob = _blob(value, what=f"{label} of electron {consumer!r}")
+        blob = blob_of(value, what=f"{label} of electron {consumer!r}")
         if blob is None:
             return self._collection(value, label, consumer).id
         return self.graph.add_parameter(value, self._keep(value, blob)).id
@@ -177,20 +211,20 @@ class Builder:
         def part(item: object) -> Recipe:
             return {"node": self._input(item, label, consumer)}
 
-        node.recipe = _container(value, part, self._key)
+        node.recipe = container(value, part, self._key)
         return node
 
     def _recipe(self, value: object, what: str) -> Recipe:
         """How to put a value together, in the place of nodes for its parts."""
         if is_output(value):
             return {"node": owned_node(value, self).id}
-        blob = _blob(value, what=what)
+        blob = blob_of(value, what=what)
         if blob is None:
-            return _container(value, lambda item: self._recipe(item, what), self._key)
+            return container(value, lambda item: self._recipe(item, what), self._key)
         return {"blob": self._keep(value, blob)}
 
     def _key(self, key: object) -> str:
-        return self._keep(key, _whole_blob(key, what=f"the key {shorten(key, 80)}"))
+        return self._keep(key, whole_blob(key, what=f"the key {shorten(key, 80)}"))
 
     def _keep(self, value: object, blob: bytes) -> str:
         """Keep a blob, and what its value is known by; return its digest."""
@@ -222,7 +256,7 @@ class Builder:
     ) -> tuple[int | None, list[int]]:
         """The index of what these settings ask for, and the nodes whose values that needs."""
         own = self._metadata
-        chosen = [_first(settings.get(name), own.get(name)) for name in INHERITED[1:]]
+        chosen = [_first(settings.get(name), own.get(name)) for name in _BESIDE]
         files = settings.get("files")
         if not files and not any(chosen):  # nearly always
             return None, []
@@ -256,7 +290,7 @@ class Builder:
 
     def _step(self, deps: Deps) -> Step:
         what = f"the {type(deps).__name__} {deps.label!r}"
-        function = _whole_blob(deps.apply_fn, what=f"the function of {what}")
+        function = whole_blob(deps.apply_fn, what=f"the function of {what}")
         return Step(
             kind=type(deps).__name__,
             label=deps.label,
@@ -270,10 +304,11 @@ class Builder:
         self, function: Callable[..., Any], name: str, settings: Mapping[str, Any]
     ) -> int:
         passed = inherited(settings, self._metadata) if is_lattice(function) else {}
-        key = (id(function), *map(id, passed.values()))
+        modules = _first(settings.get("deps_module"), self._metadata.get("deps_module"))
+        key = (id(function), id(modules), *map(id, passed.values()))
         if key not in self._functions:
             sent = self._as_sublattice(function, passed) if passed else function
-            blob = _whole_blob(sent, what=f"the function of electron {name!r}")
+            blob = whole_blob(sent, what=f"the function of electron {name!r}")
             digest = self._keep(sent, blob)
             self._functions[key] = len(self.graph.functions)
             self._kept.append((function, passed))
@@ -301,50 +336,16 @@ class Builder:
     def _described(self, executor: AnyExecutor) -> dict[str, Any]:
         described = executor_dict(executor)
         if travels_as_object(executor):
-            blob = _whole_blob(executor, what=f"the executor {executor!r}")
+            blob = whole_blob(executor, what=f"the executor {executor!r}")
             described["object"] = self._keep(executor, blob)
         return described
 
 
-_CONTAINERS = (list, tuple, set, dict)
+#: What runs beside an electron, or makes its environment.
+_BESIDE = ("deps_bash", "deps_pip", "call_before", "call_after")
 
 #: What is not an electron of the user's has its packages, but nothing that runs beside it.
 _OPERATION: Mapping[str, Any] = {"deps_bash": (), "call_before": (), "call_after": ()}
-
-
-def _blob(value: object, *, what: str) -> bytes | None:
-    """The blob of a value; None for a container with electrons in it."""
-    try:
-        return dumps(value, what=what)
-    except SerializationError as error:
-        if isinstance(error.__cause__, HoldsElectron) and type(value) in _CONTAINERS:
-            return None
-        raise _explained(error, what) from error.__cause__
-
-
-def _whole_blob(value: object, *, what: str) -> bytes:
-    """The blob of a value that must not have electrons in it."""
-    try:
-        return dumps(value, what=what)
-    except SerializationError as error:
-        raise _explained(error, what) from error.__cause__
-
-
-def _explained(error: SerializationError, what: str) -> QcovError:
-    held = error.__cause__
-    if not isinstance(held, HoldsElectron):
-        return error
-    advice = "Pass it as an argument of its own, or in a list, tuple, set or dict."
-    return ElectronMisuse(electron=str(held), use=f"a part of {what}", advice=advice)
-
-
-def _container(
-    value: Any, part: Callable[[object], Recipe], key: Callable[[object], str]
-) -> Recipe:
-    if isinstance(value, dict):
-        entries = cast("dict[object, object]", value).items()
-        return {"dict": [[key(name), part(item)] for name, item in entries]}
-    return {type(value).__name__: [part(item) for item in value]}
 
 
 _building: ContextVar[Builder | None] = ContextVar("qcov_building", default=None)
@@ -368,6 +369,14 @@ def recording(builder: Builder) -> Generator[Builder, None, None]:
 def is_output(value: object) -> TypeIs[ElectronOutput]:
     """True for what stands for an electron's value."""
     return isinstance(value, ElectronOutput)
+
+
+def _parts_of(key: Any) -> tuple[Any, ...]:
+    """What an index or key is made of."""
+    if isinstance(key, slice):
+        bounds = cast("slice[Any, Any, Any]", key)
+        return bounds.start, bounds.stop, bounds.step
+    return cast("tuple[Any, ...]", key) if isinstance(key, tuple) else (key,)
 
 
 def _first(*values: Any) -> Any:

@@ -6,9 +6,6 @@ import math
 
 from qcov.errors import WrongSetting
 
-#: Settings of Covalent's that have no effect yet.
-LATER = frozenset({"deps_module"})
-
 _KEY_LENGTH = 500
 
 

@@ -7,14 +7,16 @@ exception: they are not installed beside the electron but make the environment t
 from __future__ import annotations
 
 import base64
-import importlib.metadata
+import importlib
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Self, cast
 
+from qcov.classical.requirements import check_packages, lines_of
 from qcov.errors import DependencyFailed, WrongSetting
 from qcov.transport import TransportableObject
 
@@ -202,7 +204,7 @@ class DepsPip(Deps):
     def __init__(self, packages: str | Sequence[str] = (), reqs_path: str | Path = "") -> None:
         self.reqs_path = str(reqs_path).strip()
         given = _texts("the packages of DepsPip", packages)
-        self.packages = _lines_of(Path(self.reqs_path)) if self.reqs_path else given
+        self.packages = lines_of(Path(self.reqs_path)) if self.reqs_path else given
         super().__init__(check_packages, [self.packages])
 
     @property
@@ -216,6 +218,64 @@ class DepsPip(Deps):
     def _take(self, attributes: Mapping[str, Any]) -> None:
         DepsPip.__init__(self, attributes["packages"])
         self.reqs_path = attributes["reqs_path"]
+
+
+class DepsModule(Deps):
+    """A module that travels whole with an electron: workers need not be able to import it.
+
+    Args:
+        module: The module, or its name.
+
+    Raises:
+        WrongSetting: it is no module, or none that can be imported.
+
+    >>> DepsModule("json.tool").label
+    'json.tool'
+    """
+
+    short_name = "module"
+
+    def __init__(self, module: str | ModuleType) -> None:
+        self.module = _imported(module)
+        super().__init__(importlib.import_module, [self.module.__name__])
+
+    @property
+    def label(self) -> str:
+        """The module's name."""
+        return self.module.__name__
+
+    def _attributes(self) -> dict[str, Any]:
+        return {"module": self.label}
+
+    def _take(self, attributes: Mapping[str, Any]) -> None:
+        DepsModule.__init__(self, attributes["module"])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _travelled, (self.label,)
+
+
+def _travelled(name: str) -> DepsModule:
+    """Of a module that cannot be imported where it has come to, the name is all that is left."""
+    try:
+        return DepsModule(name)
+    except WrongSetting:
+        return DepsModule(ModuleType(name))
+
+
+def _imported(module: object) -> ModuleType:
+    if isinstance(module, ModuleType):
+        return module
+    try:
+        if isinstance(module, str):
+            return importlib.import_module(module)
+        reason = ""
+    except ImportError as error:
+        reason = f" ({error})"
+    raise WrongSetting(
+        setting="deps_module",
+        got=f"{shown(module)}{reason}",
+        expected="a module, the name of one that can be imported, or a list of them",
+    )
 
 
 def run_commands(commands: Sequence[str]) -> None:
@@ -232,91 +292,6 @@ def run_commands(commands: Sequence[str]) -> None:
             )
 
 
-def check_packages(packages: Sequence[str]) -> None:
-    """Check that packages are installed here. Raises `DependencyFailed` for one that is not.
-
-    For executors that make the environment themselves.
-    """
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    for text in packages:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:  # an option, or a path: only pip knows what they mean
-            continue
-        if requirement.marker is not None and not requirement.marker.evaluate():
-            continue
-        installed = _version(requirement.name)
-        if installed is None or not requirement.specifier.contains(installed, prereleases=True):
-            raise DependencyFailed(
-                what=f"the package {text!r} is missing",
-                reason=f"{sys.prefix} has {installed or 'none of it'}",
-                advice="Install it there.",
-            )
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-# -- from what users write ---------------------------------------------------------------------
-
-
-def as_bash(value: object) -> DepsBash | None:
-    """`deps_bash` as a `DepsBash`: commands are accepted as they are."""
-    if value is None or isinstance(value, DepsBash):
-        return value
-    if not isinstance(value, (str, list, tuple)):
-        raise WrongSetting(
-            setting="deps_bash",
-            got=shown(value),
-            expected="a DepsBash, a command or a list of them",
-        )
-    return DepsBash(cast("Sequence[str]", value))
-
-
-def as_pip(value: object) -> DepsPip | None:
-    """`deps_pip` as a `DepsPip`: requirements are accepted as they are."""
-    if value is None or isinstance(value, DepsPip):
-        return value
-    if not isinstance(value, (str, list, tuple)):
-        raise WrongSetting(
-            setting="deps_pip",
-            got=shown(value),
-            expected="a DepsPip, a requirement or a list of them",
-        )
-    return DepsPip(cast("Sequence[str]", value))
-
-
-def as_calls(setting: str, value: object) -> list[Deps] | None:
-    """`call_before` or `call_after` as a list: functions are accepted as they are."""
-    if value is None:
-        return None
-    several = cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else [value]
-    calls = [_as_call(setting, item) for item in several]
-    for call in calls:
-        if setting == "call_after" and call.retval_keyword:
-            raise WrongSetting(
-                setting=f"retval_keyword of {call!r} in call_after",
-                got=repr(call.retval_keyword),
-                expected="left out: the electron has run by then",
-            )
-    return calls
-
-
-def _as_call(setting: str, value: Any) -> Deps:
-    if isinstance(value, Deps) and not isinstance(value, DepsPip):
-        return value
-    if not callable(value) or value in (DepsBash, DepsCall, DepsPip):
-        raise WrongSetting(
-            setting=setting, got=shown(value), expected="a function, a DepsCall or a list of them"
-        )
-    return DepsCall(value)
-
-
 def shown(value: object) -> str:
     """A value in a message: short."""
     text = repr(value)
@@ -329,28 +304,6 @@ def _texts(what: str, value: object) -> list[str]:
         if not isinstance(text, str) or not text.strip() or "\0" in text:
             raise WrongSetting(setting=what, got=shown(text), expected="text, and not empty")
     return cast("list[str]", texts)
-
-
-def _lines_of(path: Path) -> list[str]:
-    """The requirements in a file and in those that it includes; paths no longer depend on it."""
-    try:
-        text = path.expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise WrongSetting(
-            setting="reqs_path", got=f"{str(path)!r} ({reason})", expected="a requirements file"
-        ) from error
-    lines: list[str] = []
-    for raw in text.replace("\\\n", " ").splitlines():
-        line = raw.split(" #")[0].strip()
-        option, _, rest = line.replace("=", " ", 1).partition(" ")
-        if option in ("-r", "--requirement"):
-            lines += _lines_of(path.parent / rest.strip())
-        elif option in ("-c", "--constraint"):
-            lines.append(f"-c {(path.parent / rest.strip()).absolute()}")
-        elif line and not line.startswith("#"):
-            lines.append(line)
-    return lines
 
 
 def _to_text(value: object) -> str:

@@ -220,6 +220,7 @@ def electron(
             * `executor`: where it runs, a name or an executor.
             * `deps_bash`: shell commands that run before it, as text or as a `DepsBash`.
             * `deps_pip`: packages that it needs, as text or as a `DepsPip`.
+            * `deps_module`: modules of yours that travel whole with it.
             * `call_before`, `call_after`: functions that run before and after it in its process,
               as they are or as a `DepsCall`.
             * `files`: what is transferred before and after it, made by `ct.fs`; its function gets
@@ -233,7 +234,6 @@ def electron(
     Raises:
         InvalidExecutor: `executor` is not an executor, or nobody knows its name.
         WrongSetting: a setting has a value that cannot be.
-        NotYetSupported: a setting of Covalent's would have no effect.
 
     >>> @electron(retries=2)
     ... def add(x, y):

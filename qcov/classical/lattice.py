@@ -92,7 +92,8 @@ class Lattice:
             replacements: Electrons that are replaced there; it need not call all of them.
         """
         made = copy.copy(self)
-        made.metadata = inherited(self.metadata, metadata) | {"triggers": None}
+        # modules have travelled with it: they are not to be found where it is built
+        made.metadata = inherited(self.metadata, metadata) | {"triggers": None, "deps_module": None}
         made._replacements, made._asked = dict(replacements), {}
         return made
 
@@ -194,7 +195,6 @@ def lattice(
     Raises:
         InvalidExecutor: an argument is not an executor, or nobody knows its name.
         WrongSetting: a setting has a value that cannot be.
-        NotYetSupported: a setting of Covalent's would have no effect.
 
     >>> from qcov import electron
     >>> @electron

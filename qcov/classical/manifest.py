@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +89,13 @@ def variables() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _FLEETING}
 
 
-def spill(manifest: Manifest, folder: Path) -> Manifest:
-    """Write the manifest's large blobs to the store's folder; they need not travel then."""
+def spill(manifest: Manifest, write: Callable[[str, bytes], None]) -> Manifest:
+    """Let the manifest's large blobs be written to files; they need not travel then."""
     small: dict[str, bytes] = {}
     large: dict[str, int] = {}
     for digest, data in manifest["blobs"].items():
         if len(data) > files.INLINE_LIMIT:
-            files.write(folder, digest, data)
+            write(digest, data)
             large[digest] = len(data)
         else:
             small[digest] = data

@@ -5,16 +5,25 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
-from qcov.classical.checks import LATER, check_setting
-from qcov.classical.deps import FILES, Deps, DepsBash, DepsPip, as_bash, as_calls, as_pip, shown
+from qcov.classical.checks import check_setting
+from qcov.classical.deps import (
+    FILES,
+    Deps,
+    DepsBash,
+    DepsModule,
+    DepsPip,
+    shown,
+)
+from qcov.classical.deps_given import as_bash, as_calls, as_modules, as_pip
 from qcov.classical.executors.base import AnyExecutor
 from qcov.classical.executors.description import decisive
 from qcov.classical.executors.registry import executor_dict, executor_of, travels_as_object
 from qcov.classical.files.beside import as_transfers
 from qcov.classical.files.transfer import FileTransfer
-from qcov.errors import NotYetSupported, WrongSetting
+from qcov.errors import WrongSetting
 
 if TYPE_CHECKING:
     from qcov.classical.triggers import BaseTrigger
@@ -30,6 +39,7 @@ class Shared(TypedDict, total=False):
     backend: str | AnyExecutor | None
     deps_bash: DepsBash | str | Sequence[str] | None
     deps_pip: DepsPip | str | Sequence[str] | None
+    deps_module: DepsModule | ModuleType | str | Sequence[DepsModule | ModuleType | str] | None
     call_before: Calls | None
     call_after: Calls | None
 
@@ -54,7 +64,7 @@ class LatticeSettings(Shared, total=False):
 _BACKEND = "backend=... is deprecated: write executor=..."
 
 #: What electrons take from their lattice, and sublattices from the one around them.
-INHERITED = ("executor", "deps_bash", "deps_pip", "call_before", "call_after")
+INHERITED = ("executor", "deps_bash", "deps_pip", "call_before", "call_after", "deps_module")
 ELECTRON = (*INHERITED, "files", "retries", "retry_delay", "time_limit", "cache")
 LATTICE = (*INHERITED, "workflow_executor", "triggers")
 
@@ -64,22 +74,20 @@ def checked(settings: Mapping[str, object], known: Sequence[str]) -> dict[str, A
 
     Raises:
         TypeError: a setting has an unknown name.
-        QcovError: a setting has a value that cannot be, or would have no effect.
+        QcovError: a setting has a value that cannot be.
     """
     if "backend" in settings:
         warnings.warn(_BACKEND, DeprecationWarning, stacklevel=3)
         rest = {name: value for name, value in settings.items() if name != "backend"}
         settings = {"executor": settings["backend"], **rest}
     for name in settings:
-        if name not in known and name not in LATER:
+        if name not in known:
             raise TypeError(f"got an unexpected keyword argument {name!r}")
     return dict.fromkeys(known) | {name: checked_one(name, settings[name]) for name in settings}
 
 
 def checked_one(name: str, value: object) -> object:
     """A setting's value as it is kept. Raises for a wrong one, where it was given."""
-    if name in LATER:
-        raise NotYetSupported(feature=name)
     check = _CHECKS.get(name)
     return value if check is None or value is None else check(name, value)
 
@@ -117,6 +125,7 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     **dict.fromkeys(("call_before", "call_after"), as_calls),
     "cache": _flag,
     "deps_bash": lambda _name, value: as_bash(value),
+    "deps_module": lambda _name, value: as_modules(value),
     "deps_pip": lambda _name, value: as_pip(value),
     "files": lambda _name, value: as_transfers(value),
     "triggers": _triggers,

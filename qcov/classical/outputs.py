@@ -46,9 +46,11 @@ class ElectronOutput(Pending):
     Every attribute but `node_id` and `wait_for` stands for that attribute of the value.
     """
 
+    _recorder: Recorder
+    _node: Node
+
     def __init__(self, recorder: Recorder, node: Node) -> None:
-        self._recorder = recorder
-        self._node = node
+        vars(self).update(_recorder=recorder, _node=node)
 
     @property
     def node_id(self) -> int:
@@ -117,8 +119,21 @@ class ElectronOutput(Pending):
             raise misuse(self, use, "Call it inside an electron.")
         return self._recorder.apply(ufunc, *inputs, **settings)
 
+    def __str__(self) -> str:
+        raise misuse(self, "turned into text", "Build the text inside an electron.")
+
     def __setitem__(self, _key: object, _value: object) -> None:
         raise misuse(self, "changed in place", "Return a new value from an electron.")
+
+    def __setattr__(self, _name: str, _value: object) -> None:
+        raise misuse(self, "changed in place", "Return a new value from an electron.")
+
+    def __copy__(self) -> Self:
+        """Electrons get copies anyway."""
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Self:
+        return self
 
     def __reduce__(self) -> Any:
         # Pickling a constant meets the electrons inside it: that is how containers are found.
@@ -151,8 +166,17 @@ class HoldsElectron(Exception):
     """A constant turned out to hold an electron."""
 
 
+#: The name of nodes that call a value, a method for example.
+CALL = "call"
+
+
 def _call(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     return function(*args, **kwargs)
+
+
+def cut(value: Any, start: Any, stop: Any, step: Any) -> Any:
+    """`value[start:stop:step]`."""
+    return value[start:stop:step]
 
 
 def _operator(function: Callable[..., Any], *, reflected: bool = False) -> Callable[..., Any]:

@@ -46,6 +46,8 @@ def prune(
     if as_json:
         return say_json(removed)
     freed = f"{removed['blobs']} payloads, {removed['bytes'] / 1e6:.1f} MB"
+    if removed["environments"]:
+        freed += f"; environments for packages: {removed['environments']}"
     return say(f"{_counted(removed['dispatches'])} removed; {freed}.")
 
 

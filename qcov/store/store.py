@@ -364,6 +364,8 @@ class Store:
 
         Those of sublattices count too.
         """
+        # first: of one that has ended, all electrons are then counted as they ended
+        status = self.get_dispatch(dispatch_id)["status"]
         tree = _descendants(dispatch_id)
         counted = self._all(
             sa.select(nodes.c.status, sa.func.count().label("count"))
@@ -372,7 +374,7 @@ class Store:
         )
         counts = {row["status"]: row["count"] for row in counted}
         return {
-            "status": self.get_dispatch(dispatch_id)["status"],
+            "status": status,
             "done": sum(counts.get(status, 0) for status in TERMINAL),
             "total": sum(counts.values()),
         }

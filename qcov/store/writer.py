@@ -142,6 +142,7 @@ class Writer:
             except Exception as again:  # noqa: BLE001  # as above
                 error = again
             else:
+                _log.info("the disk takes changes again")
                 self._tell(request, _refused(request, lost))
                 return
         self._tell(request, self._refusal(error))
@@ -169,6 +170,8 @@ class Writer:
     def _tell(request: _Request, error: QcovError | None) -> None:
         if request.done:
             request.done(error)
+        elif error is not None:  # nobody waits for it: let it not pass in silence
+            _log.error("%s", error)
 
 
 def _refused(request: _Request, lost: Set[str]) -> LeaseLost | None:

@@ -14,8 +14,8 @@ import qcov.fs_strategies
 import qcov.selectors
 
 PUBLIC = {
-    "CircuitCache", "DepsBash", "DepsCall", "DepsPip", "Electron", "Lattice", "Lepton", "QCluster",
-    "Result", "TransportableObject", "__version__", "aio",
+    "CircuitCache", "DepsBash", "DepsCall", "DepsModule", "DepsPip", "Electron", "Lattice",
+    "Lepton", "QCluster", "Result", "TransportableObject", "__version__", "aio",
     "as_completed", "cancel", "dispatch", "dispatch_sync", "electron", "executor", "fs",
     "fs_strategies", "gather", "get_config", "get_context", "get_result", "lattice", "leptons",
     "list_dispatches", "map", "qelectron", "redispatch", "reload_config", "selectors",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -75,8 +76,8 @@ class LocalEngine:
         """Hand a dispatch over; its large payloads go straight to the store's folder."""
         if not data_dir().is_dir():
             client.call("ping")  # the engine makes and checks it
-        sent = {**spill(manifest, _payloads()), "variables": variables()}
-        return client.call("submit", manifest=sent)
+        sent = spill(manifest, partial(files.write, _payloads()))
+        return client.call("submit", manifest={**sent, "variables": variables()})
 
     def start(self, dispatch_id: str) -> str:
         """Start a dispatch that was only stored, with this program's environment variables."""

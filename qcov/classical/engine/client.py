@@ -30,6 +30,7 @@ _BOOT = (
     "import sys; sys.path.append(sys.argv.pop(1)); "
     "from qcov.classical.engine.process import main; main()"
 )
+_ANSWERS_WITHIN = 30.0  # seconds: an engine that lives answers a ping in a hundredth of one
 TRIES = 5  #: how often a request is made before an engine that breaks is reported
 _ROOT = str(Path(__file__).parents[3])
 
@@ -39,6 +40,7 @@ class Client:
 
     def __init__(self, sock: socket.socket, folder: Path) -> None:
         self.folder = folder
+        self._socket = sock
         self._channel = BlockingChannel(sock)
         self._number = 0
 
@@ -49,7 +51,11 @@ class Client:
             request = {"number": self._number, "verb": verb, "arguments": arguments}
             self._channel.send(request)
             answer = self._receive()
+        except TimeoutError as error:
+            self.close()
+            raise _silent(self.folder) from error
         except (OSError, EOFError) as error:
+            self.close()
             raise ConnectionLost(
                 address=str(self.folder),
                 reason="it went away in the middle of a request",
@@ -58,6 +64,13 @@ class Client:
         if "error" in answer:
             raise unpack_error(answer["error"])
         return answer["value"]
+
+    def ping(self) -> Message:
+        """Ask how it is. Raises `EngineUnavailable` if it does not answer soon: it was paused."""
+        self._socket.settimeout(_ANSWERS_WITHIN)
+        about = self.call("ping")
+        self._socket.settimeout(None)
+        return about
 
     def _receive(self) -> Message:
         while True:
@@ -184,6 +197,16 @@ def _foreign(folder: Path, error: OSError) -> StoreUnavailable:
     return StoreUnavailable(path=str(folder), reason=reason, advice=advice)
 
 
+def _silent(folder: Path) -> EngineUnavailable:
+    pid = (announcement(folder) or {}).get("pid", "of the engine")
+    return EngineUnavailable(
+        address=str(folder),
+        reason=f"process {pid} does not answer",
+        advice=f"Let it go on (`kill -CONT {pid}`), or end it (`kill -9 {pid}`): nothing that it "
+        "has acknowledged is lost.",
+    )
+
+
 def _is_ours(sock: socket.socket) -> bool:
     """True if the same user listens there; what comes from there will be unpickled."""
     if not hasattr(socket, "SO_PEERCRED"):  # not Linux: the folder's mode is all there is
@@ -195,7 +218,7 @@ def _is_ours(sock: socket.socket) -> bool:
 
 def _same_version(client: Client) -> bool:
     """False if the engine is of another version and has made room for ours."""
-    about = client.call("ping")
+    about = client.ping()
     if about["protocol"] == PROTOCOL and about["version"] == __version__:
         return True
     if client.call("leave"):
@@ -242,8 +265,8 @@ def _spawn(folder: Path) -> None:
     os.close(sending)
     with os.fdopen(receiving, encoding="utf-8") as pipe:
         said = pipe.read()
-    if not said:
-        raise EngineUnavailable(
+    if not said:  # it was killed, perhaps: worth another try
+        raise ConnectionLost(
             address=str(folder), reason="it could not be started", advice=_see_log(folder)
         )
     answer = json.loads(said)

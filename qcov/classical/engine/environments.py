@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -23,6 +24,7 @@ from qcov.classical.engine.spawn import Environment
 from qcov.classical.engine.tasks import Key, Task
 from qcov.errors import DependencyFailed, EngineError, QcovError
 
+_IN_USE = 86_400.0  # seconds
 _TOLD = 2000  # characters of what pip says, in an error
 _INSTALLED_IN = ("site-packages", "dist-packages")
 _PRINT_FOLDER = "import sysconfig; print(sysconfig.get_path('purelib'))"
@@ -86,11 +88,30 @@ class Environments:
 
     def _known(self, key: str, user: Environment) -> Environment | None:
         try:
-            note = json.loads((self._folder / f"{key}.json").read_text(encoding="utf-8"))
+            path = self._folder / f"{key}.json"
+            note = json.loads(path.read_text(encoding="utf-8"))
             python = self._folder / note["folder"] / "bin" / "python"
-            return _over(user, key, python, note["installed"]) if python.exists() else None
+            if not python.exists():
+                return None
+            os.utime(path)  # it is needed: `prune` heeds that
+            return _over(user, key, python, note["installed"])
         except (OSError, ValueError, KeyError):
             return None
+
+    def prune(self, used_before: float) -> int:
+        """Remove environments that nobody has needed since then; return how many.
+
+        Those of the last day stay, for electrons may be at work in them.
+        """
+        limit, count = min(used_before, time.time() - _IN_USE), 0
+        for path in self._folder.glob("*.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                if path.stat().st_mtime < limit:
+                    folder = json.loads(path.read_text(encoding="utf-8"))["folder"]
+                    path.unlink()
+                    shutil.rmtree(self._folder / folder, ignore_errors=True)
+                    count += 1
+        return count
 
     # -- building
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from qcov.classical.engine.channel import Message
+from qcov.classical.engine.environments import Environments
 from qcov.store import blobs as files
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.pruning import named_in, old_dispatches, unreferenced
@@ -33,10 +34,12 @@ class Pruner:
 
     Args:
         engine: Whose store it is.
+        environments: Those with packages of electrons; old ones go too.
     """
 
-    def __init__(self, engine: Writing) -> None:
+    def __init__(self, engine: Writing, environments: Environments) -> None:
         self._engine = engine
+        self._environments = environments
         self._named: set[str] | None = None  # payloads that were named since it looked
 
     def note(self, changes: Changes) -> None:
@@ -55,12 +58,12 @@ class Pruner:
             dry_run: Only say what would be removed.
 
         Returns:
-            `dispatches`, sublattices not counted; `blobs` and `bytes` of payloads, which are not
-            known of a dry run.
+            `dispatches`, sublattices not counted; `environments`; `blobs` and `bytes` of payloads.
+            The last three are not known of a dry run.
         """
         store = self._engine.store
         families = await asyncio.to_thread(old_dispatches, store, ended_before, statuses)
-        counted: Message = {"dispatches": len(families), "blobs": 0, "bytes": 0}
+        counted: Message = {"dispatches": len(families), "environments": 0, "blobs": 0, "bytes": 0}
         if dry_run:
             return counted
         ids = [each for family in families for each in family]
@@ -69,6 +72,7 @@ class Pruner:
         await self._engine.committed(
             {"memo_pruned": [{"of_time": ended_before}], "structures_pruned": [{}]}
         )
+        counted["environments"] = await asyncio.to_thread(self._environments.prune, ended_before)
         self._named = set()
         try:
             found = await asyncio.to_thread(unreferenced, store)

@@ -67,7 +67,7 @@ class Engine:
         self._hosts = Pool(size=_HOSTED, settings=settings)
         self._environments = Environments(store.folder / "environments")
         self.triggers = Triggers(self, settings)
-        self.pruner = Pruner(self)
+        self.pruner = Pruner(self, self._environments)
         self.takes_dispatches = True  #: false for one that only has triggers
         self._runs: dict[str, Run] = {}
         self._children: dict[tuple[str, int], str] = {}
@@ -191,6 +191,9 @@ class Engine:
                 got = f"given for dispatch {dispatch_id}, which has not been started"
                 raise WrongSetting(setting="task_ids", got=got, expected=_ALL_OF_IT)
             self._runs[dispatch_id] = run  # so that nobody starts it meanwhile
+        if run is not None and run.status.terminal:  # its end is on its way to the disk
+            await asyncio.shield(run.done)
+            run = None
         if run is None:
             status = self.store.get_dispatch(dispatch_id)["status"]
             if self._is_elsewhere(status):

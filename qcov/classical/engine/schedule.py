@@ -17,6 +17,8 @@ from qcov.errors import StateError
 #: The number of the step that puts the result together, after all nodes.
 RESULT = -1
 
+_HANDED_OUT = (Status.PENDING, Status.RUNNING, Status.CANCELING)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStarted:
@@ -105,14 +107,14 @@ class Schedule:
     def apply(self, event: Event) -> Step:
         """Take note of an event; return what follows from it.
 
-        Raises `StateError` for an event about a node that has ended: terminal states never change.
+        Raises `StateError` for an event about a node that has ended, for terminal states never
+        change, and about one that has not been handed out.
         """
         if isinstance(event, CancelRequested):
             return self._cancel(event.nodes)
-        if self.status[event.node].terminal:
-            raise StateError(
-                what=f"node {event.node}", status=self.status[event.node], event=repr(event)
-            )
+        if not self._expects(event):
+            status = self.status.get(event.node, "not in the graph")
+            raise StateError(what=f"node {event.node}", status=status, event=repr(event))
         step = Step()
         if isinstance(event, NodeStarted):
             if self.status[event.node] is not Status.CANCELING:
@@ -120,6 +122,12 @@ class Schedule:
         else:
             self._finish(event, step)
         return self._close(step)
+
+    def _expects(self, event: NodeStarted | NodeFinished) -> bool:
+        status, node = self.status.get(event.node), self._nodes.get(event.node)
+        if node is not None and node.kind is Kind.ELEMENT:
+            return status is Status.NEW_OBJECT and isinstance(event, NodeFinished)
+        return status in _HANDED_OUT
 
     @property
     def ended(self) -> Status | None:

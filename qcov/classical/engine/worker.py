@@ -14,7 +14,6 @@ import os
 import select
 import signal
 import sys
-import sysconfig
 import threading
 import time
 import traceback
@@ -27,7 +26,9 @@ from qcov import records
 from qcov.classical.engine.bundles import STEPS
 from qcov.classical.engine.channel import BlockingChannel, Message
 from qcov.classical.engine.hosting import Hosted, Watching
+from qcov.classical.engine.imported import ImportedModules
 from qcov.classical.engine.streams import Streams
+from qcov.classical.engine.telling import describe
 from qcov.classical.executors.base import append_streams
 from qcov.classical.graph import Recipe, assembled
 from qcov.classical.prepared import Prepared, Step, finished, told_of
@@ -41,13 +42,6 @@ from qcov.transport import address, dumps, loads, shorten
 if TYPE_CHECKING:
     from qcov.classical.code_key import Keys
 
-_PACKAGE = str(Path(__file__).parents[2])
-#: Frames from here stand between the worker and the user's code.
-_NOT_THE_USERS = tuple(
-    str(Path(cast("str", sys.modules[name].__file__)).parent)
-    for name in ("qcov", "asyncio", "cloudpickle")
-)
-_LONGEST = 65_536  # characters of an error
 _SPACE_AFTER = 0.5  # seconds between tries while the disk is full
 _REPORT_EVERY = 0.25  # seconds, while an electron runs
 
@@ -71,11 +65,12 @@ class Worker:
         self._cores = cores
         self._home = Path.cwd()
         self._functions: dict[str, Any] = {}
+        self._code: dict[str, bytes] = {}  # of functions that have not been loaded yet
         self._waiting: deque[Message] = deque()
         self._changed = threading.Condition()
         self._current: _Running | None = None
         self._busy = False
-        self._modules = _ImportedModules()
+        self._modules = ImportedModules()
         self._dispatch: str | None = None
         self._keys: Keys | None = None
         self._folder = Path.cwd()
@@ -159,7 +154,7 @@ class Worker:
             return self._observe(task)
         if task["kind"] == "result":
             return self._report(self._assemble(task["recipe"], blobs), task)
-        function = self._function(task["function"], blobs)
+        function = self._function(task["function"])
         args = [self._assemble(recipe, blobs) for recipe in task["args"]]
         kwargs = {name: self._assemble(recipe, blobs) for name, recipe in task["kwargs"].items()}
         if task["kind"] == "sublattice":
@@ -209,7 +204,7 @@ class Worker:
         from qcov.classical.manifest import build_manifest, spill
 
         manifest = build_manifest(lattice, tuple(args), kwargs)
-        return {"status": "COMPLETED", "manifest": spill(manifest, self._blob_folder)}
+        return {"status": "COMPLETED", "manifest": spill(manifest, self._write)}
 
     def _report(self, value: Any, task: Message) -> Message:
         """Describe an electron's value, and the parts of it that others need."""
@@ -271,9 +266,10 @@ class Worker:
         blob = blobs[digest] if digest in blobs else files.read(self._blob_folder, digest)
         return loads(blob, digest=digest)
 
-    def _function(self, digest: str, blobs: dict[str, bytes]) -> Callable[..., Any]:
+    def _function(self, digest: str) -> Callable[..., Any]:
         if digest not in self._functions:
-            self._functions[digest] = self._load(digest, blobs)
+            self._functions[digest] = self._load(digest, self._code)
+            self._code.pop(digest, None)
         return self._functions[digest]
 
     # -- the other thread
@@ -298,6 +294,7 @@ class Worker:
     def _take(self, message: Message) -> None:
         with self._changed:
             if message["do"] == "run":
+                self._keep_code(message)
                 self._waiting.append(message)
                 self._changed.notify()
             elif message["do"] == "cancel":
@@ -306,6 +303,12 @@ class Worker:
                 tasks = [task["task"] for task in self._waiting]
                 self._waiting.clear()
                 self._channel.send({"did": "returned", "tasks": tasks})
+
+    def _keep_code(self, task: Message) -> None:
+        """The engine sends a function once, even if this electron is given back or fails early."""
+        digest: str = task.get("function", "")
+        if digest in task["blobs"] and digest not in self._functions:
+            self._code[digest] = task["blobs"][digest]
 
     def _report_now(self) -> None:
         """Tell how far the task is that runs now."""
@@ -361,62 +364,12 @@ def _write_logs(current: _Running) -> str:
     return ""
 
 
-class _ImportedModules:
-    """Notices that a module of the user's was changed after it was imported."""
-
-    def __init__(self) -> None:
-        folders = {*sysconfig.get_paths().values(), str(Path(__file__).parents[2])}
-        self._installed = tuple(f"{folder}{os.sep}" for folder in folders)
-        self._written: dict[str, int] = {}
-        self._count = 0
-
-    def note(self) -> None:
-        """Remember when the files of newly imported modules were written."""
-        if len(sys.modules) == self._count:
-            return
-        self._count = len(sys.modules)
-        for module in list(sys.modules.values()):
-            path = str(getattr(module, "__file__", None) or "")
-            if path and path not in self._written and not path.startswith(self._installed):
-                self._written[path] = _modified(path)
-
-    def changed(self) -> bool:
-        """True if one of those files was written since."""
-        return any(_modified(path) != written for path, written in self._written.items())
-
-
 def _no_value(node: int) -> Any:
     raise EngineError(f"the engine sent no value of node {node}")
 
 
 def _results_folder() -> str:
     return str(Path.cwd() / get_config("dispatcher.results_dir"))
-
-
-def _modified(path: str) -> int:
-    try:
-        return Path(path).stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def describe(error: BaseException) -> str:
-    """An error with the user's own frames, without those that led to them."""
-    told = traceback.TracebackException.from_exception(error)
-    _forget_our_frames(told)
-    text = "".join(told.format()).rstrip()
-    return (
-        text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}\n...\n{text[-_LONGEST // 2 :]}"
-    )
-
-
-def _forget_our_frames(told: traceback.TracebackException) -> None:
-    frames = told.stack
-    while frames and frames[0].filename.startswith(_NOT_THE_USERS):
-        del frames[0]
-    for linked in (told.__cause__, told.__context__):
-        if linked is not None:
-            _forget_our_frames(linked)
 
 
 def run_worker(channel: BlockingChannel, files: Sequence[int], settings: Message) -> None:

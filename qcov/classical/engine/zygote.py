@@ -17,7 +17,7 @@ import socket
 import sys
 import warnings
 from collections import deque
-from typing import Any
+from typing import Any, NoReturn
 
 from qcov.classical.engine.channel import BlockingChannel, Message
 
@@ -31,6 +31,7 @@ class Zygote:
         self._control = control
         self._channel = BlockingChannel(control)
         self._descriptors: deque[int] = deque()
+        self._workers: set[int] = set()
         self._ended, self._wake = os.pipe()
         for end in (self._ended, self._wake):
             os.set_blocking(end, False)
@@ -38,6 +39,7 @@ class Zygote:
     def serve(self) -> None:
         """Do what the engine asks until it is gone."""
         signal.signal(signal.SIGCHLD, _wake_up)
+        signal.signal(signal.SIGTERM, lambda _number, _frame: self._end())
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         selector = selectors.DefaultSelector()
         selector.register(self._control, selectors.EVENT_READ)
@@ -56,7 +58,7 @@ class Zygote:
         except ConnectionError:
             data, descriptors = b"", list[int]()
         if not data:  # the engine is gone
-            raise SystemExit(0)
+            self._end()
         self._descriptors.extend(descriptors)  # they come with a message's first bytes
         for message in self._channel.unpack(data):
             if message["do"] == "preload":
@@ -76,6 +78,7 @@ class Zygote:
                 return
         if pid == 0:
             self._become_worker(message, descriptors, me)
+        self._workers.add(pid)
         _own_group(pid)  # both do it: the engine may stop the worker before it has come that far
         self._say_forked(message, descriptors, pid)
 
@@ -85,11 +88,12 @@ class Zygote:
         for descriptor in descriptors:
             os.close(descriptor)
         about = {"worker": message["worker"], "pid": pid, "error": error}
-        self._channel.send({"did": "fork", **about})
+        self._say({"did": "fork", **about})
 
     def _become_worker(self, message: Message, descriptors: list[int], parent: int) -> None:
         _own_group(0)
-        die_with_parent()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        die_with_parent(signal.SIGKILL)
         if os.getppid() != parent:  # it died before that was asked
             os._exit(1)
         signal.set_wakeup_fd(-1)
@@ -110,8 +114,22 @@ class Zygote:
                 return
             if pid == 0:
                 return
+            self._workers.discard(pid)
             code = os.waitstatus_to_exitcode(status)
-            self._channel.send({"did": "end", "pid": pid, "reason": _reason(code)})
+            self._say({"did": "end", "pid": pid, "reason": _reason(code)})
+
+    def _say(self, message: Message) -> None:
+        try:
+            self._channel.send(message)
+        except ConnectionError:  # the engine is gone
+            self._end()
+
+    def _end(self) -> NoReturn:
+        """End with all workers, and with what their electrons have started."""
+        for pid in self._workers:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+        os._exit(0)
 
 
 def _wake_up(_number: int, _frame: object) -> None:
@@ -140,18 +158,18 @@ def _preload(modules: list[str]) -> None:
             sys.stderr.write(f"qcov: {name} could not be imported ahead of time: {error}\n")
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to end this process when its parent ends.
+def die_with_parent(number: signal.Signals) -> None:
+    """Ask the kernel to send this process a signal when its parent ends.
 
     Only Linux can; elsewhere the closed socket does it, a little later.
     """
     if sys.platform == "linux":
         libc: Any = ctypes.CDLL(None, use_errno=True)
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc.prctl(_PR_SET_PDEATHSIG, number)
 
 
 def main(descriptor: int) -> None:
     """Run a zygote on this end of a socket pair."""
-    die_with_parent()
+    die_with_parent(signal.SIGTERM)  # not SIGKILL: the workers' groups go with it
     importlib.import_module("qcov.classical.engine.worker")  # every worker needs it: once
     Zygote(socket.socket(fileno=descriptor)).serve()

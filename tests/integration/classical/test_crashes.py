@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sqlite3
+import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,6 @@ import pytest
 
 import qcov as ct
 from qcov.errors import EngineUnavailable, IntegrityError, SchemaMismatch, StoreUnavailable
-from qcov.store.migrations import HEAD
 from qcov.transport import address, dumps
 
 Process = Callable[[Path], psutil.Process]
@@ -130,6 +130,27 @@ def test_what_is_taken_over_is_taken_over_by_the_next_engine_too(
     came = {node["node_name"]: node["reused_from"] for node in result.get_all_node_results()}
     assert (came["load"], came["held"], came["last"]) == (first, None, first)
     assert lines() == ["load", "last"]
+
+
+def test_what_electrons_have_started_ends_with_a_killed_engine(
+    counter: Any, data_folder: Path, engine_process: Process
+) -> None:
+    note, lines = counter
+
+    @ct.electron
+    def work() -> None:
+        sleeping = subprocess.Popen(["sleep", "1000"])
+        note(str(sleeping.pid))
+        sleeping.wait()
+
+    ct.dispatch(ct.lattice(work))()
+    while not lines():
+        os.sched_yield()
+    started = psutil.Process(int(lines()[0]))
+    die(engine_process(data_folder))
+
+    _, alive = psutil.wait_procs([started], timeout=30)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
 def test_who_waits_while_the_engine_is_killed_waits_on(
@@ -422,6 +443,23 @@ def test_a_large_outcome_waits_for_space_too(run: Callable[..., ct.Result]) -> N
     assert len(run(work).result) == 100_000
 
 
+def test_a_large_sublattice_waits_for_space_too(run: Callable[..., ct.Result]) -> None:
+    def inner() -> Any:
+        from qcov import private_file
+
+        write, refusals = private_file.write, iter(range(2))
+
+        def sometimes(path: Path, data: bytes) -> None:
+            if next(refusals, None) is not None:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            write(path, data)
+
+        private_file.write = sometimes
+        return same(b"x" * 100_000)
+
+    assert len(run(ct.electron(ct.lattice(inner))).result) == 100_000
+
+
 # -- folders and files that cannot be
 
 
@@ -447,10 +485,12 @@ def alter(folder: Path, *statement: Any) -> None:
 def test_a_data_folder_of_a_newer_qcov(data_folder: Path, stop_engine: Any) -> None:
     dispatch_id = ct.dispatch_sync(ct.lattice(same))(1).dispatch_id
     stop_engine(data_folder)
+    with contextlib.closing(sqlite3.connect(data_folder / "qcov.sqlite")) as connection:
+        version = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     alter(data_folder, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(SchemaMismatch, match="Upgrade qcov"):
         ct.get_result(dispatch_id)
-    alter(data_folder, f"UPDATE alembic_version SET version_num = '{HEAD}'")
+    alter(data_folder, "UPDATE alembic_version SET version_num = ?", version)
 
     assert ct.get_result(dispatch_id).result == 1
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -242,3 +243,26 @@ def test_cancelling_does_not_wait_for_an_installation(tmp_path: Path) -> None:
 
     assert ct.get_result(dispatch_id, wait=True, timeout=60).status == "CANCELLED"
     gate.let_go()
+
+
+def test_a_module_travels_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "only_here"
+    folder.mkdir()
+    (folder / "qcov_travels.py").write_text(
+        "FACTOR = 3\n\nclass Thing:\n    size = FACTOR\n\n"
+        "def scale(thing):\n    return FACTOR * thing.size\n"
+    )
+    monkeypatch.syspath_prepend(str(folder))
+    import qcov_travels  # type: ignore[import-not-found]  # pyright: ignore[reportMissingImports]
+
+    plain = ct.electron(qcov_travels.scale)
+    whole = ct.electron(qcov_travels.scale, deps_module=qcov_travels)
+    inner = ct.electron(ct.lattice(whole))
+
+    def workflow() -> Any:
+        return whole(qcov_travels.Thing()), inner(qcov_travels.Thing())
+
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path != str(folder)])
+    assert value(ct.dispatch_sync(ct.lattice(workflow, deps_module="qcov_travels"))()) == (9, 9)
+    alone = ct.dispatch_sync(ct.lattice(lambda: plain(1)))()
+    assert "No module named 'qcov_travels'" in str(alone.error)

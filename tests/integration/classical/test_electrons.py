@@ -540,3 +540,14 @@ def test_watch_follows_to_the_end(run: Run) -> None:
     assert (seen[-1].status, seen[-1].done, seen[-1].total) == ("COMPLETED", 10, 10)
     assert [state.done for state in seen] == sorted(state.done for state in seen)
     assert len(list(ct.watch(dispatch_id))) == 1
+
+
+def test_keys_may_be_electrons_values(run: Run) -> None:
+    table = np.arange(12).reshape(3, 4)
+
+    def workflow() -> Any:
+        one, three = same(1), same(3)
+        return same([5, 6, 7, 8])[one:three], same(table)[one, three], same(table)[one, ::2]
+
+    slice_, item, row = value(run(workflow))
+    assert (slice_, item, row.tolist()) == ([6, 7], 7, [4, 6])

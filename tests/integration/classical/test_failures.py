@@ -172,6 +172,27 @@ def test_electrons_handed_over_ahead_of_time_survive_a_death(run: Run, counter: 
     assert len(done) == 99
 
 
+class OnlyHere:
+    """Can be pickled, and not unpickled."""
+
+    def __reduce__(self) -> Any:
+        return int, ("not a number",)
+
+
+def test_a_function_that_cannot_be_loaded_says_so_each_time(run: Run) -> None:
+    """The worker was sent it once, with the first electron of each."""
+    captured = OnlyHere()
+
+    @ct.electron(retries=2)
+    def use(number: int) -> str:
+        return f"{captured} {number}"
+
+    result = run(lambda: [use(number) for number in range(20)])
+    errors = [str(node["error"]) for node in result.get_all_node_results() if node["error"]]
+    assert len(errors) == 20
+    assert all("invalid literal for int()" in error for error in errors)
+
+
 def test_a_death_can_be_retried(run: Run, counter: Any) -> None:
     note, lines = counter
 
@@ -233,6 +254,18 @@ def test_cancelling_stops_what_runs_and_starts_nothing(gate: Any, counter: Any) 
     assert states(result) == {"endless(0)": "CANCELLED", "same(1)": "CANCELLED"}
     assert all(gone(int(pid)) for line in lines() for pid in line.split())
     assert "already CANCELLED" in ct.cancel(dispatch_id)
+
+
+def test_what_cancelling_says_is_so() -> None:
+    """Whenever it comes, while a dispatch ends too."""
+    said: set[tuple[str, str]] = set()
+    for number in range(200):
+        dispatch_id = ct.dispatch(ct.lattice(lambda x: [same(x)]))(number)
+        time.sleep(number % 40 * 0.0002)
+        told = ct.cancel(dispatch_id).removeprefix(f"Dispatch {dispatch_id} ")
+        said.add((told, str(ct.get_result(dispatch_id, wait=True).status)))
+
+    assert said <= {("cancelled.", "CANCELLED"), ("is already COMPLETED.", "COMPLETED")}
 
 
 def test_cancelling_one_node_leaves_the_others(gate: Any) -> None:

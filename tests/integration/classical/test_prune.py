@@ -191,3 +191,18 @@ def test_digests_are_found_wherever_they_stand() -> None:
     value = {"a": [one, {"b": [[two, {three: 1}]]}], "c": "A" * 64, "d": 5, "e": one + "0"}
 
     assert sorted(digests_in(value)) == sorted([one, two, three])
+
+
+def test_environments_that_nobody_needs_go_too(data_folder: Path) -> None:
+    folder = data_folder / "environments"
+    call("ping")
+    folder.mkdir()
+    for name, days in (("old", 40), ("young", 2)):
+        (folder / f"folder-{name}").mkdir()
+        note = folder / f"{name}.json"
+        note.write_text(json.dumps({"folder": f"folder-{name}"}))
+        os.utime(note, (time.time() - days * 86_400,) * 2)
+
+    assert call("prune", ended_before=time.time() - 30 * 86_400)["environments"] == 1
+
+    assert sorted(path.name for path in folder.iterdir()) == ["folder-young", "young.json"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 
 import qcov as ct
-from qcov.classical.deps import Deps, check_packages, run_commands
+from qcov.classical.deps import Deps, run_commands
 from qcov.classical.manifest import build_manifest
+from qcov.classical.requirements import check_packages
 from qcov.errors import DependencyFailed, ElectronMisuse, WrongArguments, WrongSetting
 from qcov.transport import loads
 
@@ -39,11 +41,13 @@ def preparations(workflow: ct.Lattice, *args: Any) -> list[Any]:
         ct.DepsPip(["numpy>=2", "tqdm"]),
         ct.DepsCall(scale, [2], {"by": 3}, retval_keyword="x"),
         ct.DepsCall(lambda x: x, (1,)),
+        ct.DepsModule("json.tool"),
     ],
 )
 def test_they_survive_json(deps: Deps) -> None:
     described = json.loads(json.dumps(deps.to_dict()))
-    empty = ct.DepsCall(print) if isinstance(deps, ct.DepsCall) else type(deps)()  # type: ignore[call-arg]
+    empty: Any = {"DepsCall": lambda: ct.DepsCall(print), "DepsModule": lambda: ct.DepsModule(re)}
+    empty = empty.get(type(deps).__name__, type(deps))()
 
     again = empty.from_dict(described)
 
@@ -81,6 +85,11 @@ def test_a_dict_of_something_else_changes_nothing() -> None:
             lambda: ct.electron(call_after=ct.DepsCall(scale, retval_keyword="x")),
             "must be left out: the electron has run by then",
         ),
+        (
+            lambda: ct.electron(deps_module="no.such"),
+            r"deps_module must be a module, .* 'no.such' \(No",
+        ),
+        (lambda: ct.electron(deps_module=[3]), "deps_module must be a module"),  # type: ignore[list-item]
         (lambda: ct.DepsPip(reqs_path="missing.txt"), r"requirements file, not 'missing.txt' \(No"),
         (lambda: ct.electron(source).set_metadata("call_before", 5), "call_before must be"),
     ],

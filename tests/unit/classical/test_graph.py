@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from qcov.classical.engine.outcomes import brief, dispatch_error
 from qcov.classical.graph import AFTER, Kind, blobs_of, nodes_of, parse_nodes
 from qcov.classical.manifest import build_manifest, spill
 from qcov.errors import ElectronMisuse, WrongArguments
-from qcov.store.blobs import INLINE_LIMIT, read
+from qcov.store.blobs import INLINE_LIMIT, read, write
 from qcov.transport import address, loads
 
 
@@ -182,7 +184,7 @@ def test_constants_travel_once() -> None:
 def test_large_payloads_go_to_the_folder(tmp_path: Path) -> None:
     lattice = ct.lattice(lambda count: add(b"x" * count))
     manifest = build_manifest(lattice, (INLINE_LIMIT + 1,), {})
-    spilled = spill(manifest, tmp_path)
+    spilled = spill(manifest, partial(write, tmp_path))
 
     ((digest, size),) = spilled["spilled"].items()
     assert digest not in spilled["blobs"]
@@ -220,3 +222,47 @@ def test_failures_are_told_a_line_each() -> None:
     told = dispatch_error([(3, "f", TRACEBACK + "ValueError: no"), (5, "g", "WorkerLost: gone")])
 
     assert told == ("The following electrons failed:\nf(3): ValueError: no\ng(5): WorkerLost: gone")
+
+
+def test_a_copy_of_what_has_no_value_is_itself() -> None:
+    made = graph(lambda x: copy.deepcopy([add(x)]), 1)
+
+    assert made.result == {"list": [{"node": 0}]}
+
+
+@pytest.mark.parametrize("use", [str, "{0!s}".format, "%s".__mod__])
+def test_what_has_no_value_has_no_text(use: Callable[[Any], str]) -> None:
+    with pytest.raises(ElectronMisuse, match="'add' has no value .* cannot be turned into text"):
+        graph(lambda x: use(add(x)), 1)
+
+
+def test_nothing_can_be_set_on_it() -> None:
+    def workflow(x: Any) -> Any:
+        value = add(x)
+        value.real = 3
+        return value
+
+    with pytest.raises(ElectronMisuse, match="cannot be changed in place"):
+        graph(workflow, 1)
+
+
+def test_a_method_that_is_called_for_nothing_is_warned_of() -> None:
+    def workflow(x: Any) -> Any:
+        value = add(x, [])
+        value.append(3)
+        return value, value.count(3), [value.copy()]
+
+    with pytest.warns(
+        UserWarning, match=r"the value of add\.append\(\.\.\.\) is not used"
+    ) as caught:
+        graph(workflow, [1])
+
+    assert len(caught) == 1
+
+
+def test_keys_may_hold_electrons() -> None:
+    made = graph(lambda x: (add(x)[add(0) : 3], add(x)[add(0), 1]), [1])
+
+    assert [node.name for node in made.nodes if node.kind == Kind.ELECTRON] == [
+        "add", "add", "cut", "add", "add", "getitem",
+    ]  # fmt: skip

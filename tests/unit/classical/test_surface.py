@@ -95,3 +95,8 @@ def test_a_backend_is_an_executor() -> None:
     assert thing(abs).executor is local
     with pytest.warns(DeprecationWarning, match="is deprecated"):
         assert ct.lattice(max, backend="local").get_metadata("executor") == "local"
+
+
+def test_an_unknown_setting_is_a_type_error() -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'retrys'"):
+        ct.electron(retrys=1)  # type: ignore[call-overload]

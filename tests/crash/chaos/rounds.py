@@ -1,0 +1,251 @@
+"""One round: a workflow runs, processes are killed, others go on; then everything is checked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from chaos import checks, database, journal, points
+from chaos.kills import Kill, plan
+
+_HERE = str(Path(__file__).parents[1])
+_PROGRAM = f"import sys; sys.path.insert(0, {_HERE!r}); from chaos.workflow import main; main()"
+_DEADLINE = 90.0  # seconds that only a round which hangs reaches
+_GONE_WITHIN = 20.0  # seconds, as above
+_LOOK = 0.002  # seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a round has shown."""
+
+    seed: int
+    kills: list[tuple[str, str]]  #: who, and where
+    dispatches: int
+    electrons: int  #: that began, in all tries
+    again: int  #: of them, tries of one that had begun before
+    clients: int  #: programs that were started, one after the other
+    engines: int
+    seconds: float
+    violations: list[str] = field(default_factory=list[str])
+
+
+class Round:
+    """A data folder of its own, and the processes in it."""
+
+    def __init__(self, folder: Path, seed: int, *, cancel: bool = True, **more: str) -> None:
+        self.folder, self.seed = folder, seed
+        self.data = folder / "data"
+        self.journal = folder / "journal"
+        folder.mkdir(parents=True)
+        pages = random.Random(seed).choice([4, 64, 8192])  # how often SQLite copies its log back
+        self._environment = {
+            **os.environ,
+            journal.FOLDER: str(folder),
+            "QCOV_DATA_DIR": str(self.data),
+            "QCOV_CONFIG_DIR": str(folder / "config"),
+            "QCOV_ENGINE_WORKERS": "2",
+            "QCOV_CHAOS_PAGES": str(pages),
+            **more,
+        }
+        if cancel:
+            self._environment["QCOV_CHAOS_CANCEL"] = "1"
+        self._client: subprocess.Popen[bytes] | None = None
+        self._clients = 0
+        self._began = time.monotonic()
+        self._wrong: list[str] = []
+
+    def run(self, kills: list[Kill], reference: Mapping[Any, Any] | None) -> Outcome:
+        """Run the workflow to its end while `kills` happen."""
+        try:
+            self._start_client()
+            for kill in kills:
+                self._perform(kill)
+                self._go_on()
+            self._finish()
+        finally:
+            self._stop()
+        return self._outcome(reference)
+
+    def contents(self) -> database.Contents | None:
+        return database.read(self.data)
+
+    # -- the program
+
+    def _start_client(self) -> None:
+        self._clients += 1
+        with open(self.folder / "client.log", "ab") as log:
+            self._client = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM],
+                env=self._environment, cwd=self.folder, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    @property
+    def _client_lives(self) -> bool:
+        return self._client is not None and self._client.poll() is None
+
+    @property
+    def _said(self) -> bool:
+        return (self.folder / "said").exists()
+
+    def _go_on(self) -> None:
+        """Start the program again if it was killed, or was told that there is no engine."""
+        if not self._client_lives and not self._said:
+            self._start_client()
+
+    def _finish(self) -> None:
+        """Let the program come to its end."""
+        (self.folder / "order").unlink(missing_ok=True)
+        for _ in range(4):
+            self._until(lambda: not self._client_lives)
+            if self._said or self._client_lives:
+                break
+            self._start_client()
+        if not self._said:
+            log = (self.folder / "client.log").read_text()[-2000:]
+            self._wrong.append(f"the workflow did not end, or the program failed: {log}")
+
+    def _until(self, holds: Callable[[], bool], seconds: float = _DEADLINE) -> bool:
+        deadline = time.monotonic() + seconds
+        while not holds():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(_LOOK)
+        return True
+
+    # -- killing
+
+    def _perform(self, kill: Kill) -> None:
+        if kill.point is not None:
+            points.order(self.folder, kill.point, kill.count)
+            order = self.folder / "order"
+            self._until(lambda: not order.exists() or not self._client_lives)
+            order.unlink(missing_ok=True)
+            if kill.victim == "client":
+                self._until(lambda: not self._client_lives)
+        else:
+            self._until(lambda: not self._client_lives or self._begun() >= kill.begun)
+            time.sleep(kill.later)
+            self._strike(kill.victim)
+        self._note_completed()
+
+    def _begun(self) -> int:
+        return sum(entry[0] == "ran" for entry in journal.entries(self.journal))
+
+    def _strike(self, victim: str) -> None:
+        found = self._processes()
+        chosen = [name for name in found if found[name]] if victim == "all of them" else [victim]
+        for name in chosen:
+            for process in found[name] if victim == "all of them" else found[name][:1]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    # noted first: what comes of it must not come before it
+                    self._note("killed", name, "any moment")
+                    process.kill()
+        if victim in ("client", "all of them") and self._client is not None:
+            self._client.wait()
+
+    def _processes(self) -> dict[str, list[psutil.Process]]:
+        found: dict[str, list[psutil.Process]] = {
+            "client": [], "engine": [], "zygote": [], "worker": []
+        }  # fmt: skip
+        if self._client is not None and self._client.poll() is None:
+            found["client"] = [psutil.Process(self._client.pid)]
+        with contextlib.suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess):
+            pid = json.loads((self.data / "engine.json").read_text())["pid"]
+            engine = psutil.Process(pid)
+            if engine.environ().get(journal.FOLDER) == str(self.folder):
+                found["engine"] = [engine]
+                found["zygote"] = engine.children()
+                found["worker"] = [one for zygote in found["zygote"] for one in zygote.children()]
+        return found
+
+    def _note(self, *entry: Any) -> None:
+        line = json.dumps(entry).encode() + b"\n"
+        descriptor = os.open(self.journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.write(descriptor, line)
+        os.close(descriptor)
+
+    def _note_completed(self) -> None:
+        """Note what is on disk: an engine may have died before it could."""
+        contents = self.contents()
+        for (dispatch_id, node), row in (contents.nodes if contents else {}).items():
+            if row["status"] == "COMPLETED" and row["kind"] in ("electron", "sublattice"):
+                self._note("ended", dispatch_id, node, "COMPLETED", row["output"])
+
+    # -- the end
+
+    def _stop(self) -> None:
+        """Stop the engine politely; nothing may be left of it."""
+        if self._client_lives and self._client is not None:
+            self._client.kill()
+        if self._client is not None:
+            self._client.wait()
+        for engine in self._processes()["engine"]:
+            engine.terminate()
+        self._until(lambda: not self._left(), _GONE_WITHIN)
+        for process in self._left():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self._wrong.append(f"process {process.pid} is left: {process.cmdline()[:4]}")
+                process.kill()
+
+    def _left(self) -> list[psutil.Process]:
+        return list(processes_of(self.folder))
+
+    def _outcome(self, reference: Mapping[Any, Any] | None) -> Outcome:
+        entries = journal.entries(self.journal)
+        contents = self.contents()
+        wrong = list(self._wrong)
+        if contents is None:
+            wrong.append("there is no database")
+        elif reference is not None:
+            wrong += checks.violations(entries, contents, reference)
+        ran = [tuple(about) for what, *about in entries if what == "ran"]
+        return Outcome(
+            seed=self.seed,
+            kills=[(about[0], about[1]) for what, *about in entries if what == "killed"],
+            dispatches=len(contents.dispatches) if contents else 0,
+            electrons=len(ran),
+            again=len(ran) - len(set(ran)),
+            clients=self._clients,
+            engines=sum(what == "engine" for what, *_ in entries),
+            seconds=time.monotonic() - self._began,
+            violations=wrong,
+        )
+
+
+def processes_of(folder: Path) -> Iterator[psutil.Process]:
+    """All processes that a round has started, however they are related to it by now."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(journal.FOLDER) == str(folder):
+                yield process
+
+
+def reference_of(folder: Path) -> dict[tuple[Any, ...], Any]:
+    """What the workflow comes to when nothing is killed."""
+    quiet = Round(folder, seed=0, cancel=False)
+    outcome = quiet.run([], None)
+    contents = quiet.contents()
+    assert not outcome.violations, outcome.violations
+    assert contents is not None
+    return {path: row for tree in contents.trees().values() for path, row in tree.items()}
+
+
+def play(folder: Path, seed: int, reference: Mapping[Any, Any]) -> Outcome:
+    """Run the round of this seed; its folder goes if nothing is wrong."""
+    outcome = Round(folder, seed).run(plan(seed), reference)
+    if not outcome.violations:
+        shutil.rmtree(folder, ignore_errors=True)
+    return outcome
