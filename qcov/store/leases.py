@@ -26,6 +26,7 @@ Transaction = Callable[[], AbstractContextManager[sa.Connection]]
 
 #: What a change was made under: the epoch of each dispatch that it is about, if it is known.
 Epochs = Mapping[str, int | None]
+Held = tuple[str, int | None]
 
 _HELD = "NEW_OBJECT"  # only stored: nobody runs it
 
@@ -243,25 +244,24 @@ class Fence:
         self._query = str(query.compile(dialect=dialect))
         self._owner = owner
 
-    def lost(self, cursor: Any, epochs: Iterable[Epochs], new: Collection[str]) -> set[str]:
-        """Lock the dispatches that changes are about; return those that are another engine's.
+    def lost(self, cursor: Any, made: Iterable[Epochs], new: Collection[str]) -> set[Held]:
+        """Lock the dispatches that changes are about; return what the changes wrongly rely on.
 
         Args:
             cursor: The driver's, in the transaction.
-            epochs: What the changes were made under.
+            made: What the changes were made under.
             new: Dispatches that the transaction itself inserts.
         """
-        wanted = {each: epoch for some in epochs for each, epoch in some.items()}
-        asked = [each for each in wanted if each not in new]
-        if not asked:
+        wanted = {held for epochs in made for held in epochs.items() if held[0] not in new}
+        if not wanted:
             return set()
+        asked = sorted({dispatch_id for dispatch_id, _ in wanted})
         cursor.execute(self._query, {"ids": asked, "owner": self._owner})
         found: dict[str, int] = dict(cursor.fetchall())
         return {
-            each
-            for some in epochs
-            for each, epoch in some.items()
-            if each not in new and found.get(each) != (epoch or found.get(each, -1))
+            (dispatch_id, epoch)
+            for dispatch_id, epoch in wanted
+            if dispatch_id not in found or epoch not in (None, found[dispatch_id])
         }
 
 

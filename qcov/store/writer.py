@@ -17,7 +17,7 @@ from typing import Any
 from qcov.errors import LeaseLost, QcovError, StoreError, StoreUnavailable
 from qcov.store.changes import Changes, compile_statements, merge
 from qcov.store.database import Database
-from qcov.store.leases import Epochs, Fence
+from qcov.store.leases import Epochs, Fence, Held
 
 #: Told once its changes are on disk (None), or why they are not.
 Done = Callable[[QcovError | None], None]
@@ -25,7 +25,7 @@ Done = Callable[[QcovError | None], None]
 _log = logging.getLogger("qcov.store")
 
 _PAUSE = 0.001  # seconds
-_NOTHING: Set[str] = frozenset()
+_NOTHING: Set[Held] = frozenset()
 _NO_EPOCHS: Epochs = {}
 _RETRY_AFTER = 0.5  # seconds between tries while the disk refuses what must not be lost
 
@@ -109,7 +109,7 @@ class Writer:
         for request in group:
             self._tell(request, _refused(request, lost))
 
-    def _write(self, group: list[_Request]) -> Set[str]:
+    def _write(self, group: list[_Request]) -> Set[Held]:
         """Write a group, without those that are about other engines' dispatches; return these."""
         if self._database.broken(self._connection):
             self._connection = self._database.connect()
@@ -117,7 +117,7 @@ class Writer:
         try:
             cursor.execute(self._database.begin)
             lost = self._lost(cursor, group)
-            kept = [request.changes for request in group if lost.isdisjoint(request.epochs)]
+            kept = [request.changes for request in group if lost.isdisjoint(request.epochs.items())]
             for name, rows in merge(kept).items():
                 cursor.executemany(self._statements[name], rows)
             cursor.execute("COMMIT")
@@ -126,7 +126,7 @@ class Writer:
                 cursor.execute("ROLLBACK")
         return lost
 
-    def _lost(self, cursor: Any, group: list[_Request]) -> Set[str]:
+    def _lost(self, cursor: Any, group: list[_Request]) -> Set[Held]:
         if self._fence is None:
             return _NOTHING
         new = {row["id"] for request in group for row in request.changes.get("dispatch", ())}
@@ -174,6 +174,6 @@ class Writer:
             _log.error("%s", error)
 
 
-def _refused(request: _Request, lost: Set[str]) -> LeaseLost | None:
-    others = lost & request.epochs.keys()
+def _refused(request: _Request, lost: Set[Held]) -> LeaseLost | None:
+    others = [held[0] for held in request.epochs.items() if held in lost]
     return LeaseLost(dispatches=others) if others else None
