@@ -104,7 +104,10 @@ def _text(value: object) -> str:
 
 
 def _path(value: object) -> str:
-    return str(Path(_text(value)).expanduser())
+    text = _text(value)
+    if "://" in text:  # as a path it would be a folder called `s3:`
+        raise ValueError(f"must be a folder or a file that this machine has, not {value!r}")
+    return str(Path(text).expanduser())
 
 
 def _flag(value: object) -> bool:

@@ -188,6 +188,12 @@ class Leases:
                 mine = triggers.c.owner == self.owner
                 connection.execute(sa.update(triggers).where(mine).values(lease_ends=0.0))
 
+    def others_run(self) -> bool:
+        """True if other engines run dispatches."""
+        theirs = sa.select(dispatches.c.id).where(_unended(), dispatches.c.owner != self.owner)
+        with self._transaction() as connection:
+            return connection.scalar(theirs.limit(1)) is not None
+
     # -- asking the owner
 
     def ask_to_cancel(self, dispatch_id: str, node_ids: list[int] | None) -> bool:

@@ -73,6 +73,8 @@ class Pruner:
             {"memo_pruned": [{"of_time": ended_before}], "structures_pruned": [{}]}
         )
         counted["environments"] = await asyncio.to_thread(self._environments.prune, ended_before)
+        if store.leases is not None and await asyncio.to_thread(store.leases.others_run):
+            return counted  # what they are about to refer to is not known here
         self._named = set()
         try:
             found = await asyncio.to_thread(unreferenced, store)

@@ -82,3 +82,16 @@ def test_alembic_itself(run: Run, data_folder: Path) -> None:
     assert (wrong.code, "nowhere" in wrong.err) == (1, True)
     assert run("db", "alembic", "no-such-command").code == 2
     assert "usage: qcov db alembic" in run("db", "alembic", "--help").out
+
+
+@pytest.mark.parametrize("url", ["postgresql://ada:secret@host/db", "secret", "a://b:c@d:secret/e"])
+@pytest.mark.parametrize("asked", [[], ["workflow_data"], ["workflow_data.db_url"], ["--json"]])
+def test_settings_are_shown_without_passwords(
+    run: Run, monkeypatch: pytest.MonkeyPatch, url: str, asked: list[str]
+) -> None:
+    monkeypatch.setenv("QCOV_WORKFLOW_DATA_DB_URL", url)
+
+    ran = run("config", *asked)
+    assert ran.code == 0
+    assert "***" in ran.out
+    assert "secret" not in ran.out
