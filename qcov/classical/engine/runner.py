@@ -285,10 +285,13 @@ class Engine:
         """Run a dispatch no more: another engine has taken it over."""
         if self.store.leases is not None:
             self.store.leases.forget(dispatch_id)
+        children = [child for (parent, _), child in self._children.items() if parent == dispatch_id]
         run = self._runs.get(dispatch_id)
         if run is not None:
             self.run_ended(run)
             run.leave()
+        for child in children:  # it may not even be stored
+            self.drop(child)
 
     def _refuse(self, row: Message, error: Exception) -> None:
         """A dispatch cannot go on, nor can those that wait for it."""

@@ -76,6 +76,8 @@ class Sharing:
                 await self._beat()
             except QcovError as error:
                 _log.warning("the leases could not be renewed: %s", error)
+            except Exception:  # noqa: BLE001  # the engine must outlive its own defects
+                _log.exception("the leases could not be renewed")
 
     async def _beat(self) -> None:
         for dispatch_id in await asyncio.to_thread(self._leases.renew):
