@@ -6,7 +6,7 @@ import inspect
 import operator
 import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
 
@@ -88,42 +88,32 @@ class Builder:
         modules: Sequence[DepsModule] = _first(
             settings.get("deps_module"), self._metadata.get("deps_module"), ()
         )
-        if modules:
-            with by_value(each.module for each in modules):
-                return self._call(function, name, settings, args, kwargs)
-        return self._call(function, name, settings, args, kwargs)
-
-    def _call(
-        self,
-        function: Callable[..., Any],
-        name: str,
-        settings: Mapping[str, Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-    ) -> ElectronOutput:
-        builds = is_lattice(function) and getattr(function, "metadata", {}).get("workflow_executor")
-        executor = self._executor(settings.get("executor") or builds or None)
-        defaults = self.graph.executors[executor]["attributes"]
-        around = settings
-        if is_lattice(function):  # what runs beside electrons runs beside those in it
-            around = {**inherited(cast("Lattice", function).metadata, settings), **_OPERATION}
-        preparation, needs = self._preparation(around, function)
-        node = self.graph.add(
-            name=name,
-            kind=Kind.SUBLATTICE if is_lattice(function) else Kind.ELECTRON,
-            function=self._function(function, name, settings),
-            executor=executor,
-            preparation=preparation,
-            needs=needs,
-            retries=_first(settings.get("retries"), defaults.get("retries"), 0),
-            retry_delay=_first(settings.get("retry_delay"), 0.0),
-            time_limit=_first(settings.get("time_limit"), defaults.get("time_limit")),
-            cache=bool(settings.get("cache")),
-        )
-        output = self._with_arguments(node, args, kwargs)
-        if node.cache:
-            self._check_keys(node)
-        return output
+        with by_value(each.module for each in modules) if modules else nullcontext():
+            builds = is_lattice(function) and getattr(function, "metadata", {}).get(
+                "workflow_executor"
+            )
+            executor = self._executor(settings.get("executor") or builds or None)
+            defaults = self.graph.executors[executor]["attributes"]
+            around = settings
+            if is_lattice(function):  # what runs beside electrons runs beside those in it
+                around = {**inherited(cast("Lattice", function).metadata, settings), **_OPERATION}
+            preparation, needs = self._preparation(around, function)
+            node = self.graph.add(
+                name=name,
+                kind=Kind.SUBLATTICE if is_lattice(function) else Kind.ELECTRON,
+                function=self._function(function, name, settings),
+                executor=executor,
+                preparation=preparation,
+                needs=needs,
+                retries=_first(settings.get("retries"), defaults.get("retries"), 0),
+                retry_delay=_first(settings.get("retry_delay"), 0.0),
+                time_limit=_first(settings.get("time_limit"), defaults.get("time_limit")),
+                cache=bool(settings.get("cache")),
+            )
+            output = self._with_arguments(node, args, kwargs)
+            if node.cache:
+                self._check_keys(node)
+            return output
 
     def apply(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> ElectronOutput:
         """Add a node for an operation on electrons, such as `a + b`."""
