@@ -47,6 +47,9 @@ class AnyExecutor:
 
     #: The short name under which `executor="..."` finds the class.
     short_name: str = ""
+    #: What the backend calls the task, and whether the task is to be given up.
+    _job_handle: Any = None
+    _cancel_requested: bool = False
 
     def __init__(
         self,
@@ -118,10 +121,6 @@ class BaseExecutor(AnyExecutor):
     >>> Here(retries=1).execute(max, [1, 3], {}, "some dispatch", "results")
     3
     """
-
-    #: What the backend calls the task, and whether the task is to be given up.
-    _job_handle: Any = None
-    _cancel_requested: bool = False
 
     def run(
         self,
@@ -203,9 +202,6 @@ class AsyncBaseExecutor(AnyExecutor):
     ...     async def run(self, function, args, kwargs, task_metadata):
     ...         return function(*args, **kwargs)
     """
-
-    _job_handle: Any = None
-    _cancel_requested: bool = False
 
     async def run(
         self,
