@@ -138,8 +138,8 @@ def dispatch_error(failures: Iterable[tuple[int, str, str]]) -> str:
     return "\n".join(["The following electrons failed:", *lines])
 
 
-#: Stands for the middle of an error that is too long.
-LEFT_OUT = "..."
+#: What `telling.describe` writes for the middle of an error that is too long.
+_LEFT_OUT = "..."
 
 
 def brief(error: str) -> str:
@@ -149,7 +149,7 @@ def brief(error: str) -> str:
     if not heads:
         return "\n  ".join(lines)
     after = lines[heads[-1] + 1 :]
-    told = (line for line in after if line and not line.startswith("  ") and line != LEFT_OUT)
+    told = (line for line in after if line and not line.startswith("  ") and line != _LEFT_OUT)
     return next(told, lines[-1])
 
 
