@@ -194,10 +194,11 @@ SETTINGS: Mapping[str, Setting] = {
     "dispatcher.cache_dir": _cache(),
     "dispatcher.results_dir": Setting(kind="path", default="results"),
     "dispatcher.log_dir": _logs(),
-    # How long the engine stays without work or server, and how many electrons run at once;
-    # no workers means one for each core.
+    # How long the engine stays without work or server, how many electrons run at once (no workers
+    # means one for each core), and how long one of the commands that install packages may take.
     "engine.idle_timeout": Setting(kind="number", default=300.0),
     "engine.workers": Setting(kind="whole", default=0),
+    "engine.install_limit": Setting(kind="number", default=900.0),
     "dask.cache_dir": _cache(),
     "dask.log_dir": _logs(),
     "dask.mem_per_worker": Setting(kind="amount", default="auto"),

@@ -40,6 +40,17 @@ def _version(package: str) -> str | None:
         return None
 
 
+def depends_on_folder(package: str) -> bool:
+    """True for what may mean something else in another working folder: a path, or an option."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        url = Requirement(package).url
+    except InvalidRequirement:
+        return True
+    return url is not None and url.startswith("file:")
+
+
 def lines_of(path: Path) -> list[str]:
     """The requirements in a file and in those that it includes; paths no longer depend on it."""
     try:

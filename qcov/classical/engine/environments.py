@@ -15,17 +15,18 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qcov.classical.engine.installing import Installing
 from qcov.classical.engine.spawn import Environment
 from qcov.classical.engine.tasks import Key, Task
-from qcov.errors import DependencyFailed, EngineError, QcovError
+from qcov.classical.requirements import depends_on_folder
+from qcov.errors import EngineError, QcovError
 
 _IN_USE = 86_400.0  # seconds
-_TOLD = 2000  # characters of what pip says, in an error
 _INSTALLED_IN = ("site-packages", "dist-packages")
 _PRINT_FOLDER = "import sysconfig; print(sysconfig.get_path('purelib'))"
 #: Lines that start with `import` are run; this one takes the folder's own such files in too
@@ -42,50 +43,57 @@ class Environments:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._waiting: dict[Key, Task] = {}
-        self._building: dict[str, asyncio.Task[Environment]] = {}
-        self._jobs: set[asyncio.Task[None]] = set()
+        self._waiting: dict[Key, asyncio.Task[None]] = {}
+        self._building: dict[str, _Building] = {}
         self._swept = False
 
     def provide(self, task: Task, submit: Callable[[Task], None]) -> None:
         """Hand a task on to `submit` once there is an environment for it."""
-        self._waiting[task.key] = task
         job = asyncio.get_running_loop().create_task(self._provide(task, submit))
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
+        self._waiting[task.key] = job
+        job.add_done_callback(lambda _: self._forget(task.key, job))
 
     def drop(self, key: Key) -> None:
-        """A task is not wanted any more; the environment is finished all the same."""
-        self._waiting.pop(key, None)
+        """A task is not wanted any more; nor is an environment that nobody else waits for."""
+        job = self._waiting.pop(key, None)
+        if job is not None:
+            job.cancel()
 
     def close(self) -> None:
         """Stop what is being built."""
-        for job in (*self._jobs, *self._building.values()):
+        for job in (*self._waiting.values(), *(each.job for each in self._building.values())):
             job.cancel()
+
+    def _forget(self, key: Key, job: asyncio.Task[None]) -> None:
+        if self._waiting.get(key) is job:
+            del self._waiting[key]
 
     async def _provide(self, task: Task, submit: Callable[[Task], None]) -> None:
         try:
-            environment = await self._environment(task.environment, task.packages)
-        except QcovError as error:
-            if self._waiting.pop(task.key, None) is not None:
-                task.owner.task_died(task, error)
-            return
-        if self._waiting.pop(task.key, None) is not None:
-            task.environment = environment
+            task.environment = await self._environment(task.environment, task.packages)
             submit(task)
+        except QcovError as error:
+            task.owner.task_died(task, error)
+        except Exception as error:  # noqa: BLE001  # a defect of ours: not a node that waits for ever
+            what = f"no environment could be made for it: {type(error).__name__}: {error}"
+            task.owner.task_died(task, EngineError(what))
 
     async def _environment(self, user: Environment, packages: tuple[str, ...]) -> Environment:
-        stamps = [_stamp(Path(user.cwd), package) for package in packages]
-        content = json.dumps([user.executable, list(user.sys_path), packages, stamps])
-        key = hashlib.sha256(content.encode()).hexdigest()[:32]
+        key = _key_of(user, packages)
         known = self._known(key, user)
         if known is not None:
             return known
-        if key not in self._building:
-            job = asyncio.get_running_loop().create_task(self._build(key, user, packages))
-            self._building[key] = job
-            job.add_done_callback(lambda _: self._building.pop(key))
-        return await asyncio.shield(self._building[key])
+        building = self._building.get(key)
+        if building is None:
+            building = self._building[key] = _Building(self._build(key, user, packages))
+        building.wanted += 1
+        try:
+            return await asyncio.shield(building.job)
+        finally:
+            building.wanted -= 1
+            if not building.wanted:
+                del self._building[key]
+                building.job.cancel()
 
     def _known(self, key: str, user: Environment) -> Environment | None:
         try:
@@ -96,7 +104,7 @@ class Environments:
                 return None
             os.utime(path)  # it is needed: `prune` heeds that
             return _over(user, key, python, note["installed"])
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):  # or a note that is damaged
             return None
 
     def prune(self, used_before: float) -> int:
@@ -106,7 +114,7 @@ class Environments:
         """
         limit, count = min(used_before, time.time() - _IN_USE), 0
         for path in self._folder.glob("*.json"):
-            with contextlib.suppress(OSError, ValueError, KeyError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 if path.stat().st_mtime < limit:
                     folder = json.loads(path.read_text(encoding="utf-8"))["folder"]
                     path.unlink()
@@ -127,16 +135,17 @@ class Environments:
     async def _build_in(
         self, folder: Path, key: str, user: Environment, packages: tuple[str, ...]
     ) -> Environment:
-        python = folder / "bin" / "python"
+        python, install = folder / "bin" / "python", Installing(user, packages)
         try:
-            await self._run(user, packages, user.executable, "-m", "venv", str(folder))
-            installed = await self._run(user, packages, str(python), "-c", _PRINT_FOLDER)
+            await install.run(user.executable, "-m", "venv", str(folder))
+            installed = await install.run(str(python), "-c", _PRINT_FOLDER)
             _see(Path(installed.strip()), user)
             wanted = folder / "requirements.txt"
             wanted.write_text("\n".join(packages) + "\n", encoding="utf-8")
-            quiet = ("--quiet", "--disable-pip-version-check", "--no-input")
-            pip = ("-m", "pip", "install", *quiet, "--requirement", str(wanted))
-            await self._run(user, packages, str(python), *pip)
+            plain = ("--progress-bar", "off", "--disable-pip-version-check", "--no-input")
+            await install.run(
+                *(str(python), "-m", "pip", "install", *plain, "--requirement", str(wanted))
+            )
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
@@ -146,31 +155,6 @@ class Environments:
         unfinished.replace(self._folder / f"{key}.json")
         return _over(user, key, python, installed.strip())
 
-    async def _run(self, user: Environment, packages: tuple[str, ...], *command: str) -> str:
-        """Run a command in the user's folder and with their variables; return what it prints."""
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            cwd=user.cwd,
-            env=_variables(user.variables),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-        )
-        try:
-            printed, _ = await process.communicate()
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-        text = printed.decode(errors="replace")
-        if process.returncode != 0:
-            raise DependencyFailed(
-                what=f"the packages {', '.join(packages)} could not be installed",
-                reason=f"`python {' '.join(command[1:3])}` ended with {process.returncode}",
-                advice="Correct deps_pip, or see whether the package index can be reached. It said:"
-                f"\n{text.strip()[-_TOLD:]}",
-            )
-        return text
-
     def _sweep(self) -> None:
         """Remove what earlier engines have left half built."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -179,11 +163,28 @@ class Environments:
         self._swept = True
         used: set[str] = set()
         for path in self._folder.glob("*.json"):
-            with contextlib.suppress(OSError, ValueError, KeyError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 used.add(json.loads(path.read_text(encoding="utf-8"))["folder"])
         for path in self._folder.iterdir():
             if path.is_dir() and path.name not in used:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+class _Building:
+    """An environment that is being made, and how many wait for it."""
+
+    def __init__(self, work: Coroutine[Any, Any, Environment]) -> None:
+        self.job = asyncio.get_running_loop().create_task(work)
+        self.wanted = 0
+
+
+def _key_of(user: Environment, packages: tuple[str, ...]) -> str:
+    """Equal for what can share an environment."""
+    stamps = [_stamp(Path(user.cwd), package) for package in packages]
+    content: list[Any] = [user.executable, list(user.sys_path), packages, stamps]
+    if any(map(depends_on_folder, packages)):
+        content.append(user.cwd)
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
 def _stamp(cwd: Path, package: str) -> list[tuple[str, int]]:
@@ -209,8 +210,3 @@ def _over(user: Environment, key: str, python: Path, installed: str) -> Environm
     own = [at for at, path in enumerate(paths) if path.endswith(_INSTALLED_IN)]
     paths.insert(own[0] if own else len(paths), installed)
     return replace(user, key=f"{user.key} {key}", executable=str(python), sys_path=tuple(paths))
-
-
-def _variables(variables: Mapping[str, Any]) -> dict[str, str]:
-    """The program's variables; those are not known any more after a restart of the engine."""
-    return dict(variables or os.environ) | {"PIP_USER": "0"}

@@ -103,19 +103,19 @@ class WorkerProcess:
         """Stop it and everything that it has started."""
         self._killed = True
         if self.pid is not None:
-            _kill_group(self.pid)
+            kill_group(self.pid)
 
     def born(self, pid: int) -> None:
         """The zygote has forked it."""
         self.pid = pid
         if self._killed:
-            _kill_group(pid)
+            kill_group(pid)
 
     def ended(self, reason: str) -> None:
         """The zygote has seen its end."""
         self._reason = reason
         if self.pid is not None:
-            _kill_group(self.pid)  # what it has started goes with it
+            kill_group(self.pid)  # what it has started goes with it
         if self._closed:
             asyncio.get_running_loop().call_soon(self._tell)
         else:  # there may be more to read; but what left its group could hold its end for ever
@@ -148,7 +148,8 @@ class WorkerProcess:
                 os.close(file)
 
 
-def _kill_group(pid: int) -> None:
+def kill_group(pid: int) -> None:
+    """Stop the processes of a group; there may be none left."""
     try:
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:

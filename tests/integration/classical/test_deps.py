@@ -223,26 +223,44 @@ def test_a_package_that_cannot_be_installed_fails_the_electron(run: Run, tmp_pat
     assert missing.name in result.get_node_result(0)["error"]
 
 
-def test_cancelling_does_not_wait_for_an_installation(tmp_path: Path) -> None:
-    gate = Gate(tmp_path)
-    package = tmp_path / "slow"
+def slow_package(folder: Path, gate: Gate) -> str:
+    """A package whose build tells its process's number, and waits."""
+    package = folder / "slow"
     package.mkdir()
-    # pip runs this: it tells that it runs, and waits
     (package / "backend.py").write_text(
-        f"import pathlib\npathlib.Path({str(gate.begun)!r}).write_text('building')\n"
+        f"import os, pathlib\npathlib.Path({str(gate.begun)!r}).write_text(str(os.getpid()))\n"
         f"pathlib.Path({str(gate.open)!r}).read_text()\n"
     )
     (package / "pyproject.toml").write_text(
         '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
     )
-    workflow = ct.lattice(ct.electron(lambda: 1, deps_pip=str(package)))
+    return str(package)
+
+
+def test_cancelling_stops_an_installation(tmp_path: Path) -> None:
+    gate = Gate(tmp_path)
+    workflow = ct.lattice(ct.electron(lambda: 1, deps_pip=slow_package(tmp_path, gate)))
 
     dispatch_id = ct.dispatch(workflow)()
-    gate.wait()
+    building = psutil.Process(int(gate.wait()))
     ct.cancel(dispatch_id)
 
     assert ct.get_result(dispatch_id, wait=True, timeout=60).status == "CANCELLED"
-    gate.let_go()
+    building.wait(10)
+
+
+def test_an_engine_that_stops_stops_an_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_engine: Callable[[Path], None]
+) -> None:
+    monkeypatch.setenv("QCOV_DATA_DIR", str(tmp_path / "own"))
+    gate = Gate(tmp_path)
+    workflow = ct.lattice(ct.electron(lambda: 1, deps_pip=slow_package(tmp_path, gate)))
+
+    ct.dispatch(workflow)()
+    building = psutil.Process(int(gate.wait()))
+    stop_engine(tmp_path / "own")
+
+    building.wait(10)
 
 
 def test_a_module_travels_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,190 @@
+"""Environments with packages: who waits for one, and commands that take too long."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from qcov.classical.engine.channel import Message
+from qcov.classical.engine.environments import Environments
+from qcov.classical.engine.installing import Installing
+from qcov.classical.engine.spawn import Environment
+from qcov.classical.engine.tasks import Task
+from qcov.classical.requirements import depends_on_folder
+from qcov.errors import DependencyFailed, QcovError
+
+
+@dataclass
+class Told:
+    """Who wants an electron: it keeps what it is told."""
+
+    died: asyncio.Future[QcovError] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    def task_started(self, task: Task) -> None: ...
+
+    def task_progressed(self, task: Task, report: Message) -> None: ...
+
+    def task_ended(self, task: Task, outcome: Message) -> None: ...
+
+    def task_died(self, task: Task, error: QcovError, printed: Message | None = None) -> None:
+        self.died.set_result(error)
+
+
+def environment(cwd: str) -> Environment:
+    described = {"executable": sys.executable, "cwd": cwd, "sys_path": [], "preload": []}
+    return Environment.from_json(described, {})
+
+
+def task(cwd: str, packages: tuple[str, ...], *, node: int = 0) -> Task:
+    return Task(
+        key=("dispatch", node, 1),
+        name="electron",
+        environment=environment(cwd),
+        bundle={},
+        function=None,
+        time_limit=None,
+        owner=Told(),
+        packages=packages,
+    )
+
+
+def project(folder: Path) -> str:
+    """A package that is built without a network; returns a requirement that leads to it."""
+    package = folder / "pkg"
+    package.mkdir(parents=True)
+    (package / "backend.py").write_text(
+        "import zipfile\n"
+        "def build_wheel(folder, settings=None, metadata=None):\n"
+        "    name = 'qcov_pkg-1.0-py3-none-any.whl'\n"
+        "    with zipfile.ZipFile(f'{folder}/{name}', 'w') as archive:\n"
+        "        about = 'qcov_pkg-1.0.dist-info'\n"
+        "        archive.writestr(f'{about}/METADATA', "
+        "'Metadata-Version: 2.1\\nName: qcov-pkg\\nVersion: 1.0\\n')\n"
+        "        archive.writestr(f'{about}/WHEEL', 'Wheel-Version: 1.0\\n"
+        "Root-Is-Purelib: true\\nTag: py3-none-any\\n')\n"
+        "        archive.writestr(f'{about}/RECORD', '')\n"
+        "    return name\n"
+    )
+    (package / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    return "./pkg ; python_version > '3'"
+
+
+async def provided(environments: Environments, *tasks: Task) -> list[Task]:
+    """Wait for the environments of tasks."""
+    ready: asyncio.Queue[Task] = asyncio.Queue()
+    for each in tasks:
+        environments.provide(each, ready.put_nowait)
+    return [await asyncio.wait_for(ready.get(), 120) for _ in tasks]
+
+
+def test_folders_with_the_same_relative_requirement_do_not_share(tmp_path: Path) -> None:
+    requirement = project(tmp_path / "one")
+    project(tmp_path / "two")
+
+    async def main() -> set[str]:
+        tasks = [task(str(tmp_path / name), (requirement,), node=3) for name in ("one", "two")]
+        environments = Environments(tmp_path / "environments")
+        done = [(await provided(environments, each))[0] for each in tasks]
+        return {each.environment.executable for each in done}
+
+    assert len(asyncio.run(main())) == 2
+
+
+def test_who_still_waits_gets_an_environment_that_another_has_given_up(tmp_path: Path) -> None:
+    requirement = project(tmp_path)
+
+    async def main() -> list[int]:
+        environments, ready = Environments(tmp_path / "environments"), asyncio.Queue[Task]()
+        for node in (0, 1, 2):
+            environments.provide(task(str(tmp_path), (requirement,), node=node), ready.put_nowait)
+        await asyncio.sleep(0)  # all wait now
+        environments.drop(("dispatch", 0, 1))
+        environments.drop(("dispatch", 2, 1))
+        return [(await asyncio.wait_for(ready.get(), 120)).key[1], ready.qsize()]
+
+    assert asyncio.run(main()) == [1, 0]
+
+
+def test_any_error_fails_the_electron(tmp_path: Path) -> None:
+    async def main() -> QcovError:
+        wanted = task("a\0b", ("numpy",))  # no folder can be called so: a ValueError
+        environments = Environments(tmp_path)
+        environments.provide(wanted, lambda _: None)
+        assert isinstance(wanted.owner, Told)
+        return await asyncio.wait_for(wanted.owner.died, 60)
+
+    assert "no environment could be made for it: ValueError" in str(asyncio.run(main()))
+
+
+def test_a_damaged_note_is_no_environment(tmp_path: Path) -> None:
+    requirement, folder = project(tmp_path), tmp_path / "environments"
+
+    async def main() -> Path:
+        await provided(Environments(folder), task(str(tmp_path), (requirement,)))
+        next(folder.glob("*.json")).write_text("[]")
+        made = await provided(Environments(folder), task(str(tmp_path), (requirement,)))
+        return Path(made[0].environment.executable)
+
+    assert asyncio.run(main()).exists()
+
+
+def test_a_command_that_takes_too_long_is_stopped_with_all_that_it_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QCOV_ENGINE_INSTALL_LIMIT", "0.5")
+    started = tmp_path / "pid"
+
+    async def main() -> None:
+        install = Installing(environment(str(tmp_path)), ("one", "two"))
+        await install.run("sh", "-c", f"echo Collecting one; sleep 600 & echo $! > {started}; wait")
+
+    with pytest.raises(DependencyFailed) as caught:
+        asyncio.run(main())
+
+    said = str(caught.value)
+    assert "the packages one, two could not be installed" in said
+    assert "was stopped after 0.5 s. Raise the setting engine.install_limit" in said
+    assert said.endswith("It said:\nCollecting one")
+    _wait_for_end(int(started.read_text()))
+
+
+def test_a_command_does_not_wait_for_what_it_has_left(tmp_path: Path) -> None:
+    async def main() -> str:
+        install = Installing(environment(str(tmp_path)), ("one",))
+        return await install.run("sh", "-c", "sleep 600 & echo $!")
+
+    _wait_for_end(int(asyncio.run(asyncio.wait_for(main(), 60))))
+
+
+def _wait_for_end(pid: int) -> None:
+    try:
+        process = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return
+    if process.status() != psutil.STATUS_ZOMBIE:  # nobody may be there to take note of its end
+        process.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("requirement", "depends"),
+    [
+        ("numpy", False),
+        ("numpy[extra]>=2 ; python_version > '3'", False),
+        ("thing @ https://example.org/thing.whl", False),
+        ("./pkg", True),
+        ("thing @ file:pkg", True),
+        ("--find-links ./wheels", True),
+        ("-e ./pkg", True),
+    ],
+)
+def test_what_depends_on_the_folder(requirement: str, depends: bool) -> None:
+    assert depends_on_folder(requirement) is depends
