@@ -9,9 +9,10 @@ import typer
 
 from qcov.classical.engine.client import call
 from qcov.classical.status import Status
-from qcov.cli.output import fail, say, say_json
+from qcov.cli.output import fail, say, say_json, warn
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_NAMED = 10  # damaged dispatches, in a warning
 _ENDED = tuple(status.value for status in Status if status.terminal)
 
 
@@ -43,6 +44,8 @@ def prune(
     if found and not (yes or as_json):
         typer.confirm(f"Remove {_counted(found)} for ever?", abort=True)
     removed = call("prune", **asked)
+    if removed["damaged"]:
+        warn(_told_of(removed["damaged"]))
     if as_json:
         return say_json(removed)
     freed = f"{removed['blobs']} payloads, {removed['bytes'] / 1e6:.1f} MB"
@@ -53,6 +56,15 @@ def prune(
 
 def _counted(number: int) -> str:
     return "1 dispatch" if number == 1 else f"{number} dispatches"
+
+
+def _told_of(damaged: list[str]) -> str:
+    some = ", ".join(damaged[:_NAMED]) + (", ..." if len(damaged) > _NAMED else "")
+    return (
+        f"{_counted(len(damaged))} cannot be read, and may need any payload, so no payload was "
+        f"removed: {some}. Restore the data folder from a copy; or end what has not ended with "
+        "qcov.cancel, and remove it with a smaller --older-than."
+    )
 
 
 def _seconds(text: str) -> float:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
 
-from qcov.errors import DispatchNotFound
+from qcov.errors import DispatchNotFound, IntegrityError
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.schema import blobs, dispatches, memo, nodes, triggers
 
@@ -48,14 +48,21 @@ def _family(store: Store, root: str) -> list[str]:
     return [*(row["id"] for row in rows if row["id"] != root), root]
 
 
-def unreferenced(store: Store) -> list[tuple[str, int]]:
-    """Payloads that no dispatch, node or trigger refers to, with their sizes in bytes."""
-    kept = set(_referenced(store))
+def unreferenced(store: Store) -> tuple[list[tuple[str, int]], list[str]]:
+    """Payloads that no dispatch, node or trigger refers to, with their sizes in bytes.
+
+    And the dispatches whose graphs cannot be read. While there is one, there is no such payload: it
+    may refer to any of them, for equal values are stored once.
+    """
+    damaged: list[str] = []
+    kept = set(_referenced(store, damaged))
+    if damaged:
+        return [], damaged
     rows = store.rows(sa.select(blobs.c.digest, blobs.c.size))
-    return [(row["digest"], row["size"]) for row in rows if row["digest"] not in kept]
+    return [(row["digest"], row["size"]) for row in rows if row["digest"] not in kept], []
 
 
-def _referenced(store: Store) -> Iterator[str]:
+def _referenced(store: Store, damaged: list[str]) -> Iterator[str]:
     for row in store.rows(sa.select(dispatches.c.id, dispatches.c.manifest, dispatches.c.result)):
         yield row["manifest"]
         if row["result"] is not None:
@@ -64,6 +71,8 @@ def _referenced(store: Store) -> Iterator[str]:
             yield from digests_in(store.manifest(row["id"]))
         except DispatchNotFound:  # it has gone meanwhile
             continue
+        except (IntegrityError, OSError):
+            damaged.append(row["id"])
     for column in (nodes.c.output, triggers.c.object, memo.c.output):
         found = store.rows(sa.select(column.label("digest")).where(column.is_not(None)).distinct())
         yield from (row["digest"] for row in found)

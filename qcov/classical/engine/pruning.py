@@ -69,7 +69,8 @@ class Pruner:
 
         Returns:
             `dispatches`, sublattices not counted; `environments`; `blobs` and `bytes` of payloads.
-            The last three are not known of a dry run.
+            The last three are not known of a dry run. And `damaged`, dispatches that cannot be read
+            and were not removed: while there are any, no payloads go, for these may need them.
         """
         async with self._lock:
             return await self._prune(ended_before, statuses, dry_run=dry_run)
@@ -82,6 +83,7 @@ class Pruner:
         counted: Message = {"dispatches": len(families), "environments": 0, "blobs": 0, "bytes": 0}
         if dry_run:
             return counted
+        counted["damaged"] = []
         ids = [each for family in families for each in family]
         for start in range(0, len(ids), _AT_ONCE):
             await self._delete(("dispatch_pruned", "trigger_pruned"), "of_dispatch", ids[start:])
@@ -91,7 +93,7 @@ class Pruner:
             await self._engine.committed(
                 {"memo_pruned": [{"of_time": ended_before}], "structures_pruned": [{}]}
             )
-            found = await asyncio.to_thread(unreferenced, store)
+            found, counted["damaged"] = await asyncio.to_thread(unreferenced, store)
             for start in range(0, len(found), _AT_ONCE):
                 await self._remove(found[start : start + _AT_ONCE], counted)
         finally:

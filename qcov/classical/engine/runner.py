@@ -27,7 +27,7 @@ from qcov.classical.engine.run import Run
 from qcov.classical.engine.tasks import Task
 from qcov.classical.engine.triggers import Triggers
 from qcov.classical.status import Status
-from qcov.errors import EngineError, KeyTaken, QcovError, WrongSetting
+from qcov.errors import EngineError, IntegrityError, KeyTaken, QcovError, WrongSetting
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 
@@ -168,7 +168,13 @@ class Engine:
     async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
         """Cancel a dispatch, or some of its nodes; say what was done, once it is on disk."""
         run = self._runs.get(dispatch_id)
-        if run is None and (run := self._held(dispatch_id)) is not None:
+        try:
+            held = None if run is not None else self._held(dispatch_id)
+        except IntegrityError as error:  # it cannot be started either
+            await self.committed(outcomes.dispatch_refused(dispatch_id, error))
+            return f"Dispatch {dispatch_id} is damaged, and has ended as FAILED."
+        if held is not None:
+            run = held
             if node_ids is not None:
                 got = f"given for dispatch {dispatch_id}, which has not been started"
                 raise WrongSetting(setting="task_ids", got=got, expected=_ALL_OF_IT)

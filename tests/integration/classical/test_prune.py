@@ -131,6 +131,39 @@ def test_what_runs_or_waits_or_is_watched_stays(data_folder: Path, gate: Any) ->
     assert call("prune", ended_before=time.time())["dispatches"] == 4
 
 
+def damage(folder: Path, dispatch_id: str) -> None:
+    """Alter a dispatch's graph behind the engine's back."""
+    with sqlite3.connect(folder / "qcov.sqlite") as database:
+        database.execute(
+            "UPDATE blobs SET data = x'00' WHERE digest = "
+            "(SELECT manifest FROM dispatches WHERE id = ?)",
+            (dispatch_id,),
+        )
+
+
+def test_one_that_is_damaged_keeps_its_payloads_and_lets_others_go(data_folder: Path) -> None:
+    flow, data = ct.lattice(size), b"both have it" * LARGE
+    ct.dispatch_sync(flow)(data)
+    held = ct.dispatch(flow, disable_run=True)(data)
+    damage(data_folder, held)
+    age_files(data_folder)
+    before = counts(data_folder)
+
+    removed = call("prune", ended_before=time.time())
+
+    assert (removed["dispatches"], removed["blobs"], removed["damaged"]) == (1, 0, [held])
+    kept = {name: before[name] for name in ("blobs", "files")}
+    assert counts(data_folder).items() >= kept.items()
+    told = qcov("-y").stderr
+    assert "1 dispatch cannot be read" in told
+    assert held in told
+
+    assert "damaged, and has ended as FAILED" in ct.cancel(held)
+    assert call("prune", ended_before=time.time())["damaged"] == []
+    left = counts(data_folder)
+    assert left == dict.fromkeys(left, 0)
+
+
 def test_payloads_that_come_while_it_looks_stay(data_folder: Path) -> None:
     """The same constants are sent while their last dispatch is removed, again and again."""
     flow = ct.lattice(size)
