@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from qcov.classical.electron import Electron, electron, wait
     from qcov.classical.lattice import Lattice, lattice
     from qcov.classical.leptons import Lepton
+    from qcov.classical.registrations import list_triggers
     from qcov.classical.result import Result
     from qcov.classical.status import Status as status  # noqa: N813  # Covalent's spelling
     from qcov.classical.triggers import stop_triggers
@@ -67,6 +68,7 @@ __all__ = [
     "lattice",
     "leptons",
     "list_dispatches",
+    "list_triggers",
     "map",
     "qelectron",
     "redispatch",
@@ -90,6 +92,7 @@ _HOMES = {
     "qcov.classical.electron": ("Electron", "electron", "wait"),
     "qcov.classical.leptons": ("Lepton", "leptons"),
     "qcov.classical.lattice": ("Lattice", "lattice"),
+    "qcov.classical.registrations": ("list_triggers",),
     "qcov.classical.result": ("Result",),
     "qcov.classical.status": ("status",),
     "qcov.classical.triggers": ("stop_triggers", "triggers"),

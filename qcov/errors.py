@@ -11,7 +11,8 @@ QcovError
 │   ├── CacheUnavailable        the file of a circuit cache cannot be used
 │   ├── SchemaMismatch          the database was made by a newer qcov
 │   ├── DispatchNotFound        no dispatch has this id
-│   └── NodeNotFound            the dispatch has no node with this number
+│   ├── NodeNotFound            the dispatch has no node with this number
+│   └── TriggerNotFound         no trigger has this id
 ├── WorkflowError
 │   ├── NotALattice             something else was dispatched
 │   ├── ElectronMisuse          an electron was used as if it had a value already
@@ -34,6 +35,7 @@ QcovError
 │   ├── AccessRefused           the server does not know who asks, or does not answer to them
 │   ├── ServerBusy              the server serves as many as it can
 │   ├── StateError              a transition that the state machine does not allow
+│   ├── TriggerFailed           a trigger cannot watch
 │   ├── WorkerLost              a worker process died while an electron ran
 │   └── TimeLimitExceeded       an electron ran longer than it may
 └── QuantumError
@@ -206,6 +208,16 @@ class NodeNotFound(StoreError, LookupError):
             f"dispatch {dispatch_id} has no node {node_id}. `qcov show {dispatch_id}` lists them."
         )
         self.dispatch_id, self.node_id = dispatch_id, node_id
+
+
+class TriggerNotFound(StoreError, LookupError):
+    """No trigger has this id."""
+
+    def __init__(self, *, trigger_id: str, where: str) -> None:
+        super().__init__(
+            f"no trigger {trigger_id!r} in {where}. `qcov triggers` lists the ones that exist."
+        )
+        self.trigger_id, self.where = trigger_id, where
 
 
 # -- workflows ---------------------------------------------------------------------------------
@@ -400,6 +412,14 @@ class StateError(EngineError):
     def __init__(self, *, what: str, status: str, event: str) -> None:
         super().__init__(f"{what} is {status}; {event} was ignored.")
         self.what, self.status, self.event = what, status, event
+
+
+class TriggerFailed(EngineError):
+    """A trigger has ended as soon as it was to watch."""
+
+    def __init__(self, *, trigger: str, reason: str) -> None:
+        super().__init__(f"the trigger {trigger} has ended: {reason}")
+        self.trigger, self.reason = trigger, reason
 
 
 class WorkerLost(EngineError):

@@ -118,7 +118,7 @@ def loads(blob: bytes, *, digest: str | None = None) -> Any:
     """
     if digest is not None:
         verify(blob, digest)
-    start = _check_header(blob)
+    start = check_header(blob)
     with _quiet_gc():
         return pickle.loads(memoryview(blob)[start:])
 
@@ -170,7 +170,7 @@ def names_in(blob: bytes) -> Iterator[str]:
     """
     memo: list[str] = []
     last = ""
-    for opcode, value, _ in islice(pickletools.genops(blob[_check_header(blob) :]), _LOOKED_AT):
+    for opcode, value, _ in islice(pickletools.genops(blob[check_header(blob) :]), _LOOKED_AT):
         if opcode.name == "MEMOIZE":
             memo.append(last)
             continue
@@ -250,8 +250,13 @@ def check_seal(key: bytes, expected: str | None, digest: str, *parts: object) ->
         raise IntegrityError(blob=digest, reason="its seal is missing or was made elsewhere")
 
 
-def _check_header(blob: bytes) -> int:
-    """Check who made the blob; return where its pickle starts."""
+def check_header(blob: bytes) -> int:
+    """Check who made the blob; return where its pickle starts. Nothing of it is loaded.
+
+    Raises:
+        IntegrityError: it is none of ours.
+        VersionMismatch: it was made by another Python or schema.
+    """
     if blob.startswith(_PREFIX):
         return len(_PREFIX)
     if not blob.startswith(_MAGIC):

@@ -111,10 +111,11 @@ class BaseTrigger:
 
     @property
     def new_dispatch_ids(self) -> list[str]:
-        """The dispatches that it has started, oldest first."""
+        """The dispatches that it has started, oldest first; without those removed since."""
         if self._id is None:
             return []
-        return list(self._watcher().call("fired", trigger_id=self._id))
+        runs = self._watcher().call("trigger_runs", trigger_id=self._id)
+        return [run["dispatch_id"] for run in runs]
 
     def to_dict(self) -> dict[str, Any]:
         """Its class's name and its attributes."""

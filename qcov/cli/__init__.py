@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 import qcov
-from qcov.cli import bench, config, demo, dispatches, executors, retention, server
+from qcov.cli import bench, config, demo, dispatches, executors, retention, server, triggers
 from qcov.cli.output import end_interrupted, fail
 from qcov.errors import QcovError
 
@@ -58,6 +58,7 @@ def _options(
 
 server.add_to(app)
 dispatches.add_to(app)
+triggers.add_to(app)
 demo.add_to(app)
 bench.add_to(app)
 config.add_to(app)

@@ -41,7 +41,7 @@ def list_dispatches(
     if status is not None and (status := status.upper()) not in Status.__members__:
         known = ", ".join(Status)
         fail(f"--status: {status!r} is not a status; there are {known}", code=2)
-    _wake()
+    wake()
     found = call("dispatches", limit=limit, status=status, search=search, root_only=not search)
     rows: list[Mapping[str, Any]] = found["dispatches"]
     if as_json:
@@ -61,8 +61,8 @@ def show(
     as_json: bool = AS_JSON,
 ) -> None:
     """Show one dispatch and its nodes."""
-    _wake()
-    dispatch = call("dispatch", dispatch_id=_whole_id(dispatch_id))
+    wake()
+    dispatch = call("dispatch", dispatch_id=whole_id(dispatch_id))
     nodes: list[Mapping[str, Any]] = call("nodes", dispatch_id=dispatch["id"])
     circuits: list[Mapping[str, Any]] = call("circuit_summary", dispatch_id=dispatch["id"])
     if as_json:
@@ -104,7 +104,7 @@ def _node_line(node: Mapping[str, Any]) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _wake() -> None:
+def wake() -> None:
     """Say so if an engine has to be started to answer."""
     try:
         connect(start=False).close()
@@ -117,7 +117,7 @@ def _wake() -> None:
             )
 
 
-def _whole_id(beginning: str) -> str:
+def whole_id(beginning: str) -> str:
     """The id that begins so; an error if none or several do."""
     if len(beginning) >= _ID_LENGTH:
         return beginning

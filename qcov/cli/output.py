@@ -22,6 +22,8 @@ _COLORS = {
     "FAILED": "red",
     "CANCELLED": "yellow",
     "CANCELING": "yellow",
+    "ACTIVE": "green",
+    "STOPPED": "yellow",
 }
 
 

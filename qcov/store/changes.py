@@ -104,6 +104,13 @@ STATEMENTS: dict[str, ClauseElement] = {
             triggers.c.status != sa.literal_column("'ACTIVE'"),
         )
     ),
+    # what triggers have started that is not here any more, or is another engine's
+    "fired_pruned": (
+        sa.delete(trigger_dispatches).where(
+            trigger_dispatches.c.created < bindparam("of_time"),
+            trigger_dispatches.c.dispatch_id.not_in(sa.select(dispatches.c.id)),
+        )
+    ),
     "memo_pruned": sa.delete(memo).where(memo.c.created < bindparam("of_time")),
     "structures_pruned": (
         sa.delete(structures).where(

@@ -33,7 +33,6 @@ from qcov.store.schema import (
     memo,
     nodes,
     structures,
-    trigger_dispatches,
     triggers,
 )
 from qcov.store.writer import Done, Writer
@@ -183,12 +182,6 @@ class Store:
     def check_trigger(self, row: Row) -> None:
         """Raise `IntegrityError` for a trigger that was made elsewhere."""
         check_seal(self._key, row["object_seal"], row["object"], row["id"], "trigger")
-
-    def fired_by(self, trigger_id: str) -> list[str]:
-        """The dispatches that a trigger has started, oldest first."""
-        fired = trigger_dispatches.c
-        chosen = sa.select(fired.dispatch_id).where(fired.trigger_id == trigger_id)
-        return [row["dispatch_id"] for row in self._all(chosen.order_by(fired.created))]
 
     def payload(self, dispatch_id: str, of: str | int) -> Row | None:
         """A sealed payload: of a node (its number), or "result", "inputs" or "lattice".

@@ -67,14 +67,6 @@ class Store(Protocol):
         """How many circuits ran where, and for how long."""
         ...
 
-    def triggers_of(self, dispatch_id: str) -> Sequence[Row]:
-        """All triggers of a dispatch, oldest first."""
-        ...
-
-    def fired_by(self, trigger_id: str) -> Sequence[str]:
-        """The dispatches that a trigger has started, oldest first."""
-        ...
-
 
 class Engine(Protocol):
     """What runs dispatches; its methods are called in its event loop."""
@@ -126,7 +118,7 @@ class Engine(Protocol):
 
 
 class Triggers(Protocol):
-    """Triggers: registered, and stopped."""
+    """Triggers: registered, listed, and stopped."""
 
     async def register(self, described: dict[str, Any]) -> str:
         """Keep a trigger and let it watch; returns its id once it is on disk."""
@@ -134,6 +126,18 @@ class Triggers(Protocol):
 
     async def stop(self, dispatch_ids: Sequence[str]) -> None:
         """Stop all triggers of these dispatches."""
+        ...
+
+    async def page(self, **window: Any) -> Row:
+        """`triggers`, a window of them, newest first, and `total`, how many there are in all."""
+        ...
+
+    async def get(self, trigger_id: str) -> Row:
+        """One of them; `TriggerNotFound` for an unknown id."""
+        ...
+
+    async def runs(self, trigger_id: str, limit: int, offset: int) -> Sequence[Row]:
+        """What one of them has started, oldest first; `TriggerNotFound` for an unknown id."""
         ...
 
     async def note_fired(self, trigger_id: str, dispatch_id: str) -> None:

@@ -23,6 +23,8 @@ from qcov.errors import (
     StateError,
     StoreUnavailable,
     TransportError,
+    TriggerFailed,
+    TriggerNotFound,
     WorkflowError,
 )
 from qcov_server.ui.render import render, wants_page
@@ -30,11 +32,13 @@ from qcov_server.ui.render import render, wants_page
 _STATUS_OF: Mapping[type[QcovError], int] = {
     DispatchNotFound: 404,
     NodeNotFound: 404,
+    TriggerNotFound: 404,
     StateError: 409,
     EnvironmentMismatch: 409,
     WorkflowError: 422,
     TransportError: 422,
     InvalidRequest: 422,
+    TriggerFailed: 422,
     ServerBusy: 503,
     StoreUnavailable: 503,
     SchemaMismatch: 503,

@@ -18,8 +18,8 @@ PUBLIC = {
     "Lepton", "QCluster", "Result", "TransportableObject", "__version__", "aio",
     "as_completed", "cancel", "dispatch", "dispatch_sync", "electron", "executor", "fs",
     "fs_strategies", "gather", "get_config", "get_context", "get_result", "lattice", "leptons",
-    "list_dispatches", "map", "qelectron", "redispatch", "reload_config", "selectors",
-    "set_config", "status", "stop_triggers", "triggers", "wait", "watch",
+    "list_dispatches", "list_triggers", "map", "qelectron", "redispatch", "reload_config",
+    "selectors", "set_config", "status", "stop_triggers", "triggers", "wait", "watch",
 }  # fmt: skip
 EXECUTORS = {
     "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "DaskQExecutor", "DispatchInfo",

@@ -90,8 +90,9 @@ class Pruner:
         counted["environments"] = await asyncio.to_thread(self._environments.prune, ended_before)
         self._named = set()  # before the commit: what comes after it is either seen, or noted
         try:
+            old = {"of_time": ended_before}
             await self._engine.committed(
-                {"memo_pruned": [{"of_time": ended_before}], "structures_pruned": [{}]}
+                {"fired_pruned": [old], "memo_pruned": [old], "structures_pruned": [{}]}
             )
             found, counted["damaged"] = await asyncio.to_thread(unreferenced, store)
             for start in range(0, len(found), _AT_ONCE):

@@ -102,8 +102,13 @@ class RemoteEngine:
     def _ask_dispatch(self, dispatch_id: str) -> Message:
         return self._get(f"/dispatches/{dispatch_id}")
 
-    def _ask_fired(self, trigger_id: str) -> list[str]:
-        return cast("list[str]", self._get(f"/triggers/{trigger_id}")["dispatch_ids"])
+    def _ask_triggers(self, **window: Any) -> Message:
+        only = {name: value for name, value in window.items() if value is not None}
+        page = self._get("/triggers", **only)
+        return {"triggers": page["items"], "total": page["total"]}
+
+    def _ask_trigger_runs(self, trigger_id: str) -> list[Message]:
+        return list(self._pages(f"/triggers/{trigger_id}/runs"))
 
     def _ask_note_fired(self, trigger_id: str, dispatch_id: str) -> None:
         self._send("POST", f"/triggers/{trigger_id}/fired", json={"id": dispatch_id})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Callable, Sequence
@@ -14,10 +15,17 @@ from qcov.classical.engine.outcomes import now
 from qcov.classical.engine.pool import Pool
 from qcov.classical.engine.spawn import Environment
 from qcov.classical.engine.tasks import Key, Task
-from qcov.errors import EngineError, InvalidRequest, QcovError
+from qcov.errors import (
+    EngineError,
+    InvalidRequest,
+    QcovError,
+    TriggerFailed,
+    VersionMismatch,
+)
 from qcov.store.changes import Changes
 from qcov.store.store import Store
-from qcov.transport import address
+from qcov.store.triggers import get_trigger, list_triggers, runs_of
+from qcov.transport import address, check_header
 
 _log = logging.getLogger("qcov.engine")
 
@@ -62,13 +70,15 @@ class Triggers:
     async def register(self, described: Message) -> str:
         """Keep a trigger and let it watch; return its id once it is on disk, and watches.
 
-        Raises `EngineError` if it ends at once.
+        Raises `TriggerFailed` if it ends at once.
 
         Args:
             described: `id`, `dispatch_id`, `name`, `object` (a blob), `environment`, `elsewhere`
                 (whether another engine has the dispatch) and maybe `variables`.
         """
         environment = _environment(described)
+        with contextlib.suppress(VersionMismatch):  # its own interpreter may be able to load it
+            check_header(described["object"])
         if described["id"] in self._watching:  # the request comes twice
             return described["id"]
         if not described["elsewhere"]:
@@ -110,8 +120,33 @@ class Triggers:
             if watch is not None:
                 watch.stop()
 
+    async def page(self, **window: Any) -> Message:
+        """A window of all triggers, newest first: `triggers`, and their `total`.
+
+        Args:
+            **window: `limit`, and maybe `offset`, `status` and `dispatch_id`.
+        """
+        rows, total = await asyncio.to_thread(list_triggers, self._engine.store, **window)
+        return {"triggers": rows, "total": total}
+
+    async def get(self, trigger_id: str) -> Message:
+        """One of them. Raises `TriggerNotFound`."""
+        return await asyncio.to_thread(get_trigger, self._engine.store, trigger_id)
+
+    async def runs(
+        self, trigger_id: str, limit: int | None = None, offset: int = 0
+    ) -> list[Message]:
+        """What one of them has started, oldest first. Raises `TriggerNotFound`."""
+        await self.get(trigger_id)
+        store = self._engine.store
+        return await asyncio.to_thread(runs_of, store, trigger_id, limit=limit, offset=offset)
+
     async def note_fired(self, trigger_id: str, dispatch_id: str) -> None:
-        """A trigger has started this dispatch, which another engine has."""
+        """A trigger has started this dispatch, which another engine has.
+
+        Raises `TriggerNotFound`.
+        """
+        await self.get(trigger_id)
         row = {"trigger_id": trigger_id, "dispatch_id": dispatch_id, "created": now()}
         await self._engine.committed({"trigger_fired": [row]})
 
@@ -184,7 +219,7 @@ class _Watch:
         self._id, self._name, self._object = row["id"], row["name"], row["object"]
         self._environment, self._blobs, self._pool = environment, blobs, pool
         self._failed = failed
-        #: Done when it watches; an `EngineError` if it has ended before that.
+        #: Done when it watches; a `TriggerFailed` if it has ended before that.
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ready.add_done_callback(_heed)  # nobody may wait for it
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -221,10 +256,10 @@ class _Watch:
         )
 
     async def outlive(self, seconds: float) -> None:
-        """Raise `EngineError` if it ends within so many seconds."""
+        """Raise `TriggerFailed` if it ends within so many seconds."""
         await asyncio.wait([self._ended], timeout=seconds)
         if self._ended.done():
-            raise EngineError(f"the trigger {self._name} has ended: {self._ended.result()}")
+            raise TriggerFailed(trigger=self._name, reason=self._ended.result())
 
     def stop(self) -> None:
         self._stopped = True
@@ -245,14 +280,14 @@ class _Watch:
     def task_ended(self, task: Task, outcome: Message) -> None:
         """It has come to its end by itself."""
         error = outcome.get("error") or "its `observe` has returned"
-        self._is_ready(EngineError(f"the trigger {task.name} has ended: {error}"))
+        self._is_ready(TriggerFailed(trigger=task.name, reason=error))
         if not self._ended.done():
             self._ended.set_result(error)
         self.task_progressed(task, outcome)
         if not self._stopped:
             self._failed(self._id, error)
 
-    def _is_ready(self, error: EngineError | None = None) -> None:
+    def _is_ready(self, error: TriggerFailed | None = None) -> None:
         if not self.ready.done():
             if error is None:
                 self.ready.set_result(None)

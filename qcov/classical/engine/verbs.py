@@ -37,7 +37,8 @@ class Verbs:
             "register_trigger": engine.triggers.register,
             "stop_triggers": engine.triggers.stop,
             "note_fired": engine.triggers.note_fired,
-            "fired": self._fired,
+            "triggers": engine.triggers.page,
+            "trigger_runs": engine.triggers.runs,
             "prune": engine.pruner.prune,
             "cancel": engine.cancel,
             "progress": self._progress,
@@ -123,9 +124,6 @@ class Verbs:
 
     async def _dispatch(self, dispatch_id: str) -> Message:
         return self._engine.store.get_dispatch(dispatch_id)
-
-    async def _fired(self, trigger_id: str) -> list[str]:
-        return await asyncio.to_thread(self._engine.store.fired_by, trigger_id)
 
     async def _payload(self, dispatch_id: str, of: str | int) -> Message | None:
         if of == "result":

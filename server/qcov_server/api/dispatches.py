@@ -26,7 +26,6 @@ from qcov_server.api.models import (
     PlacedNode,
     RerunRequest,
     Submitted,
-    Trigger,
     Waited,
 )
 from qcov_server.depends import current_engine, current_store
@@ -84,17 +83,9 @@ async def start(engine: TheEngine, dispatch_id: str) -> Submitted:
 @router.post("/{dispatch_id}/rerun")
 async def rerun(engine: TheEngine, dispatch_id: str, request: RerunRequest) -> Submitted:
     """Start a dispatch that was only stored, or run it once more; answers with the id of that."""
-    made = await engine.rerun(dispatch_id, str(request.new_id), {}, request.trigger_id)
+    trigger_id = None if request.trigger_id is None else str(request.trigger_id)
+    made = await engine.rerun(dispatch_id, str(request.new_id), {}, trigger_id)
     return Submitted(id=made)
-
-
-@router.get("/{dispatch_id}/triggers")
-def get_triggers(store: TheStore, dispatch_id: str) -> list[Trigger]:
-    """The triggers of a dispatch, oldest first."""
-    return [
-        Trigger.model_validate({**row, "dispatch_ids": store.fired_by(row["id"])})
-        for row in store.triggers_of(dispatch_id)
-    ]
 
 
 @router.get("/{dispatch_id}")

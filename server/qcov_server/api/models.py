@@ -146,7 +146,7 @@ class RerunRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     new_id: UUID
-    trigger_id: str | None = Field(default=None, max_length=36)
+    trigger_id: UUID | None = None
 
 
 class Trigger(Answer):
@@ -158,7 +158,17 @@ class Trigger(Answer):
     status: str = Field(description="ACTIVE, STOPPED or FAILED.")
     error: str | None = None
     created: float
-    dispatch_ids: list[str] = Field(description="What it has started, oldest first.")
+    runs: int = Field(description="How many dispatches it has started, removed ones left out.")
+    last_run: float | None = None
+
+
+class TriggerPage(Answer):
+    """A window of the triggers, newest first."""
+
+    items: list[Trigger]
+    total: int
+    limit: int
+    offset: int
 
 
 class RegisterRequest(BaseModel):
@@ -182,11 +192,28 @@ class StopRequest(BaseModel):
     dispatch_ids: list[str] = Field(max_length=10_000)
 
 
-class Fired(Answer):
-    """The dispatches that a trigger has started."""
+class FiredRequest(BaseModel):
+    """A dispatch that a trigger has started on another server."""
 
-    id: str
-    dispatch_ids: list[str]
+    model_config = ConfigDict(extra="forbid")
+
+    id: UUID
+
+
+class TriggerRun(Answer):
+    """A dispatch that a trigger has started, and when."""
+
+    dispatch_id: str
+    created: float
+
+
+class TriggerRunPage(Answer):
+    """A window of what a trigger has started, oldest first."""
+
+    items: list[TriggerRun]
+    total: int
+    limit: int
+    offset: int
 
 
 class CancelRequest(BaseModel):

@@ -1,17 +1,44 @@
-"""Triggers: let them watch, and stop them."""
+"""Triggers: let them watch, look at them, and stop them."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+from typing import Annotated, Literal
+from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 
 from qcov.errors import InvalidRequest
-from qcov_server.api.dispatches import TheEngine, TheStore
-from qcov_server.api.models import Fired, RegisterRequest, StopRequest, Submitted
+from qcov_server.api.dispatches import Limit, Offset, TheEngine
+from qcov_server.api.models import (
+    FiredRequest,
+    RegisterRequest,
+    StopRequest,
+    Submitted,
+    Trigger,
+    TriggerPage,
+    TriggerRun,
+    TriggerRunPage,
+)
 
 router = APIRouter(prefix="/triggers", tags=["triggers"])
+
+
+@router.get("")
+async def list_triggers(
+    engine: TheEngine,
+    limit: Limit = 50,
+    offset: Offset = 0,
+    status: Annotated[Literal["ACTIVE", "STOPPED", "FAILED"] | None, Query()] = None,
+    dispatch_id: Annotated[str | None, Query(max_length=36)] = None,
+) -> TriggerPage:
+    """The triggers, newest first."""
+    found = await engine.triggers.page(
+        limit=limit, offset=offset, status=status, dispatch_id=dispatch_id
+    )
+    items = [Trigger.model_validate(row) for row in found["triggers"]]
+    return TriggerPage(items=items, total=found["total"], limit=limit, offset=offset)
 
 
 @router.post("", status_code=201)
@@ -32,12 +59,23 @@ async def stop(engine: TheEngine, request: StopRequest) -> None:
 
 
 @router.post("/{trigger_id}/fired", status_code=204)
-async def note_fired(engine: TheEngine, trigger_id: str, request: Submitted) -> None:
+async def note_fired(engine: TheEngine, trigger_id: UUID, request: FiredRequest) -> None:
     """Note that a trigger has started a dispatch that another server has."""
-    await engine.triggers.note_fired(trigger_id, request.id)
+    await engine.triggers.note_fired(str(trigger_id), str(request.id))
 
 
 @router.get("/{trigger_id}")
-def get_fired(store: TheStore, trigger_id: str) -> Fired:
-    """The dispatches that a trigger has started, oldest first."""
-    return Fired(id=trigger_id, dispatch_ids=list(store.fired_by(trigger_id)))
+async def get_trigger(engine: TheEngine, trigger_id: UUID) -> Trigger:
+    """One trigger."""
+    return Trigger.model_validate(await engine.triggers.get(str(trigger_id)))
+
+
+@router.get("/{trigger_id}/runs")
+async def get_runs(
+    engine: TheEngine, trigger_id: UUID, limit: Limit = 100, offset: Offset = 0
+) -> TriggerRunPage:
+    """The dispatches that a trigger has started, oldest first; without those removed since."""
+    total = (await engine.triggers.get(str(trigger_id)))["runs"]
+    rows = await engine.triggers.runs(str(trigger_id), limit, offset)
+    items = [TriggerRun.model_validate(row) for row in rows]
+    return TriggerRunPage(items=items, total=total, limit=limit, offset=offset)

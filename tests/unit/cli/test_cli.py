@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from conftest import Run
 
 
+VERBS = ("start", "stop", "restart", "status", "ls", "show", "triggers")
+
+
 @pytest.mark.parametrize("flag", ["-v", "--version"])
 def test_the_version(run: Run, flag: str) -> None:
     ran = run(flag)
@@ -27,7 +30,7 @@ def test_help_lists_the_verbs(run: Run) -> None:
     ran = run("--help")
 
     assert ran.code == 0
-    for verb in ("start", "stop", "restart", "status", "ls", "show", "demo", "bench", "config"):
+    for verb in (*VERBS, "demo", "bench", "config"):
         assert f" {verb} " in ran.out
 
 
