@@ -16,7 +16,8 @@ from typing import Any, cast
 from qcov.classical.deps import shown
 from qcov.classical.engine.address import engine_at
 from qcov.classical.manifest import environment
-from qcov.errors import QcovError, WrongSetting, suggest
+from qcov.classical.watched_path import WatchedPath
+from qcov.errors import WrongSetting, suggest
 from qcov.transport import dumps
 
 __all__ = ["BaseTrigger", "DirTrigger", "TimeTrigger", "stop_triggers"]
@@ -106,7 +107,7 @@ class BaseTrigger:
         """A run that cannot be started is told of, in the engine's log; the next one may be."""
         try:
             self.trigger()
-        except QcovError as error:
+        except Exception as error:  # noqa: BLE001  # a `trigger` of the user's own may raise anything
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
 
     @property
@@ -154,6 +155,8 @@ class BaseTrigger:
 
 class TimeTrigger(BaseTrigger):
     """Runs a dispatch every `time_gap` seconds, the first time after that many.
+
+    It does not wait for the run before: those that take longer than `time_gap` overlap.
 
     Args:
         time_gap: Seconds, above 0.
@@ -204,6 +207,10 @@ class DirTrigger(BaseTrigger):
         triggers_server_addr: As for `BaseTrigger`.
         recursive: Whether folders below count too.
 
+    A folder that is removed and made again, or a file that is replaced, is watched again within a
+    second or two; what is in the folder then counts as created. What happens while no engine runs
+    is not noticed, and a batch that was not full by then begins anew.
+
     >>> DirTrigger("/tmp", ["created"], batch_size=10).event_names
     ['created']
     """
@@ -237,7 +244,7 @@ class DirTrigger(BaseTrigger):
         self.batch_size = batch_size
         self.recursive = recursive
         self.n_changes = 0  #: events since it was last triggered
-        self._observer: Any = None
+        self._watched: WatchedPath | None = None
         self._handler: Any = None
 
     def attach_methods_to_handler(self) -> None:
@@ -254,8 +261,6 @@ class DirTrigger(BaseTrigger):
         Raises:
             WrongSetting: the folder or file does not exist here.
         """
-        from watchdog.observers import Observer
-
         if not Path(self.dir_path).exists():
             raise WrongSetting(
                 setting="dir_path",
@@ -263,14 +268,13 @@ class DirTrigger(BaseTrigger):
                 expected="a folder",
             )
         self.attach_methods_to_handler()
-        self._observer = Observer()
-        self._observer.schedule(self._handler, self.dir_path, recursive=self.recursive)
-        self._observer.start()
+        self._watched = WatchedPath(self.dir_path, self._handler, recursive=self.recursive)
+        self._watched.start()
 
     def stop(self) -> None:
         """End watching."""
-        if self._observer is not None:
-            self._observer.stop()
+        if self._watched is not None:
+            self._watched.stop()
 
     def _on_event(self, event: Any) -> None:
         if event.is_directory and event.event_type == "modified":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import sys
 import threading
@@ -131,6 +132,14 @@ class Watching:
         Args:
             ready: Called when it watches, as far as can be known.
         """
+        try:
+            self._observe(ready)
+        except BaseException:
+            with contextlib.suppress(Exception):  # it watches anew, maybe in this process
+                self._trigger.stop()
+            raise
+
+    def _observe(self, ready: Callable[[], None]) -> None:
         if self._trigger.observe_blocks:
             ready()
             self._trigger.observe()

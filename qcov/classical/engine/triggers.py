@@ -31,7 +31,7 @@ _log = logging.getLogger("qcov.engine")
 
 _MOST = 256  # triggers that watch at a time, a process each
 _SOON = 0.3  # seconds: a trigger that raises at once has done so by then
-_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds until one whose process has died watches again
+_FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds until one that has failed watches again
 
 
 class Dispatcher(Protocol):
@@ -61,6 +61,7 @@ class Triggers:
         self._loop = asyncio.get_running_loop()
         self._pool = Pool(size=_MOST, settings=settings)
         self._watching: dict[str, _Watch] = {}
+        self._writing: set[asyncio.Task[None]] = set()
 
     @property
     def busy(self) -> bool:
@@ -106,6 +107,7 @@ class Triggers:
         if watch is not None:
             await watch.ready
             await watch.outlive(_SOON)
+            watch.keep()
         return described["id"]
 
     async def stop(self, dispatch_ids: Sequence[str]) -> None:
@@ -153,7 +155,9 @@ class Triggers:
     def resume(self) -> None:
         """Watch on, after the engine was started again."""
         for row in self._engine.store.active_triggers():
-            self._watch(row, {})
+            watch = self._watch(row, {})
+            if watch is not None:
+                watch.keep()
 
     def close(self) -> None:
         """Stop watching, for now."""
@@ -169,7 +173,7 @@ class Triggers:
             return None
         blob = self._engine.blob(row["object"])
         blobs = {} if blob is None else {row["object"]: blob}
-        watch = _Watch(row, made, blobs, self._pool, self._failed)
+        watch = _Watch(row, made, blobs, self._pool, failed=self._failed, told=self._told)
         self._watching[row["id"]] = watch
         watch.start()
         return watch
@@ -178,8 +182,17 @@ class Triggers:
         """A trigger watches no more, of its own accord."""
         _log.warning("trigger %s has ended: %s", trigger_id, error)
         self._watching.pop(trigger_id, None)
-        ending = self._end(trigger_id, "FAILED", error)
-        self._endings = self._loop.create_task(ending)
+        self._note(trigger_id, "FAILED", error)
+
+    def _told(self, trigger_id: str, error: str) -> None:
+        """A trigger has failed, and watches again in a while."""
+        _log.warning("trigger %s watches again in a while: %s", trigger_id, error)
+        self._note(trigger_id, "ACTIVE", error)
+
+    def _note(self, trigger_id: str, status: str, error: str) -> None:
+        writing = self._loop.create_task(self._end(trigger_id, status, error))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
 
     async def _end(self, trigger_id: str, status: str, error: str | None = None) -> None:
         row = {"of_trigger": trigger_id, "new_status": status, "new_error": error}
@@ -214,17 +227,20 @@ class _Watch:
         environment: Environment,
         blobs: dict[str, bytes],
         pool: Pool,
+        *,
         failed: Callable[[str, str], None],
+        told: Callable[[str, str], None],
     ) -> None:
         self._id, self._name, self._object = row["id"], row["name"], row["object"]
         self._environment, self._blobs, self._pool = environment, blobs, pool
-        self._failed = failed
+        self._failed, self._told = failed, told
+        self._kept = False
         #: Done when it watches; a `TriggerFailed` if it has ended before that.
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ready.add_done_callback(_heed)  # nobody may wait for it
         self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._attempt = 0
-        self._pause = _FIRST_PAUSE
+        self._pause, self._since = _FIRST_PAUSE, 0.0
         self._stopped = False
 
     @property
@@ -235,6 +251,7 @@ class _Watch:
         if self._stopped:
             return
         self._attempt += 1
+        self._since = asyncio.get_running_loop().time()
         bundle: dict[str, Any] = {
             "kind": "trigger",
             "name": self._name,
@@ -261,6 +278,10 @@ class _Watch:
         if self._ended.done():
             raise TriggerFailed(trigger=self._name, reason=self._ended.result())
 
+    def keep(self) -> None:
+        """It has watched: from now on an error does not end it."""
+        self._kept = True
+
     def stop(self) -> None:
         self._stopped = True
         self._pool.stop(self._key)
@@ -278,14 +299,16 @@ class _Watch:
             _log.info("trigger %s (%s): %s", self._id, task.name, text)
 
     def task_ended(self, task: Task, outcome: Message) -> None:
-        """It has come to its end by itself."""
+        """It has come to its end by itself; one that was kept ends only by returning."""
+        if self._kept and outcome.get("error") is not None:
+            self.task_progressed(task, outcome)
+            return self._watch_again(outcome["error"])
         error = outcome.get("error") or "its `observe` has returned"
         self._is_ready(TriggerFailed(trigger=task.name, reason=error))
         if not self._ended.done():
             self._ended.set_result(error)
         self.task_progressed(task, outcome)
-        if not self._stopped:
-            self._failed(self._id, error)
+        return None if self._stopped else self._failed(self._id, error)
 
     def _is_ready(self, error: TriggerFailed | None = None) -> None:
         if not self.ready.done():
@@ -295,10 +318,16 @@ class _Watch:
                 self.ready.set_exception(error)
 
     def task_died(self, task: Task, error: QcovError, printed: Message | None = None) -> None:
-        """Its process has died: it watches again in a while."""
-        self._is_ready()
+        """Its process has died."""
+        self.task_progressed(task, {"stdout": "", "stderr": "", **(printed or {})})
+        self._watch_again(f"{type(error).__name__}: {error}")
+
+    def _watch_again(self, error: str) -> None:
         if self._stopped:
             return
-        _log.warning("trigger %s (%s): %s %s", self._id, task.name, error, printed or "")
-        asyncio.get_running_loop().call_later(self._pause, self.start)
+        loop = asyncio.get_running_loop()
+        if loop.time() - self._since > _LONGEST_PAUSE:  # it was well for a while
+            self._pause = _FIRST_PAUSE
+        loop.call_later(self._pause, self.start)
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        self._told(self._id, error)

@@ -164,6 +164,67 @@ class TestWatching:
         until(lambda: trigger.new_dispatch_ids)
         assert results(trigger) == [8]
 
+    def test_one_that_fails_later_watches_again(self, quiet: Any, tmp_path: Path) -> None:
+        class Failing(BaseTrigger):
+            def observe(self) -> None:
+                while not (tmp_path / "go").exists():
+                    time.sleep(0.01)
+                if not (tmp_path / "failed").exists():
+                    (tmp_path / "failed").touch()
+                    raise ValueError("the network is gone")
+                self.trigger()
+                time.sleep(600)
+
+        done = ct.dispatch(ct.lattice(pid))(8)
+        quiet(done)
+        trigger = Failing(done)
+        trigger.register()
+        (tmp_path / "go").touch()
+
+        until(lambda: trigger.new_dispatch_ids)
+        (shown,) = ct.list_triggers(dispatch_id=done)
+        assert (shown.status, shown.runs) == ("ACTIVE", 1)
+        assert "the network is gone" in str(shown.error)
+        ct.stop_triggers(done)
+        assert ct.list_triggers(dispatch_id=done)[0].status == "STOPPED"
+
+    def test_one_that_returns_has_ended(self, quiet: Any, tmp_path: Path) -> None:
+        class Returning(BaseTrigger):
+            def observe(self) -> None:
+                while not (tmp_path / "go").exists():
+                    time.sleep(0.01)
+
+        done = ct.dispatch(ct.lattice(pid))(8)
+        quiet(done)
+        Returning(done).register()
+        (tmp_path / "go").touch()
+
+        until(lambda: ct.list_triggers(status="FAILED", dispatch_id=done))
+        assert "has returned" in str(ct.list_triggers(dispatch_id=done)[0].error)
+
+
+def test_a_folder_that_comes_after_the_engine_is_watched(
+    data_folder: Path, engine_process: Process, tmp_path: Path
+) -> None:
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    trigger = DirTrigger(folder, "created")
+    dispatch_id = ct.dispatch(ct.lattice(pid, triggers=trigger))(9)
+    process = engine_process(data_folder)
+    process.kill()
+    process.wait(10)
+    folder.rmdir()
+
+    until(lambda: "is not there" in str(ct.list_triggers(dispatch_id=dispatch_id)[0].error))
+    folder.mkdir()
+
+    def made() -> bool:
+        (folder / f"{time.monotonic_ns()}").touch()
+        return bool(trigger.new_dispatch_ids)
+
+    until(made)
+    ct.stop_triggers(dispatch_id)
+
 
 def test_it_watches_on_when_the_engine_is_started_again(
     data_folder: Path, engine_process: Process, tmp_path: Path

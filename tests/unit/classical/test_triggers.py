@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -139,6 +140,84 @@ def test_events_are_counted(tmp_path: Path, recursive: bool) -> None:
     assert trigger.fired.acquire(timeout=10)
     assert trigger.fired.acquire(timeout=10 if recursive else 0.2) == recursive
     trigger.stop()
+
+
+def replaced_by_another(folder: Path) -> None:
+    """The folder moves away, and another one comes in its place at once."""
+    (folder.parent / "new").mkdir()
+    folder.rename(folder.parent / "away")
+    (folder.parent / "new").rename(folder)
+
+
+@pytest.mark.parametrize(
+    "replace", [lambda folder: (shutil.rmtree(folder), folder.mkdir()), replaced_by_another]
+)
+@pytest.mark.parametrize("recursive", [True, False])
+def test_a_folder_that_was_made_again_is_watched_again(
+    tmp_path: Path, replace: Callable[[Path], Any], recursive: bool
+) -> None:
+    folder = tmp_path / "watched"
+    (folder / "below").mkdir(parents=True)
+    (folder / "old").touch()
+    trigger = Counted(folder, "created", recursive=recursive)
+    trigger.observe()
+
+    replace(folder)
+    (folder / "below").mkdir()
+    (folder / "below" / "deep").touch()
+    (folder / "first").touch()
+
+    for _ in ("below", "first", *(("deep",) if recursive else ())):
+        assert trigger.fired.acquire(timeout=10)
+    (folder / "second").touch()
+    assert trigger.fired.acquire(timeout=10)
+    assert not trigger.fired.acquire(timeout=1.5)  # nothing counts twice
+    trigger.stop()
+
+
+def test_a_file_that_an_editor_has_replaced_is_watched_again(tmp_path: Path) -> None:
+    file = tmp_path / "settings"
+    file.write_text("1")
+    trigger = Counted(file, "modified")
+    trigger.observe()
+
+    for number in range(2):
+        (tmp_path / "draft").write_text("2")
+        (tmp_path / "draft").rename(file)
+        assert trigger.fired.acquire(timeout=10), number
+    trigger.stop()
+
+
+def test_a_trigger_of_ones_own_that_raises_does_not_end_the_watch(tmp_path: Path) -> None:
+    class Failing(Counted):
+        def trigger(self) -> None:
+            super().trigger()
+            raise ValueError("not now")
+
+    trigger = Failing(tmp_path, "created")
+    trigger.observe()
+
+    for name in ("a", "b"):
+        (tmp_path / name).touch()
+        assert trigger.fired.acquire(timeout=10)
+    trigger.stop()
+
+
+def test_what_has_failed_is_stopped_before_it_watches_again() -> None:
+    class Half(Counted):
+        stopped = False
+
+        def observe(self) -> None:
+            raise ValueError("half way")
+
+        def stop(self) -> None:
+            self.stopped = True
+
+    trigger = Half("here", "created")
+    with pytest.raises(ValueError, match="half way"):
+        Watching(trigger).run(ready=lambda: None)
+
+    assert trigger.stopped
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
