@@ -11,7 +11,7 @@ import contextlib
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from typing import Any
 
 from qcov.classical.engine import outcomes
@@ -161,9 +161,14 @@ class Engine:
         await asyncio.wait([run.done], timeout=left)
         return run.status.value
 
-    def inside(self, electron: tuple[str, int] | None) -> contextlib.AbstractContextManager[None]:
+    @contextlib.contextmanager
+    def inside(self, electron: tuple[str, int] | None) -> Generator[None, None, None]:
         """While an electron waits for something, another one takes its place."""
-        return contextlib.nullcontext() if electron is None else self._pool.blocked(*electron)
+        if electron is None:
+            yield
+            return
+        with self._pool.blocked(*electron), self._hosts.blocked(*electron):
+            yield
 
     async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
         """Cancel a dispatch, or some of its nodes; say what was done, once it is on disk."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import io
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -293,3 +295,34 @@ def test_a_plugin_by_its_name(tmp_path: Path, script: Script) -> None:
     """)
 
     assert script.run(env={**os.environ, "QCOV_CONFIG_DIR": str(tmp_path / "config")}) == "[3, 4]"
+
+
+def test_an_electron_that_waits_gives_its_place_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop_engine: Callable[[Path], None]
+) -> None:
+    """Each waits for a dispatch whose electron is on such an executor too, and one may run."""
+    folder = tmp_path / "own"
+    monkeypatch.setenv("QCOV_DATA_DIR", str(folder))
+    code = "from qcov.classical.engine import process, runner; runner._HOSTED = 1; process.main()"
+    receiving, sending = os.pipe()
+    command = [sys.executable, "-c", code, "--folder", str(folder), "--workers", "1"]
+    engine = subprocess.Popen(
+        [*command, "--idle-timeout", "60", "--ready", str(sending)], pass_fds=[sending]
+    )
+    os.close(sending)
+    with os.fdopen(receiving) as ready:
+        assert "pid" in ready.read()
+
+    def descend(depth: int) -> Any:
+        if depth == 0:
+            return "deep"
+        flow = ct.lattice(ct.electron(descend, executor=Scaling(1)))
+        return ct.dispatch_sync(flow)(depth - 1).result
+
+    dispatch_id = ct.dispatch(ct.lattice(ct.electron(descend, executor=Scaling(1))))(2)
+
+    try:
+        assert ct.get_result(dispatch_id, wait=True, timeout=60).result == "deep"
+    finally:
+        stop_engine(folder)
+        engine.wait(10)
