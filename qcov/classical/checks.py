@@ -37,5 +37,12 @@ def check_setting(name: str, value: object) -> None:
         raise WrongSetting(setting=name, got=repr(value), expected=expected)
 
 
+def check_id(dispatch_id: object) -> None:
+    """Refuse what is no dispatch's id. Raises `WrongSetting`."""
+    if not isinstance(dispatch_id, str):
+        expected = "the id of a dispatch, as ct.dispatch returns it"
+        raise WrongSetting(setting="dispatch_id", got=repr(dispatch_id), expected=expected)
+
+
 def _is_seconds(value: object) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value) and value >= 0

@@ -7,11 +7,12 @@ or the server at `dispatcher_addr`.
 from __future__ import annotations
 
 import uuid
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast, overload
 
-from qcov.classical.checks import check_setting
+from qcov.classical.checks import check_id, check_setting
 from qcov.classical.electron import Electron
 from qcov.classical.engine.address import Engine, engine_at
 from qcov.classical.lattice import Lattice
@@ -99,7 +100,8 @@ def redispatch(
         reuse_previous_results: Take over what an electron with the same code and the same inputs
             has returned in the earlier dispatch, and run the others.
         is_pending: Start the earlier dispatch itself, which was stored with `disable_run=True`.
-            Its id is returned; it runs with the arguments that it was stored with.
+            Its id is returned; it runs with the arguments that it was stored with. A warning says
+            so if it has ended already.
         key: As for `dispatch`.
 
     Raises:
@@ -110,6 +112,7 @@ def redispatch(
 
     All errors of `dispatch` may come too.
     """
+    check_id(dispatch_id)
     check_setting("key", key)
     electrons = _replacements(replace_electrons or {})
     if is_pending and (electrons or reuse_previous_results or key):
@@ -120,6 +123,7 @@ def redispatch(
         if is_pending:
             if args or kwargs:
                 raise WrongSetting(setting="is_pending", got="given arguments", expected=_ALONE)
+            _tell_if_over(dispatch_id, engine)
             return engine.start(dispatch_id)
         earlier = Result.fetch(dispatch_id, engine)
         if not args and not kwargs:
@@ -131,6 +135,17 @@ def redispatch(
         return _submit(engine, lattice, args, kwargs, key=key, replaced=replaced, reused=reused)
 
     return wrapper
+
+
+def _tell_if_over(dispatch_id: str, engine: Engine) -> None:
+    """It may be started again and again, but what has ended does not run anew."""
+    status = engine.call("dispatch", dispatch_id=dispatch_id)["status"]
+    if Status.is_terminal(status):
+        warnings.warn(
+            f"dispatch {dispatch_id} is {status} already, so nothing was started. "
+            "Leave is_pending out to run its lattice anew.",
+            stacklevel=3,
+        )
 
 
 _ALONE = "given alone: that dispatch starts as it was stored"
@@ -236,6 +251,7 @@ def get_result(
         StillRunning: it has not ended in that time; a TimeoutError. It goes on.
         WrongSetting: `timeout` is not a number of seconds, or nothing is waited for.
     """
+    check_id(dispatch_id)
     check_setting("timeout", timeout)
     if timeout is not None and not wait:
         raise WrongSetting(setting="timeout", got="alone", expected="given along with wait=True")
@@ -298,6 +314,7 @@ def watch(dispatch_id: str, dispatcher_addr: str | None = None) -> Iterator[Prog
     Raises:
         DispatchNotFound: there is no such dispatch.
     """
+    check_id(dispatch_id)
     engine, seen = engine_at(dispatcher_addr), 0
     while True:
         state = engine.progress(dispatch_id, seen, _inside())
@@ -323,6 +340,7 @@ def cancel(
         WrongSetting: `task_ids` are not numbers of nodes, or there is none among them; or the
             dispatch was only stored, so that there is all of it to cancel, or nothing.
     """
+    check_id(dispatch_id)
     nodes = [task_ids] if isinstance(task_ids, int) else task_ids
     numbers = None if nodes is None else list(nodes)
     if numbers is not None and (not numbers or any(type(node) is not int for node in numbers)):

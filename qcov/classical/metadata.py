@@ -23,7 +23,7 @@ from qcov.classical.executors.description import decisive
 from qcov.classical.executors.registry import executor_dict, executor_of, travels_as_object
 from qcov.classical.files.beside import as_transfers
 from qcov.classical.files.transfer import FileTransfer
-from qcov.errors import WrongSetting
+from qcov.errors import WrongSetting, suggest
 
 if TYPE_CHECKING:
     from qcov.classical.triggers import BaseTrigger
@@ -82,7 +82,9 @@ def checked(settings: Mapping[str, object], known: Sequence[str]) -> dict[str, A
         settings = {"executor": settings["backend"], **rest}
     for name in settings:
         if name not in known:
-            raise TypeError(f"got an unexpected keyword argument {name!r}")
+            what = "an electron" if known is ELECTRON else "a lattice"
+            hint = suggest(name, known)
+            raise TypeError(f"{what} got an unexpected keyword argument {name!r}. {hint}")
     return dict.fromkeys(known) | {name: checked_one(name, settings[name]) for name in settings}
 
 

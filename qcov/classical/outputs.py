@@ -9,6 +9,7 @@ from __future__ import annotations
 import dis
 import inspect
 import operator
+import re
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any, Protocol, Self, cast
@@ -73,6 +74,9 @@ class ElectronOutput(Pending):
     def __getattr__(self, name: str) -> ElectronOutput:
         if name.startswith("__") and name.endswith("__"):  # protocols probe for these
             raise AttributeError(name)
+        if name == "keys" and not _is_written_out(inspect.currentframe()):
+            advice = "Do it inside an electron, or give its parts by name: `f(x=value['x'])`."
+            raise misuse(self, "unpacked with `**` or made a dict", advice)
         return self._recorder.attribute(self, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> ElectronOutput:
@@ -150,6 +154,11 @@ class ElectronOutput(Pending):
     __hash__ = object.__hash__
 
 
+#: What `repr` gives, in a blob: a name and a number.
+SHOWN_AS = b"<value of "
+SHOWN = re.compile(rb"<value of (.{1,300}?)\((\d{1,9})\)>", re.DOTALL)
+
+
 def owned_node(output: ElectronOutput, recorder: Recorder) -> Node:
     """The node that an output stands for; `ElectronMisuse` if it is another recorder's."""
     if output._recorder.graph is not recorder.graph:  # pyright: ignore[reportPrivateUsage]
@@ -225,6 +234,18 @@ def _install_operators() -> None:
 
 
 _install_operators()
+
+
+def _is_written_out(frame: FrameType | None) -> bool:
+    """True if the caller of `frame` asks for an attribute by `x.name`; False if Python itself does.
+
+    It asks whatever is unpacked for its `keys`, and hides which error comes of their use.
+    """
+    caller = frame and frame.f_back
+    if caller is None:
+        return True
+    asked = dis.opname[caller.f_code.co_code[caller.f_lasti]]
+    return asked in ("LOAD_ATTR", "LOAD_METHOD")
 
 
 def _unpacked_count(frame: FrameType | None) -> int | None:

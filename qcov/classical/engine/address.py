@@ -6,13 +6,13 @@ import contextlib
 import time
 import uuid
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from qcov.classical.engine import client
 from qcov.classical.engine.channel import Message
 from qcov.classical.manifest import spill, variables
 from qcov.config import check_config, data_dir
-from qcov.errors import ConnectionLost
+from qcov.errors import ConnectionLost, WrongSetting
 from qcov.store import blobs as files
 
 
@@ -127,6 +127,12 @@ def engine_at(address: str | None) -> Engine:
     check_config()
     if address is None:
         return LocalEngine()
+    if not isinstance(cast("object", address), str):
+        raise WrongSetting(
+            setting="the address of a server",
+            got=repr(address),
+            expected="text such as 'localhost:48008' or 'https://host'",
+        )
     from qcov.classical.engine.remote import RemoteEngine
 
     return RemoteEngine(address)

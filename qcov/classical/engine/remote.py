@@ -15,7 +15,7 @@ import httpx
 
 from qcov.classical.engine.channel import Message, unpack_error
 from qcov.config import data_dir
-from qcov.errors import EngineError, EngineUnavailable, QcovError
+from qcov.errors import EngineError, EngineUnavailable, QcovError, WrongSetting
 
 _PAGE = 1000
 _POLL = 30.0  # seconds that the server may hold a request while it waits
@@ -34,6 +34,7 @@ class RemoteEngine:
 
     def __init__(self, address: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         url = address if "://" in address else f"http://{address}"
+        _check_url(address, url)
         self.name = url.rstrip("/")
         self._clock = clock
         token = _token()
@@ -173,6 +174,17 @@ class RemoteEngine:
         if response.is_error:
             raise _problem(response, self.name)
         return response
+
+
+def _check_url(address: str, url: str) -> None:
+    try:
+        reason = "" if httpx.URL(url).host else " (it has no host)"
+    except httpx.InvalidURL as error:
+        reason = f" ({error})"
+    if reason:
+        expected = "text such as 'localhost:48008' or 'https://host'"
+        got = f"{address!r}{reason}"
+        raise WrongSetting(setting="the address of a server", got=got, expected=expected)
 
 
 def _problem(response: httpx.Response, address: str) -> QcovError:

@@ -15,6 +15,13 @@ from qcov.errors import InvalidExecutor, suggest
 #: Those that the engine itself knows; all others travel as objects.
 _KNOWN: dict[str, type[AnyExecutor]] = {kind.short_name: kind for kind in (LocalExecutor,)}
 
+#: What the methods of executors of users' own are given.
+_RUN = ("function", "args", "kwargs", "task_metadata")
+_EXECUTE = (
+    *("function", "args", "kwargs", "dispatch_id", "results_dir", "node_id"),
+    *("call_before", "call_after"),
+)
+
 
 def executor_names() -> list[str]:
     """The names that `executor="..."` takes; no plugin is imported."""
@@ -85,7 +92,23 @@ def _able(executor: AnyExecutor) -> AnyExecutor:
     kind: Any = type(executor)
     for base in (BaseExecutor, AsyncBaseExecutor):
         if isinstance(executor, base) and (kind.run, kind.execute) != (base.run, base.execute):
+            _check_called(executor, "run" if kind.execute == base.execute else "execute")
             return executor
     raise InvalidExecutor(
         got=repr(executor), advice="Define `run` or `execute` in its class, to run electrons."
     )
+
+
+def _check_called(executor: Any, name: str) -> None:
+    """Refuse an executor whose `run` or `execute` cannot be called as it will be."""
+    try:
+        signature = inspect.signature(getattr(executor, name))
+    except TypeError:
+        advice = f"Its `{name}` must be a method, not {getattr(executor, name)!r}."
+        raise InvalidExecutor(got=repr(executor), advice=advice) from None
+    given = _RUN if name == "run" else [each for each in _EXECUTE if each in signature.parameters]
+    try:  # `execute` gets by their names what it asks for
+        signature.bind(*given) if name == "run" else signature.bind(**dict.fromkeys(given))
+    except TypeError as error:
+        advice = f"Its `{name}` takes {signature}, and would be given {', '.join(given)}"
+        raise InvalidExecutor(got=repr(executor), advice=f"{advice}: {error}.") from None
