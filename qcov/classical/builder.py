@@ -28,7 +28,8 @@ from qcov.classical.graph import (
     nodes_of,
 )
 from qcov.classical.metadata import inherited, signature_of, takes_files
-from qcov.classical.outputs import CALL, ElectronOutput, cut, misuse, owned_node
+from qcov.classical.outputs import CALL, SHOWN, SHOWN_AS, ElectronOutput, cut, misuse, owned_node
+from qcov.errors import ElectronMisuse
 from qcov.transport import by_value, shorten
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from qcov.classical.electron import Electron
     from qcov.classical.files.transfer import FileTransfer
     from qcov.classical.lattice import Lattice
+
+_TEXT = 1 << 16  # bytes of values that are searched for electrons' text
 
 
 class Builder:
@@ -218,6 +221,8 @@ class Builder:
 
     def _keep(self, value: object, blob: bytes) -> str:
         """Keep a blob, and what its value is known by; return its digest."""
+        if len(blob) < _TEXT and SHOWN_AS in blob:
+            self._refuse_text(blob)
         digest = self.graph.add_blob(blob)
         if digest in self.graph.keys:
             return digest
@@ -229,6 +234,15 @@ class Builder:
         if key is not None:
             self.graph.keys[digest] = key
         return digest
+
+    def _refuse_text(self, blob: bytes) -> None:
+        """An electron's `repr` is for people: in a value it would stay text for ever."""
+        for found in SHOWN.finditer(blob):
+            name, number = found[1].decode(errors="replace"), int(found[2])
+            if number < len(self.graph.nodes) and self.graph.nodes[number].name == name:
+                advice = "Build the text inside an electron."
+                use = "part of a text that is used as a value"
+                raise ElectronMisuse(electron=name, use=use, advice=advice)
 
     def _check_keys(self, node: Node) -> None:
         """Warn of a value that is to be kept, but cannot be found again."""

@@ -231,7 +231,8 @@ class DirTrigger(BaseTrigger):
         names = [event_names] if isinstance(event_names, str) else list(event_names)
         for name in names:
             if name not in _EVENTS:
-                got = f"{shown(name)} among them. {suggest(str(name), _EVENTS)}"
+                hint = suggest(str(name), _EVENTS).removesuffix(".")
+                got = f"{shown(name)} among them. {hint}"
                 raise WrongSetting(setting="event_names", got=got, expected="names of events")
         if not names:
             raise WrongSetting(setting="event_names", got="empty", expected="names of events")

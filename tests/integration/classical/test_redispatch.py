@@ -73,7 +73,8 @@ def test_starting_twice_runs_once(counter: Counter) -> None:
     start = ct.redispatch(dispatch_id, is_pending=True)
     assert start() == start() == dispatch_id
     assert finished(dispatch_id).status == "COMPLETED"
-    assert start() == dispatch_id
+    with pytest.warns(UserWarning, match="is COMPLETED already, so nothing was started"):
+        assert start() == dispatch_id
     assert lines() == ["ran"]
 
 
@@ -81,7 +82,8 @@ def test_a_stored_dispatch_can_be_cancelled() -> None:
     dispatch_id = ct.dispatch(workflow, disable_run=True)(3)
     assert ct.cancel(dispatch_id) == f"Dispatch {dispatch_id} cancelled."
     assert finished(dispatch_id).status == "CANCELLED"
-    assert ct.redispatch(dispatch_id, is_pending=True)() == dispatch_id
+    with pytest.warns(UserWarning, match="is CANCELLED already, so nothing was started"):
+        assert ct.redispatch(dispatch_id, is_pending=True)() == dispatch_id
     assert ct.get_result(dispatch_id, status_only=True) == "CANCELLED"
 
 
@@ -95,6 +97,7 @@ def test_nodes_of_a_stored_dispatch_are_cancelled_once_it_has_started() -> None:
     assert finished(dispatch_id).result == 9
 
 
+@pytest.mark.filterwarnings("ignore:dispatch .* is CANCELLED already")
 @pytest.mark.parametrize("pause", [0.0, 0.001, 0.003])
 def test_a_stored_dispatch_is_started_or_cancelled_not_both(pause: float, counter: Counter) -> None:
     note, lines = counter

@@ -266,3 +266,25 @@ def test_keys_may_hold_electrons() -> None:
     assert [node.name for node in made.nodes if node.kind == Kind.ELECTRON] == [
         "add", "add", "cut", "add", "add", "getitem",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text", [lambda e: f"{e!r}", repr, lambda e: str([e]), lambda e: ["a", {"b": f"x {e!r}"}]]
+)
+@pytest.mark.parametrize("give", [add, lambda text: text, below])
+def test_an_electrons_repr_is_no_value(
+    text: Callable[[Any], Any], give: Callable[[Any], Any]
+) -> None:
+    with pytest.raises(ElectronMisuse, match="'add' has no .* part of a text that is used as a"):
+        graph(lambda: give(text(add(1))))
+
+
+def test_an_electrons_repr_can_be_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
+    def workflow() -> Any:
+        value = add(1)
+        print(f"{value=}")
+        return add(value, "<value of nothing(3)>")
+
+    graph(workflow)
+
+    assert capsys.readouterr().out == "value=<value of add(0)>\n"
