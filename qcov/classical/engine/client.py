@@ -87,6 +87,9 @@ class Client:
         """Hang up."""
         self._channel.close()
 
+    def __del__(self) -> None:
+        self.close()  # its thread has ended, or the program
+
 
 class _Connections(threading.local):
     """This thread's connections, per process and data folder."""

@@ -109,6 +109,26 @@ def test_a_program_that_has_used_a_threaded_library(script: Any, module: str, us
     assert script.run() == "12"
 
 
+def test_no_connection_is_left_open_at_the_end(script: Any) -> None:
+    script.write("""
+        import threading
+        import qcov as ct
+        ct.list_dispatches()
+        thread = threading.Thread(target=ct.list_dispatches)
+        thread.start()
+        thread.join()
+        import gc
+        gc.collect()
+        print("done")
+    """)
+    command = [sys.executable, "-X", "dev", str(script.folder / script.name)]
+
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+
+    assert ran.stdout == "done\n"
+    assert "unclosed" not in ran.stderr
+
+
 def test_two_programs_at_once_on_a_fresh_folder(script: Any) -> None:
     script.write(PROGRAM)
     both = [script.start("1"), script.start("2")]
