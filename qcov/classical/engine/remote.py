@@ -46,6 +46,10 @@ class RemoteEngine:
             verify=httpx.URL(url).scheme != "http",  # reading the certificates takes 20 ms
         )
 
+    def __del__(self) -> None:
+        if hasattr(self, "_http"):  # its address was one
+            self._http.close()
+
     def submit(self, manifest: Message) -> str:
         """Hand a dispatch over, its blobs as base64."""
         blobs = {

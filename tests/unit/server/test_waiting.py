@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import warnings
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,3 +66,15 @@ def test_a_servers_dispatches_are_listed(server: Server, engine: MemoryEngine) -
     assert len(found) == 2
     only = ct.list_dispatches(search="flow 1", status="running", dispatcher_addr=server.url)
     assert [(each.dispatch_id, each.status) for each in only] == [("id-1", "RUNNING")]
+
+
+def test_no_connection_is_left_open(server: Server, engine: MemoryEngine) -> None:
+    engine.store.add("a")
+    gc.collect()
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        assert len(ct.list_dispatches(dispatcher_addr=server.url)) == 1
+        gc.collect()
+
+    assert [each for each in told if each.category is ResourceWarning] == []
