@@ -15,11 +15,12 @@ import os
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from qcov.classical.engine.channel import Message
-from qcov.classical.engine.spawn import Environment, Spawner, WorkerProcess
+from qcov.classical.engine.durations import Durations
+from qcov.classical.engine.link import Link
+from qcov.classical.engine.spawn import Environment, Spawner
 from qcov.classical.engine.tasks import Key, Task
 from qcov.errors import (
     EngineError,
@@ -29,42 +30,11 @@ from qcov.errors import (
     WorkerLost,
 )
 
-_SHORT = 0.01  # seconds: an electron below this is handed over ahead of time
 _AHEAD = 16  # electrons that a worker holds at most
 _LONG = 0.1  # seconds: after this the electrons behind are taken back
 _GIVE_UP = 30.0  # seconds for a user's own executor to stop its work
 _IDLE = 60.0  # seconds until an idle worker is let go
-_REMEMBERED = 10_000  # functions whose duration is known
 _FUNCTIONS = 256  # functions that a worker keeps before it is replaced
-
-
-@dataclass(slots=True, eq=False)
-class _Link:
-    """A worker process as the engine knows it."""
-
-    environment: Environment
-    process: WorkerProcess
-    tasks: deque[Task] = field(default_factory=deque[Task])  #: the first one runs
-    known: set[str] = field(default_factory=set[str])  #: digests of the functions it has
-    queued: int = 0  #: how many of the last tasks have not been sent yet
-    since: float = 0.0  #: when the first task began, or when the last one ended
-    blocked: int = 0  #: how many threads of its electron wait for another dispatch
-    recalled: bool = False  #: asked to give back what waits
-    alarm: asyncio.TimerHandle | None = None
-    retiring: asyncio.TimerHandle | None = None
-    verdict: tuple[Task, QcovError] | None = None  #: which task we stopped it for, and why
-    giving_up: tuple[Task, QcovError] | None = None  #: the same, while its executor is asked to
-    ready: bool = False  #: it has started, and has imported what it needs
-    gone: bool = False
-
-    @property
-    def idle(self) -> bool:
-        return not self.tasks and self.able
-
-    @property
-    def able(self) -> bool:
-        """True if it can be given electrons."""
-        return not (self.gone or self.process.leaving or self.verdict)
 
 
 class Pool:
@@ -79,9 +49,9 @@ class Pool:
         self._size = size
         self._loop = asyncio.get_running_loop()
         self._spawner = Spawner(settings)
-        self._links: list[_Link] = []
+        self._links: list[Link] = []
         self._waiting: dict[Environment, deque[Task]] = {}
-        self._durations: dict[str, float] = {}
+        self._durations = Durations()
         self._stopping: dict[Key, QcovError] = {}  # to be stopped once they are taken back
         self._numbers = itertools.count()
         self._closed = False
@@ -114,7 +84,7 @@ class Pool:
     @contextmanager
     def blocked(self, dispatch_id: str, node_id: int) -> Generator[None, None, None]:
         """While an electron waits for another dispatch, its place goes to another one."""
-        links = [link for link in self._links if _runs(link, dispatch_id, node_id)]
+        links = [link for link in self._links if link.runs(dispatch_id, node_id)]
         for link in links:
             link.blocked += 1
             self._recall(link)
@@ -160,12 +130,12 @@ class Pool:
         for link in list(self._links):
             self._flush(link)
 
-    def _flush(self, link: _Link) -> None:
+    def _flush(self, link: Link) -> None:
         queued, link.queued = link.queued, 0
         if not link.process.flush():  # it has died: these have not begun
             unsent = list(link.tasks)[-queued:]
             if len(unsent) == len(link.tasks):
-                _disarm(link)
+                link.disarm()
             self._take_back(link, [list(task.key) for task in unsent])
 
     def _feed_one(self, environment: Environment, waiting: deque[Task]) -> None:
@@ -186,18 +156,20 @@ class Pool:
             self._loop.call_soon(task.owner.task_died, task, mismatch)
         waiting.clear()
 
-    def _choose(self, environment: Environment, task: Task) -> _Link | None:
+    def _choose(self, environment: Environment, task: Task) -> Link | None:
         mine = [link for link in self._links if link.environment == environment]
         for link in mine:
             if link.idle:
                 return link
         if self._room():
             return self._hire(environment)
-        if not self._is_short(task):
+        if not self._durations.is_short(task):
             return None
         open_ = [link for link in mine if link.able and not (link.blocked or link.recalled)]
         link = min(open_, key=lambda link: len(link.tasks), default=None)
-        return link if link and len(link.tasks) < _AHEAD and self._is_short(link.tasks[0]) else None
+        if link is None or len(link.tasks) >= _AHEAD:
+            return None
+        return link if self._durations.is_short(link.tasks[0]) else None
 
     def _room(self) -> bool:
         """See whether one more worker may run; an idle one of another environment makes room."""
@@ -210,10 +182,7 @@ class Pool:
         self._dismiss(idle)
         return True
 
-    def _is_short(self, task: Task) -> bool:
-        return self._durations.get(_function_of(task), _LONG) < _SHORT
-
-    def _send(self, link: _Link, task: Task) -> None:
+    def _send(self, link: Link, task: Task) -> None:
         blobs: dict[str, bytes] = task.bundle["blobs"]
         if task.function is not None and task.function[0] not in link.known:
             digest, blob = task.function
@@ -228,7 +197,7 @@ class Pool:
         elif link.ready:
             self._begin(link)
 
-    def _begin(self, link: _Link) -> None:
+    def _begin(self, link: Link) -> None:
         """The link's first task runs now."""
         task = link.tasks[0]
         link.since = self._loop.time()
@@ -239,7 +208,7 @@ class Pool:
         if task.time_limit is not None:
             link.alarm = self._loop.call_later(task.time_limit, self._overrun, link, task)
 
-    def _overrun(self, link: _Link, task: Task) -> None:
+    def _overrun(self, link: Link, task: Task) -> None:
         assert task.time_limit is not None
         limit = TimeLimitExceeded(electron=task.name, seconds=task.time_limit)
         self._stop_running(link, task, limit)
@@ -261,12 +230,12 @@ class Pool:
                 if link.ready and now - link.since > _LONG:
                     self._recall(link)
 
-    def _recall(self, link: _Link) -> None:
+    def _recall(self, link: Link) -> None:
         if len(link.tasks) > 1 and not link.recalled:
             link.recalled = True
             link.process.send({"do": "return"})
 
-    def _take_back(self, link: _Link, keys: list[list[Any]]) -> None:
+    def _take_back(self, link: Link, keys: list[list[Any]]) -> None:
         back = {tuple(key) for key in keys}
         returned = [task for task in link.tasks if task.key in back]
         link.tasks = deque(task for task in link.tasks if task.key not in back)
@@ -280,7 +249,7 @@ class Pool:
 
     # -- what workers say
 
-    def _on_message(self, link: _Link, message: Message) -> None:
+    def _on_message(self, link: Link, message: Message) -> None:
         did = message["did"]
         if self._closed:
             return
@@ -300,34 +269,34 @@ class Pool:
         elif did == "leave":
             self._on_leaving(link)
 
-    def _on_progress(self, link: _Link, message: Message) -> None:
+    def _on_progress(self, link: Link, message: Message) -> None:
         if link.tasks and link.tasks[0].key == tuple(message["task"]):
             link.tasks[0].owner.task_progressed(link.tasks[0], message)
 
-    def _on_giving_up(self, link: _Link, message: Message) -> None:
+    def _on_giving_up(self, link: Link, message: Message) -> None:
         """An executor of a user's own has stopped its work."""
         if link.giving_up is None or not link.tasks or link.tasks[0] is not link.giving_up[0]:
             return
         if tuple(message["task"]) == link.tasks[0].key:
             self._kill(link, *link.giving_up)
 
-    def _on_leaving(self, link: _Link) -> None:
+    def _on_leaving(self, link: Link) -> None:
         """The code on disk has changed: a new worker must import it."""
-        _disarm(link)
+        link.disarm()
         for stopped in (link.giving_up, link.verdict):  # it shall not run elsewhere instead
             if stopped is not None:
                 self._stopping[stopped[0].key] = stopped[1]
         self._take_back(link, [list(task.key) for task in link.tasks])
         self._dismiss(link)
 
-    def _on_outcome(self, link: _Link, outcome: Message) -> None:
+    def _on_outcome(self, link: Link, outcome: Message) -> None:
         if not link.tasks or link.tasks[0].key != tuple(outcome["task"]):
             return  # it was stopped while its outcome was under way
         task = link.tasks.popleft()
         self._stopping.pop(task.key, None)
-        _disarm(link)
+        link.disarm()
         given_up, link.giving_up = link.giving_up, None
-        self._learn(task, outcome["ended"] - outcome["started"])
+        self._durations.learn(task, outcome["ended"] - outcome["started"])
         if link.verdict is not None:  # it was stopped, too late: those behind do not go with it
             self._take_back(link, [list(held.key) for held in link.tasks])
         elif link.tasks:
@@ -345,7 +314,7 @@ class Pool:
             task.owner.task_died(task, EngineError(what))
         self._feed_soon()
 
-    def _rest(self, link: _Link) -> None:
+    def _rest(self, link: Link) -> None:
         """A worker has nothing to do."""
         link.since = self._loop.time()
         if len(link.known) > _FUNCTIONS:
@@ -353,25 +322,19 @@ class Pool:
         elif link.retiring is None:
             link.retiring = self._loop.call_later(_IDLE, self._retire, link)
 
-    def _learn(self, task: Task, seconds: float) -> None:
-        name = _function_of(task)
-        if len(self._durations) > _REMEMBERED:
-            self._durations.clear()
-        self._durations[name] = 0.7 * self._durations.get(name, seconds) + 0.3 * seconds
-
     # -- a worker's life
 
-    def _hire(self, environment: Environment) -> _Link:
+    def _hire(self, environment: Environment) -> Link:
         if not os.path.isdir(environment.cwd):  # noqa: PTH112  # a string, and often
             raise FileNotFoundError(errno.ENOENT, "the working folder does not exist")
         process = self._spawner.start(environment)
-        link = _Link(environment, process)
+        link = Link(environment, process)
         process.on_message = lambda message: self._on_message(link, message)
         process.on_end = lambda reason: self._on_end(link, reason)
         self._links.append(link)
         return link
 
-    def _retire(self, link: _Link) -> None:
+    def _retire(self, link: Link) -> None:
         """Let an idle worker go if it has stayed idle."""
         link.retiring = None
         if not link.idle:
@@ -382,14 +345,14 @@ class Pool:
         else:
             link.retiring = self._loop.call_later(_IDLE - rested, self._retire, link)
 
-    def _dismiss(self, link: _Link) -> None:
+    def _dismiss(self, link: Link) -> None:
         """Let a worker go that has nothing to do; it ends when its channel closes."""
         link.gone = True
         if link in self._links:
             self._links.remove(link)
         link.process.channel.close()
 
-    def _stop_held(self, link: _Link, task: Task) -> None:
+    def _stop_held(self, link: Link, task: Task) -> None:
         """Stop a task that a worker has.
 
         The one that runs ends with its process; another one is taken back first.
@@ -400,28 +363,28 @@ class Pool:
             self._recall(link)
             self._stopping[task.key] = _cancelled(task)
 
-    def _stop_running(self, link: _Link, task: Task, verdict: QcovError) -> None:
+    def _stop_running(self, link: Link, task: Task, verdict: QcovError) -> None:
         """End a task with its process; the user's own executor is asked to stop its work first."""
         if task.hosted and link.ready and link.giving_up is None:
             link.giving_up = task, verdict
-            _disarm(link)
+            link.disarm()
             link.alarm = self._loop.call_later(_GIVE_UP, self._kill, link, task, verdict)
             link.process.send({"do": "cancel", "task": list(task.key)})
         elif link.giving_up is None:
             self._kill(link, task, verdict)
 
-    def _kill(self, link: _Link, task: Task, verdict: QcovError) -> None:
+    def _kill(self, link: Link, task: Task, verdict: QcovError) -> None:
         link.verdict = link.verdict or (task, verdict)
         link.process.kill()
         if link.process.pid is None:  # the zygote is busy with an import: it need not be waited for
             self._loop.call_soon(self._on_end, link, "it was stopped before it began")
 
-    def _on_end(self, link: _Link, reason: str) -> None:
+    def _on_end(self, link: Link, reason: str) -> None:
         """A worker's process has ended: the electron that ran died with it, the others wait."""
         if link in self._links:
             self._links.remove(link)
         link.gone = True
-        _disarm(link)
+        link.disarm()
         if self._closed:
             return
         stopped = link.verdict[0] if link.verdict else None
@@ -444,17 +407,3 @@ def _cancelled(task: Task) -> QcovError:
 
 def _age(entry: tuple[Environment, deque[Task]]) -> int:
     return entry[1][0].number if entry[1] else 0
-
-
-def _disarm(link: _Link) -> None:
-    if link.alarm is not None:
-        link.alarm.cancel()
-        link.alarm = None
-
-
-def _function_of(task: Task) -> str:
-    return task.function[0] if task.function else task.name
-
-
-def _runs(link: _Link, dispatch_id: str, node_id: int) -> bool:
-    return bool(link.tasks) and link.tasks[0].key[:2] == (dispatch_id, node_id)
