@@ -124,7 +124,7 @@ def test_what_they_have_started_is_paged(trigger: TimeTrigger, server: httpx.Cli
 
 
 @pytest.mark.parametrize(
-    ("trigger_id", "status"), [(str(uuid.uuid4()), 404), ("not-an-id", 422), ("a" * 1000, 422)]
+    ("trigger_id", "status"), [("0" * 32, 404), ("not-an-id", 422), ("a" * 1000, 422)]
 )
 def test_unknown_ids(server: httpx.Client, trigger_id: str, status: int) -> None:
     asked = {"id": str(uuid.uuid4())}
@@ -155,6 +155,7 @@ def test_what_is_no_dispatch_was_not_started(trigger: TimeTrigger, server: httpx
         (dumps({"no": "trigger"}, what="it"), "the trigger TimeTrigger has ended: AttributeError"),
         (dumps(TimeTrigger(5), what="it")[:-20], "the trigger TimeTrigger has ended: "),
     ],
+    ids=["empty", "nonsense", "no trigger", "cut off"],
 )
 def test_what_is_no_trigger_is_refused(
     trigger: TimeTrigger, server: httpx.Client, blob: bytes, reason: str
