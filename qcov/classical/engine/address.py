@@ -6,12 +6,13 @@ import contextlib
 import time
 import uuid
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 from qcov.classical.engine import client
 from qcov.classical.engine.channel import Message
 from qcov.classical.manifest import spill, variables
-from qcov.config import check_config, data_dir
+from qcov.config import check_config, data_dir, get_config
 from qcov.errors import ConnectionLost
 from qcov.store import blobs as files
 
@@ -75,7 +76,7 @@ class LocalEngine:
         """Hand a dispatch over; its large payloads go straight to the store's folder."""
         if not data_dir().is_dir():
             client.call("ping")  # the engine makes and checks it
-        sent = spill(manifest, partial(files.write, data_dir() / "blobs"))
+        sent = spill(manifest, partial(files.write, _payloads()))
         return client.call("submit", manifest={**sent, "variables": variables()})
 
     def start(self, dispatch_id: str) -> str:
@@ -119,7 +120,11 @@ class LocalEngine:
 
     def blob(self, digest: str) -> bytes:
         """Read it from the store's folder."""
-        return files.read(data_dir() / "blobs", digest)
+        return files.read(_payloads(), digest)
+
+
+def _payloads() -> Path:
+    return Path(get_config("workflow_data.base_dir"))
 
 
 def engine_at(address: str | None) -> Engine:

@@ -86,11 +86,12 @@ class Pruner:
         for start in range(0, len(ids), _AT_ONCE):
             await self._delete(("dispatch_pruned", "trigger_pruned"), "of_dispatch", ids[start:])
         counted["environments"] = await asyncio.to_thread(self._environments.prune, ended_before)
+        await self._engine.committed({"memo_pruned": [{"of_time": ended_before}]})
+        if store.leases is not None and await asyncio.to_thread(store.leases.others_run):
+            return counted  # what they are about to refer to is not known here
         self._named = set()  # before the commit: what comes after it is either seen, or noted
         try:
-            await self._engine.committed(
-                {"memo_pruned": [{"of_time": ended_before}], "structures_pruned": [{}]}
-            )
+            await self._engine.committed({"structures_pruned": [{}]})
             found = await asyncio.to_thread(unreferenced, store)
             for start in range(0, len(found), _AT_ONCE):
                 await self._remove(found[start : start + _AT_ONCE], counted)

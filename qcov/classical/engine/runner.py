@@ -11,7 +11,7 @@ import contextlib
 import os
 import uuid
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from qcov.classical.engine import outcomes
@@ -24,10 +24,21 @@ from qcov.classical.engine.pool import Pool
 from qcov.classical.engine.pruning import Pruner
 from qcov.classical.engine.reuse import Earlier, Known
 from qcov.classical.engine.run import Run
+from qcov.classical.engine.sharing import Sharing
 from qcov.classical.engine.tasks import Task
 from qcov.classical.engine.triggers import Triggers
 from qcov.classical.status import Status
-from qcov.errors import EngineError, KeyTaken, QcovError, WrongSetting
+from qcov.errors import (
+    EngineError,
+    EnvironmentMismatch,
+    KeyTaken,
+    LeaseLost,
+    NodeNotFound,
+    QcovError,
+    StoreError,
+    StoreUnavailable,
+    WrongSetting,
+)
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 
@@ -35,6 +46,7 @@ _ALL_OF_IT = "left out, to cancel all of a dispatch that was only stored"
 _SAME_REQUEST = ("name", "fingerprint")  # what two dispatches with one key must share
 #: Electrons on executors of users' own that are under way at a time. They mostly wait.
 _HOSTED = 64
+_LOOK_AGAIN = 0.25  # seconds between two looks at what another engine runs
 _STARTED_AFTER = 0.02  # seconds that a node runs before its beginning is told
 
 
@@ -62,6 +74,7 @@ class Engine:
         self._submitting: dict[str, asyncio.Task[str]] = {}  # by key or id
         self._blobs = BlobCache(store.inline_blob)
         self.events = Events()
+        self._sharing = None if store.leases is None else Sharing(self, store.leases)
         self._committing = 0
         #: Fails when an outcome could not be stored: this engine must not go on.
         self.broken: asyncio.Future[None] = self._loop.create_future()
@@ -94,13 +107,15 @@ class Engine:
         One that has been started goes on, or has ended.
         """
         self._check_open()
-        run = self._held(dispatch_id, variables)
+        run = await self._held(dispatch_id, variables)
         if run is not None:
             settle_environment(run.environment)
             changes: Changes = dict(more or {})
             begin = run.start(changes)
             self._runs[dispatch_id] = run
             await self._committed(changes, begin)
+        elif more:  # somebody else has just started it
+            await self.committed(more)
         return dispatch_id
 
     async def rerun(
@@ -124,7 +139,7 @@ class Engine:
     ) -> str:
         if self.store.has_dispatch(new_id):  # the request comes twice
             return new_id
-        if self._held(dispatch_id) is not None:
+        if self._is_held(dispatch_id):
             await self.start(dispatch_id, variables, _fired(trigger_id, dispatch_id))
             return dispatch_id
         manifest = await asyncio.to_thread(self.store.manifest, dispatch_id)
@@ -146,20 +161,37 @@ class Engine:
     async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:
         """Wait until a dispatch has ended, or for `timeout` seconds; return its status."""
         until = None if timeout is None else self._loop.time() + timeout
-        run = self._runs.get(dispatch_id)
-        if run is None:
-            status = self.store.status(dispatch_id)
-            if status != Status.NEW_OBJECT:
-                return status
-            with contextlib.suppress(TimeoutError):  # somebody may start it, or cancel it
-                async with asyncio.timeout_at(until):
-                    await self.events.wait_for(dispatch_id, self.events.number)
+        while True:
             run = self._runs.get(dispatch_id)
-            if run is None:
-                return self.store.status(dispatch_id)
-        left = None if until is None else max(0.0, until - self._loop.time())
-        await asyncio.wait([run.done], timeout=left)
-        return run.status.value
+            if run is not None:
+                left = None if until is None else max(0.0, until - self._loop.time())
+                await asyncio.wait([run.done], timeout=left)
+                if not run.lost:
+                    return run.status.value
+            status = await self._read(self.store.status, dispatch_id)
+            over = until is not None and self._loop.time() >= until
+            if over or not (status == Status.NEW_OBJECT or self._is_elsewhere(status)):
+                return status
+            await self._happens(dispatch_id, until)
+
+    def _is_elsewhere(self, status: str) -> bool:
+        """True for the status of a dispatch that another engine runs."""
+        return self._sharing is not None and not Status(status).terminal
+
+    async def _read(self, read: Callable[[str], str], dispatch_id: str) -> str:
+        """Ask the store; in a thread if it is far away."""
+        if self._sharing is None:
+            return read(dispatch_id)
+        return await asyncio.to_thread(read, dispatch_id)
+
+    async def _happens(self, root: str, until: float | None, after: int | None = None) -> None:
+        """Wait until something happens to a dispatch, maybe at another engine; or until then."""
+        if self._sharing is not None:  # what others do is seen by looking
+            soon = self._loop.time() + _LOOK_AGAIN
+            until = soon if until is None else min(soon, until)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self.events.wait_for(root, self.events.number if after is None else after)
 
     def inside(self, electron: tuple[str, int] | None) -> contextlib.AbstractContextManager[None]:
         """While an electron waits for something, another one takes its place."""
@@ -168,7 +200,7 @@ class Engine:
     async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
         """Cancel a dispatch, or some of its nodes; say what was done, once it is on disk."""
         run = self._runs.get(dispatch_id)
-        if run is None and (run := self._held(dispatch_id)) is not None:
+        if run is None and (run := await self._held(dispatch_id)) is not None:
             if node_ids is not None:
                 got = f"given for dispatch {dispatch_id}, which has not been started"
                 raise WrongSetting(setting="task_ids", got=got, expected=_ALL_OF_IT)
@@ -178,6 +210,8 @@ class Engine:
             run = None
         if run is None:
             status = self.store.status(dispatch_id)
+            if self._is_elsewhere(status):
+                return await self._cancel_elsewhere(dispatch_id, node_ids)
             return f"Dispatch {dispatch_id} is already {status}."
         changes: Changes = {}
         follows, stopped = run.cancel(changes, node_ids)
@@ -187,6 +221,29 @@ class Engine:
         over = sorted(set(node_ids) - stopped)
         told = f"Nodes {_listed(stopped)} of dispatch {dispatch_id} cancelled."
         return told if not over else f"{told} Nodes {_listed(over)} had ended."
+
+    async def _cancel_elsewhere(self, dispatch_id: str, node_ids: list[int] | None) -> str:
+        """Ask the engine that runs it; return when that has heeded it."""
+        known = {row["node_id"] for row in self.store.get_nodes(dispatch_id)}
+        for number in set(node_ids or ()) - known:
+            raise NodeNotFound(dispatch_id=dispatch_id, node_id=number)
+        leases = self.store.leases
+        assert leases is not None
+
+        def heeded() -> bool:
+            row = self.store.get_dispatch(dispatch_id)
+            return row["cancel_requested"] is None or Status(row["status"]).terminal
+
+        # it may be about to heed another request
+        await _until(lambda: leases.ask_to_cancel(dispatch_id, node_ids) or heeded())
+        await _until(heeded)
+        if node_ids is None:
+            return f"Dispatch {dispatch_id} cancelled."
+        return f"Nodes {_listed(node_ids)} of dispatch {dispatch_id} cancelled."
+
+    async def note_heeded(self, dispatch_id: str) -> None:
+        """Another engine's request to cancel has been heeded."""
+        await self.committed({"cancel_heeded": [{"of_dispatch": dispatch_id}]})
 
     async def progress(
         self, dispatch_id: str, after: int = 0, timeout: float | None = None
@@ -200,29 +257,55 @@ class Engine:
         """
         row = self.store.get_dispatch(dispatch_id)
         root = row["root_id"]
-        if dispatch_id in self._runs or row["status"] == Status.NEW_OBJECT:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.events.wait_for(root, after), timeout)
+        waits = row["status"] == Status.NEW_OBJECT or self._is_elsewhere(row["status"])
+        if dispatch_id in self._runs or waits:
+            until = None if timeout is None else self._loop.time() + timeout
+            await self._happens(root, until, after)
         seen = self.events.number
         state = await asyncio.to_thread(self.store.progress, dispatch_id)
         return {"seq": seen, **state}
 
     def recover(self) -> None:
         """Go on with what an earlier engine left; keep what it had finished."""
-        rows = self.store.unfinished()
+        if self._sharing is not None:
+            return self._sharing.recover()
+        self.go_on(self.store.unfinished())
+        return self.triggers.resume()
+
+    def go_on(self, rows: Sequence[Message]) -> Collection[str]:
+        """Run dispatches of an earlier engine; return the roots of those that cannot run here."""
+        unfit: set[str] = set()
         for row in rows:
             if row["status"] == Status.NEW_OBJECT:  # it waits to be started
                 continue
             try:
                 self._restore(row)
+            except EnvironmentMismatch:
+                unfit.add(row["root_id"])
             except Exception as error:  # noqa: BLE001  # it is damaged; the others are not
                 self._refuse(row, error)
-        for run in list(self._runs.values()):
+        for row in rows:
+            if row["root_id"] in unfit:
+                self.drop(row["id"])
+        runs = [self._runs[row["id"]] for row in rows if row["id"] in self._runs]
+        for run in runs:
             changes: Changes = {}
             self.commit(changes, run.start(changes))
-        for run in list(self._runs.values()):
+        for run in runs:
             run.cancel_again()
-        self.triggers.resume()
+        return unfit
+
+    def drop(self, dispatch_id: str) -> None:
+        """Run a dispatch no more: another engine has taken it over."""
+        if self.store.leases is not None:
+            self.store.leases.forget(dispatch_id)
+        children = [child for (parent, _), child in self._children.items() if parent == dispatch_id]
+        run = self._runs.get(dispatch_id)
+        if run is not None:
+            self.run_ended(run)
+            run.leave()
+        for child in children:  # it may not even be stored
+            self.drop(child)
 
     def _refuse(self, row: Message, error: Exception) -> None:
         """A dispatch cannot go on, nor can those that wait for it."""
@@ -242,6 +325,8 @@ class Engine:
         nodes = self.store.get_nodes(row["id"])
         self.store.outputs(row["id"])  # refuses what was tampered with
         manifest = self.store.manifest(row["id"]) | more
+        if self._sharing is not None:  # it may come from another machine
+            settle_environment(manifest["environment"])
         try:
             earlier = self._earlier(manifest)
         except QcovError:  # it is gone, or was damaged: what it had computed runs again
@@ -257,11 +342,19 @@ class Engine:
         rows = self.store.get_nodes(dispatch_id)
         return Earlier(dispatch_id, self.store.manifest(dispatch_id), rows, outputs)
 
-    def _held(self, dispatch_id: str, variables: Message | None = None) -> Run | None:
-        """A dispatch that waits to be started; None if it has been."""
+    def _is_held(self, dispatch_id: str) -> bool:
+        """True for a dispatch that waits to be started."""
         row = self.store.get_dispatch(dispatch_id)
-        if dispatch_id in self._runs or row["status"] != Status.NEW_OBJECT:
+        return dispatch_id not in self._runs and row["status"] == Status.NEW_OBJECT
+
+    async def _held(self, dispatch_id: str, variables: Message | None = None) -> Run | None:
+        """A dispatch that waits to be started, as ours; None if it has been started."""
+        if not self._is_held(dispatch_id):
             return None
+        leases = self.store.leases
+        if leases is not None and not await asyncio.to_thread(leases.take_held, dispatch_id):
+            return None
+        row = self.store.get_dispatch(dispatch_id)
         return self._stored_run(row, variables=variables or {})
 
     @property
@@ -271,6 +364,8 @@ class Engine:
 
     def close(self) -> None:
         """Stop the workers; what ran will run again when the store is next opened."""
+        if self._sharing is not None:
+            self._sharing.close()
         self._environments.close()
         self.triggers.close()
         for pool in (self._pool, self._hosts):
@@ -281,6 +376,17 @@ class Engine:
     async def _submit(self, manifest: Message, dispatch_id: str) -> str:
         if dispatch_id in self._runs or self.store.has_dispatch(dispatch_id):
             return dispatch_id
+        try:
+            return await self._take_in(manifest, dispatch_id)
+        except StoreUnavailable:
+            raise
+        except StoreError:
+            if self._sharing is None or manifest.get("key") is None:
+                raise
+            # another engine has just given the key to a dispatch of its own
+            return await self._take_in(manifest, dispatch_id)
+
+    async def _take_in(self, manifest: Message, dispatch_id: str) -> str:
         changes: Changes = {}
         key: str | None = manifest.get("key")
         row = None if key is None else self.store.find_key(key)
@@ -310,7 +416,7 @@ class Engine:
         try:
             await self._stored(changes)
         except QcovError:
-            del self._runs[dispatch_id]
+            self.run_ended(run)
             raise
         begin()
 
@@ -341,29 +447,52 @@ class Engine:
             follows()
             _resolve(noted, None)
 
-        self.commit(changes, then)
+        self.commit(changes, then, lambda error: _resolve(noted, error))
         await asyncio.shield(noted)
 
     # -- what runs need (see `run.Services`)
 
-    def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
-        """Write `changes`, then call `then` in the loop; at once if there is nothing to write."""
+    def commit(
+        self,
+        changes: Changes,
+        then: Callable[[], None] | None = None,
+        refused: Callable[[QcovError], None] | None = None,
+    ) -> None:
+        """Write `changes`, then call `then` in the loop; at once if there is nothing to write.
+
+        If they are about a dispatch that another engine has taken over, `refused` is called.
+        """
         self.pruner.note(changes)
         if then is None:
             return self.store.put(changes)
         self._committing += 1
         if any(changes.values()):
-            return self.store.put(changes, lambda error: self._on_written(then, error))
+            return self.store.put(changes, lambda error: self._on_written(then, refused, error))
         return self._finish_commit(then)
 
-    def _on_written(self, then: Callable[[], None], error: QcovError | None) -> None:
+    def _on_written(
+        self,
+        then: Callable[[], None],
+        refused: Callable[[QcovError], None] | None,
+        error: QcovError | None,
+    ) -> None:
         """In the writer's thread: wake the loop once for all that one transaction has written."""
+        if isinstance(error, LeaseLost):
+            self._loop.call_soon_threadsafe(self._on_lost, error, refused)
+            return
         if error is not None:  # not a full disk, which is waited out: a defect of ours
             self._loop.call_soon_threadsafe(_resolve, self.broken, error)
             return
         self._written.append(then)
         if len(self._written) == 1:
             self._loop.call_soon_threadsafe(self._drain_written)
+
+    def _on_lost(self, error: LeaseLost, refused: Callable[[QcovError], None] | None) -> None:
+        self._committing -= 1
+        for dispatch_id in error.dispatches:
+            self.drop(dispatch_id)
+        if refused is not None:
+            refused(error)
 
     def _drain_written(self) -> None:
         for _ in range(len(self._written)):
@@ -481,8 +610,15 @@ class Engine:
     def run_ended(self, run: Run) -> None:
         """Forget a run: the store has all of it."""
         self._runs.pop(run.id, None)
+        if self.store.leases is not None:
+            self.store.leases.forget(run.id)
         if run.parent_id is not None and run.parent_node is not None:
             self._children.pop((run.parent_id, run.parent_node), None)
+
+
+async def _until(look: Callable[[], bool]) -> None:
+    while not await asyncio.to_thread(look):  # noqa: ASYNC110  # it happens in the database
+        await asyncio.sleep(_LOOK_AGAIN)
 
 
 def _fired(trigger_id: str | None, dispatch_id: str) -> Changes:
