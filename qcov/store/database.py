@@ -36,6 +36,14 @@ class Database(Protocol):
         """True if a transaction of this connection has begun and not ended."""
         ...
 
+    def mark(self, cursor: Any) -> object:
+        """What tells the transaction that has begun from all others; None if nobody will ask."""
+        ...
+
+    def committed(self, mark: object) -> bool | None:
+        """Whether the transaction was committed; None while the database is not sure itself."""
+        ...
+
     def broken(self, connection: Any) -> bool:
         """True if the connection is of no more use."""
         ...

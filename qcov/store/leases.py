@@ -74,13 +74,18 @@ class Leases:
     # -- keeping, taking, giving back
 
     def renew(self) -> set[str]:
-        """Renew all leases of this engine; return the dispatches that it has lost."""
+        """Renew the leases of what this engine runs; return the dispatches that it has lost.
+
+        A dispatch that is its own and that it knows nothing of (it was told that its commit had
+        failed) is taken once its lease has ended, like one that nobody runs.
+        """
         known = dict(self._epochs)
+        chosen = (dispatches.c.owner == self.owner, _one_of(known))
         with self._transaction() as connection:
-            self._lock(connection, dispatches.c.owner == self.owner)
+            self._lock(connection, *chosen)
             kept = connection.execute(
                 sa.update(dispatches)
-                .where(dispatches.c.owner == self.owner, _unended())
+                .where(*chosen, _unended())
                 .values(lease_ends=self._until())
                 .returning(dispatches.c.id, dispatches.c.epoch)
             ).all()
@@ -269,6 +274,11 @@ class Fence:
             for dispatch_id, epoch in wanted
             if dispatch_id not in found or epoch not in (None, found[dispatch_id])
         }
+
+
+def _one_of(ids: Iterable[str]) -> sa.ColumnElement[bool]:
+    """One parameter, however many they are."""
+    return dispatches.c.id == sa.func.any(sa.literal(list(ids), sa.ARRAY(sa.Text)))
 
 
 def _unended() -> sa.ColumnElement[bool]:

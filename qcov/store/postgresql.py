@@ -56,6 +56,21 @@ class PostgreSQL:
         """True if a transaction has begun and not ended."""
         return connection.info.transaction_status != 0 and not connection.closed
 
+    def mark(self, cursor: Any) -> str:
+        """The number of the transaction."""
+        cursor.execute("SELECT pg_current_xact_id()::text")
+        return str(cursor.fetchone()[0])
+
+    def committed(self, mark: object) -> bool | None:
+        """Whether a transaction was committed whose connection broke before it said so.
+
+        See `pg_xact_status` (https://www.postgresql.org/docs/current/functions-info.html).
+        """
+        query = sa.text("SELECT pg_xact_status(CAST(:mark AS xid8))")
+        with self.reading.connect() as connection:
+            status = connection.scalar(query, {"mark": mark})
+        return None if status == "in progress" else status == "committed"
+
     def broken(self, connection: Any) -> bool:
         """True if the connection to the server was lost."""
         return connection.closed

@@ -63,6 +63,13 @@ class SQLite:
         """True if a transaction has begun and not ended."""
         return connection.in_transaction
 
+    def mark(self, cursor: Any) -> None:
+        """None: what became of a transaction is always heard of."""
+
+    def committed(self, mark: object) -> bool:  # noqa: ARG002  # see `mark`
+        """False: it is only asked of a connection that was lost."""
+        return False
+
     def broken(self, connection: Any) -> bool:  # noqa: ARG002  # a server's connection may be
         """Never: there is no connection that could be lost."""
         return False

@@ -28,6 +28,7 @@ _PAUSE = 0.001  # seconds
 _NOTHING: Set[Held] = frozenset()
 _NO_EPOCHS: Epochs = {}
 _RETRY_AFTER = 0.5  # seconds between tries while the disk refuses what must not be lost
+_ASKED_AGAIN = 20  # times, what became of a transaction: a server is back by then, or away for long
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +127,39 @@ class Writer:
         try:
             cursor.execute(self._database.begin)
             lost = self._lost(cursor, group)
+            mark = self._database.mark(cursor)
             kept = [request.changes for request in group if lost.isdisjoint(request.epochs.items())]
             for name, rows in merge(kept).items():
                 cursor.executemany(self._statements[name], rows)
-            cursor.execute("COMMIT")
+            self._end(cursor, mark)
         finally:
             if self._database.in_transaction(self._connection):
                 cursor.execute("ROLLBACK")
         return lost
+
+    def _end(self, cursor: Any, mark: object) -> None:
+        try:
+            cursor.execute("COMMIT")
+        except Exception:
+            if not (self._database.broken(self._connection) and self._was_committed(mark)):
+                raise
+
+    def _was_committed(self, mark: object) -> bool:
+        """Whether a transaction is in the database that nothing was heard of at its end.
+
+        It must not be written twice, nor called lost if it is there.
+        """
+        for _ in range(_ASKED_AGAIN):
+            try:
+                known = self._database.committed(mark)
+            except Exception as error:
+                if not self._database.passes(getattr(error, "orig", None) or error):
+                    raise
+            else:
+                if known is not None:
+                    return known
+            time.sleep(_RETRY_AFTER)
+        return False
 
     def _lost(self, cursor: Any, group: list[_Request]) -> Set[Held]:
         if self._fence is None:

@@ -278,6 +278,25 @@ def test_an_engine_that_dies_is_replaced_by_the_other(
     assert rows(url, "SELECT DISTINCT epoch FROM dispatches") == [(2,)]
 
 
+def test_triggers_of_an_engine_that_dies_go_on_at_the_other(
+    at: Any, engine_process: Process, url: str
+) -> None:
+    first = at("a")
+    dispatch_id = ct.dispatch(ct.lattice(add, triggers=[TimeTrigger(0.2)]))(1, 2)
+    fired = "SELECT dispatch_id FROM trigger_dispatches"
+    until(lambda: rows(url, fired))
+    at("b")
+    connect(start=True)
+    die(engine_process(first))
+    before = {row[0] for row in rows(url, fired)}
+
+    new = until(lambda: {row[0] for row in rows(url, fired)} - before)
+    ct.stop_triggers(dispatch_id)
+    assert {ct.get_result(each, wait=True, timeout=60).result for each in new} == {3}
+    owners = dict(tuple(row) for row in rows(url, "SELECT id, owner FROM dispatches"))
+    assert {(owners[each],) for each in new} == set(rows(url, "SELECT owner FROM triggers"))
+
+
 def test_an_engine_that_is_stopped_leaves_its_dispatches_to_the_other(
     held: ct.Lattice, gate: Any, at: Any, stop_engine: Callable[[Path], None],
     monkeypatch: pytest.MonkeyPatch,

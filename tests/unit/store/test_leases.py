@@ -91,6 +91,18 @@ def test_what_an_engine_writes_that_was_replaced_changes_nothing(
     assert put(other, status("COMPLETED")) is None
 
 
+def test_what_an_engine_knows_nothing_of_is_not_renewed_and_taken_again(
+    store: Store, dispatch_rows: Rows
+) -> None:
+    put(store, dispatch_rows())
+    leases(store).forget("d")  # it was told that the commit had failed
+    lapse(store)
+
+    assert leases(store).renew() == set()
+    assert [(row["id"], row["epoch"]) for row in leases(store).take()] == [("d", 2)]
+    assert leases(store).take() == []
+
+
 def test_what_was_queued_under_an_earlier_epoch_is_refused_too(
     store: Store, other: Store, dispatch_rows: Rows
 ) -> None:

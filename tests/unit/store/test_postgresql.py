@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,8 @@ from qcov.store import postgresql
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 from tests.services.postgresql import Server
+
+psycopg = pytest.importorskip("psycopg")
 
 Rows = Callable[..., Changes]
 
@@ -55,7 +58,6 @@ def test_a_url_that_cannot_be_is_refused_without_quoting_it(
 
 
 def test_a_server_that_does_not_answer_is_named(data_folder: Path) -> None:
-    pytest.importorskip("psycopg")
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         url = f"postgresql://ada:secret@127.0.0.1:{unused.getsockname()[1]}/db"
@@ -111,6 +113,54 @@ def test_what_must_be_kept_waits_for_a_server_that_was_restarted(
     assert isinstance(refused, StoreUnavailable)
     assert told == [None]
     assert [store.has_dispatch(each) for each in ("before", "refused", "kept")] == [1, 0, 1]
+    store.close()
+
+
+class DeafAtCommit:
+    """A connection that breaks while a transaction is ended; the end is heard, or is not."""
+
+    def __init__(self, real: Any, *, heard: bool) -> None:
+        self.real, self.heard = real, heard
+        self.info = real.info
+
+    @property
+    def closed(self) -> bool:
+        return self.real.closed
+
+    def cursor(self) -> DeafAtCommit:
+        self.statements = self.real.cursor()
+        return self
+
+    def execute(self, statement: str, parameters: Any = None) -> None:
+        if statement != "COMMIT":
+            self.statements.execute(statement, parameters)
+            return
+        if self.heard:
+            self.statements.execute(statement)
+        self.real.close()
+        raise psycopg.OperationalError("the connection was lost")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.statements, name)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("heard", [True, False])
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_written_twice(
+    data_folder: Path, postgresql_url: str, dispatch_rows: Rows, *, heard: bool, keep: bool
+) -> None:
+    store = Store(data_folder, url=postgresql_url)
+    put(store, dispatch_rows("d", nodes=1))
+    writer = store._writer
+    writer._connection = DeafAtCommit(writer._connection, heard=heard)
+    printed = {"of_dispatch": "d", "of_node": 0, "of_attempt": 1}
+    printed |= {"new_stdout": "once", "new_stderr": ""}
+
+    told = put(store, {"node_printed": [printed]}, keep=keep)
+
+    assert (told is None) == (heard or keep)
+    assert (store.get_nodes("d")[0]["stdout"] or "") == ("once" if heard or keep else "")
     store.close()
 
 
