@@ -10,30 +10,27 @@ import asyncio
 import contextlib
 import os
 import uuid
-from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.blob_cache import BlobCache
-from qcov.classical.engine.channel import Message, take_turn
+from qcov.classical.engine.channel import Message
+from qcov.classical.engine.commits import Commits
 from qcov.classical.engine.environments import Environments
 from qcov.classical.engine.events import Events
 from qcov.classical.engine.intake import add_dispatch, settle_environment, understanding
 from qcov.classical.engine.pool import Pool
 from qcov.classical.engine.pruning import Pruner
-from qcov.classical.engine.reuse import Earlier, Known
+from qcov.classical.engine.reuse import Known
 from qcov.classical.engine.run import Run
-from qcov.classical.engine.sharing import Sharing
+from qcov.classical.engine.runs import Runs
+from qcov.classical.engine.sharing import LOOK_AGAIN, Sharing
 from qcov.classical.engine.tasks import Task
 from qcov.classical.engine.triggers import Triggers
 from qcov.classical.status import Status
 from qcov.errors import (
     EngineError,
-    EnvironmentMismatch,
     KeyTaken,
-    LeaseLost,
-    NodeNotFound,
     QcovError,
     StoreError,
     StoreUnavailable,
@@ -46,7 +43,6 @@ _ALL_OF_IT = "left out, to cancel all of a dispatch that was only stored"
 _SAME_REQUEST = ("name", "fingerprint")  # what two dispatches with one key must share
 #: Electrons on executors of users' own that are under way at a time. They mostly wait.
 _HOSTED = 64
-_LOOK_AGAIN = 0.25  # seconds between two looks at what another engine runs
 _STARTED_AFTER = 0.02  # seconds that a node runs before its beginning is told
 
 
@@ -69,17 +65,13 @@ class Engine:
         self.triggers = Triggers(self, settings)
         self.pruner = Pruner(self, self._environments)
         self.takes_dispatches = True  #: false for one that only has triggers
-        self._runs: dict[str, Run] = {}
-        self._children: dict[tuple[str, int], str] = {}
+        self._runs = Runs(self, store)
+        self._commits = Commits(store, self.pruner.note, self._runs.drop)
         self._submitting: dict[str, asyncio.Task[str]] = {}  # by key or id
         self._blobs = BlobCache(store.inline_blob)
         self.events = Events()
-        self._sharing = None if store.leases is None else Sharing(self, store.leases)
-        self._committing = 0
-        #: Fails when an outcome could not be stored: this engine must not go on.
-        self.broken: asyncio.Future[None] = self._loop.create_future()
+        self._sharing = None if store.leases is None else Sharing(self, self._runs, store)
         self._started: dict[tuple[str, int], tuple[Run, int, float]] = {}
-        self._written: deque[Callable[[], None]] = deque()
 
     # -- verbs
 
@@ -112,8 +104,8 @@ class Engine:
             settle_environment(run.environment)
             changes: Changes = dict(more or {})
             begin = run.start(changes)
-            self._runs[dispatch_id] = run
-            await self._committed(changes, begin)
+            self._runs.add(run)
+            await self._commits.made(changes, begin)
         elif more:  # somebody else has just started it
             await self.committed(more)
         return dispatch_id
@@ -187,7 +179,7 @@ class Engine:
     async def _happens(self, root: str, until: float | None, after: int | None = None) -> None:
         """Wait until something happens to a dispatch, maybe at another engine; or until then."""
         if self._sharing is not None:  # what others do is seen by looking
-            soon = self._loop.time() + _LOOK_AGAIN
+            soon = self._loop.time() + LOOK_AGAIN
             until = soon if until is None else min(soon, until)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout_at(until):
@@ -204,42 +196,25 @@ class Engine:
             if node_ids is not None:
                 got = f"given for dispatch {dispatch_id}, which has not been started"
                 raise WrongSetting(setting="task_ids", got=got, expected=_ALL_OF_IT)
-            self._runs[dispatch_id] = run  # so that nobody starts it meanwhile
+            self._runs.add(run)  # so that nobody starts it meanwhile
         if run is not None and run.status.terminal:  # its end is on its way to the disk
             await asyncio.shield(run.done)
             run = None
         if run is None:
             status = self.store.status(dispatch_id)
             if self._is_elsewhere(status):
-                return await self._cancel_elsewhere(dispatch_id, node_ids)
+                assert self._sharing is not None
+                await self._sharing.cancel(dispatch_id, node_ids)
+                return _cancelled(dispatch_id, node_ids)
             return f"Dispatch {dispatch_id} is already {status}."
         changes: Changes = {}
         follows, stopped = run.cancel(changes, node_ids)
-        await self._committed(changes, follows)
+        await self._commits.made(changes, follows)
         if node_ids is None:
-            return f"Dispatch {dispatch_id} cancelled."
+            return _cancelled(dispatch_id)
         over = sorted(set(node_ids) - stopped)
-        told = f"Nodes {_listed(stopped)} of dispatch {dispatch_id} cancelled."
+        told = _cancelled(dispatch_id, stopped)
         return told if not over else f"{told} Nodes {_listed(over)} had ended."
-
-    async def _cancel_elsewhere(self, dispatch_id: str, node_ids: list[int] | None) -> str:
-        """Ask the engine that runs it; return when that has heeded it."""
-        known = {row["node_id"] for row in self.store.get_nodes(dispatch_id)}
-        for number in set(node_ids or ()) - known:
-            raise NodeNotFound(dispatch_id=dispatch_id, node_id=number)
-        leases = self.store.leases
-        assert leases is not None
-
-        def heeded() -> bool:
-            row = self.store.get_dispatch(dispatch_id)
-            return row["cancel_requested"] is None or Status(row["status"]).terminal
-
-        # it may be about to heed another request
-        await _until(lambda: leases.ask_to_cancel(dispatch_id, node_ids) or heeded())
-        await _until(heeded)
-        if node_ids is None:
-            return f"Dispatch {dispatch_id} cancelled."
-        return f"Nodes {_listed(node_ids)} of dispatch {dispatch_id} cancelled."
 
     async def note_heeded(self, dispatch_id: str) -> None:
         """Another engine's request to cancel has been heeded."""
@@ -269,78 +244,8 @@ class Engine:
         """Go on with what an earlier engine left; keep what it had finished."""
         if self._sharing is not None:
             return self._sharing.recover()
-        self.go_on(self.store.unfinished())
+        self._runs.go_on(self.store.unfinished())
         return self.triggers.resume()
-
-    def go_on(self, rows: Sequence[Message]) -> Collection[str]:
-        """Run dispatches of an earlier engine; return the roots of those that cannot run here."""
-        unfit: set[str] = set()
-        for row in rows:
-            if row["status"] == Status.NEW_OBJECT:  # it waits to be started
-                continue
-            try:
-                self._restore(row)
-            except EnvironmentMismatch:
-                unfit.add(row["root_id"])
-            except Exception as error:  # noqa: BLE001  # it is damaged; the others are not
-                self._refuse(row, error)
-        for row in rows:
-            if row["root_id"] in unfit:
-                self.drop(row["id"])
-        runs = [self._runs[row["id"]] for row in rows if row["id"] in self._runs]
-        for run in runs:
-            changes: Changes = {}
-            self.commit(changes, run.start(changes))
-        for run in runs:
-            run.cancel_again()
-        return unfit
-
-    def drop(self, dispatch_id: str) -> None:
-        """Run a dispatch no more: another engine has taken it over."""
-        if self.store.leases is not None:
-            self.store.leases.forget(dispatch_id)
-        children = [child for (parent, _), child in self._children.items() if parent == dispatch_id]
-        run = self._runs.get(dispatch_id)
-        if run is not None:
-            self.run_ended(run)
-            run.leave()
-        for child in children:  # it may not even be stored
-            self.drop(child)
-
-    def _refuse(self, row: Message, error: Exception) -> None:
-        """A dispatch cannot go on, nor can those that wait for it."""
-        self.store.put(outcomes.dispatch_refused(row["id"], error))
-        self._runs.pop(row["id"], None)
-        if row["parent_id"] in self._runs:
-            self._refuse(self.store.get_dispatch(row["parent_id"]), error)
-
-    def _restore(self, row: Message) -> None:
-        run = self._runs[row["id"]] = self._stored_run(row)
-        for digest, data in self.store.inline_blobs(run.known_inputs()):
-            self._blobs.keep(digest, data)
-        if row["parent_id"] is not None:
-            self._children[row["parent_id"], row["parent_node"]] = row["id"]
-
-    def _stored_run(self, row: Message, **more: Any) -> Run:
-        nodes = self.store.get_nodes(row["id"])
-        self.store.outputs(row["id"])  # refuses what was tampered with
-        manifest = self.store.manifest(row["id"]) | more
-        if self._sharing is not None:  # it may come from another machine
-            settle_environment(manifest["environment"])
-        try:
-            earlier = self._earlier(manifest)
-        except QcovError:  # it is gone, or was damaged: what it had computed runs again
-            earlier = None
-        return Run(self, row, manifest, nodes, earlier)
-
-    def _earlier(self, manifest: Message) -> Earlier | None:
-        """What the dispatch has computed that a new one takes over, or goes on to take over."""
-        dispatch_id = manifest.get("reuses")
-        if dispatch_id is None:
-            return None
-        outputs = self.store.outputs(dispatch_id)  # refuses what was tampered with
-        rows = self.store.get_nodes(dispatch_id)
-        return Earlier(dispatch_id, self.store.manifest(dispatch_id), rows, outputs)
 
     def _is_held(self, dispatch_id: str) -> bool:
         """True for a dispatch that waits to be started."""
@@ -355,12 +260,12 @@ class Engine:
         if leases is not None and not await asyncio.to_thread(leases.take_held, dispatch_id):
             return None
         row = self.store.get_dispatch(dispatch_id)
-        return self._stored_run(row, variables=variables or {})
+        return self._runs.stored(row, variables=variables or {})
 
     @property
     def busy(self) -> bool:
         """True while dispatches run."""
-        return bool(self._runs) or bool(self._committing) or self.triggers.busy
+        return bool(self._runs) or bool(self._commits.waiting) or self.triggers.busy
 
     def close(self) -> None:
         """Stop the workers; what ran will run again when the store is next opened."""
@@ -403,106 +308,41 @@ class Engine:
         return dispatch_id
 
     async def _store_and_start(self, manifest: Message, dispatch_id: str, changes: Changes) -> None:
-        earlier = await asyncio.to_thread(self._earlier, manifest)
+        earlier = await asyncio.to_thread(self._runs.earlier, manifest)
         with understanding():
             row = add_dispatch(changes, self.store, manifest, dispatch_id)
             run = Run(self, row, manifest, earlier=earlier)
         if manifest.get("held"):
-            await self._stored(changes)
+            await self._commits.ask(changes)
             return
         begin = run.start(changes)
-        self._runs[dispatch_id] = run
+        self._runs.add(run)
         self._keep_blobs(manifest)
         try:
-            await self._stored(changes)
+            await self._commits.ask(changes)
         except QcovError:
             self.run_ended(run)
             raise
         begin()
 
-    async def _stored(self, changes: Changes) -> None:
-        """Commit a new dispatch; raises what is wrong with it, or with the disk."""
-        stored = self._loop.create_future()
+    # -- what runs need (see `run.Services`)
 
-        def done(error: QcovError | None) -> None:
-            self._loop.call_soon_threadsafe(_resolve, stored, error)
-
-        self.pruner.note(changes)
-        self.store.put(changes, done, keep=False)
-        await stored
-
-    def reused(self) -> set[str]:
-        """Dispatches whose values those that run take over."""
-        return {run.reuses for run in self._runs.values() if run.reuses is not None}
+    def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
+        """Write `changes`, then call `then`."""
+        self._commits.put(changes, then)
 
     async def committed(self, changes: Changes) -> None:
         """Write `changes`; return when they are on disk."""
-        await self._committed(changes, lambda: None)
+        await self._commits.made(changes)
 
-    async def _committed(self, changes: Changes, follows: Callable[[], None]) -> None:
-        """Commit what happened to a dispatch, and let it have its consequences."""
-        noted = self._loop.create_future()
+    @property
+    def broken(self) -> asyncio.Future[None]:
+        """Fails when an outcome could not be stored: this engine must not go on."""
+        return self._commits.broken
 
-        def then() -> None:
-            follows()
-            _resolve(noted, None)
-
-        self.commit(changes, then, lambda error: _resolve(noted, error))
-        await asyncio.shield(noted)
-
-    # -- what runs need (see `run.Services`)
-
-    def commit(
-        self,
-        changes: Changes,
-        then: Callable[[], None] | None = None,
-        refused: Callable[[QcovError], None] | None = None,
-    ) -> None:
-        """Write `changes`, then call `then` in the loop; at once if there is nothing to write.
-
-        If they are about a dispatch that another engine has taken over, `refused` is called.
-        """
-        self.pruner.note(changes)
-        if then is None:
-            return self.store.put(changes)
-        self._committing += 1
-        if any(changes.values()):
-            return self.store.put(changes, lambda error: self._on_written(then, refused, error))
-        return self._finish_commit(then)
-
-    def _on_written(
-        self,
-        then: Callable[[], None],
-        refused: Callable[[QcovError], None] | None,
-        error: QcovError | None,
-    ) -> None:
-        """In the writer's thread: wake the loop once for all that one transaction has written."""
-        if isinstance(error, LeaseLost):
-            self._loop.call_soon_threadsafe(self._on_lost, error, refused)
-            return
-        if error is not None:  # not a full disk, which is waited out: a defect of ours
-            self._loop.call_soon_threadsafe(_resolve, self.broken, error)
-            return
-        self._written.append(then)
-        if len(self._written) == 1:
-            self._loop.call_soon_threadsafe(self._drain_written)
-
-    def _on_lost(self, error: LeaseLost, refused: Callable[[QcovError], None] | None) -> None:
-        self._committing -= 1
-        for dispatch_id in error.dispatches:
-            self.drop(dispatch_id)
-        if refused is not None:
-            refused(error)
-
-    def _drain_written(self) -> None:
-        for _ in range(len(self._written)):
-            take_turn(self._finish_commit, self._written.popleft())
-        if self._written:  # more came while we looked, and nobody was woken for it
-            self._loop.call_soon(self._drain_written)
-
-    def _finish_commit(self, then: Callable[[], None]) -> None:
-        self._committing -= 1
-        then()
+    def reused(self) -> set[str]:
+        """Dispatches whose values those that run take over."""
+        return self._runs.reused()
 
     def seal(self, digest: str, *place: object) -> str:
         """The store's seal."""
@@ -554,7 +394,7 @@ class Engine:
         manifest["variables"] = run.variables
         try:
             manifest["reuses"] = run.earlier_child(node)
-            earlier = self._earlier(manifest)
+            earlier = self._runs.earlier(manifest)
             with understanding():
                 row = add_dispatch(changes, self.store, manifest, child_id, (run, node))
                 child = Run(self, row, manifest, earlier=earlier)
@@ -563,8 +403,7 @@ class Engine:
         link = {"new_sub_dispatch_id": child_id, "new_started": began}
         attempt = run.attempt_of(node)
         outcomes.add(changes, "node_child", outcomes.key_of(run.id, node, attempt) | link)
-        self._children[run.id, node] = child_id
-        self._runs[child_id] = child
+        self._runs.add(child)
         self._keep_blobs(manifest)
         child.need_parts(run.parts_of(node))
         follows = child.start(changes)
@@ -577,11 +416,11 @@ class Engine:
 
     def child_of(self, run: Run, node: int) -> Run | None:
         """The sublattice that a node has started, if it has."""
-        return self._runs.get(self._children.get((run.id, node), ""))
+        return self._runs.child_of(run, node)
 
     def parent_of(self, run: Run) -> Run | None:
         """The run that waits for this one."""
-        return None if run.parent_id is None else self._runs.get(run.parent_id)
+        return self._runs.parent_of(run)
 
     def note_started(self, run: Run, node: int, attempt: int) -> None:
         """A node has begun. Most end so soon that nobody needs to hear of their beginning."""
@@ -609,16 +448,7 @@ class Engine:
 
     def run_ended(self, run: Run) -> None:
         """Forget a run: the store has all of it."""
-        self._runs.pop(run.id, None)
-        if self.store.leases is not None:
-            self.store.leases.forget(run.id)
-        if run.parent_id is not None and run.parent_node is not None:
-            self._children.pop((run.parent_id, run.parent_node), None)
-
-
-async def _until(look: Callable[[], bool]) -> None:
-    while not await asyncio.to_thread(look):  # noqa: ASYNC110  # it happens in the database
-        await asyncio.sleep(_LOOK_AGAIN)
+        self._runs.forget(run)
 
 
 def _fired(trigger_id: str | None, dispatch_id: str) -> Changes:
@@ -628,14 +458,11 @@ def _fired(trigger_id: str | None, dispatch_id: str) -> Changes:
     return {"trigger_fired": [row]}
 
 
+def _cancelled(dispatch_id: str, nodes: Iterable[int] | None = None) -> str:
+    if nodes is None:
+        return f"Dispatch {dispatch_id} cancelled."
+    return f"Nodes {_listed(nodes)} of dispatch {dispatch_id} cancelled."
+
+
 def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(numbers))) or "none"
-
-
-def _resolve(future: asyncio.Future[None], error: QcovError | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)

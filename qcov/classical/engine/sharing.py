@@ -8,16 +8,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from qcov.classical.engine.channel import Message
+from qcov.classical.engine.runs import Runs
 from qcov.classical.engine.triggers import Triggers
-from qcov.errors import QcovError
-from qcov.store.leases import Leases
+from qcov.classical.status import Status
+from qcov.errors import NodeNotFound, QcovError
+from qcov.store.store import Store
 
 _log = logging.getLogger("qcov.engine")
 
+LOOK_AGAIN = 0.25  #: seconds between two looks at what another engine runs
 _LONGEST_BEAT = 1.0  # seconds: what is asked of this engine through the store must not wait long
 _PER_LEASE = 5  # beats in the length of a lease, at least
 
@@ -26,14 +29,6 @@ class Sharer(Protocol):
     """What is needed of the engine."""
 
     triggers: Triggers
-
-    def drop(self, dispatch_id: str) -> None:
-        """Run a dispatch no more: another engine does."""
-        ...
-
-    def go_on(self, rows: Sequence[Message]) -> Collection[str]:
-        """Run what another engine has left; return the roots of those that cannot run here."""
-        ...
 
     async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
         """Cancel a dispatch, or some of its nodes."""
@@ -49,13 +44,16 @@ class Sharing:
 
     Args:
         engine: The engine.
-        leases: Its leases.
+        runs: What it runs.
+        store: Its store, on a database that several share.
     """
 
-    def __init__(self, engine: Sharer, leases: Leases) -> None:
-        self._engine, self._leases = engine, leases
+    def __init__(self, engine: Sharer, runs: Runs, store: Store) -> None:
+        assert store.leases is not None
+        self._engine, self._runs = engine, runs
+        self._store, self._leases = store, store.leases
         self._unfit: set[str] = set()  # dispatches that cannot run here
-        self._pause = min(_LONGEST_BEAT, leases.seconds / _PER_LEASE)
+        self._pause = min(_LONGEST_BEAT, self._leases.seconds / _PER_LEASE)
         self._beating: asyncio.Task[None] | None = None
 
     def recover(self) -> None:
@@ -69,6 +67,20 @@ class Sharing:
         if self._beating is not None:
             self._beating.cancel()
 
+    async def cancel(self, dispatch_id: str, node_ids: list[int] | None) -> None:
+        """Ask the engine that runs a dispatch to cancel it; return when that has heeded it."""
+        known = {row["node_id"] for row in self._store.get_nodes(dispatch_id)}
+        for number in set(node_ids or ()) - known:
+            raise NodeNotFound(dispatch_id=dispatch_id, node_id=number)
+
+        def heeded() -> bool:
+            row = self._store.get_dispatch(dispatch_id)
+            return row["cancel_requested"] is None or Status(row["status"]).terminal
+
+        # it may be about to heed another request
+        await _until(lambda: self._leases.ask_to_cancel(dispatch_id, node_ids) or heeded())
+        await _until(heeded)
+
     async def _beat_on(self) -> None:
         while True:
             await asyncio.sleep(self._pause)
@@ -81,7 +93,7 @@ class Sharing:
 
     async def _beat(self) -> None:
         for dispatch_id in await asyncio.to_thread(self._leases.renew):
-            self._engine.drop(dispatch_id)
+            self._runs.drop(dispatch_id)
         taken = await asyncio.to_thread(self._leases.take, but=self._unfit)
         self._take_over(taken)
         if triggers := await asyncio.to_thread(self._leases.take_triggers):
@@ -94,7 +106,7 @@ class Sharing:
             await self._engine.note_heeded(dispatch_id)
 
     def _take_over(self, rows: Sequence[Message]) -> None:
-        unfit = set(self._engine.go_on(rows))
+        unfit = set(self._runs.go_on(rows))
         if not unfit:
             return
         self._unfit |= unfit
@@ -103,3 +115,8 @@ class Sharing:
         for dispatch_id in left:
             self._leases.forget(dispatch_id)
         self._leases.give_back(left)
+
+
+async def _until(look: Callable[[], bool]) -> None:
+    while not await asyncio.to_thread(look):  # noqa: ASYNC110  # it happens in the database
+        await asyncio.sleep(LOOK_AGAIN)

@@ -282,6 +282,7 @@ def test_what_a_sublattice_returns_whole_is_there_after_a_crash(
 def test_a_sublattice_has_its_time_limit_after_a_crash(
     gate: Any, data_folder: Path, engine_process: Process
 ) -> None:
+    ct.dispatch_sync(ct.lattice(same))(1)  # the first one waits for workers to start
     inner = ct.lattice(ct.electron(gate.pass_through))
     limited = ct.electron(inner, time_limit=3.0)
     dispatch_id = ct.dispatch(ct.lattice(lambda: limited()))()  # noqa: PLW0108
