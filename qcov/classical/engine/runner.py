@@ -27,7 +27,7 @@ from qcov.classical.engine.run import Run
 from qcov.classical.engine.tasks import Task
 from qcov.classical.engine.triggers import Triggers
 from qcov.classical.status import Status
-from qcov.errors import EngineError, KeyTaken, QcovError, WrongSetting
+from qcov.errors import EngineError, IntegrityError, KeyTaken, QcovError, WrongSetting
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 
@@ -160,6 +160,16 @@ class Engine:
         left = None if until is None else max(0.0, until - self._loop.time())
         await asyncio.wait([run.done], timeout=left)
         return run.status.value
+
+    def outcome(self, dispatch_id: str) -> Message:
+        """A dispatch's row, and its result if it has one that is not in a file."""
+        row = self.store.get_dispatch(dispatch_id)
+        result: Message | None = None
+        with contextlib.suppress(IntegrityError):  # whoever reads the result will be told
+            digest = self.store.checked_result(row)
+            data = None if digest is None else self._blobs.get(digest)
+            result = None if data is None else {"digest": digest, "data": data}
+        return {"dispatch": row, "result": result}
 
     def inside(self, electron: tuple[str, int] | None) -> contextlib.AbstractContextManager[None]:
         """While an electron waits for something, another one takes its place."""
@@ -297,7 +307,9 @@ class Engine:
         return dispatch_id
 
     async def _store_and_start(self, manifest: Message, dispatch_id: str, changes: Changes) -> None:
-        earlier = await asyncio.to_thread(self._earlier, manifest)
+        earlier = None
+        if manifest.get("reuses") is not None:  # else the way to a thread and back is for nothing
+            earlier = await asyncio.to_thread(self._earlier, manifest)
         with understanding():
             row = add_dispatch(changes, self.store, manifest, dispatch_id)
             run = Run(self, row, manifest, earlier=earlier)
