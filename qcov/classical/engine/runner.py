@@ -70,10 +70,11 @@ class Engine:
 
     # -- verbs
 
-    async def submit(self, manifest: Message) -> str:
+    async def submit(self, manifest: Message, *, first: bool = False) -> str:
         """Store a dispatch and start it; return its id once it is on disk.
 
-        The id is the client's, so that a request which is sent twice is one dispatch. With a `key`
+        The id is the client's, so that a request which is sent twice is one dispatch; the client
+        may say that it is the `first` one, so that nobody need look for it. With a `key`
         in the manifest, the dispatch that has this key already is the one; unless it
         has failed or was cancelled, then a new one takes the key over.
         """
@@ -83,7 +84,7 @@ class Engine:
         asked = manifest.get("key") or dispatch_id
         while (other := self._submitting.get(asked)) is not None:
             await asyncio.wait([other])
-        task = self._loop.create_task(self._submit(manifest, dispatch_id))
+        task = self._loop.create_task(self._submit(manifest, dispatch_id, first))
         self._submitting[asked] = task
         task.add_done_callback(lambda _: self._submitting.pop(asked))
         return await asyncio.shield(task)  # a client that goes away does not stop it
@@ -288,8 +289,8 @@ class Engine:
 
     # -- taking a dispatch
 
-    async def _submit(self, manifest: Message, dispatch_id: str) -> str:
-        if dispatch_id in self._runs or self.store.has_dispatch(dispatch_id):
+    async def _submit(self, manifest: Message, dispatch_id: str, first: bool) -> str:
+        if dispatch_id in self._runs or (not first and self.store.has_dispatch(dispatch_id)):
             return dispatch_id
         changes: Changes = {}
         key: str | None = manifest.get("key")

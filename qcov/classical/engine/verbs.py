@@ -117,8 +117,10 @@ class Verbs:
             await self._engine.wait(dispatch_id, timeout)
         return self._engine.outcome(dispatch_id)
 
-    async def _run(self, manifest: Message, inside: Sequence[Any] | None = None) -> Message:
-        dispatch_id = await self._engine.submit(manifest)
+    async def _run(
+        self, manifest: Message, inside: Sequence[Any] | None = None, *, first: bool = False
+    ) -> Message:
+        dispatch_id = await self._engine.submit(manifest, first=first)
         return await self._outcome(dispatch_id, inside=inside)
 
     async def _progress(
