@@ -68,15 +68,20 @@ class _Known:
     told: str
     searched: _Searched
     stamps: Stamps
-    places: Mapping[str, _Places]  #: of each module that was met
+    places: Mapping[str, _Places | None]  #: of each module that was met; None if not imported
 
-    def holds(self, searched: _Searched) -> bool:
+    def holds(self, searched: _Searched, stamps: Stamps) -> bool:
         """True if reading all of it again would come to the same."""
         return (
             searched == self.searched
-            and self.stamps.hold
-            and all(_places(name, searched) == places for name, places in self.places.items())
+            and self.stamps.hold(stamps)
+            and all(self._stands(name, places) for name, places in self.places.items())
         )
+
+    def _stands(self, name: str, places: _Places | None) -> bool:
+        if places is None:  # where it would be found follows from where modules are searched
+            return sys.modules.get(name) is None
+        return _places(name, self.searched) == places
 
 
 _known: dict[str, _Known] = {}  # by module
@@ -87,7 +92,7 @@ def _told(top: str, clock: Callable[[], int]) -> str:
     stamps = Stamps(clock)
     searched = _searched(stamps)
     known = _known.get(top)
-    if known is None or not known.holds(searched):
+    if known is None or not known.holds(searched, stamps):
         known = _read_all(top, searched, stamps)
         if stamps.settled:
             _known[top] = known
@@ -99,15 +104,16 @@ def _told(top: str, clock: Callable[[], int]) -> str:
 def _read_all(top: str, searched: _Searched, stamps: Stamps) -> _Known:
     """Read the files of a module, and of those that it imports."""
     written = _written(_SITES, stamps)
-    places: dict[str, _Places] = {}
+    places: dict[str, _Places | None] = {}
     waiting = [top]
     told: list[str] = []
     while waiting:
         name = waiting.pop()
         if name in places:
             continue
-        places[name] = _places(name, searched)
-        versions, roots = _found(name, places[name], written)
+        found = _places(name, searched)
+        places[name] = None if sys.modules.get(name) is None else found
+        versions, roots = _found(name, found, written)
         told += [f"{name}: {version}" for version in versions]
         for root in roots:
             for label, content in _sources(root, stamps):

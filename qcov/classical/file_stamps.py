@@ -49,7 +49,10 @@ class Stamps:
         stamps = (found for found in self._noted.values() if found is not None)
         return all(max(found[-2:]) < self._settled_before for found in stamps)
 
-    @property
-    def hold(self) -> bool:
-        """True if all stands as it was noted."""
-        return all(stamp(path) == noted for path, noted in self._noted.items())
+    def hold(self, now: Stamps) -> bool:
+        """True if all stands as it was noted; what `now` has noted is not asked again."""
+        asked = now._noted
+        return all(
+            (asked[path] if path in asked else stamp(path)) == noted
+            for path, noted in self._noted.items()
+        )
