@@ -205,9 +205,12 @@ class Store:
 
     def result_digest(self, dispatch_id: str) -> str | None:
         """The digest of the result, its seal checked; None while there is none."""
-        row = self._dispatch(_DISPATCH, dispatch_id)
+        return self.checked_result(self._dispatch(_DISPATCH, dispatch_id))
+
+    def checked_result(self, row: Row) -> str | None:
+        """What `result_digest` says of the dispatch with this row."""
         if row["result"] is not None:
-            check_seal(self._key, row["result_seal"], row["result"], dispatch_id, "result")
+            check_seal(self._key, row["result_seal"], row["result"], row["id"], "result")
         return cast("str | None", row["result"])
 
     def active_triggers(self) -> list[Row]:

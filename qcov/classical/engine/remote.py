@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import math
 import os
@@ -19,6 +20,7 @@ from qcov.errors import EngineError, EngineUnavailable, QcovError
 
 _PAGE = 1000
 _POLL = 30.0  # seconds that the server may hold a request while it waits
+_IDLE = 2.0  # seconds that an unused connection is kept; servers keep them for 5
 _PROBLEM = "urn:qcov:error:"
 
 
@@ -36,14 +38,7 @@ class RemoteEngine:
         url = address if "://" in address else f"http://{address}"
         self.name = url.rstrip("/")
         self._clock = clock
-        token = _token()
-        self._http = httpx.Client(
-            base_url=f"{self.name}/api/v1",
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=httpx.Timeout(60.0, connect=10.0),
-            trust_env=False,  # a proxy is not asked for what is on this machine
-            verify=httpx.URL(url).scheme != "http",  # reading the certificates takes 20 ms
-        )
+        self._http = _connections(self.name, _token(), os.getpid())
 
     def submit(self, manifest: Message) -> str:
         """Hand a dispatch over, its blobs as base64."""
@@ -66,19 +61,27 @@ class RemoteEngine:
         blob = base64.b64encode(described["object"]).decode()
         return self._post("/triggers", {**described, "object": blob})["id"]
 
-    def wait(
+    def run(self, manifest: Message, inside: tuple[str, int] | None) -> Message:
+        """Hand a dispatch over and wait."""
+        return self.outcome(self.submit(manifest), inside)
+
+    def outcome(
         self,
         dispatch_id: str,
         inside: tuple[str, int] | None,  # noqa: ARG002
         timeout: float | None = None,
-    ) -> str:
-        """Hold one request after the other until the dispatch has ended, or the time is over."""
+    ) -> Message:
+        """Hold one request after the other until the dispatch has ended, or the time is over.
+
+        The result is fetched when it is read.
+        """
         deadline = self._clock() + (math.inf if timeout is None else timeout)
         while True:
             left = max(deadline - self._clock(), 0)
-            state = self._get(f"/dispatches/{dispatch_id}/wait", timeout=min(left, _POLL))
+            path = f"/dispatches/{dispatch_id}/wait"
+            state = self._get(path, timeout=min(left, _POLL), whole=True)
             if state["finished"] or left <= _POLL:
-                return state["status"]
+                return {"dispatch": state["dispatch"], "result": None}
 
     def progress(
         self,
@@ -168,6 +171,20 @@ class RemoteEngine:
         if response.is_error:
             raise _problem(response, self.name)
         return response
+
+
+@functools.lru_cache(maxsize=16)
+def _connections(url: str, token: str, _pid: int) -> httpx.Client:
+    """What keeps the connections to a server, for all threads of this process."""
+    return httpx.Client(
+        base_url=f"{url}/api/v1",
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+        timeout=httpx.Timeout(60.0, connect=10.0),
+        # any number of threads may wait; an idle connection is left before the server leaves it
+        limits=httpx.Limits(max_connections=None, keepalive_expiry=_IDLE),
+        trust_env=False,  # a proxy is not asked for what is on this machine
+        verify=httpx.URL(url).scheme != "http",  # reading the certificates takes 20 ms
+    )
 
 
 def _problem(response: httpx.Response, address: str) -> QcovError:

@@ -30,6 +30,7 @@ from qcov.classical.engine.triggers import Triggers
 from qcov.classical.status import Status
 from qcov.errors import (
     EngineError,
+    IntegrityError,
     KeyTaken,
     QcovError,
     StoreError,
@@ -75,10 +76,11 @@ class Engine:
 
     # -- verbs
 
-    async def submit(self, manifest: Message) -> str:
+    async def submit(self, manifest: Message, *, first: bool = False) -> str:
         """Store a dispatch and start it; return its id once it is on disk.
 
-        The id is the client's, so that a request which is sent twice is one dispatch. With a `key`
+        The id is the client's, so that a request which is sent twice is one dispatch; the client
+        may say that it is the `first` one, so that nobody need look for it. With a `key`
         in the manifest, the dispatch that has this key already is the one; unless it
         has failed or was cancelled, then a new one takes the key over.
         """
@@ -88,7 +90,7 @@ class Engine:
         asked = manifest.get("key") or dispatch_id
         while (other := self._submitting.get(asked)) is not None:
             await asyncio.wait([other])
-        task = self._loop.create_task(self._submit(manifest, dispatch_id))
+        task = self._loop.create_task(self._submit(manifest, dispatch_id, first))
         self._submitting[asked] = task
         task.add_done_callback(lambda _: self._submitting.pop(asked))
         return await asyncio.shield(task)  # a client that goes away does not stop it
@@ -185,6 +187,16 @@ class Engine:
             async with asyncio.timeout_at(until):
                 await self.events.wait_for(root, self.events.number if after is None else after)
 
+    def outcome(self, dispatch_id: str) -> Message:
+        """A dispatch's row, and its result if it has one that is not in a file."""
+        row = self.store.get_dispatch(dispatch_id)
+        result: Message | None = None
+        with contextlib.suppress(IntegrityError):  # whoever reads the result will be told
+            digest = self.store.checked_result(row)
+            data = None if digest is None else self._blobs.get(digest)
+            result = None if data is None else {"digest": digest, "data": data}
+        return {"dispatch": row, "result": result}
+
     def inside(self, electron: tuple[str, int] | None) -> contextlib.AbstractContextManager[None]:
         """While an electron waits for something, another one takes its place."""
         return contextlib.nullcontext() if electron is None else self._pool.blocked(*electron)
@@ -278,8 +290,8 @@ class Engine:
 
     # -- taking a dispatch
 
-    async def _submit(self, manifest: Message, dispatch_id: str) -> str:
-        if dispatch_id in self._runs or self.store.has_dispatch(dispatch_id):
+    async def _submit(self, manifest: Message, dispatch_id: str, first: bool) -> str:
+        if dispatch_id in self._runs or (not first and self.store.has_dispatch(dispatch_id)):
             return dispatch_id
         try:
             return await self._take_in(manifest, dispatch_id)
@@ -308,7 +320,9 @@ class Engine:
         return dispatch_id
 
     async def _store_and_start(self, manifest: Message, dispatch_id: str, changes: Changes) -> None:
-        earlier = await asyncio.to_thread(self._runs.earlier, manifest)
+        earlier = None
+        if manifest.get("reuses") is not None:  # else the way to a thread and back is for nothing
+            earlier = await asyncio.to_thread(self._runs.earlier, manifest)
         with understanding():
             row = add_dispatch(changes, self.store, manifest, dispatch_id)
             run = Run(self, row, manifest, earlier=earlier)

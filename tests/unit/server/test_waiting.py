@@ -42,7 +42,8 @@ def test_a_long_time_is_waited_for_piece_by_piece(server: Server, engine: Memory
     engine.store.add("a", status="RUNNING")
     clock = iter([0.0, 0.0, 30.0]).__next__
 
-    assert RemoteEngine(server.url, clock=clock).wait("a", None, 45) == "RUNNING"
+    found = RemoteEngine(server.url, clock=clock).outcome("a", None, 45)
+    assert found["dispatch"]["status"] == "RUNNING"
     assert engine.waited == [30, 15]
 
 
@@ -53,7 +54,7 @@ def test_who_has_no_token_is_told_which_one(
     monkeypatch.setenv("QCOV_DATA_DIR", str(tmp_path))
 
     with pytest.raises(EngineUnavailable, match="it refused the token. Set QCOV_TOKEN"):
-        RemoteEngine(server.url).wait("a", None)
+        RemoteEngine(server.url).outcome("a", None)
 
 
 def test_a_servers_dispatches_are_listed(server: Server, engine: MemoryEngine) -> None:
