@@ -127,7 +127,8 @@ _loaded: _Loaded | None = None
 def _load() -> _Loaded:
     global _loaded
     path = config_file()
-    environment = {k: v for k, v in os.environ.items() if k.startswith(_ENVIRONMENT)}
+    # by name: each value that is looked at is decoded anew
+    environment = {name: os.environ[name] for name in os.environ if name.startswith(_ENVIRONMENT)}
     signature = (str(path), _stamp(path), tuple(sorted(environment.items())))
     if _loaded is None or _loaded.signature != signature:
         text = _read(path)

@@ -34,6 +34,7 @@ QcovError
 │   ├── InvalidRequest          the server was asked for something that it does not understand
 │   ├── AccessRefused           the server does not know who asks, or does not answer to them
 │   ├── ServerBusy              the server serves as many as it can
+│   ├── LeaseLost               another engine runs the dispatch now
 │   ├── StateError              a transition that the state machine does not allow
 │   ├── TriggerFailed           a trigger cannot watch
 │   ├── WorkerLost              a worker process died while an electron ran
@@ -161,10 +162,11 @@ class StoreError(QcovError):
 
 
 class StoreUnavailable(StoreError):
-    """The data folder cannot be used."""
+    """The data folder, or the database that stands for it, cannot be used."""
 
     def __init__(self, *, path: str, reason: str, advice: str) -> None:
-        super().__init__(f"the data folder {path} cannot be used: {reason}. {advice}")
+        what = "database" if "://" in path else "data folder"
+        super().__init__(f"the {what} {path} cannot be used: {reason}. {advice}")
         self.path, self.reason, self.advice = path, reason, advice
 
 
@@ -404,6 +406,17 @@ class ServerBusy(EngineError):
     def __init__(self, *, what: str, limit: int) -> None:
         super().__init__(f"{limit} {what} are open, and the server takes no more. Try again soon.")
         self.what, self.limit = what, limit
+
+
+class LeaseLost(EngineError):
+    """Another engine has taken the dispatch over, since this one did not answer for too long."""
+
+    def __init__(self, *, dispatches: Iterable[str]) -> None:
+        self.dispatches = tuple(sorted(dispatches))
+        super().__init__(
+            f"another engine runs dispatch {', '.join(self.dispatches)} now: this one was silent "
+            "for longer than its lease. Ask again; nothing that was acknowledged is lost."
+        )
 
 
 class StateError(EngineError):

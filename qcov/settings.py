@@ -104,7 +104,10 @@ def _text(value: object) -> str:
 
 
 def _path(value: object) -> str:
-    return str(Path(_text(value)).expanduser())
+    text = _text(value)
+    if "://" in text:  # as a path it would be a folder called `s3:`
+        raise ValueError(f"must be a folder or a file that this machine has, not {value!r}")
+    return str(Path(text).expanduser())
 
 
 def _flag(value: object) -> bool:
@@ -212,6 +215,10 @@ SETTINGS: Mapping[str, Setting] = {
     "dask.admin_host": _words(),
     "dask.admin_port": Setting(kind="port", default=0),
     "workflow_data.db_path": Setting(kind="path", default=_within("qcov.sqlite")),
+    "workflow_data.db_url": _words(),  # no database: the file in the data folder
+    "workflow_data.seal_key": Setting(kind="path", default=_within("seal.key")),
+    # For how many seconds an engine has its dispatches, where several share a database.
+    "engine.lease": Setting(kind="number", default=30.0),
     "workflow_data.storage_type": Setting(kind="text", default="local", choices=("local",)),
     "workflow_data.base_dir": Setting(kind="path", default=_within("blobs")),
     "user_interface.address": _words("localhost"),

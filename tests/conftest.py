@@ -10,6 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.services.postgresql import postgresql_server, postgresql_url
+
+__all__ = ["postgresql_server", "postgresql_url"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How long `tests/crash` goes on; pytest reads options only here."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import operator
 import warnings
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -29,6 +28,7 @@ from qcov.classical.graph import (
 )
 from qcov.classical.metadata import inherited, signature_of, takes_files
 from qcov.classical.outputs import CALL, SHOWN, SHOWN_AS, ElectronOutput, cut, misuse, owned_node
+from qcov.classical.source import source_of
 from qcov.errors import ElectronMisuse
 from qcov.transport import by_value, shorten
 
@@ -398,13 +398,3 @@ def _key_text(key: object) -> str:
         parts = ("" if part is None else repr(part) for part in (bounds.start, bounds.stop))
         return ":".join(parts) if bounds.step is None else f"{':'.join(parts)}:{bounds.step!r}"
     return repr(key)
-
-
-def source_of(function: object) -> str:
-    """The source of a function as the user wrote it, empty if it cannot be found."""
-    if hasattr(function, "lepton_source"):  # it is no Python
-        return str(getattr(function, "lepton_source"))  # noqa: B009
-    try:
-        return inspect.getsource(inspect.unwrap(cast("Callable[..., Any]", function)))
-    except (OSError, TypeError):
-        return ""

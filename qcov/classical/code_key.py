@@ -16,6 +16,7 @@ import copyreg
 import dis
 import functools
 import sys
+import time
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -46,10 +47,14 @@ class NotKeyed(Exception):
 
 
 class Keys:
-    """Makes keys. Source files are read once per object: make one for each time of asking."""
+    """Makes keys. Source files are looked at once per object: make one for each time of asking.
 
-    def __init__(self) -> None:
-        self._origins = Origins()
+    Args:
+        clock: The time of day in nanoseconds.
+    """
+
+    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+        self._origins = Origins(clock)
         self._reduce = Reducer()
         self._special: Mapping[type, Callable[[Any], Description]] = {
             types.CodeType: self._code,

@@ -16,16 +16,21 @@ import re
 import site
 import sys
 import sysconfig
+import time
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from qcov.classical.file_stamps import Stamp, Stamps
 from qcov.classical.object_graph import hashed
 from qcov.transport import address
 from qcov.version import __version__
 
-_Searched = tuple[tuple[str, tuple[int, ...] | None], ...]
+_Searched = tuple[tuple[str, Stamp | None], ...]
+#: The files and folders that a module without dots is made of; None for Python's own.
+_Places = Sequence[str | None]
 
 PYTHON = f"{platform.python_implementation()} {platform.python_version()}"
 _OURS = str(Path(__file__).parents[1])
@@ -35,69 +40,111 @@ IMPORTERS = frozenset({"import_module", "__import__"})
 
 
 class Origins:
-    """Says what decides about the code of modules. Files are read once per object."""
+    """Says what decides about the code of modules.
 
-    def __init__(self) -> None:
+    Files are looked at once per object, and read again only when one of them, or where modules are
+    found, was changed since any object has read them.
+
+    Args:
+        clock: The time of day in nanoseconds.
+    """
+
+    def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
+        self._clock = clock
         self._told: dict[str, str] = {}
 
     def of(self, module: str) -> str:
         """What the code of a module is known by, and of all that it imports."""
         top = module.partition(".")[0]
         if top not in self._told:
-            self._told[top] = _told(top)
+            self._told[top] = _told(top, self._clock)
         return self._told[top]
 
 
-def _told(top: str) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What a module was known by, and all that it depends on."""
+
+    told: str
+    searched: _Searched
+    stamps: Stamps
+    places: Mapping[str, _Places | None]  #: of each module that was met; None if not imported
+
+    def holds(self, searched: _Searched, stamps: Stamps) -> bool:
+        """True if reading all of it again would come to the same."""
+        return (
+            searched == self.searched
+            and self.stamps.hold(stamps)
+            and all(self._stands(name, places) for name, places in self.places.items())
+        )
+
+    def _stands(self, name: str, places: _Places | None) -> bool:
+        if places is None:  # where it would be found follows from where modules are searched
+            return sys.modules.get(name) is None
+        return _places(name, self.searched) == places
+
+
+_known: dict[str, _Known] = {}  # by module
+
+
+def _told(top: str, clock: Callable[[], int]) -> str:
     """What a package or a module without a package is known by."""
-    seen, waiting = set[str](), [top]
+    stamps = Stamps(clock)
+    searched = _searched(stamps)
+    known = _known.get(top)
+    if known is None or not known.holds(searched, stamps):
+        known = _read_all(top, searched, stamps)
+        if stamps.settled:
+            _known[top] = known
+        else:
+            _known.pop(top, None)
+    return known.told
+
+
+def _read_all(top: str, searched: _Searched, stamps: Stamps) -> _Known:
+    """Read the files of a module, and of those that it imports."""
+    written = _written(_SITES, stamps)
+    places: dict[str, _Places | None] = {}
+    waiting = [top]
     told: list[str] = []
-    searched = _searched()
     while waiting:
         name = waiting.pop()
-        if name in seen:
+        if name in places:
             continue
-        seen.add(name)
-        versions, roots = _found(name, searched)
+        found = _places(name, searched)
+        places[name] = None if sys.modules.get(name) is None else found
+        versions, roots = _found(name, found, written)
         told += [f"{name}: {version}" for version in versions]
         for root in roots:
-            for label, content in _sources(root):
+            for label, content in _sources(root, stamps):
                 told.append(f"{name}: {label} {address(content)}")
                 waiting += _imports(content) if label.endswith(".py") else ()
         if not versions and not roots:
             told.append(f"{name}: not there")
-    return hashed(*sorted(told))
+    return _Known(told=hashed(*sorted(told)), searched=searched, stamps=stamps, places=places)
 
 
-def _found(top: str, searched: _Searched) -> tuple[list[str], list[str]]:
+def _found(top: str, places: _Places, written: tuple[Stamp, ...]) -> tuple[list[str], list[str]]:
     """The versions of what is installed under a name, and the user's files and folders of it."""
     versions, roots = list[str](), list[str]()
-    for path in _places(top, searched):
+    for path in places:
         if path is None or (_within(path, _STANDARD) and not _within(path, _SITES)):
             versions.append(PYTHON)
         elif _within(path, (_OURS,)):
             versions.append(f"qcov {__version__}")
-        elif _within(path, _SITES) and (released := _release(top, _written(_SITES))):
+        elif _within(path, _SITES) and (released := _release(top, written)):
             versions += released
         else:
             roots.append(path)
     return versions, roots
 
 
-def _searched() -> _Searched:
+def _searched(stamps: Stamps) -> _Searched:
     """Where Python looks for modules, and when something came to these folders or left them.
 
     Python's own finder keeps what it has seen of a folder for as long.
     """
-    return tuple((entry, _stamp(entry or os.curdir)) for entry in sys.path)
-
-
-def _stamp(path: str) -> tuple[int, ...] | None:
-    try:
-        found = Path(path).stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_mtime_ns
+    return tuple((entry, stamps.note(entry or os.curdir)) for entry in sys.path)
 
 
 @lru_cache(maxsize=4096)
@@ -109,8 +156,8 @@ def _spec(top: str, _searched: _Searched) -> importlib.machinery.ModuleSpec | No
         return None
 
 
-def _places(top: str, searched: _Searched) -> list[str | None]:
-    """The files and folders that a module without dots is made of; None for Python's own."""
+def _places(top: str, searched: _Searched) -> _Places:
+    """Where a module is, whether it was imported or would be."""
     module = sys.modules.get(top)
     spec = getattr(module, "__spec__", None) if module else _spec(top, searched)
     if top in sys.builtin_module_names or getattr(spec, "origin", None) in ("built-in", "frozen"):
@@ -141,13 +188,14 @@ _SITES = _folders(
 # -- what is installed -------------------------------------------------------------------------
 
 
-def _written(folders: Iterable[str]) -> tuple[int, ...]:
+def _written(folders: Iterable[str], stamps: Stamps) -> tuple[Stamp, ...]:
     """When something was last installed into folders, or removed."""
-    return tuple(Path(folder).stat().st_mtime_ns for folder in folders if Path(folder).is_dir())
+    found = (stamps.note(folder) for folder in folders)
+    return tuple(stamp for stamp in found if stamp is not None)
 
 
 @lru_cache(maxsize=1024)
-def _release(top: str, _written: tuple[int, ...]) -> tuple[str, ...]:
+def _release(top: str, _written: tuple[Stamp, ...]) -> tuple[str, ...]:
     """The distributions that have a module, and all that they require, with their versions."""
     waiting = [dist.name for dist in _distributions_with(top)]
     told: dict[str, str] = {}
@@ -186,10 +234,11 @@ def _has(dist: importlib.metadata.Distribution, top: str) -> bool:
 # -- the user's files --------------------------------------------------------------------------
 
 
-def _sources(root: str) -> Iterator[tuple[str, bytes]]:
+def _sources(root: str, stamps: Stamps) -> Iterator[tuple[str, bytes]]:
     """The files of a module or a package that Python may import, with their contents."""
+    stamps.note(root)
     if not Path(root).is_dir():
-        yield Path(root).name, _content(root)
+        yield Path(root).name, _content(root, stamps)
         return
     seen = set[str]()
     for folder, folders, files in os.walk(root, followlinks=True):
@@ -198,17 +247,20 @@ def _sources(root: str) -> Iterator[tuple[str, bytes]]:
         folders[:] = sorted(name for name in folders if name.isidentifier() and real not in seen)
         folders[:] = [name for name in folders if name != "__pycache__"]
         seen.add(real)
+        for name in folders:  # before they are listed
+            stamps.note(os.path.join(folder, name))  # noqa: PTH118  # as `walk` calls it
         for name in sorted(files):
             if name.endswith(_SUFFIXES):
                 path = Path(folder, name)
-                yield str(path.relative_to(root)), _content(path)
+                yield str(path.relative_to(root)), _content(path, stamps)
 
 
-def _content(path: str | Path) -> bytes:
+def _content(path: str | Path, stamps: Stamps) -> bytes:
     """What is in a file; a module in an archive counts as all of the archive."""
     place = Path(path)
     while not place.exists() and place != place.parent:
         place = place.parent
+    stamps.note(str(place))
     return place.read_bytes()
 
 

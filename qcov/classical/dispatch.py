@@ -16,7 +16,7 @@ from qcov.classical.checks import check_id, check_setting
 from qcov.classical.electron import Electron
 from qcov.classical.engine.address import Engine, engine_at
 from qcov.classical.lattice import Lattice
-from qcov.classical.manifest import build_manifest, code_of, environment
+from qcov.classical.manifest import Manifest, build_manifest, code_of, environment
 from qcov.classical.result import Result
 from qcov.classical.status import Status
 from qcov.classical.triggers import BaseTrigger
@@ -68,7 +68,7 @@ def dispatch(
         engine = engine_at(dispatcher_addr)
         triggers = cast("list[BaseTrigger]", orig_lattice.get_metadata("triggers") or [])
         held = disable_run or bool(triggers)
-        dispatch_id = _submit(engine, orig_lattice, args, kwargs, key=key, held=held)
+        dispatch_id = engine.submit(_request(orig_lattice, args, kwargs, key=key, held=held))
         for trigger in triggers:
             trigger.lattice_dispatch_id = dispatch_id
             trigger.dispatcher_addr = trigger.dispatcher_addr or dispatcher_addr
@@ -132,7 +132,8 @@ def redispatch(
         lattice = earlier.lattice.replacing(electrons)
         reused = dispatch_id if reuse_previous_results else None
         replaced = sorted(electrons)
-        return _submit(engine, lattice, args, kwargs, key=key, replaced=replaced, reused=reused)
+        request = _request(lattice, args, kwargs, key=key, replaced=replaced, reused=reused)
+        return engine.submit(request)
 
     return wrapper
 
@@ -165,8 +166,7 @@ def _replacements(given: Mapping[str, Callable[..., Any]]) -> dict[str, Electron
     }
 
 
-def _submit(
-    engine: Engine,
+def _request(
     lattice: Lattice,
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
@@ -175,7 +175,8 @@ def _submit(
     held: bool = False,
     replaced: Sequence[str] = (),
     reused: str | None = None,
-) -> str:
+) -> Manifest:
+    """What an engine is asked for: the graph, and how to run it."""
     manifest = build_manifest(lattice, args, kwargs)
     # The id is made here, so that the same request may be sent twice.
     described: dict[str, Any] = {
@@ -189,7 +190,7 @@ def _submit(
         described["held"] = True
     if reused is not None:
         described["reuses"] = reused
-    return engine.submit({**manifest, **described})
+    return {**manifest, **described}
 
 
 def dispatch_sync(
@@ -202,7 +203,11 @@ def dispatch_sync(
     start = dispatch(lattice, dispatcher_addr, key=key)
 
     def wrapper(*args: Any, **kwargs: Any) -> Result:
-        return get_result(start(*args, **kwargs), wait=True, dispatcher_addr=dispatcher_addr)
+        if lattice.get_metadata("triggers"):  # it waits for one of them
+            return get_result(start(*args, **kwargs), wait=True, dispatcher_addr=dispatcher_addr)
+        engine = engine_at(dispatcher_addr)
+        request = _request(lattice, args, kwargs, key=key)
+        return _ended(engine, engine.run(request, _inside()))
 
     return wrapper
 
@@ -256,11 +261,13 @@ def get_result(
     if timeout is not None and not wait:
         raise WrongSetting(setting="timeout", got="alone", expected="given along with wait=True")
     engine = engine_at(dispatcher_addr)
-    if wait:
-        _wait(engine, dispatch_id, timeout)
-    if status_only:
-        return Status(engine.call("dispatch", dispatch_id=dispatch_id)["status"])
-    return Result.fetch(dispatch_id, engine)
+    if not wait:
+        result = Result.fetch(dispatch_id, engine)
+    else:
+        result = _ended(engine, engine.outcome(dispatch_id, _inside(), timeout))
+    if timeout is not None and not result.status.terminal:
+        raise StillRunning(dispatch_id=dispatch_id, status=result.status.value, seconds=timeout)
+    return result.status if status_only else result
 
 
 def list_dispatches(
@@ -349,11 +356,8 @@ def cancel(
     return engine_at(dispatcher_addr).call("cancel", dispatch_id=dispatch_id, node_ids=numbers)
 
 
-def _wait(engine: Engine, dispatch_id: str, timeout: float | None) -> None:
-    """Return when the dispatch has ended; inside an electron, give its place to another one."""
-    status = engine.wait(dispatch_id, _inside(), timeout)
-    if timeout is not None and not Status.is_terminal(status):
-        raise StillRunning(dispatch_id=dispatch_id, status=status, seconds=timeout)
+def _ended(engine: Engine, outcome: Mapping[str, Any]) -> Result:
+    return Result(outcome["dispatch"], engine, outcome["result"])
 
 
 def _inside() -> tuple[str, int] | None:

@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Iterable
 from typing import Any, Unpack, cast, overload
 
-from qcov.classical.builder import Builder, building, is_lattice, source_of
+from qcov.classical.builder import Builder, building, is_lattice
 from qcov.classical.checks import check_function
 from qcov.classical.executors.base import AnyExecutor
 from qcov.classical.graph import TransportGraph
@@ -25,6 +25,7 @@ from qcov.classical.metadata import (
     signature_of,
 )
 from qcov.classical.outputs import ElectronOutput
+from qcov.classical.source import source_of
 from qcov.errors import ElectronMisuse, WrongArguments, WrongSetting
 from qcov.transport import TransportableObject
 

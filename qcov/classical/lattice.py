@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Set
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
-from qcov.classical.builder import Builder, recording, source_of
+from qcov.classical.builder import Builder, recording
 from qcov.classical.checks import check_function
 from qcov.classical.graph import Kind, TransportGraph
 from qcov.classical.metadata import (
@@ -21,6 +21,7 @@ from qcov.classical.metadata import (
     counted,
     inherited,
 )
+from qcov.classical.source import source_of
 from qcov.errors import WrongSetting
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ not travel in the manifest when the sender can write to the store's blob folder.
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import sys
@@ -68,9 +69,14 @@ def environment(code: Iterable[bytes]) -> dict[str, Any]:
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "host": socket.gethostname(),
         "cwd": str(here),
-        "sys_path": [str(here / entry) for entry in sys.path],
+        "sys_path": [*_seen_from(here, tuple(sys.path))],
         "preload": heavy_packages(code),
     }
+
+
+@functools.lru_cache(maxsize=16)
+def _seen_from(here: Path, entries: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(here / entry) for entry in entries)
 
 
 def _here() -> Path:

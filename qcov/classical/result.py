@@ -34,9 +34,10 @@ class Result:
     CANCELED = Status.CANCELED
     CANCELLED = Status.CANCELLED
 
-    def __init__(self, row: Message, engine: Engine) -> None:
+    def __init__(self, row: Message, engine: Engine, result: Message | None = None) -> None:
         self._row = row
         self._engine = engine
+        self._sent = result  # the result's payload, if it came along
 
     @classmethod
     def fetch(cls, dispatch_id: str, engine: Engine) -> Result:
@@ -194,7 +195,8 @@ class Result:
         return self._payload(row["node_id"], row["value_repr"])
 
     def _payload(self, of: str | int, text: str | None) -> TransportableObject | None:
-        found = self._engine.call("payload", dispatch_id=self.dispatch_id, of=of)
+        found = self._sent if of == "result" else None
+        found = found or self._engine.call("payload", dispatch_id=self.dispatch_id, of=of)
         if found is None:
             return None
         data = found["data"]

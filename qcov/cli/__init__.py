@@ -15,7 +15,17 @@ import typer
 from typer.core import TyperGroup
 
 import qcov
-from qcov.cli import bench, config, demo, dispatches, executors, retention, server, triggers
+from qcov.cli import (
+    bench,
+    config,
+    database,
+    demo,
+    dispatches,
+    executors,
+    retention,
+    server,
+    triggers,
+)
 from qcov.cli.output import end_interrupted, fail
 from qcov.errors import QcovError
 
@@ -64,6 +74,7 @@ bench.add_to(app)
 config.add_to(app)
 executors.add_to(app)
 retention.add_to(app)
+database.add_to(app)
 
 
 def main() -> None:

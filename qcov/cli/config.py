@@ -9,6 +9,7 @@ import typer
 
 from qcov.cli.output import fail, say, say_json
 from qcov.config import config_file, get_config, set_config
+from qcov.errors import ConfigError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -28,9 +29,9 @@ def config(
     elif key and value is not None:
         set_config(key, _parsed(value))
     elif as_json:
-        say_json(get_config(key))
+        say_json(_masked(key or "", get_config(key)))
     else:
-        _show(key or "", get_config(key))
+        _show(key or "", _masked(key or "", get_config(key)))
 
 
 def _parsed(text: str) -> Any:
@@ -41,6 +42,21 @@ def _parsed(text: str) -> Any:
         if text.startswith(("[", "{")):
             fail(f"{text!r} is neither a TOML list nor a TOML table", code=2)
         return text
+
+
+def _masked(key: str, value: Any) -> Any:
+    """The same without the password of the database."""
+    if isinstance(value, dict):
+        below = cast("dict[str, Any]", value)
+        return {name: _masked(f"{key}.{name}".lstrip("."), each) for name, each in below.items()}
+    if key != "workflow_data.db_url" or not value:
+        return value
+    from qcov.store.postgresql import masked
+
+    try:
+        return masked(value)
+    except ConfigError:  # it is no URL: who knows where a password is
+        return "***"
 
 
 def _show(key: str, value: Any) -> None:

@@ -1,7 +1,7 @@
 """What can be written: every statement that changes the store.
 
 Changes are collected per statement, and many callers' changes are committed together. Within a
-transaction the statements run in the order of `STATEMENTS`, whoever asked first; their conditions
+transaction the statements run in the order of `statements`, whoever asked first; their conditions
 make that safe: a terminal state never changes, and a node's change names the attempt that it is
 about.
 
@@ -10,12 +10,12 @@ An update takes `of_...` to say which row, and `new_...` for each column that it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import bindparam
-from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.expression import ClauseElement
 
 from qcov.store.schema import (
@@ -34,18 +34,21 @@ Changes = dict[str, list[Mapping[str, Any]]]
 
 TERMINAL = ("COMPLETED", "FAILED", "CANCELLED")
 
+#: A dialect's `insert`: both have the same form, and no common class that says so.
+Insert = Callable[[sa.Table], Any]
 
 _RESULT = ("result", "result_seal", "result_repr")
+_LEASE = ("owner", "epoch", "lease_ends")
 _LATER = ("stdout", "stderr", "sub_dispatch_id", "output_key", "reused_from")
 
 
-def _insert(table: sa.Table, left_out: tuple[str, ...] = ()) -> Insert:
+def _insert(insert: Insert, table: sa.Table, left_out: tuple[str, ...] = ()) -> Any:
     columns = [column.name for column in table.columns if column.name not in left_out]
     return insert(table).values({column: bindparam(column) for column in columns})
 
 
-def _replace(table: sa.Table, key: str) -> Insert:
-    made = _insert(table)
+def _replace(insert: Insert, table: sa.Table, key: str) -> ClauseElement:
+    made = _insert(insert, table)
     rest = {column.name: made.excluded[column.name] for column in table.columns}
     del rest[key]
     return made.on_conflict_do_update(index_elements=[key], set_=rest)
@@ -91,86 +94,143 @@ def _node_update(
     )
 
 
-STATEMENTS: dict[str, ClauseElement] = {
-    # first: what is inserted in the same transaction was asked for later, and stays
-    "dispatch_pruned": (
-        sa.delete(dispatches).where(
-            dispatches.c.id == bindparam("of_dispatch"), sa.not_(_open(dispatches.c.status))
-        )
-    ),
-    "trigger_pruned": (
-        sa.delete(triggers).where(
-            triggers.c.dispatch_id == bindparam("of_dispatch"),
-            triggers.c.status != sa.literal_column("'ACTIVE'"),
-        )
-    ),
-    # what triggers have started that is not here any more, or is another engine's
-    "fired_pruned": (
-        sa.delete(trigger_dispatches).where(
-            trigger_dispatches.c.created < bindparam("of_time"),
-            trigger_dispatches.c.dispatch_id.not_in(sa.select(dispatches.c.id)),
-        )
-    ),
-    "memo_pruned": sa.delete(memo).where(memo.c.created < bindparam("of_time")),
-    "structures_pruned": (
-        sa.delete(structures).where(
-            structures.c.key.not_in(
-                sa.select(circuits.c.structure).where(circuits.c.structure.is_not(None))
+def database_time() -> sa.ColumnElement[float]:
+    """The database's clock, in seconds since the epoch: the one that all engines share."""
+    return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()), sa.Float)
+
+
+def _leased(insert: Insert, table: sa.Table, left_out: tuple[str, ...], shared: bool) -> Any:
+    """An `INSERT` that names the owner, who has it for `of_lease` seconds."""
+    if not shared:
+        return _insert(insert, table, (*left_out, *_LEASE))
+    made = _insert(insert, table, (*left_out, "lease_ends"))
+    until = database_time() + bindparam("of_lease", type_=sa.Float)
+    return made.values(lease_ends=until)
+
+
+def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
+    """Every statement by its name, in the order in which they run.
+
+    Args:
+        insert: The dialect's.
+        shared: Whether several engines write, each to what is its own.
+    """
+    return {
+        # first: what is inserted in the same transaction was asked for later, and stays
+        "dispatch_pruned": (
+            sa.delete(dispatches).where(
+                dispatches.c.id == bindparam("of_dispatch"), sa.not_(_open(dispatches.c.status))
             )
-        )
-    ),
-    "blob_pruned": sa.delete(blobs).where(blobs.c.digest == bindparam("of_digest")),
-    "blob": _insert(blobs).on_conflict_do_nothing(),
-    "key_released": (
-        sa.update(dispatches)
-        .where(dispatches.c.id == bindparam("of_dispatch"))
-        .values(key=sa.null())
-    ),
-    "dispatch": _insert(dispatches, left_out=("started", "ended", "error", *_RESULT)),
-    "node": _insert(nodes, left_out=("started", "ended", "error", *_LATER)),
-    "dispatch_started": _dispatch_update("status", "started"),
-    "node_child": _node_update("sub_dispatch_id", "started"),
-    "node_printed": _node_update(appended=("stdout", "stderr")),
-    "node_requeued": _node_update("status", "attempt", appended=("stdout", "stderr")),
-    "node_started": _node_update("status", "started"),
-    "node_finished": _node_update(
-        *("status", "ended", "error", "output", "output_seal", "output_key", "value_repr"),
-        "reused_from",
-        appended=("stdout", "stderr"),
-        kept=("started",),  # a sublattice began when its graph was built
-    ),
-    "node_status": _node_update("status"),
-    "dispatch_status": _dispatch_update("status"),
-    "dispatch_ended": _dispatch_update(
-        "status", "ended", "error", "result", "result_seal", "result_repr"
-    ),
-    "trigger": _insert(triggers).on_conflict_do_nothing(),
-    "trigger_ended": (
-        sa.update(triggers)
-        .where(
-            triggers.c.id == bindparam("of_trigger"),
-            triggers.c.status == sa.literal_column("'ACTIVE'"),
-        )
-        .values(status=bindparam("new_status"), error=bindparam("new_error"))
-    ),
-    "trigger_fired": _insert(trigger_dispatches).on_conflict_do_nothing(),
-    "memo": _replace(memo, "key"),  # what was kept before could not be loaded, or is equal
-    "structure": _insert(structures).on_conflict_do_nothing(),
-    "circuit": _insert(circuits, left_out=("number",)).on_conflict_do_nothing(),
-}
+        ),
+        "trigger_pruned": (
+            sa.delete(triggers).where(
+                triggers.c.dispatch_id == bindparam("of_dispatch"),
+                triggers.c.status != sa.literal_column("'ACTIVE'"),
+            )
+        ),
+        # what triggers have started that is not here any more, or is another engine's
+        "fired_pruned": (
+            sa.delete(trigger_dispatches).where(
+                trigger_dispatches.c.created < bindparam("of_time"),
+                trigger_dispatches.c.dispatch_id.not_in(sa.select(dispatches.c.id)),
+            )
+        ),
+        "memo_pruned": sa.delete(memo).where(memo.c.created < bindparam("of_time")),
+        "structures_pruned": (
+            sa.delete(structures).where(
+                structures.c.key.not_in(
+                    sa.select(circuits.c.structure).where(circuits.c.structure.is_not(None))
+                )
+            )
+        ),
+        "blob_pruned": sa.delete(blobs).where(blobs.c.digest == bindparam("of_digest")),
+        "blob": _insert(insert, blobs).on_conflict_do_nothing(),
+        "key_released": (
+            sa.update(dispatches)
+            .where(dispatches.c.id == bindparam("of_dispatch"))
+            .values(key=sa.null())
+        ),
+        "dispatch": _leased(
+            insert,
+            dispatches,
+            ("started", "ended", "error", "cancel_requested", *_RESULT),
+            shared,
+        ),
+        "node": _insert(insert, nodes, left_out=("started", "ended", "error", *_LATER)),
+        "dispatch_started": _dispatch_update("status", "started"),
+        "node_child": _node_update("sub_dispatch_id", "started"),
+        "node_printed": _node_update(appended=("stdout", "stderr")),
+        "node_requeued": _node_update("status", "attempt", appended=("stdout", "stderr")),
+        "node_started": _node_update("status", "started"),
+        "node_finished": _node_update(
+            *("status", "ended", "error", "output", "output_seal", "output_key", "value_repr"),
+            "reused_from",
+            appended=("stdout", "stderr"),
+            kept=("started",),  # a sublattice began when its graph was built
+        ),
+        "node_status": _node_update("status"),
+        "dispatch_status": _dispatch_update("status"),
+        "dispatch_ended": _dispatch_update(
+            "status", "ended", "error", "result", "result_seal", "result_repr"
+        ),
+        "cancel_heeded": (
+            sa.update(dispatches)
+            .where(dispatches.c.id == bindparam("of_dispatch"))
+            .values(cancel_requested=sa.null())
+        ),
+        "trigger": _leased(insert, triggers, (), shared).on_conflict_do_nothing(),
+        "trigger_ended": (
+            sa.update(triggers)
+            .where(
+                triggers.c.id == bindparam("of_trigger"),
+                triggers.c.status == sa.literal_column("'ACTIVE'"),
+            )
+            .values(status=bindparam("new_status"), error=bindparam("new_error"))
+        ),
+        "trigger_fired": _insert(insert, trigger_dispatches).on_conflict_do_nothing(),
+        # what was kept before could not be loaded, or is equal
+        "memo": _replace(insert, memo, "key"),
+        "structure": _insert(insert, structures).on_conflict_do_nothing(),
+        "circuit": _insert(insert, circuits, left_out=("number",)).on_conflict_do_nothing(),
+    }
 
 
-def compile_statements(dialect: sa.Dialect) -> dict[str, str]:
+_ORDER = tuple(statements(sqlite.insert, shared=False))
+
+
+def compile_statements(insert: Insert, dialect: sa.Dialect, *, shared: bool) -> dict[str, str]:
     """The statements as SQL with named parameters.
 
     Compiled once: SQLAlchemy's own handling of each row costs more than the database does.
     """
-    return {name: str(statement.compile(dialect=dialect)) for name, statement in STATEMENTS.items()}
+    made = statements(insert, shared=shared)
+    return {name: str(statement.compile(dialect=dialect)) for name, statement in made.items()}
+
+
+#: Statements about dispatches that an engine must have, with the column that names them.
+_OWNED = {
+    **dict.fromkeys(
+        (
+            *("dispatch_started", "node_child", "node_printed", "node_requeued", "node_started"),
+            *("node_finished", "node_status", "dispatch_status", "dispatch_ended"),
+            "cancel_heeded",
+        ),
+        "of_dispatch",
+    ),
+    "circuit": "dispatch_id",
+}
+
+
+def dispatches_in(changes: Changes) -> set[str]:
+    """The dispatches that changes are about, as far as their engine alone may make them."""
+    return {
+        row[column] for name, column in _OWNED.items() if name in changes for row in changes[name]
+    }
 
 
 def merge(groups: list[Changes]) -> Changes:
     """All rows of `groups`, per statement, in the order in which the statements must run."""
-    merged: Changes = {name: [] for name in STATEMENTS}
+    merged: Changes = {name: [] for name in _ORDER}
     for changes in groups:
         for name, rows in changes.items():
             merged[name].extend(rows)

@@ -43,6 +43,12 @@ dispatches = Table(
     Column("result_seal", String(64)),
     Column("result_repr", Text),
     Column("nodes_total", Integer, nullable=False),
+    # where engines share a database: who runs it, how often that has changed, until when, by the
+    # database's clock; and what another engine was asked to cancel (JSON: node ids, null for all)
+    Column("owner", String(80)),
+    Column("epoch", Integer),
+    Column("lease_ends", Float),
+    Column("cancel_requested", Text),
     # one child per node: the first one wins, a retry goes on with the child that stands
     UniqueConstraint("parent_id", "parent_node"),
     Index("dispatches_by_created", "created"),
@@ -98,6 +104,8 @@ triggers = Table(
     Column("status", String(16), nullable=False),  # ACTIVE, STOPPED or FAILED
     Column("error", Text),
     Column("created", Float, nullable=False),
+    Column("owner", String(80)),  # as of dispatches
+    Column("lease_ends", Float),
     Index("triggers_by_dispatch", "dispatch_id"),
 )
 
@@ -139,4 +147,11 @@ structures = Table(
     metadata,
     Column("key", String(64), primary_key=True),
     Column("text", Text, nullable=False),
+)
+
+sealing = Table(
+    "sealing",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),  # 1: there is one row
+    Column("sign", String(64), nullable=False),  # of the key that seals; it does not tell the key
 )

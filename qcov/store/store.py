@@ -1,30 +1,28 @@
 """The store: where dispatches live.
 
 One process opens it for writing (`open_store`) and owns it until it ends; any thread may read.
-SQLite in WAL mode through SQLAlchemy Core; small payloads in the database, large ones as files.
+The database is behind `database`, through SQLAlchemy Core; small payloads are in it, large ones
+are files.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-import secrets
-import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
-from qcov import private_file
 from qcov.errors import DispatchNotFound, IntegrityError, StoreUnavailable
 from qcov.store import blobs as files
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.circuits import from_row
+from qcov.store.database import open_database
+from qcov.store.folder import identity, installation_key, prepare_folder
+from qcov.store.leases import Fence, Leases
 from qcov.store.migrations import migrate
 from qcov.store.schema import (
     blobs,
@@ -32,6 +30,7 @@ from qcov.store.schema import (
     dispatches,
     memo,
     nodes,
+    sealing,
     structures,
     triggers,
 )
@@ -39,20 +38,7 @@ from qcov.store.writer import Done, Writer
 from qcov.transport import address, check_seal, seal
 from qcov.wire import unpack
 
-_NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "lustre", "beegfs", "gpfs", "fuse.sshfs", "9p")
-
-_PRAGMAS = (
-    "journal_mode=WAL",
-    "synchronous=FULL",
-    "foreign_keys=ON",
-    "wal_autocheckpoint=8192",  # pages: copying back is work that can wait for a longer stretch
-)
-
 _PARAMETERS = 500  #: of one statement; SQLite has a limit
-
-# KiB of the database that a connection keeps in memory. The writer has its indexes there; there are
-# several readers, and the system keeps what they have read.
-_WRITING, _READING = 65_536, 4_096
 
 Row = dict[str, Any]
 
@@ -77,37 +63,91 @@ _BLOBS = sa.select(blobs.c.digest, blobs.c.data).where(
 
 
 class Store:
-    """Dispatches, nodes, blobs, circuits and events of one data folder."""
+    """Dispatches, nodes, blobs, circuits and events.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: The data folder.
+        url: Of the database, if it is not the file in the data folder.
+        blobs: The folder of large payloads, if it is not in the data folder.
+        seal_key: The file with the key that seals payloads, if it is not in the data folder.
+        lease: For how many seconds an engine has its dispatches, where several share a database.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        url: str = "",
+        blobs: Path | None = None,
+        seal_key: Path | None = None,
+        lease: float = 30.0,
+    ) -> None:
         self.folder = folder
-        self.blob_folder = folder / "blobs"
-        self._path = folder / "qcov.sqlite"
+        self.blob_folder = blobs or folder / "blobs"
         prepare_folder(folder)
-        self._key = _installation_key(folder / "seal.key")
+        self._key_file = seal_key or folder / "seal.key"
+        self._key = installation_key(self._key_file)
+        self._database = open_database(folder, url)
+        self.where = self._database.name if url else str(folder)  #: for people
+        #: Which dispatches are this engine's; None where it has the store for itself.
+        self.leases: Leases | None = None
+        fence: Fence | None = None
+        if self._database.shared:
+            self.leases = Leases(self._transaction, identity(folder), lease)
+            fence = Fence(self._database.dialect, self.leases.owner)
         try:
-            private_file.touch(self._path).close()  # SQLite gives its other files the same mode
-            writing = _connect(self._path, begin="BEGIN IMMEDIATE", cache=_WRITING)
-            migrate(writing, str(self._path))
+            migrate(self._database.writing, self._database.name)
+            if self._database.shared:
+                self._check_key()
+            self._writer = Writer(self._database, path=self.where, fence=fence)
         except DatabaseError as error:
-            reason = str(error.__cause__)
-            advice = "Free some space, restore its files, or set QCOV_DATA_DIR to another folder."
-            raise StoreUnavailable(path=str(folder), reason=reason, advice=advice) from error
-        self._reading = _connect(self._path, begin="BEGIN", cache=_READING)
-        self._writing = writing
-        self._writer = Writer(writing, path=str(folder))
+            self._database.close()
+            raise self._unavailable(error) from error
 
     def close(self) -> None:
         """Commit what is queued and let go of the database."""
         self._writer.close()
-        self._writing.dispose()
-        self._reading.dispose()
+        if self.leases is not None:
+            with contextlib.suppress(StoreUnavailable):  # then they end by themselves
+                self.leases.give_back()
+        self._database.close()
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[sa.Connection, None, None]:
+        try:
+            with self._database.writing.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise self._unavailable(error) from error
+
+    def _check_key(self) -> None:
+        """All engines of a database need one key: what another has sealed would be refused."""
+        sign = seal(self._key, "sealing")
+        with self._transaction() as connection:
+            row = {"number": 1, "sign": sign}
+            made = self._database.insert(sealing).values(row).on_conflict_do_nothing()
+            connection.execute(made)
+            known = connection.scalar(sa.select(sealing.c.sign))
+        if known != sign:
+            raise StoreUnavailable(
+                path=self.where,
+                reason=f"what it has was sealed with another key than {self._key_file}",
+                advice="Copy the file `seal.key` of the data folder that used it first, "
+                "and let `workflow_data.seal_key` lead to the copy.",
+            )
+
+    def _unavailable(self, error: DatabaseError) -> StoreUnavailable:
+        reason = self._database.reason(error.orig or error)
+        return StoreUnavailable(path=self.where, reason=reason, advice=self._database.advice)
 
     # -- writing
 
     def put(self, changes: Changes, done: Done | None = None, *, keep: bool = True) -> None:
         """Commit `changes` with whatever else is waiting; see `Writer.put`."""
-        self._writer.put(changes, done, keep=keep)
+        if self.leases is None:
+            return self._writer.put(changes, done, keep=keep)
+        stamped, epochs = self.leases.stamp(changes), self.leases.epochs(changes)
+        return self._writer.put(stamped, done, keep=keep, epochs=epochs)
 
     def seal(self, digest: str, *place: object) -> str:
         """The seal of a blob for the place that it is stored for."""
@@ -164,9 +204,12 @@ class Store:
 
     def result_digest(self, dispatch_id: str) -> str | None:
         """The digest of the result, its seal checked; None while there is none."""
-        row = self._dispatch(_DISPATCH, dispatch_id)
+        return self.checked_result(self._dispatch(_DISPATCH, dispatch_id))
+
+    def checked_result(self, row: Row) -> str | None:
+        """What `result_digest` says of the dispatch with this row."""
         if row["result"] is not None:
-            check_seal(self._key, row["result_seal"], row["result"], dispatch_id, "result")
+            check_seal(self._key, row["result_seal"], row["result"], row["id"], "result")
         return cast("str | None", row["result"])
 
     def active_triggers(self) -> list[Row]:
@@ -216,7 +259,7 @@ class Store:
     def _dispatch(self, query: sa.Select[Any], dispatch_id: str) -> Row:
         row = self._one(query, dispatch_id=dispatch_id)
         if row is None:
-            raise DispatchNotFound(dispatch_id=dispatch_id, where=str(self.folder))
+            raise DispatchNotFound(dispatch_id=dispatch_id, where=self.where)
         return row
 
     def rows(self, query: sa.Select[*tuple[Any, ...]]) -> list[Row]:
@@ -262,8 +305,8 @@ class Store:
         if status:
             chosen.append(dispatches.c.status == status)
         if search:
-            found = dispatches.c.name.contains(search, autoescape=True)
-            chosen.append(found | dispatches.c.id.startswith(search, autoescape=True))
+            found = dispatches.c.name.icontains(search, autoescape=True)
+            chosen.append(found | dispatches.c.id.istartswith(search, autoescape=True))
         if root_only:
             chosen.append(dispatches.c.parent_id.is_(None))
         window = (
@@ -360,10 +403,13 @@ class Store:
         )
 
     def _all(self, query: sa.Executable, **parameters: object) -> list[Row]:
-        with self._reading.connect() as connection:
-            found = connection.execute(query, parameters)
-            columns = [str(column) for column in found.keys()]  # noqa: SIM118  # it is no dictionary
-            return [dict(zip(columns, row, strict=True)) for row in found]
+        try:
+            with self._database.reading.connect() as connection:
+                found = connection.execute(query, parameters)
+                columns = [str(name) for name in found.keys()]  # noqa: SIM118  # it is no dictionary
+                return [dict(zip(columns, row, strict=True)) for row in found]
+        except OperationalError as error:
+            raise self._unavailable(error) from error
 
     def _one(self, query: sa.Executable, **parameters: object) -> Row | None:
         rows = self._all(query, **parameters)
@@ -376,101 +422,7 @@ def _in_parts(keys: Iterable[str], size: int) -> Iterator[list[str]]:
         yield part
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the data folder, private to the user, and prove that it can be written."""
-    advice = "Set QCOV_DATA_DIR to a folder of yours on a local disk."
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        probe = folder / f".probe.{secrets.token_hex(4)}"
-        probe.touch(mode=0o600)
-        probe.unlink()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise StoreUnavailable(path=str(folder), reason=reason, advice=advice) from error
-    if folder.stat().st_uid != os.getuid():
-        raise StoreUnavailable(path=str(folder), reason="it belongs to another user", advice=advice)
-    if kind := _network_file_system(folder):
-        reason = f"it is on a network file system ({kind}), where SQLite's WAL mode loses data"
-        raise StoreUnavailable(path=str(folder), reason=reason, advice=advice)
-
-
-def _network_file_system(folder: Path) -> str | None:
-    """The kind of network file system that holds `folder`, None for a local one."""
-    try:
-        mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux: nothing is known, so nothing is refused
-        return None
-    resolved = folder.resolve()
-    kinds = {Path(fields[1]): fields[2] for fields in map(str.split, mounts) if len(fields) > 2}
-    holders = [path for path in kinds if resolved.is_relative_to(path)]
-    kind = kinds[max(holders, key=lambda path: len(path.parts))] if holders else ""
-    return kind if kind.startswith(_NETWORK_FILE_SYSTEMS) else None
-
-
-def _installation_key(path: Path) -> bytes:
-    """The key that seals this store's blobs; made once, readable by the user alone."""
-    if not path.exists():
-        private_file.write(path, secrets.token_bytes(32))
-    return path.read_bytes()
-
-
-def _connect(path: Path, *, begin: str, cache: int) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30.0})
-
-    @event.listens_for(engine, "connect")
-    def _configure(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # transactions begin where we say so
-        for pragma in (*_PRAGMAS, f"cache_size=-{cache}"):
-            connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(begin)
-
-    return engine
-
-
 def _descendants(dispatch_id: str) -> sa.CTE:
     start = sa.select(dispatches.c.id).where(dispatches.c.id == dispatch_id)
     tree = start.cte("tree", recursive=True)
     return tree.union_all(sa.select(dispatches.c.id).where(dispatches.c.parent_id == tree.c.id))
-
-
-class Ownership:
-    """The right to write to a data folder: one process has it at a time.
-
-    The lock goes with the process, however it ends.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file = private_file.touch(folder / "engine.lock")
-
-    def acquire(self, seconds: int) -> None:
-        """Take it, waiting for another process that has it to end.
-
-        Raises `StoreUnavailable` if that takes more than `seconds`. Call it in the main thread.
-        """
-        before = signal.signal(signal.SIGALRM, _give_up)
-        signal.alarm(seconds)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
-        except TimeoutError as error:
-            owner = self._file.read().decode(errors="replace") or "another process"
-            reason = f"process {owner} writes to it, and does not answer"
-            advice = "Stop that process, then try again."
-            raise StoreUnavailable(path=str(self._folder), reason=reason, advice=advice) from error
-        finally:
-            signal.alarm(0)
-            signal.signal(signal.SIGALRM, before)
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()).encode())
-        self._file.flush()
-
-    def release(self) -> None:
-        """Let another process have it."""
-        self._file.close()
-
-
-def _give_up(_number: int, _frame: object) -> None:
-    raise TimeoutError

@@ -1,41 +1,34 @@
 """The one writer: a thread that commits what has queued up, as one transaction.
 
 While a transaction is flushed to the disk the next one gathers, so durability costs the same for
-one electron as for a hundred. `synchronous=FULL` makes a commit survive a power cut.
+one electron as for a hundred. A commit survives a power cut.
 """
 
 from __future__ import annotations
 
 import logging
 import queue
-import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
-from typing import cast
+from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.dialects import sqlite
-
-from qcov.errors import QcovError, StoreError, StoreUnavailable
+from qcov.errors import LeaseLost, QcovError, StoreError, StoreUnavailable
 from qcov.store.changes import Changes, compile_statements, merge
+from qcov.store.database import Database
+from qcov.store.leases import Epochs, Fence, Held
 
 #: Told once its changes are on disk (None), or why they are not.
 Done = Callable[[QcovError | None], None]
 
 _log = logging.getLogger("qcov.store")
 
-#: What the disk's owner can mend (https://www.sqlite.org/rescode.html).
-_PASSING = (
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_READONLY,
-)
 _PAUSE = 0.001  # seconds
+_NOTHING: Set[Held] = frozenset()
+_NO_EPOCHS: Epochs = {}
 _RETRY_AFTER = 0.5  # seconds between tries while the disk refuses what must not be lost
+_ASKED_AGAIN = 20  # times, what became of a transaction: a server is back by then, or away for long
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +36,7 @@ class _Request:
     changes: Changes
     done: Done | None
     keep: bool
+    epochs: Epochs
 
 
 class Writer:
@@ -52,26 +46,38 @@ class Writer:
     disk is full it waits and is tried again. Any other request is refused with its reason.
     """
 
-    def __init__(self, engine: sa.Engine, *, path: str) -> None:
-        # the driver's own: SQLAlchemy's way of beginning and ending costs more than SQLite's commit
-        self._pooled = engine.raw_connection()
-        self._connection = cast("sqlite3.Connection", self._pooled.driver_connection)
+    def __init__(self, database: Database, *, path: str, fence: Fence | None = None) -> None:
+        self._database = database
+        self._fence = fence
+        self._connection = database.connect()
         self._path = path
-        self._statements = compile_statements(sqlite.dialect(paramstyle="named"))
+        self._statements = compile_statements(
+            database.insert, database.dialect, shared=fence is not None
+        )
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._held: list[_Request] = []  # came while the disk was full
         self._thread = threading.Thread(target=self._run, name="qcov-writer", daemon=True)
         self._thread.start()
 
-    def put(self, changes: Changes, done: Done | None = None, *, keep: bool = True) -> None:
-        """Queue `changes`; `done` is called in the writer's thread."""
-        self._queue.put(_Request(changes, done, keep))
+    def put(
+        self,
+        changes: Changes,
+        done: Done | None = None,
+        *,
+        keep: bool = True,
+        epochs: Epochs = _NO_EPOCHS,
+    ) -> None:
+        """Queue `changes`; `done` is called in the writer's thread.
+
+        Changes that were made under other epochs than those in the database are refused with
+        `LeaseLost`.
+        """
+        self._queue.put(_Request(changes, done, keep, epochs))
 
     def close(self) -> None:
         """Commit what is queued, then stop."""
         self._queue.put(None)
         self._thread.join()
-        self._pooled.close()
 
     def _run(self) -> None:
         while committed := self._commit_next():
@@ -102,7 +108,7 @@ class Writer:
 
     def _commit(self, group: list[_Request]) -> None:
         try:
-            self._write(merge([request.changes for request in group]))
+            lost = self._write(group)
         except Exception as error:  # noqa: BLE001  # the driver has many kinds; the thread must live on
             if len(group) > 1:  # find the one that spoils it; those that may wait come last
                 for request in sorted(group, key=lambda request: request.keep):
@@ -111,31 +117,68 @@ class Writer:
                 self._refuse(group[0], error)
             return
         for request in group:
-            self._tell(request, None)
+            self._tell(request, _refused(request, lost))
 
-    def _write(self, changes: Changes) -> None:
+    def _write(self, group: list[_Request]) -> Set[Held]:
+        """Write a group, without those that are about other engines' dispatches; return these."""
+        if self._database.broken(self._connection):
+            self._connection = self._database.connect()
         cursor = self._connection.cursor()
         try:
-            cursor.execute("BEGIN IMMEDIATE")
-            for name, rows in changes.items():
+            cursor.execute(self._database.begin)
+            lost = self._lost(cursor, group)
+            mark = self._database.mark(cursor)
+            kept = [request.changes for request in group if lost.isdisjoint(request.epochs.items())]
+            for name, rows in merge(kept).items():
                 cursor.executemany(self._statements[name], rows)
-            cursor.execute("COMMIT")
+            self._end(cursor, mark)
         finally:
-            if self._connection.in_transaction:
+            if self._database.in_transaction(self._connection):
                 cursor.execute("ROLLBACK")
+        return lost
+
+    def _end(self, cursor: Any, mark: object) -> None:
+        try:
+            cursor.execute("COMMIT")
+        except Exception:
+            if not (self._database.broken(self._connection) and self._was_committed(mark)):
+                raise
+
+    def _was_committed(self, mark: object) -> bool:
+        """Whether a transaction is in the database that nothing was heard of at its end.
+
+        It must not be written twice, nor called lost if it is there.
+        """
+        for _ in range(_ASKED_AGAIN):
+            try:
+                known = self._database.committed(mark)
+            except Exception as error:
+                if not self._database.passes(getattr(error, "orig", None) or error):
+                    raise
+            else:
+                if known is not None:
+                    return known
+            time.sleep(_RETRY_AFTER)
+        return False
+
+    def _lost(self, cursor: Any, group: list[_Request]) -> Set[Held]:
+        if self._fence is None:
+            return _NOTHING
+        new = {row["id"] for request in group for row in request.changes.get("dispatch", ())}
+        return self._fence.lost(cursor, [request.epochs for request in group], new)
 
     def _refuse(self, request: _Request, error: Exception) -> None:
-        if request.keep and _passes(error):
+        if request.keep and self._database.passes(error):
             _log.warning("waiting for the disk: %s", error)
-        while request.keep and _passes(error) and self._waiting(error):
+        while request.keep and self._database.passes(error) and self._waiting(error):
             time.sleep(_RETRY_AFTER)
             try:
-                self._write(merge([request.changes]))
+                lost = self._write([request])
             except Exception as again:  # noqa: BLE001  # as above
                 error = again
             else:
                 _log.info("the disk takes changes again")
-                self._tell(request, None)
+                self._tell(request, _refused(request, lost))
                 return
         self._tell(request, self._refusal(error))
 
@@ -153,9 +196,9 @@ class Writer:
         return True
 
     def _refusal(self, error: Exception) -> QcovError:
-        if _passes(error):
-            advice = "Free some space or set QCOV_DATA_DIR to another folder."
-            return StoreUnavailable(path=self._path, reason=str(error), advice=advice)
+        if self._database.passes(error):
+            advice, reason = self._database.advice, self._database.reason(error)
+            return StoreUnavailable(path=self._path, reason=reason, advice=advice)
         return StoreError(f"the store refused a change: {error}")
 
     @staticmethod
@@ -166,7 +209,6 @@ class Writer:
             _log.error("%s", error)
 
 
-def _passes(error: Exception) -> bool:
-    """True if the disk refused, not the database."""
-    code = getattr(error, "sqlite_errorcode", 0)
-    return isinstance(error, sqlite3.OperationalError) and code & 0xFF in _PASSING
+def _refused(request: _Request, lost: Set[Held]) -> LeaseLost | None:
+    others = [held[0] for held in request.epochs.items() if held in lost]
+    return LeaseLost(dispatches=others) if others else None

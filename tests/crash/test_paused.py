@@ -16,7 +16,7 @@ import pytest
 import qcov as ct
 from qcov.classical.engine import client
 from qcov.errors import EngineUnavailable, StoreUnavailable
-from qcov.store.store import Ownership
+from qcov.store.folder import Ownership
 
 
 @ct.electron

@@ -90,6 +90,7 @@ def test_what_is_returned_may_be_changed_without_harm() -> None:
         ("[sdk]\nlog_level = 'loud'\n", 2, "must be one of debug, info"),
         ("[dispatcher]\naddress = '<address>'\n", 2, "still the placeholder '<address>'"),
         ("[dispatcher]\naddress = 7\n", 2, "must be text in quotes"),
+        ("[workflow_data]\nbase_dir = 's3://b'\n", 2, "must be a folder or a file"),
         ("[dask]\nmem_per_worker = false\n", 2, "must be text such as '1GB'"),
         ("port = 1\n", 1, "in no known section"),
         ("dispatcher = 1\n", 1, r"is a section.*Write \[dispatcher\]"),

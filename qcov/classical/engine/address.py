@@ -6,12 +6,13 @@ import contextlib
 import time
 import uuid
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from qcov.classical.engine import client
 from qcov.classical.engine.channel import Message
 from qcov.classical.manifest import spill, variables
-from qcov.config import check_config, data_dir
+from qcov.config import check_config, data_dir, get_config
 from qcov.errors import ConnectionLost, WrongSetting
 from qcov.store import blobs as files
 
@@ -44,10 +45,18 @@ class Engine(Protocol):
         """Let a trigger watch; return its id."""
         ...
 
-    def wait(
+    def run(self, manifest: Message, inside: tuple[str, int] | None) -> Message:
+        """Hand a dispatch over; return what `outcome` does when it has ended."""
+        ...
+
+    def outcome(
         self, dispatch_id: str, inside: tuple[str, int] | None, timeout: float | None = None
-    ) -> str:
-        """Return a dispatch's status when it has ended, or after `timeout` seconds."""
+    ) -> Message:
+        """Wait until a dispatch has ended, or for `timeout` seconds.
+
+        Returns:
+            `dispatch`, all about it, and `result`, its payload, if that is small and at hand.
+        """
         ...
 
     def progress(self, dispatch_id: str, after: int, inside: tuple[str, int] | None) -> Message:
@@ -73,10 +82,17 @@ class LocalEngine:
 
     def submit(self, manifest: Message) -> str:
         """Hand a dispatch over; its large payloads go straight to the store's folder."""
+        return _ask_anew("submit", manifest=self._sent(manifest))
+
+    def run(self, manifest: Message, inside: tuple[str, int] | None) -> Message:
+        """Hand a dispatch over and wait, in one question."""
+        return _ask_anew("run", manifest=self._sent(manifest), inside=inside)
+
+    def _sent(self, manifest: Message) -> Message:
         if not data_dir().is_dir():
             client.call("ping")  # the engine makes and checks it
-        sent = spill(manifest, partial(files.write, data_dir() / "blobs"))
-        return client.call("submit", manifest={**sent, "variables": variables()})
+        sent = spill(manifest, partial(files.write, _payloads()))
+        return {**sent, "variables": variables()}
 
     def start(self, dispatch_id: str) -> str:
         """Start a dispatch that was only stored, with this program's environment variables."""
@@ -97,21 +113,18 @@ class LocalEngine:
         sent = {**described, "variables": variables()}
         return client.call("register_trigger", described=sent)
 
-    def wait(
+    def outcome(
         self, dispatch_id: str, inside: tuple[str, int] | None, timeout: float | None = None
-    ) -> str:
+    ) -> Message:
         """Wait on the socket; an engine that starts anew does not start the time anew."""
+        ask = partial(client.call_once, "outcome", dispatch_id=dispatch_id, inside=inside)
         if timeout is None:
-            return client.call("wait", dispatch_id=dispatch_id, inside=inside)
+            return client.call("outcome", dispatch_id=dispatch_id, inside=inside)
         deadline = time.monotonic() + timeout
         for _ in range(client.TRIES - 1):
             with contextlib.suppress(ConnectionLost):
-                return self._wait_until(deadline, dispatch_id, inside)
-        return self._wait_until(deadline, dispatch_id, inside)
-
-    def _wait_until(self, deadline: float, dispatch_id: str, inside: tuple[str, int] | None) -> str:
-        left = max(0.0, deadline - time.monotonic())
-        return client.call_once("wait", dispatch_id=dispatch_id, inside=inside, timeout=left)
+                return ask(timeout=_left(deadline))
+        return ask(timeout=_left(deadline))
 
     def progress(self, dispatch_id: str, after: int, inside: tuple[str, int] | None) -> Message:
         """Wait on the socket for the next event."""
@@ -119,7 +132,22 @@ class LocalEngine:
 
     def blob(self, digest: str) -> bytes:
         """Read it from the store's folder."""
-        return files.read(data_dir() / "blobs", digest)
+        return files.read(_payloads(), digest)
+
+
+def _payloads() -> Path:
+    return Path(get_config("workflow_data.base_dir"))
+
+
+def _ask_anew(verb: str, **arguments: Any) -> Any:
+    """Ask for what nobody has asked for yet; after an engine broke, it may have been."""
+    with contextlib.suppress(ConnectionLost):
+        return client.call_once(verb, **arguments, first=True)
+    return client.call(verb, **arguments)
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())
 
 
 def engine_at(address: str | None) -> Engine:

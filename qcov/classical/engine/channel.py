@@ -18,7 +18,7 @@ from qcov.wire import Unpacker, pack
 Message = dict[str, Any]
 
 #: Changes when a client of another version would be misunderstood.
-PROTOCOL = 1
+PROTOCOL = 2
 
 _CHUNK = 1 << 18
 

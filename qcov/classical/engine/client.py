@@ -237,7 +237,7 @@ def _same_version(client: Client) -> bool:
 @contextlib.contextmanager
 def _starting(folder: Path) -> Generator[None, None, None]:
     """One program at a time starts the engine of a folder; others wait for it."""
-    from qcov.store.store import prepare_folder
+    from qcov.store.folder import prepare_folder
 
     prepare_folder(folder)
     with private_file.touch(folder / "start.lock") as file:
@@ -280,10 +280,11 @@ def _spawn(folder: Path) -> None:
 def _engine_variables() -> dict[str, str]:
     """What the engine itself needs of this program's variables.
 
-    It outlives the program and runs the electrons of others, so it gets no tokens.
+    It outlives the program and runs the electrons of others, so it gets no tokens; how to reach
+    PostgreSQL it must know.
     """
     kept = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "TZ", "VIRTUAL_ENV")
-    prefixes = ("LC_", "LD_", "DYLD_", "PYTHON", "PYENV", "QCOV_", "XDG_", "OMP_", "COVERAGE")
+    prefixes = ("LC_", "LD_", "DYLD_", "PYTHON", "PYENV", "QCOV_", "XDG_", "OMP_", "COVERAGE", "PG")
     return {
         name: value
         for name, value in os.environ.items()

@@ -26,8 +26,10 @@ from qcov import private_file
 from qcov.classical.engine.channel import PROTOCOL, ChannelProtocol, Message, pack_error
 from qcov.classical.engine.runner import Engine
 from qcov.classical.engine.verbs import Verbs
+from qcov.config import get_config
 from qcov.errors import EngineError, EngineStopped, QcovError
-from qcov.store.store import Ownership, Store, prepare_folder
+from qcov.store.folder import Ownership, prepare_folder
+from qcov.store.store import Store
 from qcov.version import __version__
 
 _log = logging.getLogger("qcov.engine")
@@ -58,7 +60,7 @@ class EngineProcess:
         self._last_use = time.monotonic()
         self._server: Any = None
         self._temporary: Path | None = None
-        self._store = Store(folder)
+        self._store = configured_store(folder)
         self.engine = Engine(self._store, workers=workers)
         self._verbs = Verbs(
             self.engine, {"stop": self._stop_verb, "serve": self._serve, "leave": self._leave_verb}
@@ -163,6 +165,17 @@ class EngineProcess:
             "login": self._server.login_link(),
             "pid": os.getpid(),
         }
+
+
+def configured_store(folder: Path) -> Store:
+    """The store of a data folder, where the settings say that it is."""
+    return Store(
+        folder,
+        url=get_config("workflow_data.db_url"),
+        blobs=Path(get_config("workflow_data.base_dir")),
+        seal_key=Path(get_config("workflow_data.seal_key")),
+        lease=get_config("engine.lease"),
+    )
 
 
 def main() -> None:

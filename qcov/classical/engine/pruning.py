@@ -88,12 +88,13 @@ class Pruner:
         for start in range(0, len(ids), _AT_ONCE):
             await self._delete(("dispatch_pruned", "trigger_pruned"), "of_dispatch", ids[start:])
         counted["environments"] = await asyncio.to_thread(self._environments.prune, ended_before)
+        old = {"of_time": ended_before}
+        await self._engine.committed({"fired_pruned": [old], "memo_pruned": [old]})
+        if store.leases is not None and await asyncio.to_thread(store.leases.others_run):
+            return counted  # what they are about to refer to is not known here
         self._named = set()  # before the commit: what comes after it is either seen, or noted
         try:
-            old = {"of_time": ended_before}
-            await self._engine.committed(
-                {"fired_pruned": [old], "memo_pruned": [old], "structures_pruned": [{}]}
-            )
+            await self._engine.committed({"structures_pruned": [{}]})
             found, counted["damaged"] = await asyncio.to_thread(unreferenced, store)
             for start in range(0, len(found), _AT_ONCE):
                 await self._remove(found[start : start + _AT_ONCE], counted)

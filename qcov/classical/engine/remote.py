@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
+import functools
 import json
 import math
 import os
@@ -19,6 +21,7 @@ from qcov.errors import EngineError, EngineUnavailable, QcovError, WrongSetting
 
 _PAGE = 1000
 _POLL = 30.0  # seconds that the server may hold a request while it waits
+_IDLE = 2.0  # seconds that an unused connection is kept; servers keep them for 5
 _PROBLEM = "urn:qcov:error:"
 
 
@@ -37,18 +40,7 @@ class RemoteEngine:
         _check_url(address, url)
         self.name = url.rstrip("/")
         self._clock = clock
-        token = _token()
-        self._http = httpx.Client(
-            base_url=f"{self.name}/api/v1",
-            headers={"Authorization": f"Bearer {token}"} if token else {},
-            timeout=httpx.Timeout(60.0, connect=10.0),
-            trust_env=False,  # a proxy is not asked for what is on this machine
-            verify=httpx.URL(url).scheme != "http",  # reading the certificates takes 20 ms
-        )
-
-    def __del__(self) -> None:
-        if hasattr(self, "_http"):  # its address was one
-            self._http.close()
+        self._http = _connections(self.name, _token(), os.getpid())
 
     def submit(self, manifest: Message) -> str:
         """Hand a dispatch over, its blobs as base64."""
@@ -71,19 +63,27 @@ class RemoteEngine:
         blob = base64.b64encode(described["object"]).decode()
         return self._post("/triggers", {**described, "object": blob})["id"]
 
-    def wait(
+    def run(self, manifest: Message, inside: tuple[str, int] | None) -> Message:
+        """Hand a dispatch over and wait."""
+        return self.outcome(self.submit(manifest), inside)
+
+    def outcome(
         self,
         dispatch_id: str,
         inside: tuple[str, int] | None,  # noqa: ARG002
         timeout: float | None = None,
-    ) -> str:
-        """Hold one request after the other until the dispatch has ended, or the time is over."""
+    ) -> Message:
+        """Hold one request after the other until the dispatch has ended, or the time is over.
+
+        The result is fetched when it is read.
+        """
         deadline = self._clock() + (math.inf if timeout is None else timeout)
         while True:
             left = max(deadline - self._clock(), 0)
-            state = self._get(f"/dispatches/{dispatch_id}/wait", timeout=min(left, _POLL))
+            path = f"/dispatches/{dispatch_id}/wait"
+            state = self._get(path, timeout=min(left, _POLL), whole=True)
             if state["finished"] or left <= _POLL:
-                return state["status"]
+                return {"dispatch": state["dispatch"], "result": None}
 
     def progress(
         self,
@@ -189,6 +189,22 @@ def _check_url(address: str, url: str) -> None:
         expected = "text such as 'localhost:48008' or 'https://host'"
         got = f"{address!r}{reason}"
         raise WrongSetting(setting="the address of a server", got=got, expected=expected)
+
+
+@functools.lru_cache(maxsize=16)
+def _connections(url: str, token: str, _pid: int) -> httpx.Client:
+    """What keeps the connections to a server, for all threads of this process."""
+    client = httpx.Client(
+        base_url=f"{url}/api/v1",
+        headers={"Authorization": f"Bearer {token}"} if token else {},
+        timeout=httpx.Timeout(60.0, connect=10.0),
+        # any number of threads may wait; an idle connection is left before the server leaves it
+        limits=httpx.Limits(max_connections=None, keepalive_expiry=_IDLE),
+        trust_env=False,  # a proxy is not asked for what is on this machine
+        verify=httpx.URL(url).scheme != "http",  # reading the certificates takes 20 ms
+    )
+    atexit.register(client.close)
+    return client
 
 
 def _problem(response: httpx.Response, address: str) -> QcovError:

@@ -13,6 +13,7 @@ from typing import Any
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.bundles import Bundles, digests
 from qcov.classical.engine.channel import Message
+from qcov.classical.engine.gone import Gone
 from qcov.classical.engine.reuse import Earlier, Known, Values, keys_of
 from qcov.classical.engine.schedule import (
     RESULT,
@@ -63,6 +64,7 @@ class Run:
         self.verdict: QcovError | None = None  #: why it was stopped, if not by the user
         self.result: Message = {}  #: where the result is, once it is there
         self.done: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
+        self.lost = False  #: whether another engine has taken it over
         self._services = services
         self._manifest = manifest
         nodes = parse_nodes(manifest)
@@ -149,6 +151,15 @@ class Run:
         left = (node for number, node in self._nodes.items() if not self._is_over(number))
         needed = {source for node in left for source in node.inputs()}
         return {self._outputs[source] for source in needed & self._outputs.keys()}
+
+    def leave(self) -> None:
+        """Stop what runs and have no more effects: another engine runs the dispatch now."""
+        self.lost = True
+        for number, attempt in self._schedule.attempt.items():
+            self._services.stop_task((self.id, number, attempt))
+        self._services = Gone()
+        if not self.done.done():
+            self.done.set_result(self.status)
 
     def attempt_of(self, node: int) -> int:
         """How often the node has been tried, this time included."""

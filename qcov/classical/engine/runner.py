@@ -10,24 +10,33 @@ import asyncio
 import contextlib
 import os
 import uuid
-from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
-from typing import Any
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.blob_cache import BlobCache
-from qcov.classical.engine.channel import Message, take_turn
+from qcov.classical.engine.channel import Message
+from qcov.classical.engine.commits import Commits
 from qcov.classical.engine.environments import Environments
 from qcov.classical.engine.events import Events
 from qcov.classical.engine.intake import add_dispatch, settle_environment, understanding
 from qcov.classical.engine.pool import Pool
 from qcov.classical.engine.pruning import Pruner
-from qcov.classical.engine.reuse import Earlier, Known
+from qcov.classical.engine.reuse import Known
 from qcov.classical.engine.run import Run
+from qcov.classical.engine.runs import Runs
+from qcov.classical.engine.sharing import LOOK_AGAIN, Sharing
 from qcov.classical.engine.tasks import Task
 from qcov.classical.engine.triggers import Triggers
 from qcov.classical.status import Status
-from qcov.errors import EngineError, IntegrityError, KeyTaken, QcovError, WrongSetting
+from qcov.errors import (
+    EngineError,
+    IntegrityError,
+    KeyTaken,
+    QcovError,
+    StoreError,
+    StoreUnavailable,
+    WrongSetting,
+)
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 
@@ -57,23 +66,21 @@ class Engine:
         self.triggers = Triggers(self, settings)
         self.pruner = Pruner(self, self._environments)
         self.takes_dispatches = True  #: false for one that only has triggers
-        self._runs: dict[str, Run] = {}
-        self._children: dict[tuple[str, int], str] = {}
+        self._runs = Runs(self, store)
+        self._commits = Commits(store, self.pruner.note, self._runs.drop)
         self._submitting: dict[str, asyncio.Task[str]] = {}  # by key or id
         self._blobs = BlobCache(store.inline_blob)
         self.events = Events()
-        self._committing = 0
-        #: Fails when an outcome could not be stored: this engine must not go on.
-        self.broken: asyncio.Future[None] = self._loop.create_future()
+        self._sharing = None if store.leases is None else Sharing(self, self._runs, store)
         self._started: dict[tuple[str, int], tuple[Run, int, float]] = {}
-        self._written: deque[Callable[[], None]] = deque()
 
     # -- verbs
 
-    async def submit(self, manifest: Message) -> str:
+    async def submit(self, manifest: Message, *, first: bool = False) -> str:
         """Store a dispatch and start it; return its id once it is on disk.
 
-        The id is the client's, so that a request which is sent twice is one dispatch. With a `key`
+        The id is the client's, so that a request which is sent twice is one dispatch; the client
+        may say that it is the `first` one, so that nobody need look for it. With a `key`
         in the manifest, the dispatch that has this key already is the one; unless it
         has failed or was cancelled, then a new one takes the key over.
         """
@@ -83,7 +90,7 @@ class Engine:
         asked = manifest.get("key") or dispatch_id
         while (other := self._submitting.get(asked)) is not None:
             await asyncio.wait([other])
-        task = self._loop.create_task(self._submit(manifest, dispatch_id))
+        task = self._loop.create_task(self._submit(manifest, dispatch_id, first))
         self._submitting[asked] = task
         task.add_done_callback(lambda _: self._submitting.pop(asked))
         return await asyncio.shield(task)  # a client that goes away does not stop it
@@ -94,13 +101,15 @@ class Engine:
         One that has been started goes on, or has ended.
         """
         self._check_open()
-        run = self._held(dispatch_id, variables)
+        run = await self._held(dispatch_id, variables)
         if run is not None:
             settle_environment(run.environment)
             changes: Changes = dict(more or {})
             begin = run.start(changes)
-            self._runs[dispatch_id] = run
-            await self._committed(changes, begin)
+            self._runs.add(run)
+            await self._commits.made(changes, begin)
+        elif more:  # somebody else has just started it
+            await self.committed(more)
         return dispatch_id
 
     async def rerun(
@@ -124,7 +133,7 @@ class Engine:
     ) -> str:
         if self.store.has_dispatch(new_id):  # the request comes twice
             return new_id
-        if self._held(dispatch_id) is not None:
+        if self._is_held(dispatch_id):
             await self.start(dispatch_id, variables, _fired(trigger_id, dispatch_id))
             return dispatch_id
         manifest = await asyncio.to_thread(self.store.manifest, dispatch_id)
@@ -146,20 +155,47 @@ class Engine:
     async def wait(self, dispatch_id: str, timeout: float | None = None) -> str:
         """Wait until a dispatch has ended, or for `timeout` seconds; return its status."""
         until = None if timeout is None else self._loop.time() + timeout
-        run = self._runs.get(dispatch_id)
-        if run is None:
-            status = self.store.status(dispatch_id)
-            if status != Status.NEW_OBJECT:
-                return status
-            with contextlib.suppress(TimeoutError):  # somebody may start it, or cancel it
-                async with asyncio.timeout_at(until):
-                    await self.events.wait_for(dispatch_id, self.events.number)
+        while True:
             run = self._runs.get(dispatch_id)
-            if run is None:
-                return self.store.status(dispatch_id)
-        left = None if until is None else max(0.0, until - self._loop.time())
-        await asyncio.wait([run.done], timeout=left)
-        return run.status.value
+            if run is not None:
+                left = None if until is None else max(0.0, until - self._loop.time())
+                await asyncio.wait([run.done], timeout=left)
+                if not run.lost:
+                    return run.status.value
+            status = await self._read(self.store.status, dispatch_id)
+            over = until is not None and self._loop.time() >= until
+            if over or not (status == Status.NEW_OBJECT or self._is_elsewhere(status)):
+                return status
+            await self._happens(dispatch_id, until)
+
+    def _is_elsewhere(self, status: str) -> bool:
+        """True for the status of a dispatch that another engine runs."""
+        return self._sharing is not None and not Status(status).terminal
+
+    async def _read(self, read: Callable[[str], str], dispatch_id: str) -> str:
+        """Ask the store; in a thread if it is far away."""
+        if self._sharing is None:
+            return read(dispatch_id)
+        return await asyncio.to_thread(read, dispatch_id)
+
+    async def _happens(self, root: str, until: float | None, after: int | None = None) -> None:
+        """Wait until something happens to a dispatch, maybe at another engine; or until then."""
+        if self._sharing is not None:  # what others do is seen by looking
+            soon = self._loop.time() + LOOK_AGAIN
+            until = soon if until is None else min(soon, until)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(until):
+                await self.events.wait_for(root, self.events.number if after is None else after)
+
+    def outcome(self, dispatch_id: str) -> Message:
+        """A dispatch's row, and its result if it has one that is not in a file."""
+        row = self.store.get_dispatch(dispatch_id)
+        result: Message | None = None
+        with contextlib.suppress(IntegrityError):  # whoever reads the result will be told
+            digest = self.store.checked_result(row)
+            data = None if digest is None else self._blobs.get(digest)
+            result = None if data is None else {"digest": digest, "data": data}
+        return {"dispatch": row, "result": result}
 
     @contextlib.contextmanager
     def inside(self, electron: tuple[str, int] | None) -> Generator[None, None, None]:
@@ -174,7 +210,7 @@ class Engine:
         """Cancel a dispatch, or some of its nodes; say what was done, once it is on disk."""
         run = self._runs.get(dispatch_id)
         try:
-            held = None if run is not None else self._held(dispatch_id)
+            held = None if run is not None else await self._held(dispatch_id)
         except IntegrityError as error:  # it cannot be started either
             await self.committed(outcomes.dispatch_refused(dispatch_id, error))
             return f"Dispatch {dispatch_id} is damaged, and has ended as FAILED."
@@ -183,21 +219,29 @@ class Engine:
             if node_ids is not None:
                 got = f"given for dispatch {dispatch_id}, which has not been started"
                 raise WrongSetting(setting="task_ids", got=got, expected=_ALL_OF_IT)
-            self._runs[dispatch_id] = run  # so that nobody starts it meanwhile
+            self._runs.add(run)  # so that nobody starts it meanwhile
         if run is not None and run.status.terminal:  # its end is on its way to the disk
             await asyncio.shield(run.done)
             run = None
         if run is None:
             status = self.store.status(dispatch_id)
+            if self._is_elsewhere(status):
+                assert self._sharing is not None
+                await self._sharing.cancel(dispatch_id, node_ids)
+                return _cancelled(dispatch_id, node_ids)
             return f"Dispatch {dispatch_id} is already {status}."
         changes: Changes = {}
         follows, stopped = run.cancel(changes, node_ids)
-        await self._committed(changes, follows)
+        await self._commits.made(changes, follows)
         if node_ids is None:
-            return f"Dispatch {dispatch_id} cancelled."
+            return _cancelled(dispatch_id)
         over = sorted(set(node_ids) - stopped)
-        told = f"Nodes {_listed(stopped)} of dispatch {dispatch_id} cancelled."
+        told = _cancelled(dispatch_id, stopped)
         return told if not over else f"{told} Nodes {_listed(over)} had ended."
+
+    async def note_heeded(self, dispatch_id: str) -> None:
+        """Another engine's request to cancel has been heeded."""
+        await self.committed({"cancel_heeded": [{"of_dispatch": dispatch_id}]})
 
     async def progress(
         self, dispatch_id: str, after: int = 0, timeout: float | None = None
@@ -211,77 +255,45 @@ class Engine:
         """
         row = self.store.get_dispatch(dispatch_id)
         root = row["root_id"]
-        if dispatch_id in self._runs or row["status"] == Status.NEW_OBJECT:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self.events.wait_for(root, after), timeout)
+        waits = row["status"] == Status.NEW_OBJECT or self._is_elsewhere(row["status"])
+        if dispatch_id in self._runs or waits:
+            until = None if timeout is None else self._loop.time() + timeout
+            await self._happens(root, until, after)
         seen = self.events.number
         state = await asyncio.to_thread(self.store.progress, dispatch_id)
         return {"seq": seen, **state}
 
     def recover(self) -> None:
         """Go on with what an earlier engine left; keep what it had finished."""
-        rows = self.store.unfinished()
-        for row in rows:
-            if row["status"] == Status.NEW_OBJECT:  # it waits to be started
-                continue
-            try:
-                self._restore(row)
-            except Exception as error:  # noqa: BLE001  # it is damaged; the others are not
-                self._refuse(row, error)
-        for run in list(self._runs.values()):
-            changes: Changes = {}
-            self.commit(changes, run.start(changes))
-        for run in list(self._runs.values()):
-            run.cancel_again()
-        self.triggers.resume()
+        if self._sharing is not None:
+            return self._sharing.recover()
+        self._runs.go_on(self.store.unfinished())
+        return self.triggers.resume()
 
-    def _refuse(self, row: Message, error: Exception) -> None:
-        """A dispatch cannot go on, nor can those that wait for it."""
-        self.store.put(outcomes.dispatch_refused(row["id"], error))
-        self._runs.pop(row["id"], None)
-        if row["parent_id"] in self._runs:
-            self._refuse(self.store.get_dispatch(row["parent_id"]), error)
-
-    def _restore(self, row: Message) -> None:
-        run = self._runs[row["id"]] = self._stored_run(row)
-        for digest, data in self.store.inline_blobs(run.known_inputs()):
-            self._blobs.keep(digest, data)
-        if row["parent_id"] is not None:
-            self._children[row["parent_id"], row["parent_node"]] = row["id"]
-
-    def _stored_run(self, row: Message, **more: Any) -> Run:
-        nodes = self.store.get_nodes(row["id"])
-        self.store.outputs(row["id"])  # refuses what was tampered with
-        manifest = self.store.manifest(row["id"]) | more
-        try:
-            earlier = self._earlier(manifest)
-        except QcovError:  # it is gone, or was damaged: what it had computed runs again
-            earlier = None
-        return Run(self, row, manifest, nodes, earlier)
-
-    def _earlier(self, manifest: Message) -> Earlier | None:
-        """What the dispatch has computed that a new one takes over, or goes on to take over."""
-        dispatch_id = manifest.get("reuses")
-        if dispatch_id is None:
-            return None
-        outputs = self.store.outputs(dispatch_id)  # refuses what was tampered with
-        rows = self.store.get_nodes(dispatch_id)
-        return Earlier(dispatch_id, self.store.manifest(dispatch_id), rows, outputs)
-
-    def _held(self, dispatch_id: str, variables: Message | None = None) -> Run | None:
-        """A dispatch that waits to be started; None if it has been."""
+    def _is_held(self, dispatch_id: str) -> bool:
+        """True for a dispatch that waits to be started."""
         row = self.store.get_dispatch(dispatch_id)
-        if dispatch_id in self._runs or row["status"] != Status.NEW_OBJECT:
+        return dispatch_id not in self._runs and row["status"] == Status.NEW_OBJECT
+
+    async def _held(self, dispatch_id: str, variables: Message | None = None) -> Run | None:
+        """A dispatch that waits to be started, as ours; None if it has been started."""
+        if not self._is_held(dispatch_id):
             return None
-        return self._stored_run(row, variables=variables or {})
+        leases = self.store.leases
+        if leases is not None and not await asyncio.to_thread(leases.take_held, dispatch_id):
+            return None
+        row = self.store.get_dispatch(dispatch_id)
+        return self._runs.stored(row, variables=variables or {})
 
     @property
     def busy(self) -> bool:
         """True while dispatches run."""
-        return bool(self._runs) or bool(self._committing) or self.triggers.busy
+        return bool(self._runs) or bool(self._commits.waiting) or self.triggers.busy
 
     def close(self) -> None:
         """Stop the workers; what ran will run again when the store is next opened."""
+        if self._sharing is not None:
+            self._sharing.close()
         self._environments.close()
         self.triggers.close()
         for pool in (self._pool, self._hosts):
@@ -289,9 +301,20 @@ class Engine:
 
     # -- taking a dispatch
 
-    async def _submit(self, manifest: Message, dispatch_id: str) -> str:
-        if dispatch_id in self._runs or self.store.has_dispatch(dispatch_id):
+    async def _submit(self, manifest: Message, dispatch_id: str, first: bool) -> str:
+        if dispatch_id in self._runs or (not first and self.store.has_dispatch(dispatch_id)):
             return dispatch_id
+        try:
+            return await self._take_in(manifest, dispatch_id)
+        except StoreUnavailable:
+            raise
+        except StoreError:
+            if self._sharing is None or manifest.get("key") is None:
+                raise
+            # another engine has just given the key to a dispatch of its own
+            return await self._take_in(manifest, dispatch_id)
+
+    async def _take_in(self, manifest: Message, dispatch_id: str) -> str:
         changes: Changes = {}
         key: str | None = manifest.get("key")
         row = None if key is None else self.store.find_key(key)
@@ -308,83 +331,43 @@ class Engine:
         return dispatch_id
 
     async def _store_and_start(self, manifest: Message, dispatch_id: str, changes: Changes) -> None:
-        earlier = await asyncio.to_thread(self._earlier, manifest)
+        earlier = None
+        if manifest.get("reuses") is not None:  # else the way to a thread and back is for nothing
+            earlier = await asyncio.to_thread(self._runs.earlier, manifest)
         with understanding():
             row = add_dispatch(changes, self.store, manifest, dispatch_id)
             run = Run(self, row, manifest, earlier=earlier)
         if manifest.get("held"):
-            await self._stored(changes)
+            await self._commits.ask(changes)
             return
         begin = run.start(changes)
-        self._runs[dispatch_id] = run
+        self._runs.add(run)
         self._keep_blobs(manifest)
         try:
-            await self._stored(changes)
+            await self._commits.ask(changes)
         except QcovError:
-            del self._runs[dispatch_id]
+            self.run_ended(run)
             raise
         begin()
-
-    async def _stored(self, changes: Changes) -> None:
-        """Commit a new dispatch; raises what is wrong with it, or with the disk."""
-        stored = self._loop.create_future()
-
-        def done(error: QcovError | None) -> None:
-            self._loop.call_soon_threadsafe(_resolve, stored, error)
-
-        self.pruner.note(changes)
-        self.store.put(changes, done, keep=False)
-        await stored
-
-    def reused(self) -> set[str]:
-        """Dispatches whose values those that run take over."""
-        return {run.reuses for run in self._runs.values() if run.reuses is not None}
-
-    async def committed(self, changes: Changes) -> None:
-        """Write `changes`; return when they are on disk."""
-        await self._committed(changes, lambda: None)
-
-    async def _committed(self, changes: Changes, follows: Callable[[], None]) -> None:
-        """Commit what happened to a dispatch, and let it have its consequences."""
-        noted = self._loop.create_future()
-
-        def then() -> None:
-            follows()
-            _resolve(noted, None)
-
-        self.commit(changes, then)
-        await asyncio.shield(noted)
 
     # -- what runs need (see `run.Services`)
 
     def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
-        """Write `changes`, then call `then` in the loop; at once if there is nothing to write."""
-        self.pruner.note(changes)
-        if then is None:
-            return self.store.put(changes)
-        self._committing += 1
-        if any(changes.values()):
-            return self.store.put(changes, lambda error: self._on_written(then, error))
-        return self._finish_commit(then)
+        """Write `changes`, then call `then`."""
+        self._commits.put(changes, then)
 
-    def _on_written(self, then: Callable[[], None], error: QcovError | None) -> None:
-        """In the writer's thread: wake the loop once for all that one transaction has written."""
-        if error is not None:  # not a full disk, which is waited out: a defect of ours
-            self._loop.call_soon_threadsafe(_resolve, self.broken, error)
-            return
-        self._written.append(then)
-        if len(self._written) == 1:
-            self._loop.call_soon_threadsafe(self._drain_written)
+    async def committed(self, changes: Changes) -> None:
+        """Write `changes`; return when they are on disk."""
+        await self._commits.made(changes)
 
-    def _drain_written(self) -> None:
-        for _ in range(len(self._written)):
-            take_turn(self._finish_commit, self._written.popleft())
-        if self._written:  # more came while we looked, and nobody was woken for it
-            self._loop.call_soon(self._drain_written)
+    @property
+    def broken(self) -> asyncio.Future[None]:
+        """Fails when an outcome could not be stored: this engine must not go on."""
+        return self._commits.broken
 
-    def _finish_commit(self, then: Callable[[], None]) -> None:
-        self._committing -= 1
-        then()
+    def reused(self) -> set[str]:
+        """Dispatches whose values those that run take over."""
+        return self._runs.reused()
 
     def seal(self, digest: str, *place: object) -> str:
         """The store's seal."""
@@ -436,7 +419,7 @@ class Engine:
         manifest["variables"] = run.variables
         try:
             manifest["reuses"] = run.earlier_child(node)
-            earlier = self._earlier(manifest)
+            earlier = self._runs.earlier(manifest)
             with understanding():
                 row = add_dispatch(changes, self.store, manifest, child_id, (run, node))
                 child = Run(self, row, manifest, earlier=earlier)
@@ -445,8 +428,7 @@ class Engine:
         link = {"new_sub_dispatch_id": child_id, "new_started": began}
         attempt = run.attempt_of(node)
         outcomes.add(changes, "node_child", outcomes.key_of(run.id, node, attempt) | link)
-        self._children[run.id, node] = child_id
-        self._runs[child_id] = child
+        self._runs.add(child)
         self._keep_blobs(manifest)
         child.need_parts(run.parts_of(node))
         follows = child.start(changes)
@@ -459,11 +441,11 @@ class Engine:
 
     def child_of(self, run: Run, node: int) -> Run | None:
         """The sublattice that a node has started, if it has."""
-        return self._runs.get(self._children.get((run.id, node), ""))
+        return self._runs.child_of(run, node)
 
     def parent_of(self, run: Run) -> Run | None:
         """The run that waits for this one."""
-        return None if run.parent_id is None else self._runs.get(run.parent_id)
+        return self._runs.parent_of(run)
 
     def note_started(self, run: Run, node: int, attempt: int) -> None:
         """A node has begun. Most end so soon that nobody needs to hear of their beginning."""
@@ -491,9 +473,7 @@ class Engine:
 
     def run_ended(self, run: Run) -> None:
         """Forget a run: the store has all of it."""
-        self._runs.pop(run.id, None)
-        if run.parent_id is not None and run.parent_node is not None:
-            self._children.pop((run.parent_id, run.parent_node), None)
+        self._runs.forget(run)
 
 
 def _fired(trigger_id: str | None, dispatch_id: str) -> Changes:
@@ -503,14 +483,11 @@ def _fired(trigger_id: str | None, dispatch_id: str) -> Changes:
     return {"trigger_fired": [row]}
 
 
+def _cancelled(dispatch_id: str, nodes: Iterable[int] | None = None) -> str:
+    if nodes is None:
+        return f"Dispatch {dispatch_id} cancelled."
+    return f"Nodes {_listed(nodes)} of dispatch {dispatch_id} cancelled."
+
+
 def _listed(numbers: Iterable[int]) -> str:
     return ", ".join(map(str, sorted(numbers))) or "none"
-
-
-def _resolve(future: asyncio.Future[None], error: QcovError | None) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(None)
-    else:
-        future.set_exception(error)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 from qcov.classical.engine.channel import Message
@@ -62,6 +62,7 @@ class Triggers:
         self._pool = Pool(size=_MOST, settings=settings)
         self._watching: dict[str, _Watch] = {}
         self._writing: set[asyncio.Task[None]] = set()
+        self._settled: set[str] = set()  # of these, the ones that the store has as ours
 
     @property
     def busy(self) -> bool:
@@ -152,12 +153,22 @@ class Triggers:
         row = {"trigger_id": trigger_id, "dispatch_id": dispatch_id, "created": now()}
         await self._engine.committed({"trigger_fired": [row]})
 
-    def resume(self) -> None:
-        """Watch on, after the engine was started again."""
+    def resume(self, chosen: Collection[str] | None = None) -> None:
+        """Watch on, after the engine was started again: all triggers, or the chosen ones."""
         for row in self._engine.store.active_triggers():
-            watch = self._watch(row, {})
+            if chosen is None or row["id"] in chosen:
+                watch = self._watch(row, {})
+                if watch is not None:
+                    watch.keep()
+
+    def keep(self, own: Collection[str]) -> None:
+        """Watch no more what other engines watch now, or were asked to stop."""
+        for trigger_id in set(self._settled) - set(own):
+            self._settled.discard(trigger_id)
+            watch = self._watching.pop(trigger_id, None)
             if watch is not None:
-                watch.keep()
+                watch.stop()
+        self._settled = set(own) & self._watching.keys()
 
     def close(self) -> None:
         """Stop watching, for now."""

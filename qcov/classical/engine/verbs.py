@@ -32,7 +32,8 @@ class Verbs:
             "ping": self._ping,
             "submit": engine.submit,
             "start": engine.start,
-            "wait": self._wait,
+            "outcome": self._outcome,
+            "run": self._run,
             "rerun": engine.rerun,
             "register_trigger": engine.triggers.register,
             "stop_triggers": engine.triggers.stop,
@@ -107,14 +108,21 @@ class Verbs:
     async def _ping(self) -> Message:
         return {"pid": os.getpid(), "version": __version__, "protocol": PROTOCOL}
 
-    async def _wait(
+    async def _outcome(
         self,
         dispatch_id: str,
         timeout: float | None = None,
         inside: Sequence[Any] | None = None,
-    ) -> str:
+    ) -> Message:
         with self._engine.inside(_electron(inside)):
-            return await self._engine.wait(dispatch_id, timeout)
+            await self._engine.wait(dispatch_id, timeout)
+        return self._engine.outcome(dispatch_id)
+
+    async def _run(
+        self, manifest: Message, inside: Sequence[Any] | None = None, *, first: bool = False
+    ) -> Message:
+        dispatch_id = await self._engine.submit(manifest, first=first)
+        return await self._outcome(dispatch_id, inside=inside)
 
     async def _progress(
         self, dispatch_id: str, after: int = 0, inside: Sequence[Any] | None = None

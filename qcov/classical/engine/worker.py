@@ -31,6 +31,7 @@ from qcov.classical.engine.streams import Streams
 from qcov.classical.engine.telling import describe
 from qcov.classical.executors.base import append_streams
 from qcov.classical.graph import Recipe, assembled
+from qcov.classical.plain_values import says_it_all
 from qcov.classical.prepared import Prepared, Step, finished, told_of
 from qcov.config import get_config
 from qcov.context import Context, running
@@ -247,6 +248,8 @@ class Worker:
 
     def _key(self, value: Any) -> str | None:
         """What a value is known by: None if by its digest, empty if by nothing."""
+        if says_it_all(value):  # nearly always
+            return None
         from qcov.classical.code_key import Keys, NotKeyed
 
         if self._keys is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -80,11 +81,17 @@ def _named(name: str) -> AnyExecutor:
 
 def _taken_by(kind: type[AnyExecutor], options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the options that a class takes when it is called."""
+    names = _names_taken(kind)
+    return {name: value for name, value in options.items() if names is None or name in names}
+
+
+@functools.lru_cache(maxsize=64)
+def _names_taken(kind: type[AnyExecutor]) -> frozenset[str] | None:
+    """The names of a class's parameters; None if it takes any."""
     parameters = inspect.signature(kind).parameters.values()
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
-        return dict(options)
-    taken = {each.name for each in parameters}
-    return {name: value for name, value in options.items() if name in taken}
+        return None
+    return frozenset(each.name for each in parameters)
 
 
 def _able(executor: AnyExecutor) -> AnyExecutor:

@@ -5,14 +5,22 @@ The common case, a database that is up to date, is decided by one query, without
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
 from qcov.errors import SchemaMismatch
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 #: The newest revision in `versions`.
-HEAD = "0002"
+HEAD = "0003"
+
+#: One engine at a time brings a shared database up to date; the number is nobody else's.
+_LOCK = 0x71636F76
 
 
 def current(engine: sa.Engine) -> str | None:
@@ -31,10 +39,18 @@ def migrate(engine: sa.Engine, path: str) -> None:
     if found is not None and found > HEAD:
         raise SchemaMismatch(path=path, found=found, known=HEAD)
     from alembic import command
+
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # until the end of the transaction
+            connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        command.upgrade(configuration(connection), "head")
+
+
+def configuration(connection: sa.Connection) -> Config:
+    """Alembic's configuration, for a connection whose transaction has begun."""
     from alembic.config import Config
 
-    config = Config()
+    config = Config(stdout=sys.stdout)
     config.set_main_option("script_location", str(Path(__file__).parent))
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    return config

@@ -155,10 +155,17 @@ async def wait(
     engine: TheEngine,
     dispatch_id: str,
     timeout: Annotated[float, Query(ge=0, le=60)] = 30.0,
+    whole: Annotated[bool, Query()] = False,
 ) -> Waited:
-    """Answer when the dispatch has ended, or after `timeout` seconds."""
+    """Answer when the dispatch has ended, or after `timeout` seconds; `whole` adds all about it."""
     status = await engine.wait(dispatch_id, timeout)
-    return Waited(id=dispatch_id, status=status, finished=Status.is_terminal(status))
+    found = engine.store.get_dispatch(dispatch_id) if whole else None
+    return Waited(
+        id=dispatch_id,
+        status=status,
+        finished=Status.is_terminal(status),
+        dispatch=None if found is None else Dispatch.model_validate(found),
+    )
 
 
 @router.post("/{dispatch_id}/cancel")

@@ -138,6 +138,7 @@ class Waited(Answer):
     id: str
     status: str
     finished: bool
+    dispatch: Dispatch | None = None
 
 
 class RerunRequest(BaseModel):

@@ -85,16 +85,16 @@ def engine() -> None:
     """Run an engine, as `qcov.classical.engine.process.main` does, with points."""
     global _role
     from qcov.classical.engine import process, spawn
-    from qcov.store import store
+    from qcov.store import sqlite, store
 
     _role = "engine"
     journal.note("engine", os.getpid())
     spawn._BOOT = ZYGOTE
     store.Writer = _watched_writer()  # type: ignore[misc]
-    store._PRAGMAS = (*store._PRAGMAS, f"wal_autocheckpoint={os.environ['QCOV_CHAOS_PAGES']}")
+    sqlite._PRAGMAS = (*sqlite._PRAGMAS, f"wal_autocheckpoint={os.environ['QCOV_CHAOS_PAGES']}")
     if faults.ordered():
         faults.in_engine()
-    _after(store.Ownership, "acquire", "folder owned")
+    _after(process.Ownership, "acquire", "folder owned")
     _after(process.Engine, "__init__", "store opened")
     _after(process.Engine, "recover", "dispatches recovered")
     _after(process.EngineProcess, "_announce", "engine announced")
@@ -192,19 +192,22 @@ def _after(owner: type, name: str, point: str) -> None:
 
 def _watched_writer() -> type:
     """A writer that notes what it has committed, and has points around and in its transactions."""
+    from qcov.store.changes import merge
     from qcov.store.writer import Writer
 
     class Watched(Writer):
-        def _write(self, changes: Any) -> None:
+        def _write(self, group: Any) -> Any:
             if not isinstance(self._connection, _Connection):
                 self._connection = _Connection(self._connection)  # type: ignore[assignment]
+            changes = merge([request.changes for request in group])
             self._connection.kinds = list(changes)  # type: ignore[attr-defined]
             for kind in changes:
                 reach(f"before {kind}")
-            super()._write(changes)
+            lost = super()._write(group)
             _note_committed(changes)
             for kind in changes:
                 reach(f"after {kind}")
+            return lost
 
     return Watched
 

@@ -17,6 +17,7 @@ from chaos import faults, journal, points
 from qcov.classical.lattice import Lattice
 from qcov.context import get_context
 from qcov.errors import StoreUnavailable
+from qcov.executor import BaseExecutor
 
 
 def ran() -> list[Any]:
@@ -86,6 +87,19 @@ def never(number: int) -> int:
     raise ValueError(f"never {number}")
 
 
+class Own(BaseExecutor):
+    """An executor of a user's own, which has a process of its own."""
+
+    def run(self, function: Any, args: Any, kwargs: Any, task_metadata: Any) -> Any:
+        return function(*args, **kwargs)
+
+
+@ct.electron(executor=Own(), retries=2)
+def elsewhere(number: int) -> int:
+    ran()
+    return number * 3
+
+
 @ct.electron(retries=2)
 @ct.lattice
 def inner(start: int) -> Any:
@@ -118,7 +132,9 @@ def good(fan: int) -> Any:
     payloads = [length(large(number)) for number in range(5)]
     again = [second_time(number) for number in range(5)]
     children = [inner(number) for number in range(4)]
-    rest = [total(squares), parts, payloads, again, children, outer(10)]
+    hosted = [elsewhere(number) for number in range(3)]
+    mapped = ct.map(step, range(5))
+    rest = [total(squares), parts, payloads, again, children, hosted, mapped, outer(10)]
     return {"chain": value, "rest": rest, "odd": big["odd"], "after": step(value)}
 
 
@@ -146,7 +162,7 @@ def expected() -> Any:
     outer_value = [child[10], child[11] + 1]
     rest = [
         sum(number * number for number in range(FAN)), parts, payloads, list(range(5)),
-        [child[start] for start in range(4)], outer_value,
+        [child[start] for start in range(4)], [0, 3, 6], list(range(1, 6)), outer_value,
     ]  # fmt: skip
     return {"chain": 20, "rest": rest, "odd": list(range(1, 20, 2)), "after": 21}
 

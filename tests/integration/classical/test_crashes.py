@@ -9,6 +9,7 @@ import resource
 import signal
 import sqlite3
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,15 @@ import psutil
 import pytest
 
 import qcov as ct
-from qcov.errors import EngineUnavailable, IntegrityError, SchemaMismatch, StoreUnavailable
+from qcov.classical.engine import client
+from qcov.classical.manifest import build_manifest, code_of, environment
+from qcov.errors import (
+    EngineUnavailable,
+    IntegrityError,
+    SchemaMismatch,
+    StoreError,
+    StoreUnavailable,
+)
 from qcov.transport import address, dumps
 
 Process = Callable[[Path], psutil.Process]
@@ -166,6 +175,44 @@ def test_who_waits_while_the_engine_is_killed_waits_on(
         assert waiting.result(30) == EXPECTED
 
 
+def test_who_dispatches_and_waits_while_the_engine_is_killed_dispatches_once(
+    chain: ct.Lattice, gate: Any, data_folder: Path, engine_process: Process
+) -> None:
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(lambda: ct.dispatch_sync(chain)().result)
+        gate.wait()
+        die(engine_process(data_folder))
+        gate.wait()
+        gate.let_go()
+        assert waiting.result(30) == EXPECTED
+    assert len(ct.list_dispatches()) == 1
+
+
+def test_a_request_that_comes_again_is_one_dispatch(data_folder: Path) -> None:
+    manifest = build_manifest(ct.lattice(same), (1,), {})
+    dispatch_id = str(uuid.uuid4())
+    manifest |= {"id": dispatch_id, "environment": environment(code_of(manifest))}
+
+    outcome = client.call("run", manifest=manifest, first=True)
+    assert client.call("run", manifest=manifest) == outcome
+    assert client.call("submit", manifest=manifest) == dispatch_id
+    with pytest.raises(StoreError, match="UNIQUE"):  # it is not the first one
+        client.call("run", manifest=manifest, first=True)
+    assert client.call("outcome", dispatch_id=dispatch_id) == outcome
+    assert len(ct.list_dispatches()) == 1
+
+
+def test_a_result_that_was_waited_for_is_there_without_an_engine(
+    data_folder: Path, stop_engine: Any
+) -> None:
+    waited = ct.dispatch_sync(ct.lattice(same))([1, 2])
+    asked = ct.get_result(waited.dispatch_id, wait=True)
+    stop_engine(data_folder)
+
+    assert waited.result == asked.result == [1, 2]
+    assert not (data_folder / "engine.json").exists()
+
+
 def test_a_killed_zygote_takes_only_what_ran(
     gate: Any, counter: Any, data_folder: Path, engine_process: Process
 ) -> None:
@@ -282,6 +329,7 @@ def test_what_a_sublattice_returns_whole_is_there_after_a_crash(
 def test_a_sublattice_has_its_time_limit_after_a_crash(
     gate: Any, data_folder: Path, engine_process: Process
 ) -> None:
+    ct.dispatch_sync(ct.lattice(same))(1)  # the first one waits for workers to start
     inner = ct.lattice(ct.electron(gate.pass_through))
     limited = ct.electron(inner, time_limit=3.0)
     dispatch_id = ct.dispatch(ct.lattice(lambda: limited()))()  # noqa: PLW0108

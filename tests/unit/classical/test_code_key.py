@@ -9,10 +9,13 @@ import functools
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
 import threading
+import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -267,6 +270,91 @@ def test_files_that_the_users_code_may_import_count(
     with (user_files / name).open("a") as file:
         file.write("\n# another")
     assert key(function) != before
+
+
+def later() -> int:
+    """A time at which what has just been written was written long ago."""
+    return time.time_ns() + 10**10
+
+
+def remembered_key(value: object) -> str:
+    """A key for which files need not be read that have been read for an earlier one."""
+    return Keys(later).of(value)
+
+
+def test_files_that_stay_are_not_read_again(user_files: Path) -> None:
+    import constants  # pyright: ignore[reportMissingImports]
+
+    from qcov.classical import code_origin
+
+    before = remembered_key(constants), code_origin._known["constants"]
+    assert (remembered_key(constants), code_origin._known["constants"]) == before
+    assert Keys().of(constants) == before[0]
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_files_that_change_are_read_again(user_files: Path, name: str) -> None:
+    import main_module  # pyright: ignore[reportMissingImports]
+
+    before = remembered_key(main_module.f)
+    with (user_files / name).open("a") as file:
+        file.write("\n# another")
+    after = remembered_key(main_module.f)
+    assert after == key(main_module.f)
+    assert after != before
+
+
+def overwritten(file: Path) -> None:
+    """Another content of the same length, and the time of the first one."""
+    before = file.stat()
+    file.write_text(file.read_text().replace("1", "2"))
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def replaced(file: Path) -> None:
+    overwritten(Path(shutil.copy2(file, file.with_name("draft"))))
+    file.with_name("draft").replace(file)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        overwritten, replaced, Path.unlink,
+        lambda file: (file.parent / "new.py").touch(),
+        lambda file: (file.parent / "sub" / "new.py").touch(),
+        lambda file: (file.parent / "sub").rename(file.parent / "below"),
+        lambda file: file.rename(file.with_name("far.py")),
+        lambda file: shutil.copytree(file.parent, file.parents[1] / "alone"),
+        lambda file: (file.parents[1] / "optional.py").unlink(),
+        lambda file: sys.modules.__setitem__("alone", types.ModuleType("alone")),
+        lambda file: sys.path.append(str(file.parents[1] / "space" / "part")),
+    ],
+    ids=["overwritten", "replaced", "removed", "one more", "one more below", "folder renamed",
+         "renamed", "hidden", "import that fails", "module put there", "path"],
+)  # fmt: skip
+def test_whatever_changes_is_seen(
+    user_files: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], object]
+) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    function = made("def f(x):\n  import main_module, alone, optional, thing\n  return x")
+    before = remembered_key(function)
+    change(user_files / "pkg" / "near.py")
+    after = remembered_key(function)
+    assert after == Keys().of(function)
+    assert after != before
+
+
+def test_what_was_written_just_before_is_read_again(user_files: Path) -> None:
+    """Written again within a tick of the file system's clock, it would look the same."""
+    import constants  # pyright: ignore[reportMissingImports]
+
+    from qcov.classical import code_origin
+
+    remembered_key(constants)
+    assert "constants" in code_origin._known
+    (user_files / "constants.py").write_text("RATE = 2")
+    key(constants)
+    assert "constants" not in code_origin._known
 
 
 def test_other_files_do_not(user_files: Path) -> None:

@@ -19,6 +19,8 @@ from qcov.classical.engine import address, client
 from qcov.classical.engine.channel import PROTOCOL, BlockingChannel
 from qcov.errors import ConnectionLost, StillRunning, WorkflowError, WrongSetting
 
+RUNNING = {"dispatch": {"id": "id", "status": "RUNNING"}, "result": None}
+
 
 class Socket(socketserver.ThreadingUnixStreamServer):
     """What an engine answers on its socket, for a dispatch that does not end."""
@@ -32,9 +34,9 @@ class Socket(socketserver.ThreadingUnixStreamServer):
         (folder / "engine.json").write_text(json.dumps({"socket": self.server_address}))
 
     def answer(self, verb: str, arguments: dict[str, Any]) -> Any:
-        if verb == "wait":
+        if verb == "outcome":
             self.timeouts.append(arguments.get("timeout"))
-            return "RUNNING"
+            return RUNNING
         return {"protocol": PROTOCOL, "version": ct.__version__}
 
 
@@ -95,15 +97,15 @@ def test_an_engine_that_starts_anew_does_not_start_the_time_anew(
 ) -> None:
     clock, asked = iter([100.0, 100.0, 103.0]), []
 
-    def lose(verb: str, *, timeout: float, **_: object) -> str:
+    def lose(verb: str, *, timeout: float, **_: object) -> dict[str, Any]:
         asked.append((verb, timeout))
         if len(asked) == 1:
             raise ConnectionLost(address="here", reason="it was killed")
-        return "RUNNING"
+        return RUNNING
 
     monkeypatch.setattr(client, "call_once", lose)
     # The module's own clock: everybody else's, event loops in other threads among them, goes on.
     monkeypatch.setattr(address, "time", SimpleNamespace(monotonic=lambda: next(clock)))
 
-    assert address.LocalEngine().wait("d", None, 5.0) == "RUNNING"
-    assert asked == [("wait", 5.0), ("wait", 2.0)]
+    assert address.LocalEngine().outcome("id", None, 5.0) == RUNNING
+    assert asked == [("outcome", 5.0), ("outcome", 2.0)]

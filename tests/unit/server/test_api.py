@@ -186,8 +186,10 @@ def test_waiting(client: httpx.Client, engine: MemoryEngine) -> None:
 
     assert client.get("/api/v1/dispatches/a/wait?timeout=0").json()["finished"] is False
     assert client.get("/api/v1/dispatches/b/wait").json() == {
-        "id": "b", "status": "FAILED", "finished": True,
+        "id": "b", "status": "FAILED", "finished": True, "dispatch": None,
     }  # fmt: skip
+    whole = client.get("/api/v1/dispatches/b/wait?whole=true").json()
+    assert whole["dispatch"] == client.get("/api/v1/dispatches/b").json()
     assert client.get("/api/v1/dispatches/b/wait?timeout=1e9").status_code == 422
 
 

@@ -16,11 +16,26 @@ from qcov.transport import address
 from qcov.wire import pack
 
 Put = Callable[..., QcovError | None]
+Open = Callable[[], Store]
+
+DATABASES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.services))
+
+
+@pytest.fixture(params=DATABASES)
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Both databases in turn, each empty; the URL of SQLite's is empty too."""
+    return request.getfixturevalue("postgresql_url") if request.param == "postgresql" else ""
 
 
 @pytest.fixture
-def store(data_folder: Path) -> Iterator[Store]:
-    store = Store(data_folder)
+def open_store(data_folder: Path, database_url: str) -> Open:
+    """Open the test's store, or open it again."""
+    return lambda: Store(data_folder, url=database_url)
+
+
+@pytest.fixture
+def store(open_store: Open) -> Iterator[Store]:
+    store = open_store()
     yield store
     store.close()
 

@@ -25,6 +25,12 @@ Rows = Callable[..., Changes]
 FULL, BROKEN, READONLY = sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_READONLY
 
 
+@pytest.fixture
+def database_url() -> str:
+    """A file: of a server's disk nothing is seen here."""
+    return ""
+
+
 class Disk:
     """A connection whose writes are counted, and refused while `refuses` says so."""
 

@@ -16,6 +16,7 @@ from alembic.script import ScriptDirectory
 from qcov.errors import SchemaMismatch
 from qcov.store import migrations
 from qcov.store.schema import metadata
+from qcov.store.sqlite import SQLite
 from qcov.store.store import Store
 
 
@@ -106,3 +107,40 @@ def test_an_old_database_is_brought_up_to_date(dump: Path, data_folder: Path) ->
 def test_every_old_schema_has_a_dump() -> None:
     older = [f"{number:04}" for number in range(1, int(migrations.HEAD))]
     assert [path.stem for path in DUMPS] == older
+
+
+class Interrupted(Exception):
+    """What ends a migration in its middle."""
+
+
+def test_an_interrupted_migration_resumes(data_folder: Path) -> None:
+    """Stopped before each of its statements in turn, it has not happened; then it does."""
+    data_folder.mkdir()
+    with closing(sqlite3.connect(data_folder / "qcov.sqlite")) as connection:
+        connection.executescript((Path(__file__).parent / "dumps" / "0001.sql").read_text())
+    at = 0
+    while True:
+        database = SQLite(data_folder)
+        left = at
+
+        def stop(*_: object) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Interrupted
+
+        sa.event.listen(database.writing, "before_cursor_execute", stop)
+        try:
+            migrations.migrate(database.writing, "it")
+        except Interrupted:
+            database.close()
+        else:
+            break
+        again = sa.create_engine(f"sqlite:///{data_folder / 'qcov.sqlite'}")
+        assert migrations.current(again) == "0001"
+        assert "triggers" not in sa.inspect(again).get_table_names()
+        again.dispose()
+        at += 1
+    assert at > 10
+    assert migrations.current(database.reading) == migrations.HEAD
+    database.close()

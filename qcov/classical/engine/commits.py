@@ -1,0 +1,116 @@
+"""What an engine writes, in the order in which it happens, and what follows once it is on disk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from qcov.classical.engine.channel import take_turn
+from qcov.errors import LeaseLost, QcovError
+from qcov.store.changes import Changes
+from qcov.store.store import Store
+
+Refused = Callable[[QcovError], None]
+
+
+class Commits:
+    """The changes of one engine, which lives in the loop that runs.
+
+    Args:
+        store: Where they are written.
+        note: Called with all changes when they are queued.
+        drop: Called with the id of a dispatch that turns out to be another engine's.
+    """
+
+    def __init__(
+        self, store: Store, note: Callable[[Changes], None], drop: Callable[[str], None]
+    ) -> None:
+        self._store, self._note, self._drop = store, note, drop
+        self._loop = asyncio.get_running_loop()
+        self.waiting = 0  #: consequences that wait for the disk
+        #: Fails when an outcome could not be stored: the engine must not go on.
+        self.broken: asyncio.Future[None] = self._loop.create_future()
+        self._written: deque[Callable[[], None]] = deque()
+
+    async def ask(self, changes: Changes) -> None:
+        """Write what may be refused; raises what is wrong with it, or with the disk."""
+        stored: asyncio.Future[None] = self._loop.create_future()
+
+        def done(error: QcovError | None) -> None:
+            self._loop.call_soon_threadsafe(resolve, stored, error)
+
+        self._note(changes)
+        self._store.put(changes, done, keep=False)
+        await stored
+
+    async def made(self, changes: Changes, follows: Callable[[], None] | None = None) -> None:
+        """Write what happened, let it have its consequences, then return."""
+        noted: asyncio.Future[None] = self._loop.create_future()
+
+        def then() -> None:
+            if follows is not None:
+                follows()
+            resolve(noted, None)
+
+        self.put(changes, then, lambda error: resolve(noted, error))
+        await asyncio.shield(noted)
+
+    def put(
+        self,
+        changes: Changes,
+        then: Callable[[], None] | None = None,
+        refused: Refused | None = None,
+    ) -> None:
+        """Write what happened, then call `then` in the loop; at once if there is nothing to write.
+
+        If it is about a dispatch that another engine has taken over, `refused` is called.
+        """
+        self._note(changes)
+        if then is None:
+            return self._store.put(changes)
+        self.waiting += 1
+        if any(changes.values()):
+            return self._store.put(changes, lambda error: self._on_written(then, refused, error))
+        return self._finish(then)
+
+    def _on_written(
+        self, then: Callable[[], None], refused: Refused | None, error: QcovError | None
+    ) -> None:
+        """In the writer's thread: wake the loop once for all that one transaction has written."""
+        if isinstance(error, LeaseLost):
+            self._loop.call_soon_threadsafe(self._on_lost, error, refused)
+            return
+        if error is not None:  # not a full disk, which is waited out: a defect of ours
+            self._loop.call_soon_threadsafe(resolve, self.broken, error)
+            return
+        self._written.append(then)
+        if len(self._written) == 1:
+            self._loop.call_soon_threadsafe(self._drain_written)
+
+    def _on_lost(self, error: LeaseLost, refused: Refused | None) -> None:
+        self.waiting -= 1
+        for dispatch_id in error.dispatches:
+            self._drop(dispatch_id)
+        if refused is not None:
+            refused(error)
+
+    def _drain_written(self) -> None:
+        for _ in range(len(self._written)):
+            take_turn(self._finish, self._written.popleft())
+        if self._written:  # more came while we looked, and nobody was woken for it
+            self._loop.call_soon(self._drain_written)
+
+    def _finish(self, then: Callable[[], None]) -> None:
+        self.waiting -= 1
+        then()
+
+
+def resolve(future: asyncio.Future[None], error: QcovError | None) -> None:
+    """Let a future have its outcome, unless it has one already."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(None)
+    else:
+        future.set_exception(error)

@@ -1,0 +1,67 @@
+"""What a run has of its engine once another engine has taken it over: nothing has effects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING
+
+from qcov.classical.engine.channel import Message
+from qcov.classical.engine.reuse import Known
+from qcov.classical.engine.tasks import Task
+from qcov.classical.status import Status
+from qcov.store.changes import Changes
+
+if TYPE_CHECKING:
+    from qcov.classical.engine.run import Run
+
+
+class Gone:
+    """Services (see `services`) without an engine behind them."""
+
+    def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
+        """Nothing is written."""
+
+    def seal(self, digest: str, *place: object) -> str:  # noqa: ARG002
+        """Nothing will be written."""
+        return ""
+
+    def blob(self, digest: str) -> bytes | None:  # noqa: ARG002
+        """Nobody needs it."""
+        return None
+
+    def keep_blob(self, digest: str, data: bytes | None) -> None:
+        """Nobody needs it."""
+
+    def remembered(self, keys: Collection[str]) -> Mapping[str, Known]:  # noqa: ARG002
+        """Nothing is taken over."""
+        return {}
+
+    def submit_task(self, task: Task) -> None:
+        """Nothing starts."""
+
+    def stop_task(self, key: tuple[str, int, int]) -> bool:  # noqa: ARG002
+        """All tasks have been stopped."""
+        return True
+
+    def start_child(
+        self, run: Run, node: int, manifest: Message, began: float, changes: Changes
+    ) -> None:
+        """Nothing starts."""
+
+    def child_of(self, run: Run, node: int) -> Run | None:
+        """Its children have gone as well."""
+
+    def parent_of(self, run: Run) -> Run | None:
+        """Its parent has gone as well."""
+
+    def note_started(self, run: Run, node: int, attempt: int) -> None:
+        """Nobody is told."""
+
+    def note_ended(self, run: Run, node: int) -> None:
+        """Nobody is told."""
+
+    def announce(self, run: Run, node: int | None, status: Status) -> None:
+        """Nobody is told."""
+
+    def run_ended(self, run: Run) -> None:
+        """The engine has forgotten it already."""

@@ -1,0 +1,285 @@
+"""Who runs which dispatch, where several engines share one database.
+
+An engine has a dispatch for the length of a lease, and renews it while it lives. When a lease has
+ended another engine may take the dispatch over, whose epoch grows with that. Each transaction that
+changes a dispatch first locks its row and sees that owner and epoch are still those that the
+change was made under: what an engine writes that was paused for too long changes nothing.
+
+All times are the database's: engines need not agree about the time of day.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any
+
+import sqlalchemy as sa
+
+from qcov.store.changes import TERMINAL, Changes, database_time, dispatches_in
+from qcov.store.schema import dispatches, triggers
+
+Row = dict[str, Any]
+
+Transaction = Callable[[], AbstractContextManager[sa.Connection]]
+
+#: What a change was made under: the epoch of each dispatch that it is about, if it is known.
+Epochs = Mapping[str, int | None]
+Held = tuple[str, int | None]
+
+_HELD = "NEW_OBJECT"  # only stored: nobody runs it
+
+
+class Leases:
+    """The dispatches of one engine.
+
+    Args:
+        transaction: Begins one in the database.
+        owner: Who it is: the same for every engine of one data folder, of which one lives.
+        seconds: The length of a lease.
+    """
+
+    def __init__(self, transaction: Transaction, owner: str, seconds: float) -> None:
+        self.owner, self.seconds = owner, seconds
+        self._transaction = transaction
+        self._epochs: dict[str, int] = {}
+
+    # -- writing
+
+    def stamp(self, changes: Changes) -> Changes:
+        """The same changes, with new dispatches and triggers as this engine's."""
+        stamped = dict(changes)
+        for row in changes.get("dispatch", ()):
+            if row["status"] != _HELD:
+                self._epochs[row["id"]] = 1
+        for name in ("dispatch", "trigger"):
+            if name in changes:
+                stamped[name] = [{**row, **self._stamp(row)} for row in changes[name]]
+        return stamped
+
+    def _stamp(self, row: Mapping[str, Any]) -> Row:
+        held = row["status"] == _HELD
+        own = {"owner": None if held else self.owner, "of_lease": None if held else self.seconds}
+        return own | {"epoch": 1} if "root_id" in row else own
+
+    def epochs(self, changes: Changes) -> Epochs:
+        """Under which epochs changes are made."""
+        return {each: self._epochs.get(each) for each in dispatches_in(changes)}
+
+    def forget(self, dispatch_id: str) -> None:
+        """It has ended, or is another engine's."""
+        self._epochs.pop(dispatch_id, None)
+
+    # -- keeping, taking, giving back
+
+    def renew(self) -> set[str]:
+        """Renew the leases of what this engine runs; return the dispatches that it has lost.
+
+        A dispatch that is its own and that it knows nothing of (it was told that its commit had
+        failed) is taken once its lease has ended, like one that nobody runs.
+        """
+        known = dict(self._epochs)
+        chosen = (dispatches.c.owner == self.owner, _one_of(known))
+        with self._transaction() as connection:
+            self._lock(connection, *chosen)
+            kept = connection.execute(
+                sa.update(dispatches)
+                .where(*chosen, _unended())
+                .values(lease_ends=self._until())
+                .returning(dispatches.c.id, dispatches.c.epoch)
+            ).all()
+            connection.execute(
+                sa.update(triggers)
+                .where(triggers.c.owner == self.owner, triggers.c.status == "ACTIVE")
+                .values(lease_ends=self._until())
+            )
+        epochs = {row.id: row.epoch for row in kept}
+        return self._lost(each for each, epoch in known.items() if epochs.get(each) != epoch)
+
+    def _lost(self, missed: Iterable[str]) -> set[str]:
+        """Those of the dispatches that another engine has: others have just ended, or begin."""
+        missed = set(missed)
+        if not missed:
+            return missed
+        with self._transaction() as connection:
+            rows = connection.execute(
+                sa.select(dispatches.c.id, dispatches.c.owner, dispatches.c.epoch).where(
+                    dispatches.c.id.in_(missed)
+                )
+            ).all()
+        return {
+            row.id
+            for row in rows
+            if (row.owner, row.epoch) != (self.owner, self._epochs.get(row.id, row.epoch))
+        }
+
+    def take(self, *, own: bool = False, but: Collection[str] = ()) -> list[Row]:
+        """Take over what nobody runs any more, a dispatch with all its sublattices at a time.
+
+        Args:
+            own: What an earlier engine of this data folder has left, too, whatever its lease.
+            but: Not these.
+        """
+        free = sa.func.coalesce(dispatches.c.lease_ends, 0.0) < database_time()
+        if own:
+            free |= dispatches.c.owner == self.owner
+        chosen = [_unended(), dispatches.c.status != _HELD, free]
+        if but:
+            chosen.append(dispatches.c.root_id.not_in(but))
+        with self._transaction() as connection:
+            roots = connection.scalars(sa.select(dispatches.c.root_id).where(*chosen)).all()
+            if not roots:
+                return []
+            locked = connection.scalars(
+                sa.select(dispatches.c.id)
+                .where(dispatches.c.id.in_(set(roots)))
+                .order_by(dispatches.c.id)
+                .with_for_update(skip_locked=True, key_share=True)
+            ).all()
+            return self._take(connection, dispatches.c.root_id.in_(locked), *chosen)
+
+    def take_held(self, dispatch_id: str) -> bool:
+        """Take a dispatch that waits to be started; False if another engine has been faster."""
+        chosen = (dispatches.c.id == dispatch_id, dispatches.c.status == _HELD)
+        free = sa.func.coalesce(dispatches.c.lease_ends, 0.0) < database_time()
+        with self._transaction() as connection:
+            return bool(self._take(connection, *chosen, free | (dispatches.c.owner == self.owner)))
+
+    def _take(self, connection: sa.Connection, *chosen: sa.ColumnElement[bool]) -> list[Row]:
+        epoch = sa.func.coalesce(dispatches.c.epoch, 0) + 1
+        self._lock(connection, *chosen)
+        rows = connection.execute(
+            sa.update(dispatches)
+            .where(*chosen)
+            .values(owner=self.owner, epoch=epoch, lease_ends=self._until())
+            .returning(dispatches)
+        )
+        taken = [dict(row) for row in rows.mappings()]
+        self._epochs |= {row["id"]: row["epoch"] for row in taken}
+        return sorted(taken, key=lambda row: row["created"])
+
+    def take_triggers(self, *, own: bool = False) -> set[str]:
+        """Take over triggers that nobody watches any more; return their ids."""
+        free = sa.func.coalesce(triggers.c.lease_ends, 0.0) < database_time()
+        if own:
+            free |= triggers.c.owner == self.owner
+        with self._transaction() as connection:
+            taken = connection.scalars(
+                sa.update(triggers)
+                .where(triggers.c.status == "ACTIVE", free)
+                .values(owner=self.owner, lease_ends=self._until())
+                .returning(triggers.c.id)
+            )
+            return set(taken)
+
+    def own_triggers(self) -> set[str]:
+        """The triggers that this engine is to watch."""
+        with self._transaction() as connection:
+            own = sa.select(triggers.c.id).where(
+                triggers.c.owner == self.owner, triggers.c.status == "ACTIVE"
+            )
+            return set(connection.scalars(own))
+
+    def give_back(self, dispatch_ids: Collection[str] | None = None) -> None:
+        """End the leases of these dispatches, or of all: others may go on with them at once."""
+        chosen = [dispatches.c.owner == self.owner, _unended()]
+        if dispatch_ids is not None:
+            chosen.append(dispatches.c.id.in_(dispatch_ids))
+        with self._transaction() as connection:
+            self._lock(connection, *chosen)
+            connection.execute(sa.update(dispatches).where(*chosen).values(lease_ends=0.0))
+            if dispatch_ids is None:
+                mine = triggers.c.owner == self.owner
+                connection.execute(sa.update(triggers).where(mine).values(lease_ends=0.0))
+
+    def others_run(self) -> bool:
+        """True if other engines run dispatches."""
+        theirs = sa.select(dispatches.c.id).where(_unended(), dispatches.c.owner != self.owner)
+        with self._transaction() as connection:
+            return connection.scalar(theirs.limit(1)) is not None
+
+    # -- asking the owner
+
+    def ask_to_cancel(self, dispatch_id: str, node_ids: list[int] | None) -> bool:
+        """Ask whoever runs a dispatch to cancel it; False if it has not heeded another one yet."""
+        with self._transaction() as connection:
+            asked = connection.execute(
+                sa.update(dispatches)
+                .where(dispatches.c.id == dispatch_id, dispatches.c.cancel_requested.is_(None))
+                .values(cancel_requested=json.dumps(node_ids))
+            )
+        return asked.rowcount == 1
+
+    def to_cancel(self) -> dict[str, list[int] | None]:
+        """What this engine was asked to cancel: nodes, or None for all of a dispatch."""
+        with self._transaction() as connection:
+            rows = connection.execute(
+                sa.select(dispatches.c.id, dispatches.c.cancel_requested).where(
+                    dispatches.c.owner == self.owner, dispatches.c.cancel_requested.is_not(None)
+                )
+            ).all()
+        return {row.id: json.loads(row.cancel_requested) for row in rows}
+
+    def _lock(self, connection: sa.Connection, *chosen: sa.ColumnElement[bool]) -> None:
+        """Always in the same order: then nobody waits for somebody who waits for him."""
+        connection.execute(
+            sa.select(dispatches.c.id)
+            .where(*chosen, _unended())
+            .order_by(dispatches.c.id)
+            .with_for_update(key_share=True)
+        )
+
+    def _until(self) -> sa.ColumnElement[float]:
+        return database_time() + self.seconds
+
+
+class Fence:
+    """Keeps out, within a writer's transaction, what is about dispatches of other engines.
+
+    Args:
+        dialect: The database's.
+        owner: Whose dispatches may be changed.
+    """
+
+    def __init__(self, dialect: sa.Dialect, owner: str) -> None:
+        query = (
+            sa.select(dispatches.c.id, dispatches.c.epoch)
+            .where(
+                dispatches.c.id == sa.func.any(sa.bindparam("ids", type_=sa.ARRAY(sa.Text))),
+                dispatches.c.owner == sa.bindparam("owner"),
+            )
+            .order_by(dispatches.c.id)
+            .with_for_update(key_share=True)
+        )
+        self._query = str(query.compile(dialect=dialect))
+        self._owner = owner
+
+    def lost(self, cursor: Any, made: Iterable[Epochs], new: Collection[str]) -> set[Held]:
+        """Lock the dispatches that changes are about; return what the changes wrongly rely on.
+
+        Args:
+            cursor: The driver's, in the transaction.
+            made: What the changes were made under.
+            new: Dispatches that the transaction itself inserts.
+        """
+        wanted = {held for epochs in made for held in epochs.items() if held[0] not in new}
+        if not wanted:
+            return set()
+        asked = sorted({dispatch_id for dispatch_id, _ in wanted})
+        cursor.execute(self._query, {"ids": asked, "owner": self._owner})
+        found: dict[str, int] = dict(cursor.fetchall())
+        return {
+            (dispatch_id, epoch)
+            for dispatch_id, epoch in wanted
+            if dispatch_id not in found or epoch not in (None, found[dispatch_id])
+        }
+
+
+def _one_of(ids: Iterable[str]) -> sa.ColumnElement[bool]:
+    """One parameter, however many they are."""
+    return dispatches.c.id == sa.func.any(sa.literal(list(ids), sa.ARRAY(sa.Text)))
+
+
+def _unended() -> sa.ColumnElement[bool]:
+    return dispatches.c.status.not_in(TERMINAL)

@@ -1,0 +1,24 @@
+"""Leases, for engines that share a database; which key has sealed what is in it."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    op.add_column("dispatches", sa.Column("owner", sa.String(length=80), nullable=True))
+    op.add_column("dispatches", sa.Column("epoch", sa.Integer(), nullable=True))
+    op.add_column("dispatches", sa.Column("lease_ends", sa.Float(), nullable=True))
+    op.add_column("dispatches", sa.Column("cancel_requested", sa.Text(), nullable=True))
+    op.add_column("triggers", sa.Column("owner", sa.String(length=80), nullable=True))
+    op.add_column("triggers", sa.Column("lease_ends", sa.Float(), nullable=True))
+    op.create_table(
+        "sealing",
+        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("sign", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("number"),
+    )

@@ -1,0 +1,146 @@
+"""A store's database on a PostgreSQL server, which several engines may share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import ArgumentError
+
+from qcov.errors import ConfigError, StoreUnavailable
+
+_SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
+_SECRETS = ("password", "sslpassword")  # a URL may have them among its parameters too
+_CONNECT_WITHIN = 10  # seconds
+_FORM = "postgresql://user@host/database"
+_SETTING = "workflow_data.db_url"
+
+
+class PostgreSQL:
+    """A database at a URL; see `database.Database`.
+
+    Args:
+        url: Such as `postgresql://user@host/database`.
+    """
+
+    shared = True
+    dialect: sa.Dialect = postgresql.psycopg.dialect()
+    begin = "BEGIN"
+
+    def __init__(self, url: str) -> None:
+        parsed = _parsed(url)
+        self.name = masked(url)
+        self.advice = f"Is the server up, and is {_SETTING} right? It is read by each new engine."
+        self._errors = _driver(self.name)
+        target = parsed.set(drivername="postgresql+psycopg")
+        self.writing = _engine(target)
+        self.reading = _engine(target, isolation_level="AUTOCOMMIT")  # no BEGIN for each query
+        self._own: list[Any] = []
+
+    def insert(self, table: sa.Table) -> Any:
+        """The dialect's `INSERT`, which knows `ON CONFLICT`."""
+        return postgresql.insert(table)
+
+    def connect(self) -> Any:
+        """The driver's own; transactions begin where we say so."""
+        pooled = self.writing.raw_connection()
+        connection: Any = pooled.driver_connection
+        pooled.detach()  # it is not the pool's any more
+        connection.autocommit = True
+        self._own.append(connection)
+        return connection
+
+    def in_transaction(self, connection: Any) -> bool:
+        """True if a transaction has begun and not ended."""
+        return connection.info.transaction_status != 0 and not connection.closed
+
+    def mark(self, cursor: Any) -> str:
+        """The number of the transaction."""
+        cursor.execute("SELECT pg_current_xact_id()::text")
+        return str(cursor.fetchone()[0])
+
+    def committed(self, mark: object) -> bool | None:
+        """Whether a transaction was committed whose connection broke before it said so.
+
+        See `pg_xact_status` (https://www.postgresql.org/docs/current/functions-info.html).
+        """
+        query = sa.text("SELECT pg_xact_status(CAST(:mark AS xid8))")
+        with self.reading.connect() as connection:
+            status = connection.scalar(query, {"mark": mark})
+        return None if status == "in progress" else status == "committed"
+
+    def broken(self, connection: Any) -> bool:
+        """True if the connection to the server was lost."""
+        return connection.closed
+
+    def passes(self, error: BaseException) -> bool:
+        """True if the server is away, has no room, or gave way to another transaction."""
+        return isinstance(error, self._errors.OperationalError | self._errors.InterfaceError)
+
+    def reason(self, error: BaseException) -> str:
+        """What the server said, in one line."""
+        return " ".join(str(error).split())
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._own:
+            connection.close()
+        self.writing.dispose()
+        self.reading.dispose()
+
+
+def masked(url: str) -> str:
+    """A URL without its passwords, for people."""
+    parsed = _parsed(url)
+    hidden = {name: "hidden" for name in _SECRETS if name in parsed.query}
+    return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError):
+        parsed = None
+    if parsed is None:  # the reason may quote a password
+        reason = "is no URL; of a password, quote characters such as @ and / (%40, %2F)"
+    elif parsed.drivername not in _SCHEMES:
+        reason = f"names {parsed.drivername!r}, where no store can be; without it SQLite is used"
+    else:
+        return parsed
+    raise ConfigError(key=_SETTING, reason=f"{reason}. Write {_FORM}.", source="settings")
+
+
+def _driver(name: str) -> Any:
+    try:
+        import psycopg
+    except ImportError as error:
+        raise StoreUnavailable(
+            path=name,
+            reason=f"the driver for PostgreSQL is not there ({error})",
+            advice="Install it: pip install 'qcov[postgresql]'.",
+        ) from error
+    return psycopg
+
+
+def _engine(url: sa.URL, **more: Any) -> sa.Engine:
+    arguments = {"connect_timeout": _CONNECT_WITHIN, "application_name": "qcov"}
+    engine = sa.create_engine(url, pool_pre_ping=True, connect_args=arguments, **more)
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _record: object) -> None:
+        connection.adapters.register_dumper(str, _text_dumper())
+
+    return engine
+
+
+def _text_dumper() -> Any:
+    """Electrons print what they like; PostgreSQL's text has room for all but NUL."""
+    from psycopg.types.string import StrDumperUnknown
+
+    class _Dumper(StrDumperUnknown):
+        def dump(self, obj: str) -> Any:
+            return super().dump(obj.replace("\0", "\u2400"))
+
+    return _Dumper

@@ -1,0 +1,228 @@
+"""Who may change a dispatch, where engines share a database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from qcov.errors import LeaseLost, QcovError, StoreError
+from qcov.store.changes import Changes
+from qcov.store.leases import Leases
+from qcov.store.store import Store
+
+pytestmark = pytest.mark.services
+
+Rows = Callable[..., Changes]
+
+NODE = {"of_dispatch": "d", "of_node": 0, "of_attempt": 1}
+
+
+@pytest.fixture
+def database_url(postgresql_url: str) -> str:
+    return postgresql_url
+
+
+@pytest.fixture
+def other(store: Store, tmp_path: Path, database_url: str) -> Iterator[Store]:
+    """Another engine's, with the same key."""
+    key = store.folder / "seal.key"
+    other = Store(tmp_path / "other", url=database_url, seal_key=key)
+    yield other
+    other.close()
+
+
+def put(store: Store, changes: Changes) -> QcovError | None:
+    told: list[QcovError | None] = []
+    done = threading.Event()
+    store.put(changes, lambda error: (told.append(error), done.set()))
+    assert done.wait(20)
+    return told[0]
+
+
+def leases(store: Store) -> Leases:
+    assert store.leases is not None
+    return store.leases
+
+
+def lapse(store: Store) -> None:
+    """The time of all leases passes."""
+    with store._database.writing.begin() as connection:
+        connection.execute(sa.text("UPDATE dispatches SET lease_ends = 0"))
+
+
+def status(value: str) -> Changes:
+    return {"node_status": [NODE | {"new_status": value}]}
+
+
+def printed(store: Store) -> Changes:
+    """A change that does not touch the dispatch's own rows."""
+    return {"node_printed": [NODE | {"new_stdout": "late", "new_stderr": ""}]}
+
+
+def test_a_dispatch_is_its_engines_while_the_lease_lasts(
+    store: Store, other: Store, dispatch_rows: Rows
+) -> None:
+    assert put(store, dispatch_rows()) is None
+
+    assert leases(other).take() == []
+    assert put(store, status("RUNNING")) is None
+    assert isinstance(put(other, status("FAILED")), LeaseLost)
+    assert store.get_nodes("d")[0]["status"] == "RUNNING"
+
+
+@pytest.mark.parametrize("late", [lambda _: status("COMPLETED"), printed])
+def test_what_an_engine_writes_that_was_replaced_changes_nothing(
+    store: Store, other: Store, dispatch_rows: Rows, late: Callable[[Store], Changes]
+) -> None:
+    put(store, dispatch_rows())
+    lapse(store)
+    [taken] = leases(other).take()
+    assert (taken["id"], taken["epoch"]) == ("d", 2)
+    before = store.get_nodes("d")
+
+    refused = put(store, late(store))
+    assert isinstance(refused, LeaseLost)
+    assert refused.dispatches == ("d",)
+    assert store.get_nodes("d") == before
+    assert put(other, status("COMPLETED")) is None
+
+
+def test_what_an_engine_knows_nothing_of_is_not_renewed_and_taken_again(
+    store: Store, dispatch_rows: Rows
+) -> None:
+    put(store, dispatch_rows())
+    leases(store).forget("d")  # it was told that the commit had failed
+    lapse(store)
+
+    assert leases(store).renew() == set()
+    assert [(row["id"], row["epoch"]) for row in leases(store).take()] == [("d", 2)]
+    assert leases(store).take() == []
+
+
+def test_what_was_queued_under_an_earlier_epoch_is_refused_too(
+    store: Store, other: Store, dispatch_rows: Rows
+) -> None:
+    put(store, dispatch_rows())
+    begun, go_on = threading.Event(), threading.Event()
+    store.put({}, lambda _: (begun.set(), go_on.wait(20)))
+    assert begun.wait(20)
+    told: list[QcovError | None] = []
+    store.put(status("COMPLETED"), told.append)
+    for each in (other, store):  # taken from it, and by it again
+        lapse(store)
+        assert [row["id"] for row in leases(each).take()] == ["d"]
+    go_on.set()
+
+    assert put(store, status("FAILED")) is None
+    assert isinstance(told[0], LeaseLost)
+    assert store.get_nodes("d")[0]["status"] == "FAILED"
+
+
+def test_one_lost_dispatch_does_not_spoil_the_others_of_its_group(
+    store: Store, other: Store, dispatch_rows: Rows
+) -> None:
+    put(store, dispatch_rows("d"))
+    lapse(store)
+    leases(other).take()
+    told: dict[str, QcovError | None] = {}
+    begun, go_on = threading.Event(), threading.Event()
+    store.put({}, lambda _: (begun.set(), go_on.wait(20)))
+    assert begun.wait(20)
+    store.put(dispatch_rows("new"), lambda error: told.update(new=error))
+    store.put(status("FAILED"), lambda error: told.update(late=error))
+    row = {"of_dispatch": "new", "new_status": "RUNNING"}
+    store.put({"dispatch_status": [row]}, lambda error: told.update(same=error))
+    go_on.set()
+    put(store, {})
+
+    assert (told["new"], told["same"]) == (None, None)
+    assert isinstance(told["late"], LeaseLost)
+    assert store.get_nodes("d")[0]["status"] == "RUNNING"
+
+
+def test_renewing_keeps_what_is_held_and_tells_what_is_lost(
+    store: Store, other: Store, dispatch_rows: Rows
+) -> None:
+    put(store, dispatch_rows("d"))
+    put(store, dispatch_rows("mine"))
+    put(store, dispatch_rows("over", status="COMPLETED"))
+    lapse(store)
+    assert leases(store).renew() == set()
+    assert leases(other).take() == []
+    with store._database.writing.begin() as connection:
+        connection.execute(sa.text("UPDATE dispatches SET lease_ends = 0 WHERE id = 'd'"))
+    assert [row["id"] for row in leases(other).take()] == ["d"]
+
+    assert leases(store).renew() == {"d"}
+    assert leases(other).renew() == set()
+
+
+def test_a_family_is_taken_as_a_whole(store: Store, other: Store, dispatch_rows: Rows) -> None:
+    put(store, dispatch_rows("d"))
+    put(store, dispatch_rows("child", parent_id="d", parent_node=0, root_id="d", created=2.0))
+    put(store, dispatch_rows("stored", status="NEW_OBJECT"))
+    lapse(store)
+
+    assert [row["id"] for row in leases(other).take()] == ["d", "child"]
+    assert leases(store).take() == []
+
+
+def test_an_engine_of_the_same_folder_does_not_wait_for_the_lease(
+    store: Store, other: Store, open_store: Callable[[], Store], dispatch_rows: Rows
+) -> None:
+    put(store, dispatch_rows())
+    again = open_store()
+
+    assert leases(other).take(own=True) == []
+    assert [row["epoch"] for row in leases(again).take(own=True)] == [2]
+    assert isinstance(put(store, status("FAILED")), LeaseLost)
+    again.close()
+
+
+def test_what_is_given_back_is_free(store: Store, other: Store, dispatch_rows: Rows) -> None:
+    put(store, dispatch_rows())
+    store.close()
+
+    assert [row["id"] for row in leases(other).take()] == ["d"]
+
+
+def test_what_cannot_run_somewhere_is_left_out(
+    store: Store, other: Store, dispatch_rows: Rows
+) -> None:
+    put(store, dispatch_rows())
+    lapse(store)
+
+    assert leases(other).take(but={"d"}) == []
+    assert [row["id"] for row in leases(other).take()] == ["d"]
+
+
+def test_one_engine_starts_what_was_stored(store: Store, other: Store, dispatch_rows: Rows) -> None:
+    put(store, dispatch_rows(status="NEW_OBJECT"))
+
+    assert [leases(each).take_held("d") for each in (other, store)] == [True, False]
+    assert put(other, {"dispatch_status": [{"of_dispatch": "d", "new_status": "RUNNING"}]}) is None
+
+
+def test_requests_to_cancel_reach_the_owner(
+    store: Store, other: Store, dispatch_rows: Rows
+) -> None:
+    put(store, dispatch_rows())
+    assert leases(other).ask_to_cancel("d", [0])
+    assert not leases(other).ask_to_cancel("d", None)
+
+    assert leases(other).to_cancel() == {}
+    assert leases(store).to_cancel() == {"d": [0]}
+    assert put(store, {"cancel_heeded": [{"of_dispatch": "d"}]}) is None
+    assert leases(store).to_cancel() == {}
+
+
+def test_a_key_belongs_to_one_dispatch_of_all_engines(
+    store: Store, other: Store, dispatch_rows: Rows
+) -> None:
+    assert put(store, dispatch_rows("a", key="k")) is None
+
+    assert isinstance(put(other, dispatch_rows("b", key="k")), StoreError)

@@ -1,0 +1,206 @@
+"""What only a store on PostgreSQL can get wrong."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qcov.errors import ConfigError, QcovError, StoreUnavailable
+from qcov.store import postgresql
+from qcov.store.changes import Changes
+from qcov.store.store import Store
+from tests.services.postgresql import Server
+
+psycopg = pytest.importorskip("psycopg")
+
+Rows = Callable[..., Changes]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ada:secret@host:5/db", "postgresql://ada:***@host:5/db"),
+        ("postgres://ada:s%40cret@host/db", "postgres://ada:***@host/db"),
+        ("postgresql://host/db?password=secret&sslmode=require", "password=hidden&sslmode=require"),
+        ("postgresql://ada@host/db", "postgresql://ada@host/db"),
+    ],
+)
+def test_passwords_are_masked(url: str, shown: str) -> None:
+    masked = postgresql.masked(url)
+
+    assert masked.endswith(shown)
+    assert "cret" not in masked
+
+
+@pytest.mark.parametrize(
+    ("url", "match"),
+    [
+        ("nothing", "is no URL"),
+        ("postgresql://ada:secret@host:port/db", "is no URL"),
+        ("mysql://ada:secret@host/db", "names 'mysql'"),
+        ("sqlite:///secret", "names 'sqlite'"),
+    ],
+)
+def test_a_url_that_cannot_be_is_refused_without_quoting_it(
+    url: str, match: str, data_folder: Path
+) -> None:
+    with pytest.raises(ConfigError, match=match) as caught:
+        Store(data_folder, url=url)
+
+    assert "db_url" in str(caught.value)
+    assert "secret" not in f"{caught.value!s}{caught.value.__cause__}"
+
+
+def test_a_server_that_does_not_answer_is_named(data_folder: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"postgresql://ada:secret@127.0.0.1:{unused.getsockname()[1]}/db"
+
+        with pytest.raises(StoreUnavailable, match="connection failed.*Is the server up") as caught:
+            Store(data_folder, url=url)
+
+    assert "ada:***@127.0.0.1" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_missing_driver_is_named(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+
+    with pytest.raises(StoreUnavailable, match=r"pip install 'qcov\[postgresql\]'"):
+        Store(data_folder, url="postgresql://host/db")
+
+
+@pytest.mark.services
+def test_text_with_nul_is_kept_as_well_as_can_be(
+    data_folder: Path, postgresql_url: str, dispatch_rows: Rows
+) -> None:
+    store = Store(data_folder, url=postgresql_url)
+    put(store, dispatch_rows("d", name="a\0b"))
+
+    assert store.get_dispatch("d")["name"] == "a\u2400b"
+    assert store.list_dispatches(search="a\0")[1] == 1
+    store.close()
+
+
+@pytest.mark.services
+def test_what_must_be_kept_waits_for_a_server_that_was_restarted(
+    data_folder: Path,
+    postgresql_server: Server,
+    postgresql_url: str,
+    dispatch_rows: Rows,
+) -> None:
+    store = Store(data_folder, url=postgresql_url)
+    put(store, dispatch_rows("before"))
+    postgresql_server.stop()
+    try:
+        refused = put(store, dispatch_rows("refused"), keep=False)
+        told: list[QcovError | None] = []
+        done = threading.Event()
+        store.put(dispatch_rows("kept"), lambda error: (told.append(error), done.set()))
+        with pytest.raises(StoreUnavailable):
+            store.has_dispatch("before")
+        assert not done.is_set()
+    finally:
+        postgresql_server.start()
+    assert done.wait(20)
+
+    assert isinstance(refused, StoreUnavailable)
+    assert told == [None]
+    assert [store.has_dispatch(each) for each in ("before", "refused", "kept")] == [1, 0, 1]
+    store.close()
+
+
+class DeafAtCommit:
+    """A connection that breaks while a transaction is ended; the end is heard, or is not."""
+
+    def __init__(self, real: Any, *, heard: bool) -> None:
+        self.real, self.heard = real, heard
+        self.info = real.info
+
+    @property
+    def closed(self) -> bool:
+        return self.real.closed
+
+    def cursor(self) -> DeafAtCommit:
+        self.statements = self.real.cursor()
+        return self
+
+    def execute(self, statement: str, parameters: Any = None) -> None:
+        if statement != "COMMIT":
+            self.statements.execute(statement, parameters)
+            return
+        if self.heard:
+            self.statements.execute(statement)
+        self.real.close()
+        raise psycopg.OperationalError("the connection was lost")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.statements, name)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("heard", [True, False])
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_written_twice(
+    data_folder: Path, postgresql_url: str, dispatch_rows: Rows, *, heard: bool, keep: bool
+) -> None:
+    store = Store(data_folder, url=postgresql_url)
+    put(store, dispatch_rows("d", nodes=1))
+    writer = store._writer
+    writer._connection = DeafAtCommit(writer._connection, heard=heard)
+    printed = {"of_dispatch": "d", "of_node": 0, "of_attempt": 1}
+    printed |= {"new_stdout": "once", "new_stderr": ""}
+
+    told = put(store, {"node_printed": [printed]}, keep=keep)
+
+    assert (told is None) == (heard or keep)
+    assert (store.get_nodes("d")[0]["stdout"] or "") == ("once" if heard or keep else "")
+    store.close()
+
+
+@pytest.mark.services
+def test_two_that_open_an_empty_database_do_not_disturb_each_other(
+    tmp_path: Path, postgresql_url: str
+) -> None:
+    stores: list[Store] = []
+    key = tmp_path / "key"
+    key.write_bytes(b"k" * 32)
+
+    def opened(number: int) -> None:
+        stores.append(Store(tmp_path / str(number), url=postgresql_url, seal_key=key))
+
+    threads = [threading.Thread(target=opened, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(stores) == 4
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.services
+def test_a_folder_with_another_key_is_told_which_it_needs(
+    tmp_path: Path, postgresql_url: str
+) -> None:
+    first = Store(tmp_path / "a", url=postgresql_url)
+
+    with pytest.raises(StoreUnavailable, match=r"sealed with another key.*workflow_data.seal_key"):
+        Store(tmp_path / "b", url=postgresql_url)
+    Store(tmp_path / "b", url=postgresql_url, seal_key=tmp_path / "a" / "seal.key").close()
+    first.close()
+
+
+def put(store: Store, changes: Changes, *, keep: bool = True) -> QcovError | None:
+    told: list[QcovError | None] = []
+    done = threading.Event()
+    store.put(changes, lambda error: (told.append(error), done.set()), keep=keep)
+    assert done.wait(20)
+    return told[0]
