@@ -1,7 +1,7 @@
 """What is handed to the engine: a graph as JSON, with the blobs that it refers to.
 
 Constants are stored once per content. A payload larger than `qcov.store.blobs.INLINE_LIMIT` does
-not travel in the manifest when the sender can write to the store's blob folder.
+not travel in the manifest when the sender can write to where the store has such payloads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from qcov.classical.executors.registry import executor_dict
 from qcov.classical.lattice import Lattice
 from qcov.classical.preload import heavy_packages
 from qcov.errors import EnvironmentMismatch
-from qcov.store import blobs as files
+from qcov.store.blobs import INLINE_LIMIT
 from qcov.transport import dumps, shorten
 
 Manifest = dict[str, Any]
@@ -90,13 +90,13 @@ def variables() -> dict[str, str]:
 
 
 def spill(manifest: Manifest, write: Callable[[str, bytes], None]) -> Manifest:
-    """Let the manifest's large blobs be written to files; they need not travel then."""
+    """Let the manifest's large blobs be written; they need not travel then."""
     small: dict[str, bytes] = {}
     large: dict[str, int] = {}
     for digest, data in manifest["blobs"].items():
-        if len(data) > files.INLINE_LIMIT:
+        if len(data) > INLINE_LIMIT:
             write(digest, data)
             large[digest] = len(data)
         else:
             small[digest] = data
-    return {**manifest, "blobs": small, "spilled": large}
+    return {**manifest, "blobs": small, "spilled": {**manifest.get("spilled", {}), **large}}

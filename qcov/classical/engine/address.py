@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from functools import partial
-from pathlib import Path
+from functools import cache
 from typing import Any, Protocol
 
 from qcov.classical.engine import client
@@ -14,7 +13,7 @@ from qcov.classical.engine.channel import Message
 from qcov.classical.manifest import spill, variables
 from qcov.config import check_config, data_dir, get_config
 from qcov.errors import ConnectionLost
-from qcov.store import blobs as files
+from qcov.store.blobs import Payloads, open_payloads
 
 
 class Engine(Protocol):
@@ -73,10 +72,10 @@ class LocalEngine:
         return client.call(verb, **arguments)
 
     def submit(self, manifest: Message) -> str:
-        """Hand a dispatch over; its large payloads go straight to the store's folder."""
+        """Hand a dispatch over; its large payloads go straight to where the store has them."""
         if not data_dir().is_dir():
             client.call("ping")  # the engine makes and checks it
-        sent = spill(manifest, partial(files.write, _payloads()))
+        sent = spill(manifest, _payloads().write)
         return client.call("submit", manifest={**sent, "variables": variables()})
 
     def start(self, dispatch_id: str) -> str:
@@ -119,12 +118,17 @@ class LocalEngine:
         return client.call("progress", dispatch_id=dispatch_id, after=after, inside=inside)
 
     def blob(self, digest: str) -> bytes:
-        """Read it from the store's folder."""
-        return files.read(_payloads(), digest)
+        """Read it from where the store has it."""
+        return _payloads().read(digest)
 
 
-def _payloads() -> Path:
-    return Path(get_config("workflow_data.base_dir"))
+def _payloads() -> Payloads:
+    return _payloads_at(get_config("workflow_data.base_dir"))
+
+
+@cache
+def _payloads_at(location: str) -> Payloads:
+    return open_payloads(location)  # a connection is kept
 
 
 def engine_at(address: str | None) -> Engine:

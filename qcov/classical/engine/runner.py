@@ -39,6 +39,7 @@ from qcov.errors import (
     StoreUnavailable,
     WrongSetting,
 )
+from qcov.store.blobs import INLINE_LIMIT
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 
@@ -62,7 +63,7 @@ class Engine:
         self.store = store
         self._loop = asyncio.get_running_loop()
         cores = max(1, (os.cpu_count() or 1) // workers)
-        settings = {"blob_folder": str(store.blob_folder), "cores": cores}
+        settings = {"payloads": store.payloads.location, "cores": cores}
         self._pool = Pool(size=workers, settings=settings)
         self._hosts = Pool(size=_HOSTED, settings=settings)
         self._environments = Environments(store.folder / "environments")
@@ -405,6 +406,7 @@ class Engine:
     async def _store_and_start(self, manifest: Message, dispatch_id: str, changes: Changes) -> None:
         earlier = await asyncio.to_thread(self._earlier, manifest)
         with understanding():
+            manifest = await self._without_large(manifest)
             row = add_dispatch(changes, self.store, manifest, dispatch_id)
             run = Run(self, row, manifest, earlier=earlier)
         if manifest.get("held"):
@@ -419,6 +421,14 @@ class Engine:
             self.run_ended(run)
             raise
         begin()
+
+    async def _without_large(self, manifest: Message) -> Message:
+        """The same once large blobs, which clients send over HTTP, are written: not in the loop."""
+        from qcov.classical.manifest import spill
+
+        if any(len(blob) > INLINE_LIMIT for blob in manifest["blobs"].values()):
+            return await asyncio.to_thread(spill, manifest, self.store.payloads.write)
+        return manifest
 
     async def _stored(self, changes: Changes) -> None:
         """Commit a new dispatch; raises what is wrong with it, or with the disk."""
