@@ -15,7 +15,7 @@ import pytest
 
 import qcov as ct
 from qcov.classical.engine.client import call
-from qcov.errors import IntegrityError, StoreUnavailable
+from qcov.errors import DispatchNotFound, StoreUnavailable
 from tests.services.s3 import Bucket
 
 pytestmark = pytest.mark.services
@@ -101,7 +101,7 @@ def test_what_is_old_is_pruned(run: Any, in_bucket: Bucket) -> None:
     assert in_bucket.payloads
     assert in_bucket.payloads.isdisjoint(before)
     assert kept.result == bytes([7]) * MEGABYTE
-    with pytest.raises(IntegrityError, match="its object in s3://.* is gone"):
+    with pytest.raises(DispatchNotFound):
         _ = old.result
 
 
@@ -190,6 +190,35 @@ def test_an_engine_that_was_killed_goes_on(
     gate.let_go()
     assert ct.get_result(dispatch_id, wait=True, timeout=60).result == FIRST
     assert sorted(lines()) == ["first", "waited", "waited"]
+
+
+def test_engines_of_one_database_share_a_bucket(
+    run: Any, postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    stop_engine: Callable[[Path], None],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("QCOV_WORKFLOW_DATA_DB_URL", postgresql_url)
+    monkeypatch.setenv("QCOV_WORKFLOW_DATA_SEAL_KEY", str(tmp_path / "seal.key"))
+    dispatch_id = run(workflow, DATA).dispatch_id
+
+    monkeypatch.setenv("QCOV_DATA_DIR", str(tmp_path / "other"))
+    try:
+        assert ct.get_result(dispatch_id).result == expected(DATA)
+        again = ct.redispatch(dispatch_id)(b"e" * MEGABYTE)
+        result = ct.get_result(again, wait=True, timeout=60)
+        assert result.result == expected(b"e" * MEGABYTE)
+    finally:
+        stop_engine(tmp_path / "other")
+
+
+def test_a_server_stores_what_comes_over_http(in_bucket: Bucket) -> None:
+    served = call("serve", host="127.0.0.1", port=0)
+    address = served["url"]
+    flow = ct.lattice(workflow)
+
+    dispatch_id = ct.dispatch(flow, dispatcher_addr=address)(DATA)
+    result = ct.get_result(dispatch_id, wait=True, timeout=60, dispatcher_addr=address)
+    assert result.result == expected(DATA)
+    assert len(in_bucket.payloads) > 8
 
 
 def test_many_programs_threads_share_a_connection(run: Any) -> None:
