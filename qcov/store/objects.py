@@ -58,7 +58,7 @@ _TIMES = ("LastModified", "mtime", "last_modified", "modified", "updated")
 #: Options whose values must not be seen.
 _SECRETS = ("key", "secret", "token", "password", "sas", "credential", "connection_string")
 _SECRET_FROM = 6  #: characters: what is shorter is a word of the message
-_QUERY = re.compile(r"\?[^\s'\"<>]*")
+_QUERY = re.compile(r"\?[\w%.-]+=[^\s'\"<>]*")
 
 _BUSY = (errno.EBUSY, errno.ENOSPC, errno.EDQUOT, errno.EHOSTUNREACH, errno.ENETUNREACH)
 #: Classes of the providers' errors that say that a server is away.

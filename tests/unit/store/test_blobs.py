@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,6 +71,7 @@ def test_a_forked_process_reads_and_writes(payloads: Payloads) -> None:
     other = b"other" * 20_000
     child = os.fork()
     if child == 0:
+        signal.alarm(60)  # a loop that did not survive the fork would be waited for
         try:
             payloads.write(address(other), other)
             os._exit(payloads.read(DIGEST) != DATA)
