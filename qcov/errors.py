@@ -162,10 +162,13 @@ class StoreError(QcovError):
 
 
 class StoreUnavailable(StoreError):
-    """The data folder, or the database that stands for it, cannot be used."""
+    """The data folder, or the database or object store that stands for it, cannot be used."""
 
     def __init__(self, *, path: str, reason: str, advice: str) -> None:
-        what = "database" if "://" in path else "data folder"
+        scheme, separator, _ = path.partition("://")
+        what = "object store" if separator else "data folder"
+        if scheme.startswith("postgres"):
+            what = "database"
         super().__init__(f"the {what} {path} cannot be used: {reason}. {advice}")
         self.path, self.reason, self.advice = path, reason, advice
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from qcov.errors import ConfigError
 
-Kind = Literal["text", "path", "flag", "whole", "number", "port", "amount"]
+Kind = Literal["text", "path", "place", "flag", "whole", "number", "port", "amount"]
 
 #: Sections whose keys are defined by executors.
 OPEN_SECTIONS = ("executors", "qelectron")
@@ -110,6 +110,27 @@ def _path(value: object) -> str:
     return str(Path(text).expanduser())
 
 
+def _place(value: object) -> str:
+    """A folder, or a URL of fsspec's that all processes reach; what may be secret is not quoted."""
+    scheme, separator, rest = _text(value).partition("://")
+    if not separator:
+        return _path(value)
+    host, slash, path = rest.partition("/")
+    if scheme in ("file", "local"):
+        if host or not path:
+            raise ValueError("must name a folder of this machine: file:///path/of/the/folder")
+        return slash + path
+    if scheme == "memory":
+        raise ValueError("cannot be memory://, which no two processes share")
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*", scheme) or not host:
+        raise ValueError("must be a folder, or a URL such as s3://bucket/prefix")
+    if ":" in host.rpartition("@")[0]:
+        raise ValueError("has a password, which is read by others: give it to fsspec's settings")
+    if odd := re.search(r"[?#*\[\]\s]|::", rest):
+        raise ValueError(f"must be a URL without {odd.group()!r}; options go to fsspec's settings")
+    return f"{scheme}://{rest}"
+
+
 def _flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -157,6 +178,7 @@ def _amount(value: object) -> str | int | float:
 _READERS: Mapping[Kind, Callable[[object], Any]] = {
     "text": _text,
     "path": _path,
+    "place": _place,
     "flag": _flag,
     "whole": _whole,
     "number": _number,
@@ -220,7 +242,7 @@ SETTINGS: Mapping[str, Setting] = {
     # For how many seconds an engine has its dispatches, where several share a database.
     "engine.lease": Setting(kind="number", default=30.0),
     "workflow_data.storage_type": Setting(kind="text", default="local", choices=("local",)),
-    "workflow_data.base_dir": Setting(kind="path", default=_within("blobs")),
+    "workflow_data.base_dir": Setting(kind="place", default=_within("blobs")),
     "user_interface.address": _words("localhost"),
     "user_interface.port": Setting(kind="port", default=48008),
     "user_interface.log_dir": _logs(),

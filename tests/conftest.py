@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 from tests.services.postgresql import postgresql_server, postgresql_url
+from tests.services.s3 import _s3_server, bucket
 
-__all__ = ["postgresql_server", "postgresql_url"]
+__all__ = ["_s3_server", "bucket", "postgresql_server", "postgresql_url"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,7 +1,7 @@
 """What is handed to the engine: a graph as JSON, with the blobs that it refers to.
 
 Constants are stored once per content. A payload larger than `qcov.store.blobs.INLINE_LIMIT` does
-not travel in the manifest when the sender can write to the store's blob folder.
+not travel in the manifest when the sender can write to where the store has such payloads.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import functools
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from qcov.classical.executors.registry import executor_dict
 from qcov.classical.lattice import Lattice
 from qcov.classical.preload import heavy_packages
 from qcov.errors import EnvironmentMismatch
-from qcov.store import blobs as files
 from qcov.transport import dumps, shorten
 
 Manifest = dict[str, Any]
@@ -93,16 +92,3 @@ def _here() -> Path:
 def variables() -> dict[str, str]:
     """This program's environment variables, for its electrons; they are not stored."""
     return {name: value for name, value in os.environ.items() if name not in _FLEETING}
-
-
-def spill(manifest: Manifest, write: Callable[[str, bytes], None]) -> Manifest:
-    """Let the manifest's large blobs be written to files; they need not travel then."""
-    small: dict[str, bytes] = {}
-    large: dict[str, int] = {}
-    for digest, data in manifest["blobs"].items():
-        if len(data) > files.INLINE_LIMIT:
-            write(digest, data)
-            large[digest] = len(data)
-        else:
-            small[digest] = data
-    return {**manifest, "blobs": small, "spilled": large}

@@ -2,7 +2,7 @@
 
 One process opens it for writing (`open_store`) and owns it until it ends; any thread may read.
 The database is behind `database`, through SQLAlchemy Core; small payloads are in it, large ones
-are files.
+are files or objects.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from qcov.errors import DispatchNotFound, IntegrityError, StoreUnavailable
-from qcov.store import blobs as files
+from qcov.store.blobs import INLINE_LIMIT, open_payloads
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.circuits import from_row
 from qcov.store.database import open_database
@@ -68,7 +68,7 @@ class Store:
     Args:
         folder: The data folder.
         url: Of the database, if it is not the file in the data folder.
-        blobs: The folder of large payloads, if it is not in the data folder.
+        payloads: The folder or URL of large payloads, if they are not in the data folder.
         seal_key: The file with the key that seals payloads, if it is not in the data folder.
         lease: For how many seconds an engine has its dispatches, where several share a database.
     """
@@ -78,13 +78,14 @@ class Store:
         folder: Path,
         *,
         url: str = "",
-        blobs: Path | None = None,
+        payloads: str = "",
         seal_key: Path | None = None,
         lease: float = 30.0,
     ) -> None:
         self.folder = folder
-        self.blob_folder = blobs or folder / "blobs"
+        self.payloads = open_payloads(payloads or str(folder / "blobs"))
         prepare_folder(folder)
+        self.payloads.check()
         self._key_file = seal_key or folder / "seal.key"
         self._key = installation_key(self._key_file)
         self._database = open_database(folder, url)
@@ -154,10 +155,10 @@ class Store:
         return seal(self._key, digest, *place)
 
     def blob_row(self, digest: str, data: bytes) -> Row:
-        """The row for a blob; a large one is on disk when this returns."""
-        if len(data) <= files.INLINE_LIMIT:
+        """The row for a blob; a large one is written when this returns."""
+        if len(data) <= INLINE_LIMIT:
             return {"digest": digest, "size": len(data), "data": data}
-        files.write(self.blob_folder, digest, data)
+        self.payloads.write(digest, data)
         return {"digest": digest, "size": len(data), "data": None}
 
     # -- reading
@@ -166,7 +167,7 @@ class Store:
         """The bytes of a blob, checked against its digest."""
         row = self._one(_BLOB, digest=digest)
         inline = row["data"] if row else None
-        data = files.read(self.blob_folder, digest) if inline is None else bytes(inline)
+        data = self.payloads.read(digest) if inline is None else bytes(inline)
         if address(data) != digest:
             raise IntegrityError(blob=digest, reason="its content does not match its digest")
         return data

@@ -90,7 +90,12 @@ def test_what_is_returned_may_be_changed_without_harm() -> None:
         ("[sdk]\nlog_level = 'loud'\n", 2, "must be one of debug, info"),
         ("[dispatcher]\naddress = '<address>'\n", 2, "still the placeholder '<address>'"),
         ("[dispatcher]\naddress = 7\n", 2, "must be text in quotes"),
-        ("[workflow_data]\nbase_dir = 's3://b'\n", 2, "must be a folder or a file"),
+        ("[workflow_data]\nseal_key = 's3://b'\n", 2, "must be a folder or a file"),
+        ("[workflow_data]\nbase_dir = 'memory://b'\n", 2, "memory://, which no two processes"),
+        ("[workflow_data]\nbase_dir = 's3:///b'\n", 2, "such as s3://bucket/prefix"),
+        ("[workflow_data]\nbase_dir = 'file://b/c'\n", 2, "file:///path/of/the/folder"),
+        ("[workflow_data]\nbase_dir = 'gs://b/c?x=1'\n", 2, r"a URL without '\?'"),
+        ("[workflow_data]\nbase_dir = 'zip://a::s3://b'\n", 2, "a URL without '::'"),
         ("[dask]\nmem_per_worker = false\n", 2, "must be text such as '1GB'"),
         ("port = 1\n", 1, "in no known section"),
         ("dispatcher = 1\n", 1, r"is a section.*Write \[dispatcher\]"),
@@ -190,6 +195,24 @@ options = {qos = "regular", time = "00:10:00"}
     assert get_config("sdk.log_dir") == str(Path.home() / "cache")
     assert get_config("dask.pid") == 80924
     assert get_config("executors.slurm.options") == {"qos": "regular", "time": "00:10:00"}
+
+
+def test_payloads_may_be_at_a_url(config: Path) -> None:
+    for written, read in [
+        ("s3://bucket/prefix", "s3://bucket/prefix"),
+        ("abfs://box@account.dfs.core.windows.net/a", "abfs://box@account.dfs.core.windows.net/a"),
+        ("file:///data/payloads", "/data/payloads"),
+        ("~/payloads", str(Path.home() / "payloads")),
+    ]:
+        set_config("workflow_data.base_dir", written)
+        assert get_config("workflow_data.base_dir") == read
+
+
+def test_a_password_in_a_url_is_refused_and_not_shown(config: Path) -> None:
+    with pytest.raises(ConfigError, match="has a password") as caught:
+        set_config("workflow_data.base_dir", "sftp://ada:hidden@host/payloads")
+
+    assert "hidden" not in str(caught.value)
 
 
 def test_a_blank_in_an_executor_s_section_harms_only_who_reads_it(config: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 HEAVY = {
     "pennylane", "dask", "distributed", "fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic",
     "qiskit", "braket", "boto3", "torch", "jax", "numpy", "scipy", "pydantic", "httpx", "typer",
-    "rich", "msgpack", "cloudpickle",
+    "rich", "msgpack", "cloudpickle", "fsspec", "s3fs",
 }  # fmt: skip
 
 

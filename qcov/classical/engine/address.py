@@ -5,16 +5,15 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from functools import partial
-from pathlib import Path
+from functools import cache, partial
 from typing import Any, Protocol, cast
 
 from qcov.classical.engine import client
 from qcov.classical.engine.channel import Message
-from qcov.classical.manifest import spill, variables
+from qcov.classical.manifest import variables
 from qcov.config import check_config, data_dir, get_config
 from qcov.errors import ConnectionLost, WrongSetting
-from qcov.store import blobs as files
+from qcov.store.blobs import Payloads, open_payloads, spill
 
 
 class Engine(Protocol):
@@ -81,7 +80,7 @@ class LocalEngine:
         return client.call(verb, **arguments)
 
     def submit(self, manifest: Message) -> str:
-        """Hand a dispatch over; its large payloads go straight to the store's folder."""
+        """Hand a dispatch over; its large payloads go straight to where the store has them."""
         return _ask_anew("submit", manifest=self._sent(manifest))
 
     def run(self, manifest: Message, inside: tuple[str, int] | None) -> Message:
@@ -91,7 +90,7 @@ class LocalEngine:
     def _sent(self, manifest: Message) -> Message:
         if not data_dir().is_dir():
             client.call("ping")  # the engine makes and checks it
-        sent = spill(manifest, partial(files.write, _payloads()))
+        sent = spill(manifest, _payloads().write)
         return {**sent, "variables": variables()}
 
     def start(self, dispatch_id: str) -> str:
@@ -131,12 +130,17 @@ class LocalEngine:
         return client.call("progress", dispatch_id=dispatch_id, after=after, inside=inside)
 
     def blob(self, digest: str) -> bytes:
-        """Read it from the store's folder."""
-        return files.read(_payloads(), digest)
+        """Read it from where the store has it."""
+        return _payloads().read(digest)
 
 
-def _payloads() -> Path:
-    return Path(get_config("workflow_data.base_dir"))
+def _payloads() -> Payloads:
+    return _payloads_at(get_config("workflow_data.base_dir"))
+
+
+@cache
+def _payloads_at(location: str) -> Payloads:
+    return open_payloads(location)  # a connection is kept
 
 
 def _ask_anew(verb: str, **arguments: Any) -> Any:

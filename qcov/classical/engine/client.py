@@ -24,6 +24,7 @@ from qcov import private_file
 from qcov.classical.engine.channel import PROTOCOL, BlockingChannel, Message, unpack_error
 from qcov.config import data_dir, get_config
 from qcov.errors import ConnectionLost, EngineUnavailable, StoreUnavailable
+from qcov.store.blobs import variables_for
 from qcov.version import __version__
 
 _BOOT = (
@@ -281,10 +282,11 @@ def _engine_variables() -> dict[str, str]:
     """What the engine itself needs of this program's variables.
 
     It outlives the program and runs the electrons of others, so it gets no tokens; how to reach
-    PostgreSQL it must know.
+    PostgreSQL and payloads in a bucket it must know.
     """
     kept = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "TZ", "VIRTUAL_ENV")
     prefixes = ("LC_", "LD_", "DYLD_", "PYTHON", "PYENV", "QCOV_", "XDG_", "OMP_", "COVERAGE", "PG")
+    prefixes += variables_for(get_config("workflow_data.base_dir"))
     return {
         name: value
         for name, value in os.environ.items()

@@ -172,7 +172,7 @@ def configured_store(folder: Path) -> Store:
     return Store(
         folder,
         url=get_config("workflow_data.db_url"),
-        blobs=Path(get_config("workflow_data.base_dir")),
+        payloads=get_config("workflow_data.base_dir"),
         seal_key=Path(get_config("workflow_data.seal_key")),
         lease=get_config("engine.lease"),
     )

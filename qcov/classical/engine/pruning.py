@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Sequence, Set
-from typing import Protocol
+from collections.abc import Callable, Sequence, Set
+from typing import Protocol, TypeVar
 
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.environments import Environments
-from qcov.store import blobs as files
+from qcov.store.blobs import INLINE_LIMIT
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.pruning import digests_in, named_in, old_dispatches, unreferenced
 from qcov.store.store import Store
 
 _AT_ONCE = 200  # dispatches or payloads in one transaction: others must not wait long
 _FRESH = 3600.0  # seconds: a younger file may be named by what is not committed yet
+
+_T = TypeVar("_T")
 
 
 class Writing(Protocol):
@@ -111,17 +112,19 @@ class Pruner:
     async def _remove(self, found: Sequence[tuple[str, int]], counted: Message) -> None:
         assert self._named is not None
         chosen = [(digest, size) for digest, size in found if digest not in self._named]
-        folder = self._engine.store.blob_folder
-        kept = {digest for digest, _ in chosen if _is_fresh(files.age(folder, digest))}
-        removed = [(digest, size) for digest, size in chosen if digest not in kept]
-        await self._delete(("blob_pruned",), "of_digest", [digest for digest, _ in removed])
-        for digest, size in removed:
-            if digest not in self._named:
-                with contextlib.suppress(FileNotFoundError):
-                    files.path_of(folder, digest).unlink()
-            counted["blobs"] += 1
-            counted["bytes"] += size
+        payloads = self._engine.store.payloads
+        large = [digest for digest, size in chosen if size > INLINE_LIMIT]
+        written = await self._asked(payloads.ages, large)
+        kept = {digest for digest, when in written.items() if time.time() - when < _FRESH}
+        removed = {digest: size for digest, size in chosen if digest not in kept | self._named}
+        await self._delete(("blob_pruned",), "of_digest", list(removed))
+        gone = [each for each in written if each in removed and each not in self._named]
+        await self._asked(payloads.remove, gone)
+        counted["blobs"] += len(removed)
+        counted["bytes"] += sum(removed.values())
 
-
-def _is_fresh(modified: float | None) -> bool:
-    return modified is not None and time.time() - modified < _FRESH
+    async def _asked(self, question: Callable[[Sequence[str]], _T], digests: Sequence[str]) -> _T:
+        """Ask a server in a thread, a folder here: in the meantime nothing can name a payload."""
+        if self._engine.store.payloads.remote:
+            return await asyncio.to_thread(question, digests)
+        return question(digests)

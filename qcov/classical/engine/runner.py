@@ -37,6 +37,7 @@ from qcov.errors import (
     StoreUnavailable,
     WrongSetting,
 )
+from qcov.store.blobs import INLINE_LIMIT, spill
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 
@@ -59,7 +60,7 @@ class Engine:
         self.store = store
         self._loop = asyncio.get_running_loop()
         cores = max(1, (os.cpu_count() or 1) // workers)
-        settings = {"blob_folder": str(store.blob_folder), "cores": cores}
+        settings = {"payloads": store.payloads.location, "cores": cores}
         self._pool = Pool(size=workers, settings=settings)
         self._hosts = Pool(size=_HOSTED, settings=settings)
         self._environments = Environments(store.folder / "environments")
@@ -335,6 +336,7 @@ class Engine:
         if manifest.get("reuses") is not None:  # else the way to a thread and back is for nothing
             earlier = await asyncio.to_thread(self._runs.earlier, manifest)
         with understanding():
+            manifest = await self._without_large(manifest)
             row = add_dispatch(changes, self.store, manifest, dispatch_id)
             run = Run(self, row, manifest, earlier=earlier)
         if manifest.get("held"):
@@ -349,6 +351,12 @@ class Engine:
             self.run_ended(run)
             raise
         begin()
+
+    async def _without_large(self, manifest: Message) -> Message:
+        """The same once large blobs, which clients send over HTTP, are written: not in the loop."""
+        if any(len(blob) > INLINE_LIMIT for blob in manifest["blobs"].values()):
+            return await asyncio.to_thread(spill, manifest, self.store.payloads.write)
+        return manifest
 
     # -- what runs need (see `run.Services`)
 

@@ -103,7 +103,8 @@ class Triggers:
             "error": None,
             "created": now(),
         }
-        await self._engine.committed({"blob": [store.blob_row(digest, blob)], "trigger": [row]})
+        kept = await asyncio.to_thread(store.blob_row, digest, blob)
+        await self._engine.committed({"blob": [kept], "trigger": [row]})
         watch = self._watch(row, described.get("variables", {}))
         if watch is not None:
             await watch.ready

@@ -8,7 +8,6 @@ ends, and everything that it started.
 
 from __future__ import annotations
 
-import errno
 import gc
 import os
 import select
@@ -20,7 +19,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from qcov import records
 from qcov.classical.engine.bundles import STEPS
@@ -37,14 +36,16 @@ from qcov.config import get_config
 from qcov.context import Context, running
 from qcov.errors import EngineError, StoreUnavailable
 from qcov.records import Sink, collecting
-from qcov.store import blobs as files
+from qcov.store.blobs import INLINE_LIMIT, Payloads, open_payloads, spill, variables_for
 from qcov.transport import address, dumps, loads, shorten
 
 if TYPE_CHECKING:
     from qcov.classical.code_key import Keys
 
-_SPACE_AFTER = 0.5  # seconds between tries while the disk is full
+_AGAIN_AFTER = 0.5  # seconds between tries while the disk is full, or the server away
 _REPORT_EVERY = 0.25  # seconds, while an electron runs
+
+_T = TypeVar("_T")
 
 
 class Worker:
@@ -53,16 +54,16 @@ class Worker:
     Args:
         channel: The way to the engine.
         streams: Where what electrons print goes.
-        blob_folder: Where large payloads are.
+        payloads: Where large payloads are.
         cores: How many cores its electrons may use.
     """
 
     def __init__(
-        self, channel: BlockingChannel, streams: Streams, *, blob_folder: Path, cores: int
+        self, channel: BlockingChannel, streams: Streams, *, payloads: Payloads, cores: int
     ) -> None:
         self._channel = channel
         self._streams = streams
-        self._blob_folder = blob_folder
+        self._payloads = payloads
         self._cores = cores
         self._home = Path.cwd()
         self._variables, self._path = dict(os.environ), list(sys.path)
@@ -211,7 +212,7 @@ class Worker:
         return {"status": "COMPLETED"}
 
     def _build(self, lattice: Any, args: list[Any], kwargs: dict[str, Any]) -> Message:
-        from qcov.classical.manifest import build_manifest, spill
+        from qcov.classical.manifest import build_manifest
 
         manifest = build_manifest(lattice, tuple(args), kwargs)
         return {"status": "COMPLETED", "manifest": spill(manifest, self._write)}
@@ -239,7 +240,7 @@ class Worker:
     def _describe(self, value: Any, what: str) -> Message:
         blob = dumps(value, what=what)
         digest = address(blob)
-        large = len(blob) > files.INLINE_LIMIT
+        large = len(blob) > INLINE_LIMIT
         if large:
             self._write(digest, blob)
         data = None if large else blob
@@ -260,14 +261,21 @@ class Worker:
             return ""
 
     def _write(self, digest: str, blob: bytes) -> None:
-        """Write a file; what was computed waits until the disk has space for it."""
+        self._patiently(lambda: self._payloads.write(digest, blob))
+
+    def _patiently(self, ask: Callable[[], _T]) -> _T:
+        """What was computed waits until the disk has space for it, or the server is back."""
+        told = ""
         while True:
             try:
-                return files.write(self._blob_folder, digest, blob)
+                return ask()
             except StoreUnavailable as error:
-                if getattr(error.__cause__, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+                if not self._payloads.passes(error):
                     raise
-            time.sleep(_SPACE_AFTER)
+                if str(error) != told:
+                    told = str(error)
+                    sys.stderr.write(f"qcov: this electron waits: {told}\n")
+            time.sleep(_AGAIN_AFTER)
 
     def _assemble(self, recipe: Recipe, blobs: dict[str, bytes]) -> Any:
         if "blob" in recipe:  # nearly always
@@ -275,7 +283,10 @@ class Worker:
         return assembled(recipe, lambda digest: self._load(digest, blobs), _no_value)
 
     def _load(self, digest: str, blobs: dict[str, bytes]) -> Any:
-        blob = blobs[digest] if digest in blobs else files.read(self._blob_folder, digest)
+        if digest in blobs:
+            blob = blobs[digest]
+        else:
+            blob = self._patiently(lambda: self._payloads.read(digest))
         return loads(blob, digest=digest)
 
     def _function(self, digest: str) -> Callable[..., Any]:
@@ -389,13 +400,21 @@ def _results_folder() -> str:
 
 def run_worker(channel: BlockingChannel, files: Sequence[int], settings: Message) -> None:
     """The life of a worker process, after the fork."""
+    payloads = _take_payloads(settings["payloads"])
     _take_variables(settings["variables"])
     os.chdir(settings["cwd"])
     sys.path[:] = settings["sys_path"]
     gc.freeze()  # what the zygote has imported need not be walked, nor copied by being walked
-    blob_folder = Path(cast("str", settings["blob_folder"]))
     streams = Streams(*files)
-    Worker(channel, streams, blob_folder=blob_folder, cores=settings["cores"]).serve()
+    Worker(channel, streams, payloads=payloads, cores=settings["cores"]).serve()
+
+
+def _take_payloads(location: str) -> Payloads:
+    """Reach payloads as the engine does, by variables that no electron sees or sets."""
+    payloads = open_payloads(location, variables=dict(os.environ))
+    for name in [name for name in os.environ if name.startswith(variables_for(location))]:
+        del os.environ[name]
+    return payloads
 
 
 def _take_variables(variables: dict[str, str]) -> None:

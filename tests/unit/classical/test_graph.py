@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,9 @@ import pytest
 import qcov as ct
 from qcov.classical.engine.outcomes import brief, dispatch_error
 from qcov.classical.graph import AFTER, Kind, blobs_of, nodes_of, parse_nodes
-from qcov.classical.manifest import build_manifest, spill
+from qcov.classical.manifest import build_manifest
 from qcov.errors import ElectronMisuse, WrongArguments
-from qcov.store.blobs import INLINE_LIMIT, read, write
+from qcov.store.blobs import INLINE_LIMIT, Folder, spill
 from qcov.transport import address, loads
 
 
@@ -184,11 +183,11 @@ def test_constants_travel_once() -> None:
 def test_large_payloads_go_to_the_folder(tmp_path: Path) -> None:
     lattice = ct.lattice(lambda count: add(b"x" * count))
     manifest = build_manifest(lattice, (INLINE_LIMIT + 1,), {})
-    spilled = spill(manifest, partial(write, tmp_path))
+    spilled = spill(manifest, Folder(tmp_path).write)
 
     ((digest, size),) = spilled["spilled"].items()
     assert digest not in spilled["blobs"]
-    assert len(read(tmp_path, digest)) == size
+    assert len(Folder(tmp_path).read(digest)) == size
     assert manifest["blobs"].keys() == {*spilled["blobs"], digest}
 
 

@@ -19,6 +19,7 @@ Put = Callable[..., QcovError | None]
 Open = Callable[[], Store]
 
 DATABASES = ("sqlite", pytest.param("postgresql", marks=pytest.mark.services))
+PLACES = ("folder", pytest.param("bucket", marks=pytest.mark.services))
 
 
 @pytest.fixture(params=DATABASES)
@@ -28,9 +29,15 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def open_store(data_folder: Path, database_url: str) -> Open:
+def payloads_at() -> str:
+    """Where large payloads are; without a word, in the data folder."""
+    return ""
+
+
+@pytest.fixture
+def open_store(data_folder: Path, database_url: str, payloads_at: str) -> Open:
     """Open the test's store, or open it again."""
-    return lambda: Store(data_folder, url=database_url)
+    return lambda: Store(data_folder, url=database_url, payloads=payloads_at)
 
 
 @pytest.fixture

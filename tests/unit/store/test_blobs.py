@@ -1,8 +1,10 @@
-"""Large payloads as files."""
+"""Large payloads as files and as objects."""
 
 from __future__ import annotations
 
+import os
 import resource
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,46 +14,72 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qcov.errors import IntegrityError, StoreUnavailable
-from qcov.store import blobs
+from qcov.store.blobs import Folder, Payloads, open_payloads
 from qcov.transport import address
+from tests.unit.store.conftest import PLACES
 
-DATA = b"payload" * 1000
+DATA = b"payload" * 200_000  # so much that it is asked for before it is sent
 DIGEST = address(DATA)
+GONE = "0" * 64
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
-    blobs.write(tmp_path, DIGEST, DATA)
-
-    assert blobs.read(tmp_path, DIGEST) == DATA
-
-
-def test_only_the_user_can_read_it(tmp_path: Path) -> None:
-    folder = tmp_path / "blobs"
-    blobs.write(folder, DIGEST, DATA)
-
-    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
-    assert {path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())} == {0o700}
+@pytest.fixture(params=PLACES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A folder and a URL in turn."""
+    if request.param == "bucket":
+        return request.getfixturevalue("bucket").url
+    return str(tmp_path / "blobs")
 
 
-def test_the_same_content_is_stored_once(tmp_path: Path) -> None:
-    blobs.write(tmp_path, DIGEST, DATA)
-    before = blobs.path_of(tmp_path, DIGEST).stat().st_ino
-    blobs.write(tmp_path, DIGEST, DATA)
-
-    assert blobs.path_of(tmp_path, DIGEST).stat().st_ino == before
+@pytest.fixture
+def payloads(place: str) -> Payloads:
+    return open_payloads(place)
 
 
-def test_no_draft_is_left(tmp_path: Path) -> None:
-    blobs.write(tmp_path, DIGEST, DATA)
+def test_what_was_written_is_read(payloads: Payloads) -> None:
+    payloads.check()
+    payloads.write(DIGEST, DATA)
+    payloads.write(DIGEST, DATA)
 
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [
-        tmp_path / DIGEST[:2] / DIGEST
-    ]
+    assert payloads.read(DIGEST) == DATA
 
 
-def test_a_file_that_is_gone_is_an_integrity_error(tmp_path: Path) -> None:
-    with pytest.raises(IntegrityError, match="its file is gone"):
-        blobs.read(tmp_path, DIGEST)
+def test_what_is_gone_is_an_integrity_error(payloads: Payloads) -> None:
+    payloads.write(DIGEST, DATA)
+    payloads.remove([DIGEST, GONE])
+    payloads.remove([])
+
+    for digest in (DIGEST, GONE):
+        with pytest.raises(IntegrityError, match="its (file|object.*) is gone"):
+            payloads.read(digest)
+
+
+def test_ages_are_those_of_what_is_there(payloads: Payloads, tmp_path: Path) -> None:
+    now = tmp_path / "now"
+    now.touch()
+    payloads.write(DIGEST, DATA)
+
+    ages = payloads.ages([GONE, DIGEST])
+
+    assert ages.keys() == {DIGEST}
+    assert ages[DIGEST] == pytest.approx(now.stat().st_mtime, abs=5)
+    assert payloads.ages([]) == {}
+
+
+def test_a_forked_process_reads_and_writes(payloads: Payloads) -> None:
+    payloads.write(DIGEST, DATA)
+    other = b"other" * 20_000
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # a loop that did not survive the fork would be waited for
+        try:
+            payloads.write(address(other), other)
+            os._exit(payloads.read(DIGEST) != DATA)
+        finally:
+            os._exit(2)
+
+    assert os.waitpid(child, 0)[1] == 0
+    assert payloads.read(address(other)) == other
 
 
 NOT_DIGESTS = [
@@ -61,18 +89,57 @@ NOT_DIGESTS = [
 
 
 @pytest.mark.parametrize("name", NOT_DIGESTS)
-def test_only_digests_name_files(name: str, tmp_path: Path) -> None:
-    for use in (blobs.read, blobs.path_of, lambda folder, name: blobs.write(folder, name, b"x")):
+def test_only_digests_are_names(name: str, payloads: Payloads, tmp_path: Path) -> None:
+    for use in (
+        payloads.read,
+        lambda name: payloads.write(name, b"x"),
+        lambda name: payloads.ages([name]),
+        lambda name: payloads.remove([name]),
+    ):
         with pytest.raises(IntegrityError, match="not a digest"):
-            use(tmp_path, name)
+            use(name)
     assert list(tmp_path.iterdir()) == []
+
+
+# -- a folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path / "blobs")
+
+
+def files(folder: Folder) -> list[Path]:
+    return [path for path in Path(folder.location).rglob("*") if path.is_file()]
+
+
+def test_only_the_user_can_read_it(folder: Folder) -> None:
+    folder.write(DIGEST, DATA)
+
+    path = Path(folder.location)
+    assert {each.stat().st_mode & 0o777 for each in files(folder)} == {0o600}
+    assert {each.stat().st_mode & 0o777 for each in (path, *path.iterdir())} == {0o700}
+
+
+def test_the_same_content_is_stored_once(folder: Folder) -> None:
+    folder.write(DIGEST, DATA)
+    before = folder.path_of(DIGEST).stat().st_ino
+    folder.write(DIGEST, DATA)
+
+    assert folder.path_of(DIGEST).stat().st_ino == before
+
+
+def test_no_draft_is_left(folder: Folder) -> None:
+    folder.write(DIGEST, DATA)
+
+    assert files(folder) == [Path(folder.location, DIGEST[:2], DIGEST)]
 
 
 @given(st.text())
 def test_a_path_is_always_inside_the_folder(name: str) -> None:
     folder = Path("/store/blobs")
     try:
-        path = blobs.path_of(folder, name)
+        path = Folder(folder).path_of(name)
     except IntegrityError:
         return
     assert path.resolve().is_relative_to(folder)
@@ -89,16 +156,18 @@ def full_disk() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_named_and_leaves_nothing_half_written(tmp_path: Path) -> None:
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(folder: Folder) -> None:
     with (
         pytest.raises(StoreUnavailable, match="File too large.*Free some space"),
         full_disk(),
     ):
-        blobs.write(tmp_path, DIGEST, DATA)
+        folder.write(DIGEST, DATA)
 
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert files(folder) == []
 
 
 def test_a_folder_that_cannot_be_written_is_named() -> None:
-    with pytest.raises(StoreUnavailable, match="/proc/blobs"):
-        blobs.write(Path("/proc/blobs"), DIGEST, DATA)
+    with pytest.raises(StoreUnavailable, match="data folder /proc/blobs") as caught:
+        Folder(Path("/proc/blobs")).write(DIGEST, DATA)
+
+    assert not Folder(Path("/proc/blobs")).passes(caught.value)

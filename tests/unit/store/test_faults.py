@@ -14,8 +14,8 @@ import pytest
 
 from qcov import private_file
 from qcov.errors import QcovError, StoreError, StoreUnavailable
-from qcov.store import blobs as files
 from qcov.store import writer
+from qcov.store.blobs import Folder
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 from qcov.transport import address
@@ -223,20 +223,20 @@ def test_whatever_call_fails_a_blob_is_there_whole_or_not_at_all(tmp_path: Path)
     digest = address(data)
     with pytest.MonkeyPatch.context() as monkeypatch:
         made = calls(monkeypatch, fails_at=0)
-        files.write(tmp_path / "good", digest, data)
+        Folder(tmp_path / "good").write(digest, data)
     assert made.count("fsync") == 4  # two folders' names, the file, its name
     for number in range(1, len(made) + 1):
         folder = tmp_path / str(number)
         with pytest.MonkeyPatch.context() as monkeypatch:
             calls(monkeypatch, fails_at=number)
             with pytest.raises(StoreUnavailable, match="No space left on device. Free some"):
-                files.write(folder, digest, data)
+                Folder(folder).write(digest, data)
         found = [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
         assert [path.name for path in found] in ([], [digest])  # no draft is left
         assert all(path.read_bytes() == data for path in found)
 
-        files.write(folder, digest, data)  # there is space again
-        assert files.read(folder, digest) == data
+        Folder(folder).write(digest, data)  # there is space again
+        assert Folder(folder).read(digest) == data
 
 
 def test_a_refused_change_names_its_reason(store: Store) -> None:
