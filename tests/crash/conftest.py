@@ -24,12 +24,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A round per seed; the seeds come from the run's own, which pytest prints."""
-    if "round_seed" in metafunc.fixturenames:
-        rounds = metafunc.config.getoption("--crash-rounds")
+    for name, part in (("round_seed", 1), ("shared_seed", 8)):
+        if name not in metafunc.fixturenames:
+            continue
+        rounds = max(1, metafunc.config.getoption("--crash-rounds") // part)
         first = metafunc.config.getoption("--crash-seed")
         if first is None:
             first = random.Random(metafunc.config.getoption("randomly_seed", 0)).randrange(10**6)
-        metafunc.parametrize("round_seed", range(first, first + rounds))
+        metafunc.parametrize(name, range(first, first + rounds))
 
 
 @pytest.fixture(scope="session")

@@ -124,13 +124,13 @@ def test_bytes_that_are_not_there_or_are_others_are_found(tmp_path: Path) -> Non
             "INSERT INTO blobs VALUES (?, ?)", [(good, b"good"), (large, None), ("bad", b"other")]
         )
         connection.execute("INSERT INTO nodes VALUES ('d', 0, 'named')")
-    found = database.read(tmp_path)
+    found = database.read_folder(tmp_path)
     assert found is not None
     assert found.missing == sorted(["bad", large, "named"])
 
     path = tmp_path / "blobs" / large[:2] / large
     path.parent.mkdir(parents=True)
     path.write_bytes(b"large")
-    found = database.read(tmp_path)
+    found = database.read_folder(tmp_path)
     assert found is not None
     assert found.missing == ["bad", "named"]

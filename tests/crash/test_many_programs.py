@@ -67,7 +67,7 @@ def test_many_programs_at_once(
     told = {id_ for one in ids for id_ in one}
     assert len(told) == len(shared) + PROGRAMS * (count - len(shared))
     assert ct.get_result(ids[0][0]).status == "COMPLETED"
-    found = database.read(data_folder)
+    found = database.read_folder(data_folder)
     assert found is not None
     assert (set(found.dispatches), found.missing, found.integrity) == (told, [], "ok")
     assert {row["status"] for row in found.dispatches.values()} == {"COMPLETED"}

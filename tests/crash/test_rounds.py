@@ -27,6 +27,17 @@ def test_a_program_outlives_an_engine_that_is_killed_as_it_starts(
     assert (outcome.kills, outcome.engines, outcome.clients) == ([("engine", point)], 2, 1)
 
 
+@pytest.mark.services
+def test_round_with_two_engines_and_a_server(
+    shared_seed: int, tmp_path: Path, reference: Any, postgresql_server: Any
+) -> None:
+    """The database is PostgreSQL's, whose server is killed as well."""
+    outcome = rounds.play(tmp_path / "round", shared_seed, reference, postgresql_server)
+
+    plan = kills.plan(shared_seed, server=True)
+    assert outcome.violations == [], f"{plan} killed {outcome.kills}"
+
+
 def test_round(
     round_seed: int, tmp_path: Path, reference: Any, shown: Callable[[Any], None]
 ) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from chaos import points
 
 VICTIMS = ("engine", "engine", "worker", "zygote", "client", "all of them")
+SERVER = "server"
 _RUNS = 190  # electrons that begin in an undisturbed round, roughly
 
 
@@ -22,10 +23,15 @@ class Kill:
     later: float = 0.0
 
 
-def plan(seed: int) -> list[Kill]:
-    """One to three kills, more than half of them at points."""
+def plan(seed: int, *, server: bool = False) -> list[Kill]:
+    """One to three kills, more than half of them at points; or of the database's server."""
     chance = random.Random(seed)
-    return [_kill(chance) for _ in range(chance.randint(1, 3))]
+    kills = [_kill(chance) for _ in range(chance.randint(1, 3))]
+    if server:
+        later = chance.uniform(0, 0.02)
+        kills.append(Kill(victim=SERVER, begun=chance.randrange(_RUNS), later=later))
+        chance.shuffle(kills)
+    return kills
 
 
 def _kill(chance: random.Random) -> Kill:

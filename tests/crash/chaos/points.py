@@ -204,7 +204,8 @@ def _watched_writer() -> type:
             for kind in changes:
                 reach(f"before {kind}")
             lost = super()._write(group)
-            _note_committed(changes)
+            written = (each for each in group if lost.isdisjoint(each.epochs.items()))
+            _note_committed(merge([request.changes for request in written]))
             for kind in changes:
                 reach(f"after {kind}")
             return lost
@@ -234,9 +235,8 @@ class _Connection:
         self.real = real
         self.kinds: list[str] = []
 
-    @property
-    def in_transaction(self) -> bool:
-        return self.real.in_transaction
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
 
     def cursor(self) -> _Cursor:
         return _Cursor(self.real.cursor(), self.kinds)
@@ -246,13 +246,16 @@ class _Cursor:
     def __init__(self, real: Any, kinds: list[str]) -> None:
         self.real, self.kinds = real, kinds
 
-    def execute(self, statement: str) -> None:
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def execute(self, statement: str, *parameters: Any) -> None:
         if statement == "COMMIT":
             for kind in self.kinds:
                 reach(f"inside {kind}")
         if statement != "ROLLBACK" and faults.ordered():
             faults.perhaps_refuse()
-        self.real.execute(statement)
+        self.real.execute(statement, *parameters)
 
     def executemany(self, statement: str, rows: Any) -> None:
         if faults.ordered():

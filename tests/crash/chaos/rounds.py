@@ -13,15 +13,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
 from chaos import checks, database, journal, points
-from chaos.kills import Kill, plan
+from chaos.kills import SERVER, Kill, plan
 
 _HERE = str(Path(__file__).parents[1])
 _PROGRAM = f"import sys; sys.path.insert(0, {_HERE!r}); from chaos.workflow import main; main()"
+_ENGINE = f"import sys; sys.path.insert(0, {_HERE!r}); from chaos.workflow import ready; ready()"
+_LEASE = 4.0  # seconds: some times what a loaded machine makes a beat late
 _DEADLINE = 90.0  # seconds that only a round which hangs reaches
 _GONE_WITHIN = 20.0  # seconds, as above
 _LOOK = 0.002  # seconds
@@ -42,19 +44,60 @@ class Outcome:
     violations: list[str] = field(default_factory=list[str])
 
 
-class Round:
-    """A data folder of its own, and the processes in it."""
+class Server(Protocol):
+    """A database server of the test's own."""
 
-    def __init__(self, folder: Path, seed: int, *, cancel: bool = True, **more: str) -> None:
+    def create(self) -> str:
+        """A new, empty database; returns its URL."""
+        ...
+
+    def drop(self, url: str) -> None:
+        """Remove a database."""
+        ...
+
+    def stop(self) -> None:
+        """End it at once, as a crash would."""
+        ...
+
+    def start(self) -> None:
+        """Let it serve; return when it does."""
+        ...
+
+
+class Round:
+    """A store of its own, and the processes that use it.
+
+    Args:
+        folder: Where all of its files are.
+        seed: Decides what is left to chance.
+        cancel: Whether one of the dispatches is cancelled.
+        server: Has the database, which two engines share; without it, it is a file of one engine's.
+        more: Environment variables.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        *,
+        cancel: bool = True,
+        server: Server | None = None,
+        **more: str,
+    ) -> None:
         self.folder, self.seed = folder, seed
         self.data = folder / "data"
         self.journal = folder / "journal"
+        self._server = server
+        self._folders = [self.data]
+        self._url, self._payloads = "", folder / "blobs"  # of a server's
+        self._chance = random.Random(seed)
         folder.mkdir(parents=True)
+        if server is not None:
+            more |= self._share(server)
         pages = random.Random(seed).choice([4, 64, 8192])  # how often SQLite copies its log back
         self._environment = {
             **os.environ,
             journal.FOLDER: str(folder),
-            "QCOV_DATA_DIR": str(self.data),
             "QCOV_CONFIG_DIR": str(folder / "config"),
             "QCOV_ENGINE_WORKERS": "2",
             "QCOV_CHAOS_PAGES": str(pages),
@@ -64,6 +107,7 @@ class Round:
             self._environment["QCOV_CHAOS_CANCEL"] = "1"
         self._client: subprocess.Popen[bytes] | None = None
         self._clients = 0
+        self._others: list[subprocess.Popen[bytes]] = []  # programs that only start an engine
         self._began = time.monotonic()
         self._wrong: list[str] = []
 
@@ -80,16 +124,45 @@ class Round:
         return self._outcome(reference)
 
     def contents(self) -> database.Contents | None:
-        return database.read(self.data)
+        if self._server is None:
+            return database.read_folder(self.data)
+        return database.read(self._url, self._payloads)
+
+    def remove(self) -> None:
+        """Remove all that it has made."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._server is not None:
+            self._server.drop(self._url)
+
+    def _share(self, server: Server) -> dict[str, str]:
+        """Have the database at a server, and two engines that share all of it."""
+        url = server.create()
+        self._folders.append(self.folder / "other")
+        self._url = url.replace("postgresql:", "postgresql+psycopg:")
+        return {
+            "QCOV_WORKFLOW_DATA_DB_URL": url,
+            "QCOV_WORKFLOW_DATA_BASE_DIR": str(self._payloads),
+            "QCOV_WORKFLOW_DATA_SEAL_KEY": str(self.folder / "seal.key"),
+            "QCOV_ENGINE_LEASE": str(_LEASE),
+        }
 
     # -- the program
 
     def _start_client(self) -> None:
+        """Start the program at one engine, and let the others be there too."""
+        at = self._folders[self._clients % len(self._folders)]
         self._clients += 1
+        self._client = self._start(_PROGRAM, at)
+        for other in self._folders:
+            if other != at:
+                self._others.append(self._start(_ENGINE, other))
+
+    def _start(self, program: str, folder: Path) -> subprocess.Popen[bytes]:
         with open(self.folder / "client.log", "ab") as log:
-            self._client = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM],
-                env=self._environment, cwd=self.folder, stdout=log, stderr=log,
+            return subprocess.Popen(
+                [sys.executable, "-c", program],
+                env={**self._environment, "QCOV_DATA_DIR": str(folder)},
+                cwd=self.folder, stdout=log, stderr=log,
             )  # fmt: skip
 
     @property
@@ -145,16 +218,25 @@ class Round:
         return sum(entry[0] == "ran" for entry in journal.entries(self.journal))
 
     def _strike(self, victim: str) -> None:
+        if victim == SERVER:
+            assert self._server is not None
+            self._note("killed", SERVER, "any moment")
+            self._server.stop()
+            return self._server.start()
         found = self._processes()
         chosen = [name for name in found if found[name]] if victim == "all of them" else [victim]
         for name in chosen:
-            for process in found[name] if victim == "all of them" else found[name][:1]:
+            struck = found[name]
+            if victim != "all of them":
+                struck = self._chance.sample(struck, k=min(1, len(struck)))
+            for process in struck:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     # noted first: what comes of it must not come before it
                     self._note("killed", name, "any moment")
                     process.kill()
         if victim in ("client", "all of them") and self._client is not None:
             self._client.wait()
+        return None
 
     def _processes(self) -> dict[str, list[psutil.Process]]:
         found: dict[str, list[psutil.Process]] = {
@@ -162,13 +244,15 @@ class Round:
         }  # fmt: skip
         if self._client is not None and self._client.poll() is None:
             found["client"] = [psutil.Process(self._client.pid)]
-        with contextlib.suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess):
-            pid = json.loads((self.data / "engine.json").read_text())["pid"]
-            engine = psutil.Process(pid)
-            if engine.environ().get(journal.FOLDER) == str(self.folder):
-                found["engine"] = [engine]
-                found["zygote"] = engine.children()
-                found["worker"] = [one for zygote in found["zygote"] for one in zygote.children()]
+        for folder in self._folders:
+            with contextlib.suppress(FileNotFoundError, ValueError, psutil.NoSuchProcess):
+                pid = json.loads((folder / "engine.json").read_text())["pid"]
+                engine = psutil.Process(pid)
+                if engine.environ().get(journal.FOLDER) == str(self.folder):
+                    zygotes = engine.children()
+                    found["engine"].append(engine)
+                    found["zygote"] += zygotes
+                    found["worker"] += [one for zygote in zygotes for one in zygote.children()]
         return found
 
     def _note(self, *entry: Any) -> None:
@@ -190,8 +274,9 @@ class Round:
         """Stop the engine politely; nothing may be left of it."""
         if self._client_lives and self._client is not None:
             self._client.kill()
-        if self._client is not None:
-            self._client.wait()
+        for program in (self._client, *self._others):
+            if program is not None:
+                program.wait()
         for engine in self._processes()["engine"]:
             engine.terminate()
         self._until(lambda: not self._left(), _GONE_WITHIN)
@@ -243,9 +328,12 @@ def reference_of(folder: Path) -> dict[tuple[Any, ...], Any]:
     return {path: row for tree in contents.trees().values() for path, row in tree.items()}
 
 
-def play(folder: Path, seed: int, reference: Mapping[Any, Any]) -> Outcome:
-    """Run the round of this seed; its folder goes if nothing is wrong."""
-    outcome = Round(folder, seed).run(plan(seed), reference)
+def play(
+    folder: Path, seed: int, reference: Mapping[Any, Any], server: Server | None = None
+) -> Outcome:
+    """Run the round of this seed; what it has made goes if nothing is wrong."""
+    this = Round(folder, seed, server=server)
+    outcome = this.run(plan(seed, server=server is not None), reference)
     if not outcome.violations:
-        shutil.rmtree(folder, ignore_errors=True)
+        this.remove()
     return outcome

@@ -14,6 +14,7 @@ from typing import Any
 
 import qcov as ct
 from chaos import faults, journal, points
+from qcov.classical.engine.client import connect
 from qcov.classical.lattice import Lattice
 from qcov.context import get_context
 from qcov.errors import StoreUnavailable
@@ -175,6 +176,12 @@ def patiently(ask: Callable[[int], str], size: int) -> str:
         except StoreUnavailable as error:
             journal.note("refused", str(error))
     return ask(size)
+
+
+def ready() -> None:
+    """Let there be an engine, for what another one leaves."""
+    points.client()
+    connect(start=True)
 
 
 def main() -> None:
