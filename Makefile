@@ -31,8 +31,8 @@ demo: $(STAMP) ## Run the main job: the dissociation curve of H2 by VQE (ARGS="-
 
 test: $(STAMP) ## Run every test, in random order, and show the coverage of qcov
 	$(BIN)/python -m pytest tests/unit -n logical --maxprocesses 4 --cov --cov-report=
-	$(BIN)/python -m pytest tests/integration tests/services --cov --cov-append --cov-report=
-	$(BIN)/python -m pytest tests/crash --cov --cov-append --cov-report=term
+	$(BIN)/python -m pytest tests/integration tests/services -n logical --maxprocesses 2 --cov --cov-append --cov-report=
+	$(BIN)/python -m pytest tests/crash -n logical --maxprocesses 2 --cov --cov-append --cov-report=term
 
 lint: $(STAMP) ## Format, lint, types, layers
 	$(BIN)/ruff format --check .
