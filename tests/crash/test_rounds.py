@@ -29,10 +29,11 @@ def test_a_program_outlives_an_engine_that_is_killed_as_it_starts(
 
 @pytest.mark.services
 def test_round_with_two_engines_and_a_server(
-    shared_seed: int, tmp_path: Path, reference: Any, postgresql_server: Any
+    shared_seed: int, tmp_path: Path, reference: Any, shown: Any, postgresql_server: Any
 ) -> None:
     """The database is PostgreSQL's, whose server is killed as well."""
     outcome = rounds.play(tmp_path / "round", shared_seed, reference, postgresql_server)
+    shown(outcome)
 
     plan = kills.plan(shared_seed, server=True)
     assert outcome.violations == [], f"{plan} killed {outcome.kills}"

@@ -21,10 +21,15 @@ times SIGKILL ends the engine, a worker, the zygote, the program, or all of them
 (such as between a transaction's statements and its commit) or at any moment. The program is started
 again if it died.
 
+For eight such rounds there is one in which two engines share a database of PostgreSQL's. Its server
+is ended at once and started again, as well, and a program that is started again asks the other
+engine.
+
 At the end, every dispatch must have ended and nothing may still run. Everything that was committed,
 or that a program was told, must be there and be the same. No electron that had ended may have run
 again. Every node must have come to what it comes to when nothing is killed, unless its worker was.
 All payloads must match their digests, SQLite must find its file whole, and no process may be left.
+What two engines share may run again when a lease has ended, until it has been recorded.
 
 SIGKILL shows what processes lose, not what a power cut takes from the disk.
 """
@@ -36,6 +41,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     seeds = [outcome.seed for outcome in outcomes]
     numbers = {
         "rounds": len(outcomes),
+        "of these, with two engines and PostgreSQL": sum(outcome.shared for outcome in outcomes),
         "seeds": f"{min(seeds)} to {max(seeds)}",
         "processes killed": len(kills),
         "rounds in which all that was to be killed had ended before": sum(

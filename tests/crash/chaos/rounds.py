@@ -34,6 +34,7 @@ class Outcome:
     """What a round has shown."""
 
     seed: int
+    shared: bool  #: whether two engines shared a database
     kills: list[tuple[str, str]]  #: who, and where
     dispatches: int
     electrons: int  #: that began, in all tries
@@ -299,6 +300,7 @@ class Round:
         ran = [tuple(about) for what, *about in entries if what == "ran"]
         return Outcome(
             seed=self.seed,
+            shared=self._server is not None,
             kills=[(about[0], about[1]) for what, *about in entries if what == "killed"],
             dispatches=len(contents.dispatches) if contents else 0,
             electrons=len(ran),
