@@ -48,7 +48,10 @@ def test_it_is_found_each_time(function: Any) -> None:
         assert source_of(function) == inspect.getsource(inspect.unwrap(function))
 
 
-@pytest.mark.parametrize("function", [abs, Adder(), functools.partial(one, 1), eval("lambda: 1")])
+made = eval(compile("lambda: 1", "<nowhere>", "eval"))
+
+
+@pytest.mark.parametrize("function", [abs, Adder(), functools.partial(one, 1), made])
 def test_some_have_none(function: Any) -> None:
     assert source_of(function) == ""
 
