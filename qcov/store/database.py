@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from qcov.store.folder import identity
 from qcov.store.sqlite import SQLite
 
 
@@ -37,11 +38,14 @@ class Database(Protocol):
         ...
 
     def mark(self, cursor: Any) -> object:
-        """What tells the transaction that has begun from all others; None if nobody will ask."""
+        """Mark the transaction that has begun; returns what `committed` knows it by."""
         ...
 
-    def committed(self, mark: object) -> bool | None:
-        """Whether the transaction was committed; None while the database is not sure itself."""
+    def committed(self, mark: object) -> bool:
+        """Whether the transaction was committed, if it was the last one to be marked.
+
+        Raises what `passes` while that cannot be known.
+        """
         ...
 
     def broken(self, connection: Any) -> bool:
@@ -75,4 +79,4 @@ def open_database(folder: Path, url: str = "") -> Database:
         return SQLite(folder)
     from qcov.store.postgresql import PostgreSQL
 
-    return PostgreSQL(url)
+    return PostgreSQL(url, owner=identity(folder))

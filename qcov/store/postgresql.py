@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DatabaseError
 
 from qcov.errors import ConfigError, StoreUnavailable
+from qcov.store.schema import commits
 
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 _SECRETS = ("password", "sslpassword")  # a URL may have them among its parameters too
@@ -17,19 +19,29 @@ _CONNECT_WITHIN = 10  # seconds
 _FORM = "postgresql://user@host/database"
 _SETTING = "workflow_data.db_url"
 
+# The row stands before the first transaction: whoever asks for it waits for none that is open.
+_FIRST_MARK = "INSERT INTO commits VALUES (%(owner)s, '') ON CONFLICT DO NOTHING"
+_MARK = "UPDATE commits SET token = %(token)s WHERE owner = %(owner)s"
+_LAST_MARK = (
+    sa.select(commits.c.token)
+    .where(commits.c.owner == sa.bindparam("owner"))
+    .with_for_update(nowait=True)
+)
+
 
 class PostgreSQL:
     """A database at a URL; see `database.Database`.
 
     Args:
         url: Such as `postgresql://user@host/database`.
+        owner: Who writes with the connections of `connect`; nobody else does under that name.
     """
 
     shared = True
     dialect: sa.Dialect = postgresql.psycopg.dialect()
     begin = "BEGIN"
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, owner: str) -> None:
         parsed = _parsed(url)
         self.name = masked(url)
         self.advice = f"Is the server up, and is {_SETTING} right? It is read by each new engine."
@@ -38,6 +50,7 @@ class PostgreSQL:
         self.writing = _engine(target)
         self.reading = _engine(target, isolation_level="AUTOCOMMIT")  # no BEGIN for each query
         self._own: list[Any] = []
+        self._owner = owner
 
     def insert(self, table: sa.Table) -> Any:
         """The dialect's `INSERT`, which knows `ON CONFLICT`."""
@@ -50,6 +63,7 @@ class PostgreSQL:
         pooled.detach()  # it is not the pool's any more
         connection.autocommit = True
         self._own.append(connection)
+        connection.execute(_FIRST_MARK, {"owner": self._owner})
         return connection
 
     def in_transaction(self, connection: Any) -> bool:
@@ -57,19 +71,25 @@ class PostgreSQL:
         return connection.info.transaction_status != 0 and not connection.closed
 
     def mark(self, cursor: Any) -> str:
-        """The number of the transaction."""
-        cursor.execute("SELECT pg_current_xact_id()::text")
-        return str(cursor.fetchone()[0])
+        """A token, written with the transaction: it is in the database if the rest is.
 
-    def committed(self, mark: object) -> bool | None:
+        The server's own numbers of transactions do not say that: after a crash they are given out
+        again.
+        """
+        token = secrets.token_hex(16)
+        cursor.execute(_MARK, {"owner": self._owner, "token": token})
+        return token
+
+    def committed(self, mark: object) -> bool:
         """Whether a transaction was committed whose connection broke before it said so.
 
-        See `pg_xact_status` (https://www.postgresql.org/docs/current/functions-info.html).
+        Refused with `LockNotAvailable` while the server still has the transaction open.
         """
-        query = sa.text("SELECT pg_xact_status(CAST(:mark AS xid8))")
-        with self.reading.connect() as connection:
-            status = connection.scalar(query, {"mark": mark})
-        return None if status == "in progress" else status == "committed"
+        try:
+            with self.reading.connect() as connection:
+                return connection.scalar(_LAST_MARK, {"owner": self._owner}) == mark
+        except DatabaseError as error:
+            raise (error.orig or error) from error
 
     def broken(self, connection: Any) -> bool:
         """True if the connection to the server was lost."""

@@ -149,6 +149,13 @@ structures = Table(
     Column("text", Text, nullable=False),
 )
 
+commits = Table(  # where engines share a database: which transaction each has committed last
+    "commits",
+    metadata,
+    Column("owner", String(80), primary_key=True),
+    Column("token", String(32), nullable=False),  # the transaction's, known to its engine alone
+)
+
 sealing = Table(
     "sealing",
     metadata,

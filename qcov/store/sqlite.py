@@ -64,7 +64,7 @@ class SQLite:
         return connection.in_transaction
 
     def mark(self, cursor: Any) -> None:
-        """None: what became of a transaction is always heard of."""
+        """Nothing: what became of a transaction is always heard of."""
 
     def committed(self, mark: object) -> bool:  # noqa: ARG002  # see `mark`
         """False: it is only asked of a connection that was lost."""

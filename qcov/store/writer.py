@@ -28,7 +28,15 @@ _PAUSE = 0.001  # seconds
 _NOTHING: Set[Held] = frozenset()
 _NO_EPOCHS: Epochs = {}
 _RETRY_AFTER = 0.5  # seconds between tries while the disk refuses what must not be lost
-_ASKED_AGAIN = 20  # times, what became of a transaction: a server is back by then, or away for long
+_PATIENCE = 10.0  # seconds; then those who need not wait are told that there is no answer
+_UNKNOWN = (
+    "the connection was lost while a change was committed, and whether it was is not known ({})"
+)
+_LOOK = "When the server is back, look whether it is there (`qcov ls`) before you try again."
+
+
+class _Unanswered(Exception):
+    """Nobody can say now whether a transaction was committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +118,23 @@ class Writer:
         try:
             lost = self._write(group)
         except Exception as error:  # noqa: BLE001  # the driver has many kinds; the thread must live on
-            if len(group) > 1:  # find the one that spoils it; those that may wait come last
+            if isinstance(error, _Unanswered):
+                for request in group:
+                    self._tell(request, self._refusal(error))
+            elif len(group) > 1:  # find the one that spoils it; those that may wait come last
                 for request in sorted(group, key=lambda request: request.keep):
                     self._commit([request])
-            else:
+            elif group:
                 self._refuse(group[0], error)
             return
         for request in group:
             self._tell(request, _refused(request, lost))
 
     def _write(self, group: list[_Request]) -> Set[Held]:
-        """Write a group, without those that are about other engines' dispatches; return these."""
+        """Write a group, without what is about other engines' dispatches; return these.
+
+        Whoever was told meanwhile what became of a request is no more in the group.
+        """
         if self._database.broken(self._connection):
             self._connection = self._database.connect()
         cursor = self._connection.cursor()
@@ -131,35 +145,46 @@ class Writer:
             kept = [request.changes for request in group if lost.isdisjoint(request.epochs.items())]
             for name, rows in merge(kept).items():
                 cursor.executemany(self._statements[name], rows)
-            self._end(cursor, mark)
+            self._end(cursor, mark, group)
         finally:
             if self._database.in_transaction(self._connection):
                 cursor.execute("ROLLBACK")
         return lost
 
-    def _end(self, cursor: Any, mark: object) -> None:
+    def _end(self, cursor: Any, mark: object, group: list[_Request]) -> None:
         try:
             cursor.execute("COMMIT")
-        except Exception:
-            if not (self._database.broken(self._connection) and self._was_committed(mark)):
+        except Exception as error:
+            if not self._database.broken(self._connection):
+                raise
+            if not self._was_committed(mark, group, lost=error):
                 raise
 
-    def _was_committed(self, mark: object) -> bool:
+    def _was_committed(self, mark: object, group: list[_Request], lost: Exception) -> bool:
         """Whether a transaction is in the database that nothing was heard of at its end.
 
-        It must not be written twice, nor called lost if it is there.
+        It must not be written twice, nor called lost if it is there: what must be kept waits for
+        the answer, and whoever does not wait is told that there is none.
         """
-        for _ in range(_ASKED_AGAIN):
-            try:
-                known = self._database.committed(mark)
-            except Exception as error:
-                if not self._database.passes(getattr(error, "orig", None) or error):
-                    raise
-            else:
-                if known is not None:
-                    return known
+        until = time.monotonic() + _PATIENCE
+        while (known := self._answer(mark)) is None:
+            if time.monotonic() > until:
+                for request in group:
+                    if not request.keep:
+                        self._tell(request, self._refusal(_Unanswered(lost)))
+                group[:] = [request for request in group if request.keep]
+            if not (group and self._waiting(lost)):
+                raise _Unanswered(lost)
             time.sleep(_RETRY_AFTER)
-        return False
+        return known
+
+    def _answer(self, mark: object) -> bool | None:
+        try:
+            return self._database.committed(mark)
+        except Exception as error:
+            if self._database.passes(error):
+                return None
+            raise _Unanswered(error) from error
 
     def _lost(self, cursor: Any, group: list[_Request]) -> Set[Held]:
         if self._fence is None:
@@ -196,6 +221,9 @@ class Writer:
         return True
 
     def _refusal(self, error: Exception) -> QcovError:
+        if isinstance(error, _Unanswered):
+            reason = _UNKNOWN.format(self._database.reason(error))
+            return StoreUnavailable(path=self._path, reason=reason, advice=_LOOK)
         if self._database.passes(error):
             advice, reason = self._database.advice, self._database.reason(error)
             return StoreUnavailable(path=self._path, reason=reason, advice=advice)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from qcov.errors import ConfigError, QcovError, StoreUnavailable
-from qcov.store import postgresql
+from qcov.store import postgresql, writer
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 from tests.services.postgresql import Server
@@ -20,6 +21,12 @@ from tests.services.postgresql import Server
 psycopg = pytest.importorskip("psycopg")
 
 Rows = Callable[..., Changes]
+
+
+@pytest.fixture
+def database_url() -> str:
+    """Of the store that `dispatch_rows` asks for seals; the tests' own are on the server."""
+    return ""
 
 
 @pytest.mark.parametrize(
@@ -119,8 +126,8 @@ def test_what_must_be_kept_waits_for_a_server_that_was_restarted(
 class DeafAtCommit:
     """A connection that breaks while a transaction is ended; the end is heard, or is not."""
 
-    def __init__(self, real: Any, *, heard: bool) -> None:
-        self.real, self.heard = real, heard
+    def __init__(self, real: Any, *, heard: bool, then: Callable[[], object] = int) -> None:
+        self.real, self.heard, self.then = real, heard, then
         self.info = real.info
 
     @property
@@ -137,6 +144,7 @@ class DeafAtCommit:
             return
         if self.heard:
             self.statements.execute(statement)
+        self.then()
         self.real.close()
         raise psycopg.OperationalError("the connection was lost")
 
@@ -152,8 +160,7 @@ def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_written_twice(
 ) -> None:
     store = Store(data_folder, url=postgresql_url)
     put(store, dispatch_rows("d", nodes=1))
-    writer = store._writer
-    writer._connection = DeafAtCommit(writer._connection, heard=heard)
+    store._writer._connection = DeafAtCommit(store._writer._connection, heard=heard)
     printed = {"of_dispatch": "d", "of_node": 0, "of_attempt": 1}
     printed |= {"new_stdout": "once", "new_stderr": ""}
 
@@ -162,6 +169,82 @@ def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_written_twice(
     assert (told is None) == (heard or keep)
     assert (store.get_nodes("d")[0]["stdout"] or "") == ("once" if heard or keep else "")
     store.close()
+
+
+@pytest.mark.services
+def test_a_commit_that_a_crash_has_undone_is_done_again(
+    data_folder: Path, postgresql_server: Server, postgresql_url: str, dispatch_rows: Rows
+) -> None:
+    """After a crash the server gives out again the numbers of transactions that it has lost."""
+    store = Store(data_folder, url=postgresql_url)
+    put(store, dispatch_rows("before"))
+
+    def crash() -> None:
+        postgresql_server.stop()
+        postgresql_server.start()
+        with psycopg.connect(postgresql_url, autocommit=True) as another:
+            for _ in range(50):
+                another.execute("UPDATE sealing SET sign = sign")
+
+    store._writer._connection = DeafAtCommit(store._writer._connection, heard=False, then=crash)
+
+    assert put(store, dispatch_rows("d")) is None
+    assert store.has_dispatch("d")
+    store.close()
+
+
+@pytest.mark.services
+def test_while_nobody_can_say_whether_a_commit_happened_what_must_be_kept_waits(
+    data_folder: Path,
+    postgresql_server: Server,
+    postgresql_url: str,
+    dispatch_rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer, "_PATIENCE", 0.1)
+    store = Store(data_folder, url=postgresql_url)
+    put(store, dispatch_rows("d", nodes=1))
+    printed = {"of_dispatch": "d", "of_node": 0, "of_attempt": 1}
+    printed |= {"new_stdout": "once", "new_stderr": ""}
+    told = Told()
+    with told.together(store):
+        store._writer._connection = DeafAtCommit(
+            store._writer._connection, heard=True, then=postgresql_server.stop
+        )
+        store.put({"node_printed": [printed]}, told.of("kept"))
+        store.put(dispatch_rows("asked"), told.of("asked"), keep=False)
+    try:
+        refused = told.wait("asked")
+        assert "kept" not in told.errors
+    finally:
+        postgresql_server.start()
+
+    assert isinstance(refused, StoreUnavailable)
+    assert "whether it was is not known" in str(refused)
+    assert told.wait("kept") is None
+    assert store.get_nodes("d")[0]["stdout"] == "once"
+    store.close()
+
+
+@pytest.mark.services
+def test_closing_ends_the_wait_for_an_answer(
+    data_folder: Path, postgresql_server: Server, postgresql_url: str, dispatch_rows: Rows
+) -> None:
+    store = Store(data_folder, url=postgresql_url)
+    told, gone = Told(), threading.Event()
+    store._writer._connection = DeafAtCommit(
+        store._writer._connection,
+        heard=False,
+        then=lambda: (postgresql_server.stop(), gone.set()),
+    )
+    store.put(dispatch_rows("d"), told.of("d"))
+    assert gone.wait(20)
+    try:
+        store.close()
+    finally:
+        postgresql_server.start()
+
+    assert "whether it was is not known" in str(told.wait("d"))
 
 
 @pytest.mark.services
@@ -199,8 +282,36 @@ def test_a_folder_with_another_key_is_told_which_it_needs(
 
 
 def put(store: Store, changes: Changes, *, keep: bool = True) -> QcovError | None:
-    told: list[QcovError | None] = []
-    done = threading.Event()
-    store.put(changes, lambda error: (told.append(error), done.set()), keep=keep)
-    assert done.wait(20)
-    return told[0]
+    told = Told()
+    store.put(changes, told.of(""), keep=keep)
+    return told.wait("")
+
+
+class Told:
+    """What became of changes, by name."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, QcovError | None] = {}
+        self._said = threading.Condition()
+
+    def of(self, name: str) -> Callable[[QcovError | None], None]:
+        def done(error: QcovError | None) -> None:
+            with self._said:
+                self.errors[name] = error
+                self._said.notify_all()
+
+        return done
+
+    def wait(self, name: str) -> QcovError | None:
+        with self._said:
+            assert self._said.wait_for(lambda: name in self.errors, 20)
+            return self.errors[name]
+
+    @contextlib.contextmanager
+    def together(self, store: Store) -> Iterator[None]:
+        """What is put inside is written as one transaction."""
+        begun, go_on = threading.Event(), threading.Event()
+        store.put({}, lambda _: (begun.set(), go_on.wait(20)))
+        assert begun.wait(20)
+        yield
+        go_on.set()
