@@ -56,6 +56,10 @@ class Database(Protocol):
         """True if somebody can mend what was wrong (a full disk, a server that is away)."""
         ...
 
+    def gave_way(self, error: BaseException) -> bool:
+        """True if the transaction was ended for another one, and may be tried again at once."""
+        ...
+
     def reason(self, error: BaseException) -> str:
         """What the database said was wrong."""
         ...

@@ -18,6 +18,7 @@ _SECRETS = ("password", "sslpassword")  # a URL may have them among its paramete
 _CONNECT_WITHIN = 10  # seconds
 _FORM = "postgresql://user@host/database"
 _SETTING = "workflow_data.db_url"
+_READ_ONLY = "25006"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
 
 # The row stands before the first transaction: whoever asks for it waits for none that is open.
 _FIRST_MARK = "INSERT INTO commits VALUES (%(owner)s, '') ON CONFLICT DO NOTHING"
@@ -96,8 +97,17 @@ class PostgreSQL:
         return connection.closed
 
     def passes(self, error: BaseException) -> bool:
-        """True if the server is away, has no room, or gave way to another transaction."""
-        return isinstance(error, self._errors.OperationalError | self._errors.InterfaceError)
+        """True if the server is away, has no room, or writes nothing now.
+
+        What is too large for it (class 54) will be so tomorrow.
+        """
+        state = getattr(error, "sqlstate", None) or ""
+        passing = isinstance(error, self._errors.OperationalError | self._errors.InterfaceError)
+        return (passing and not state.startswith("54")) or state == _READ_ONLY
+
+    def gave_way(self, error: BaseException) -> bool:
+        """True if it was ended for another transaction (class 40)."""
+        return (getattr(error, "sqlstate", None) or "").startswith("40")
 
     def reason(self, error: BaseException) -> str:
         """What the server said, in one line."""

@@ -79,6 +79,10 @@ class SQLite:
         code = getattr(error, "sqlite_errorcode", 0)
         return isinstance(error, sqlite3.OperationalError) and code & 0xFF in _PASSING
 
+    def gave_way(self, error: BaseException) -> bool:  # noqa: ARG002  # a server's may
+        """Never: there is one writer."""
+        return False
+
     def reason(self, error: BaseException) -> str:
         """What SQLite said."""
         return str(error)

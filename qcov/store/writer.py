@@ -27,6 +27,7 @@ _log = logging.getLogger("qcov.store")
 _PAUSE = 0.001  # seconds
 _NOTHING: Set[Held] = frozenset()
 _NO_EPOCHS: Epochs = {}
+_TRIES = 5  # of a transaction that met another one, or a connection that was dead
 _RETRY_AFTER = 0.5  # seconds between tries while the disk refuses what must not be lost
 _PATIENCE = 10.0  # seconds; then those who need not wait are told that there is no answer
 _UNKNOWN = (
@@ -116,7 +117,7 @@ class Writer:
 
     def _commit(self, group: list[_Request]) -> None:
         try:
-            lost = self._write(group)
+            lost = self._try(group)
         except Exception as error:  # noqa: BLE001  # the driver has many kinds; the thread must live on
             if isinstance(error, _Unanswered):
                 for request in group:
@@ -129,6 +130,20 @@ class Writer:
             return
         for request in group:
             self._tell(request, _refused(request, lost))
+
+    def _try(self, group: list[_Request]) -> Set[Held]:
+        """Write a group; again if nothing was written, for a reason that has gone with it."""
+        for _ in range(_TRIES - 1):
+            whole = not self._database.broken(self._connection)
+            try:
+                return self._write(group)
+            except _Unanswered:
+                raise
+            except Exception as error:
+                broke = whole and self._database.broken(self._connection)
+                if not (broke or self._database.gave_way(error)):
+                    raise
+        return self._write(group)
 
     def _write(self, group: list[_Request]) -> Set[Held]:
         """Write a group, without what is about other engines' dispatches; return these.
