@@ -11,6 +11,7 @@ An update takes `of_...` to say which row, and `new_...` for each column that it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -221,6 +222,16 @@ _OWNED = {
 }
 
 
+#: Statements about rows that are no engine's own, with the column that names them.
+_COMMON = {
+    **dict.fromkeys(("dispatch_pruned", "trigger_pruned"), "of_dispatch"),
+    "blob_pruned": "of_digest",
+    "blob": "digest",
+    "memo": "key",
+    "structure": "key",
+}
+
+
 def dispatches_in(changes: Changes) -> set[str]:
     """The dispatches that changes are about, as far as their engine alone may make them."""
     return {
@@ -229,9 +240,15 @@ def dispatches_in(changes: Changes) -> set[str]:
 
 
 def merge(groups: list[Changes]) -> Changes:
-    """All rows of `groups`, per statement, in the order in which the statements must run."""
+    """All rows of `groups`, per statement, in the order in which the statements must run.
+
+    Rows that other engines may write too are in the order of their keys: then no two transactions
+    wait for each other.
+    """
     merged: Changes = {name: [] for name in _ORDER}
     for changes in groups:
         for name, rows in changes.items():
             merged[name].extend(rows)
+    for name, key in _COMMON.items():
+        merged[name].sort(key=itemgetter(key))
     return {name: rows for name, rows in merged.items() if rows}

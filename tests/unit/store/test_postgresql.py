@@ -6,6 +6,7 @@ import contextlib
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,68 @@ def test_a_restart_while_nothing_was_written_refuses_nothing(
     assert put(store, dispatch_rows("after"), keep=False) is None
     assert store.has_dispatch("after")
     store.close()
+
+
+@pytest.mark.services
+def test_engines_that_write_equal_payloads_in_other_orders_do_not_disturb_each_other(
+    tmp_path: Path, postgresql_url: str
+) -> None:
+    key = tmp_path / "key"
+    refused: list[QcovError] = []
+    key.write_bytes(b"k" * 32)
+    stores = [Store(tmp_path / name, url=postgresql_url, seal_key=key) for name in "ab"]
+    both = threading.Barrier(2)
+
+    def write(store: Store, step: int) -> None:
+        for number in range(20):
+            digests = [f"{number}-{each}" for each in range(40)][::step]
+            rows = [{"digest": digest, "size": 1, "data": b"x" * 3000} for digest in digests]
+            both.wait(20)
+            if error := put(store, {"blob": rows}, keep=False):
+                refused.append(error)
+
+    threads = [
+        threading.Thread(target=write, args=each) for each in zip(stores, (1, -1), strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with psycopg.connect(postgresql_url) as connection:
+        deadlocks = connection.execute(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        ).fetchone()
+
+    assert (refused, deadlocks) == ([], (0,))
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.services
+def test_a_transaction_that_gave_way_to_another_one_is_tried_again(
+    data_folder: Path, postgresql_url: str
+) -> None:
+    """Both have what the other waits for: the server stops the store's, which looks sooner."""
+    store = Store(data_folder, url=postgresql_url)
+    rows = [{"digest": digest, "size": 1, "data": b"x"} for digest in "ab"]
+    told = Told()
+    insert = "INSERT INTO blobs VALUES (%s, 1, 'x')"
+    with psycopg.connect(postgresql_url) as other:
+        other.execute("SET deadlock_timeout = '30s'")
+        other.execute(insert, ("b",))
+        store.put({"blob": rows}, told.of("both"), keep=False)
+        until_somebody_waits(postgresql_url)
+        other.execute(insert, ("a",))
+
+    assert told.wait("both") is None
+    store.close()
+
+
+def until_somebody_waits(url: str) -> None:
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    with psycopg.connect(url, autocommit=True) as connection:
+        while connection.execute(waits).fetchone() == (0,):
+            time.sleep(0.01)
 
 
 class DeafAtCommit:
