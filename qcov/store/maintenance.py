@@ -58,7 +58,7 @@ def alembic(folder: Path, url: str, arguments: Sequence[str]) -> None:
 
 @contextlib.contextmanager
 def _opened(folder: Path, url: str, *, alone: bool) -> Generator[Database, None, None]:
-    prepare_folder(folder)
+    prepare_folder(folder, url)
     owner = Ownership(folder)
     if alone and not owner.try_to_acquire():
         raise StoreUnavailable(

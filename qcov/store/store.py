@@ -84,7 +84,7 @@ class Store:
     ) -> None:
         self.folder = folder
         self.payloads = open_payloads(payloads or str(folder / "blobs"))
-        prepare_folder(folder)
+        prepare_folder(folder, url)
         self.payloads.check()
         self._key_file = seal_key or folder / "seal.key"
         self._key = installation_key(self._key_file)
