@@ -22,6 +22,7 @@ from sqlalchemy.sql.expression import ClauseElement
 from qcov.store.schema import (
     blobs,
     circuits,
+    commits,
     dispatches,
     memo,
     nodes,
@@ -109,6 +110,15 @@ def _leased(insert: Insert, table: sa.Table, left_out: tuple[str, ...], shared: 
     return made.values(lease_ends=until)
 
 
+def _others_silent() -> sa.ColumnElement[bool]:
+    """No engine but `of_owner` has committed anything since its last token was in `of_seen`."""
+    seen = sa.func.any(bindparam("of_seen", type_=sa.ARRAY(sa.Text)))
+    others = sa.select(commits.c.owner).where(
+        commits.c.owner != bindparam("of_owner"), sa.not_(commits.c.token == seen)
+    )
+    return sa.not_(others.exists())
+
+
 def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
     """Every statement by its name, in the order in which they run.
 
@@ -117,6 +127,7 @@ def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
         shared: Whether several engines write, each to what is its own.
     """
     return {
+        **({"alone": sa.text("LOCK TABLE commits IN EXCLUSIVE MODE")} if shared else {}),
         # first: what is inserted in the same transaction was asked for later, and stays
         "dispatch_pruned": (
             sa.delete(dispatches).where(
@@ -144,7 +155,11 @@ def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
                 )
             )
         ),
-        "blob_pruned": sa.delete(blobs).where(blobs.c.digest == bindparam("of_digest")),
+        "blob_pruned": (
+            sa.delete(blobs).where(
+                blobs.c.digest == bindparam("of_digest"), *([_others_silent()] if shared else [])
+            )
+        ),
         "blob": _insert(insert, blobs).on_conflict_do_nothing(),
         "key_released": (
             sa.update(dispatches)
@@ -196,7 +211,7 @@ def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
     }
 
 
-_ORDER = tuple(statements(sqlite.insert, shared=False))
+_ORDER = tuple(statements(sqlite.insert, shared=True))
 
 
 def compile_statements(insert: Insert, dialect: sa.Dialect, *, shared: bool) -> dict[str, str]:
