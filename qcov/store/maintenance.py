@@ -13,7 +13,7 @@ from qcov.errors import StoreError, StoreUnavailable
 from qcov.store.changes import database_time
 from qcov.store.database import Database, open_database
 from qcov.store.folder import Ownership, prepare_folder
-from qcov.store.migrations import HEAD, configuration, current, migrate
+from qcov.store.migrations import HEAD, configuration, current, lift_limits, migrate
 from qcov.store.schema import dispatches
 
 #: Commands of Alembic's that change nothing.
@@ -44,6 +44,7 @@ def alembic(folder: Path, url: str, arguments: Sequence[str]) -> None:
         line.parser.error("too few arguments")
     looking = options.cmd[0].__name__ in _LOOKING
     with _opened(folder, url, alone=not looking) as database, database.writing.begin() as opened:
+        lift_limits(opened)
         config = configuration(opened)
         config.cmd_opts = options
         try:

@@ -15,7 +15,26 @@ from qcov.store.schema import commits
 
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 _SECRETS = ("password", "sslpassword")  # a URL may have them among its parameters too
-_CONNECT_WITHIN = 10  # seconds
+# How a connection finds out that its other end is gone, unless the URL says otherwise; see
+# https://www.postgresql.org/docs/current/libpq-connect.html
+_CONNECTION = {
+    "application_name": "qcov",
+    "connect_timeout": 10,  # seconds
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+# What the server is to end by itself, if its owner or the URL's `options` have no limit of theirs.
+_LIMITS = {
+    "lock_timeout": "30s",
+    "idle_in_transaction_session_timeout": "60s",  # of an engine that is gone, with its locks
+    "statement_timeout": "10min",
+}
+_LIMIT = (
+    "SELECT set_config(name, wanted, false) FROM unnest(%(names)s::text[], %(limits)s::text[]) "
+    "AS limits (name, wanted) WHERE current_setting(name) = '0'"
+)
 _FORM = "postgresql://user@host/database"
 _SETTING = "workflow_data.db_url"
 _READ_ONLY = "25006"  # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -155,12 +174,15 @@ def _driver(name: str) -> Any:
 
 
 def _engine(url: sa.URL, **more: Any) -> sa.Engine:
-    arguments = {"connect_timeout": _CONNECT_WITHIN, "application_name": "qcov"}
+    arguments = {name: value for name, value in _CONNECTION.items() if name not in url.query}
     engine = sa.create_engine(url, pool_pre_ping=True, connect_args=arguments, **more)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
         connection.adapters.register_dumper(str, _text_dumper())
+        connection.autocommit = True
+        connection.execute(_LIMIT, {"names": list(_LIMITS), "limits": list(_LIMITS.values())})
+        connection.autocommit = False
 
     return engine
 

@@ -24,6 +24,8 @@ Done = Callable[[QcovError | None], None]
 
 _log = logging.getLogger("qcov.store")
 
+_ANSWERS_WITHIN = 20.0  # seconds that a server has for one transaction when the store is closed
+
 _PAUSE = 0.001  # seconds
 _NOTHING: Set[Held] = frozenset()
 _NO_EPOCHS: Epochs = {}
@@ -64,6 +66,8 @@ class Writer:
             database.insert, database.dialect, shared=fence is not None
         )
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._groups = 0  # that were committed, or refused
+        self._then: Callable[[], None] | None = None
         self._held: list[_Request] = []  # came while the disk was full
         self._thread = threading.Thread(target=self._run, name="qcov-writer", daemon=True)
         self._thread.start()
@@ -83,15 +87,24 @@ class Writer:
         """
         self._queue.put(_Request(changes, done, keep, epochs))
 
-    def close(self) -> None:
-        """Commit what is queued, then stop."""
+    def close(self, then: Callable[[], None] | None = None) -> bool:
+        """Commit what is queued, call `then` and stop; False if the server answers no more."""
+        self._then = then
         self._queue.put(None)
-        self._thread.join()
+        seen = -1
+        while self._thread.is_alive() and seen != self._groups:
+            seen = self._groups
+            self._thread.join(_ANSWERS_WITHIN if self._database.shared else None)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while committed := self._commit_next():
+            self._groups += 1
             if committed > 1:  # let more gather: fewer transactions leave more time for electrons
                 time.sleep(_PAUSE)
+        self._groups += 1
+        if self._then is not None:
+            self._then()
 
     def _commit_next(self) -> int:
         """Wait for changes and commit them; returns how many requests that were, 0 at the end.

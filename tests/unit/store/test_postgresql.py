@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from qcov.errors import ConfigError, QcovError, StoreUnavailable
 from qcov.store import postgresql, writer
@@ -198,6 +199,61 @@ def until_somebody_waits(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         while connection.execute(waits).fetchone() == (0,):
             time.sleep(0.01)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("writes", [True, False])
+def test_closing_does_not_wait_for_a_server_that_hangs(
+    data_folder: Path,
+    postgresql_server: Server,
+    postgresql_url: str,
+    dispatch_rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    writes: bool,
+) -> None:
+    monkeypatch.setattr(writer, "_ANSWERS_WITHIN", 0.2)
+    store = Store(data_folder, url=postgresql_url)
+    put(store, dispatch_rows("before"))
+    with postgresql_server.frozen():
+        if writes:
+            store.put(dispatch_rows("d"))
+        closing = threading.Thread(target=store.close)
+        closing.start()
+        closing.join(20)
+        assert not closing.is_alive()
+
+
+@pytest.mark.services
+def test_what_waits_for_a_lock_is_told_in_the_end(data_folder: Path, postgresql_url: str) -> None:
+    options = "?options=-c%20lock_timeout%3D200ms"
+    store = Store(data_folder, url=postgresql_url + options)
+    with psycopg.connect(postgresql_url) as other:
+        other.execute("LOCK TABLE blobs")
+        rows = [{"digest": "d", "size": 1, "data": b"x"}]
+        refused = put(store, {"blob": rows}, keep=False)
+
+    assert isinstance(refused, StoreUnavailable)
+    assert "lock timeout" in str(refused)
+    store.close()
+
+
+@pytest.mark.services
+def test_the_server_ends_what_takes_too_long_unless_it_has_other_limits(
+    data_folder: Path, postgresql_url: str
+) -> None:
+    def limits(url: str) -> list[str]:
+        database = postgresql.PostgreSQL(url, owner="somebody")
+        with database.reading.connect() as connection:
+            found = [
+                str(connection.scalar(sa.text(f"SHOW {name}")))
+                for name in ("lock_timeout", "statement_timeout")
+            ]
+        database.close()
+        return found
+
+    assert limits(postgresql_url) == ["30s", "10min"]
+    assert limits(f"{postgresql_url}?options=-c%20lock_timeout%3D2s") == ["2s", "10min"]
 
 
 class DeafAtCommit:
