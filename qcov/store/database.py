@@ -64,6 +64,10 @@ class Database(Protocol):
         """What the database said was wrong."""
         ...
 
+    def others(self) -> set[str]:
+        """Engines of other data folders that have it open, by their names."""
+        ...
+
     @property
     def advice(self) -> str:
         """What to do if it cannot be used."""

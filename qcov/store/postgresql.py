@@ -15,10 +15,14 @@ from qcov.store.schema import commits
 
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
 _SECRETS = ("password", "sslpassword")  # a URL may have them among its parameters too
+_CALLED = "qcov "  # and an owner: so the server lists our connections
+_CONNECTED = sa.text(
+    "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database() "
+    "AND application_name IS NOT NULL"
+)
 # How a connection finds out that its other end is gone, unless the URL says otherwise; see
 # https://www.postgresql.org/docs/current/libpq-connect.html
 _CONNECTION = {
-    "application_name": "qcov",
     "connect_timeout": 10,  # seconds
     "keepalives_idle": 15,
     "keepalives_interval": 5,
@@ -67,8 +71,9 @@ class PostgreSQL:
         self.advice = f"Is the server up, and is {_SETTING} right? It is read by each new engine."
         self._errors = _driver(self.name)
         target = parsed.set(drivername="postgresql+psycopg")
-        self.writing = _engine(target)
-        self.reading = _engine(target, isolation_level="AUTOCOMMIT")  # no BEGIN for each query
+        called = _CALLED + owner
+        self.writing = _engine(target, called)
+        self.reading = _engine(target, called, isolation_level="AUTOCOMMIT")  # no BEGIN for each
         self._own: list[Any] = []
         self._owner = owner
 
@@ -132,6 +137,13 @@ class PostgreSQL:
         """What the server said, in one line."""
         return " ".join(str(error).split())
 
+    def others(self) -> set[str]:
+        """Those whose connections the server sees; not of other roles, nor behind a pooler."""
+        with self.reading.connect() as connection:
+            names = [str(name) for name in connection.scalars(_CONNECTED)]
+        found = {name.removeprefix(_CALLED) for name in names if name.startswith(_CALLED)}
+        return found - {self._owner}
+
     def close(self) -> None:
         """Close all connections."""
         for connection in self._own:
@@ -173,8 +185,9 @@ def _driver(name: str) -> Any:
     return psycopg
 
 
-def _engine(url: sa.URL, **more: Any) -> sa.Engine:
-    arguments = {name: value for name, value in _CONNECTION.items() if name not in url.query}
+def _engine(url: sa.URL, called: str, **more: Any) -> sa.Engine:
+    wanted = {"application_name": called, **_CONNECTION}
+    arguments = {name: value for name, value in wanted.items() if name not in url.query}
     engine = sa.create_engine(url, pool_pre_ping=True, connect_args=arguments, **more)
 
     @event.listens_for(engine, "connect")

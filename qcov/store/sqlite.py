@@ -87,6 +87,10 @@ class SQLite:
         """What SQLite said."""
         return str(error)
 
+    def others(self) -> set[str]:
+        """None: it belongs to the data folder, which one engine has at a time."""
+        return set()
+
     def close(self) -> None:
         """Close all connections."""
         for pooled in self._pooled:
