@@ -14,7 +14,15 @@ from qcov.errors import ConfigError, StoreUnavailable
 from qcov.store.schema import commits
 
 _SCHEMES = ("postgresql", "postgres", "postgresql+psycopg")
-_SECRETS = ("password", "sslpassword")  # a URL may have them among its parameters too
+#: Parameters of a URL that may be shown; of others nobody knows what the next libpq has.
+_SHOWN = frozenset(
+    (
+        *("application_name", "channel_binding", "client_encoding", "connect_timeout", "dbname"),
+        *("gssencmode", "host", "hostaddr", "keepalives", "keepalives_count", "keepalives_idle"),
+        *("keepalives_interval", "load_balance_hosts", "options", "port", "service", "sslcert"),
+        *("sslkey", "sslmode", "sslrootcert", "target_session_attrs", "tcp_user_timeout", "user"),
+    )
+)
 _CALLED = "qcov "  # and an owner: so the server lists our connections
 _CONNECTED = sa.text(
     "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database() "
@@ -74,7 +82,7 @@ class PostgreSQL:
         called = _CALLED + owner
         self.writing = _engine(target, called)
         self.reading = _engine(target, called, isolation_level="AUTOCOMMIT")  # no BEGIN for each
-        self._own: list[Any] = []
+        self._own: Any = None
         self._owner = owner
 
     def insert(self, table: sa.Table) -> Any:
@@ -87,7 +95,7 @@ class PostgreSQL:
         connection: Any = pooled.driver_connection
         pooled.detach()  # it is not the pool's any more
         connection.autocommit = True
-        self._own.append(connection)
+        self._own = connection  # one that it had before is broken
         connection.execute(_FIRST_MARK, {"owner": self._owner})
         return connection
 
@@ -146,16 +154,16 @@ class PostgreSQL:
 
     def close(self) -> None:
         """Close all connections."""
-        for connection in self._own:
-            connection.close()
+        if self._own is not None:
+            self._own.close()
         self.writing.dispose()
         self.reading.dispose()
 
 
 def masked(url: str) -> str:
-    """A URL without its passwords, for people."""
+    """A URL without what may be secret, for people."""
     parsed = _parsed(url)
-    hidden = {name: "hidden" for name in _SECRETS if name in parsed.query}
+    hidden = {name: "hidden" for name in parsed.query if name not in _SHOWN}
     return parsed.update_query_dict(hidden).render_as_string(hide_password=True)
 
 

@@ -222,7 +222,7 @@ class Writer:
 
     def _refuse(self, request: _Request, error: Exception) -> None:
         if request.keep and self._database.passes(error):
-            _log.warning("waiting for the disk: %s", error)
+            _log.warning("the store takes no changes, they wait: %s", error)
         while request.keep and self._database.passes(error) and self._waiting(error):
             time.sleep(_RETRY_AFTER)
             try:
@@ -230,7 +230,7 @@ class Writer:
             except Exception as again:  # noqa: BLE001  # as above
                 error = again
             else:
-                _log.info("the disk takes changes again")
+                _log.info("the store takes changes again")
                 self._tell(request, _refused(request, lost))
                 return
         self._tell(request, self._refusal(error))

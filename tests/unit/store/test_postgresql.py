@@ -37,6 +37,8 @@ def database_url() -> str:
         ("postgresql://ada:secret@host:5/db", "postgresql://ada:***@host:5/db"),
         ("postgres://ada:s%40cret@host/db", "postgres://ada:***@host/db"),
         ("postgresql://host/db?password=secret&sslmode=require", "password=hidden&sslmode=require"),
+        ("postgresql://host/db?scram_client_key=secret", "?scram_client_key=hidden"),
+        ("postgresql://host/db?passfile=%2Fsecret", "?passfile=hidden"),
         ("postgresql://ada@host/db", "postgresql://ada@host/db"),
     ],
 )
