@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+from collections.abc import Generator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +15,26 @@ def write(path: Path, data: bytes) -> None:
 
     When this returns, the file and its name survive a crash of the machine.
     """
+    with _draft(path, data) as draft:
+        draft.replace(path)
+    sync_folder(path.parent)
+
+
+def make(path: Path, data: bytes) -> None:
+    """The same, unless there is a file: of several that make one, the first has made it."""
+    with _draft(path, data) as draft:
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            return
+        except OSError:  # a file system without links
+            draft.replace(path)
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _draft(path: Path, data: bytes) -> Generator[Path, None, None]:
+    """A file with `data` beside `path`, on the disk; it is gone afterwards."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -20,11 +42,9 @@ def write(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
+        yield draft
+    finally:
         draft.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
 
 
 def touch(path: Path) -> BinaryIO:

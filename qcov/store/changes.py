@@ -11,6 +11,7 @@ An update takes `of_...` to say which row, and `new_...` for each column that it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from sqlalchemy.sql.expression import ClauseElement
 from qcov.store.schema import (
     blobs,
     circuits,
+    commits,
     dispatches,
     memo,
     nodes,
@@ -108,6 +110,15 @@ def _leased(insert: Insert, table: sa.Table, left_out: tuple[str, ...], shared: 
     return made.values(lease_ends=until)
 
 
+def _others_silent() -> sa.ColumnElement[bool]:
+    """No engine but `of_owner` has committed anything since its last token was in `of_seen`."""
+    seen = sa.func.any(bindparam("of_seen", type_=sa.ARRAY(sa.Text)))
+    others = sa.select(commits.c.owner).where(
+        commits.c.owner != bindparam("of_owner"), sa.not_(commits.c.token == seen)
+    )
+    return sa.not_(others.exists())
+
+
 def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
     """Every statement by its name, in the order in which they run.
 
@@ -116,6 +127,7 @@ def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
         shared: Whether several engines write, each to what is its own.
     """
     return {
+        **({"alone": sa.text("LOCK TABLE commits IN EXCLUSIVE MODE")} if shared else {}),
         # first: what is inserted in the same transaction was asked for later, and stays
         "dispatch_pruned": (
             sa.delete(dispatches).where(
@@ -143,7 +155,11 @@ def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
                 )
             )
         ),
-        "blob_pruned": sa.delete(blobs).where(blobs.c.digest == bindparam("of_digest")),
+        "blob_pruned": (
+            sa.delete(blobs).where(
+                blobs.c.digest == bindparam("of_digest"), *([_others_silent()] if shared else [])
+            )
+        ),
         "blob": _insert(insert, blobs).on_conflict_do_nothing(),
         "key_released": (
             sa.update(dispatches)
@@ -195,7 +211,7 @@ def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
     }
 
 
-_ORDER = tuple(statements(sqlite.insert, shared=False))
+_ORDER = tuple(statements(sqlite.insert, shared=True))
 
 
 def compile_statements(insert: Insert, dialect: sa.Dialect, *, shared: bool) -> dict[str, str]:
@@ -221,6 +237,16 @@ _OWNED = {
 }
 
 
+#: Statements about rows that are no engine's own, with the column that names them.
+_COMMON = {
+    **dict.fromkeys(("dispatch_pruned", "trigger_pruned"), "of_dispatch"),
+    "blob_pruned": "of_digest",
+    "blob": "digest",
+    "memo": "key",
+    "structure": "key",
+}
+
+
 def dispatches_in(changes: Changes) -> set[str]:
     """The dispatches that changes are about, as far as their engine alone may make them."""
     return {
@@ -229,9 +255,15 @@ def dispatches_in(changes: Changes) -> set[str]:
 
 
 def merge(groups: list[Changes]) -> Changes:
-    """All rows of `groups`, per statement, in the order in which the statements must run."""
+    """All rows of `groups`, per statement, in the order in which the statements must run.
+
+    Rows that other engines may write too are in the order of their keys: then no two transactions
+    wait for each other.
+    """
     merged: Changes = {name: [] for name in _ORDER}
     for changes in groups:
         for name, rows in changes.items():
             merged[name].extend(rows)
+    for name, key in _COMMON.items():
+        merged[name].sort(key=itemgetter(key))
     return {name: rows for name, rows in merged.items() if rows}

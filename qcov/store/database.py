@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from qcov.store.folder import identity
 from qcov.store.sqlite import SQLite
 
 
@@ -37,11 +38,14 @@ class Database(Protocol):
         ...
 
     def mark(self, cursor: Any) -> object:
-        """What tells the transaction that has begun from all others; None if nobody will ask."""
+        """Mark the transaction that has begun; returns what `committed` knows it by."""
         ...
 
-    def committed(self, mark: object) -> bool | None:
-        """Whether the transaction was committed; None while the database is not sure itself."""
+    def committed(self, mark: object) -> bool:
+        """Whether the transaction was committed, if it was the last one to be marked.
+
+        Raises what `passes` while that cannot be known.
+        """
         ...
 
     def broken(self, connection: Any) -> bool:
@@ -52,8 +56,16 @@ class Database(Protocol):
         """True if somebody can mend what was wrong (a full disk, a server that is away)."""
         ...
 
+    def gave_way(self, error: BaseException) -> bool:
+        """True if the transaction was ended for another one, and may be tried again at once."""
+        ...
+
     def reason(self, error: BaseException) -> str:
         """What the database said was wrong."""
+        ...
+
+    def others(self) -> set[str]:
+        """Engines of other data folders that have it open, by their names."""
         ...
 
     @property
@@ -75,4 +87,4 @@ def open_database(folder: Path, url: str = "") -> Database:
         return SQLite(folder)
     from qcov.store.postgresql import PostgreSQL
 
-    return PostgreSQL(url)
+    return PostgreSQL(url, owner=identity(folder))

@@ -13,31 +13,42 @@ from qcov import private_file
 from qcov.errors import StoreUnavailable
 from qcov.transport import address
 
+_MOUNTS = Path("/proc/mounts")
 _NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "lustre", "beegfs", "gpfs", "fuse.sshfs", "9p")
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the data folder, private to the user, and prove that it can be written."""
+def prepare_folder(folder: Path, url: str = "") -> None:
+    """Make the data folder, private to the user, and prove that it can be written.
+
+    Args:
+        folder: The data folder.
+        url: Of the database, if that is not a file there.
+    """
     advice = "Set QCOV_DATA_DIR to a folder of yours on a local disk."
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         probe = folder / f".probe.{secrets.token_hex(4)}"
-        probe.touch(mode=0o600)
-        probe.unlink()
+        with private_file.touch(probe) as file:
+            probe.unlink()
+            fcntl.flock(file, fcntl.LOCK_EX)  # some file servers know no locks
     except OSError as error:
         reason = error.strerror or str(error)
         raise StoreUnavailable(path=str(folder), reason=reason, advice=advice) from error
     if folder.stat().st_uid != os.getuid():
         raise StoreUnavailable(path=str(folder), reason="it belongs to another user", advice=advice)
-    if kind := _network_file_system(folder):
+    if not url and (kind := _network_file_system(folder)):
         reason = f"it is on a network file system ({kind}), where SQLite's WAL mode loses data"
+        advice = (
+            f"{advice} Or have the database on a PostgreSQL server: set workflow_data.db_url, "
+            "or QCOV_WORKFLOW_DATA_DB_URL."
+        )
         raise StoreUnavailable(path=str(folder), reason=reason, advice=advice)
 
 
 def _network_file_system(folder: Path) -> str | None:
     """The kind of network file system that holds `folder`, None for a local one."""
     try:
-        mounts = Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+        mounts = _MOUNTS.read_text(encoding="utf-8").splitlines()
     except OSError:  # not Linux: nothing is known, so nothing is refused
         return None
     resolved = folder.resolve()
@@ -50,7 +61,7 @@ def _network_file_system(folder: Path) -> str | None:
 def installation_key(path: Path) -> bytes:
     """The key that seals this store's blobs; made once, readable by the user alone."""
     if not path.exists():
-        private_file.write(path, secrets.token_bytes(32))
+        private_file.make(path, secrets.token_bytes(32))
     return path.read_bytes()
 
 
@@ -58,7 +69,7 @@ def identity(folder: Path) -> str:
     """What tells the engines of a data folder from those of all others, of a copy of it too."""
     path = folder / "engine.id"
     if not path.exists():
-        private_file.write(path, secrets.token_bytes(16))
+        private_file.make(path, secrets.token_bytes(16))
     host = socket.gethostname()
     place = [path.read_bytes().hex(), host, str(folder.resolve())]
     return f"{host[:40]}-{address(repr(place).encode())[:16]}"

@@ -7,13 +7,13 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError, ProgrammingError
+from sqlalchemy.exc import DatabaseError
 
 from qcov.errors import StoreError, StoreUnavailable
 from qcov.store.changes import database_time
 from qcov.store.database import Database, open_database
 from qcov.store.folder import Ownership, prepare_folder
-from qcov.store.migrations import HEAD, configuration, current, migrate
+from qcov.store.migrations import HEAD, configuration, current, lift_limits, migrate
 from qcov.store.schema import dispatches
 
 #: Commands of Alembic's that change nothing.
@@ -27,7 +27,7 @@ def upgrade(folder: Path, url: str) -> tuple[str | None, str]:
     """
     with _opened(folder, url, alone=True) as database:
         found = current(database.writing)
-        if found not in (None, HEAD):
+        if found != HEAD:
             _check_unused(database)
         migrate(database.writing, database.name)
         return found, HEAD
@@ -42,23 +42,33 @@ def alembic(folder: Path, url: str, arguments: Sequence[str]) -> None:
     options = line.parser.parse_args(arguments or ["--help"])
     if not hasattr(options, "cmd"):
         line.parser.error("too few arguments")
-    looking = options.cmd[0].__name__ in _LOOKING
-    with _opened(folder, url, alone=not looking) as database, database.writing.begin() as opened:
-        config = configuration(opened)
-        config.cmd_opts = options
-        try:
-            options.cmd[0](
-                config,
-                *[getattr(options, name, None) for name in options.cmd[1]],
-                **{name: getattr(options, name, None) for name in options.cmd[2]},
-            )
-        except CommandError as error:
-            raise StoreError(f"alembic: {error}") from error
+    command, positional, named = options.cmd
+    if command.__name__ == "downgrade":
+        raise StoreError(
+            "there is no way back from a newer schema: values would be lost. Use a copy of the "
+            "database that was made before."
+        )
+    looking = command.__name__ in _LOOKING
+    with _opened(folder, url, alone=not looking) as database:
+        if not looking:
+            _check_unused(database)
+        with database.writing.begin() as opened:
+            lift_limits(opened)
+            config = configuration(opened)
+            config.cmd_opts = options
+            try:
+                command(
+                    config,
+                    *[getattr(options, name, None) for name in positional],
+                    **{name: getattr(options, name, None) for name in named},
+                )
+            except CommandError as error:
+                raise StoreError(f"alembic: {error}") from error
 
 
 @contextlib.contextmanager
 def _opened(folder: Path, url: str, *, alone: bool) -> Generator[Database, None, None]:
-    prepare_folder(folder)
+    prepare_folder(folder, url)
     owner = Ownership(folder)
     if alone and not owner.try_to_acquire():
         raise StoreUnavailable(
@@ -80,18 +90,20 @@ def _opened(folder: Path, url: str, *, alone: bool) -> Generator[Database, None,
 
 
 def _check_unused(database: Database) -> None:
-    """Refuse while engines of other data folders run dispatches there."""
-    if not database.shared:
-        return
-    lives = dispatches.c.lease_ends > database_time()
-    try:
-        with database.writing.begin() as connection:
-            owners = connection.scalars(sa.select(dispatches.c.owner).where(lives).distinct()).all()
-    except ProgrammingError:  # a schema that knew no leases
-        return
-    if owners:
+    """Refuse while engines of other data folders have it open, or run dispatches there."""
+    if owners := database.others() | _running(database):
         raise StoreUnavailable(
             path=database.name,
-            reason=f"engines run dispatches there: {', '.join(sorted(owners))}",
+            reason=f"engines have it open: {', '.join(sorted(owners))}",
             advice="Stop them with `qcov stop`, each in its data folder.",
         )
+
+
+def _running(database: Database) -> set[str]:
+    """Engines that have dispatches there; one may be cut off for a moment."""
+    if not database.shared or current(database.writing) is None:
+        return set()
+    lives = dispatches.c.lease_ends > database_time()
+    with database.writing.begin() as connection:
+        owners = connection.scalars(sa.select(dispatches.c.owner).where(lives).distinct())
+        return {str(owner) for owner in owners}

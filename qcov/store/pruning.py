@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from qcov.errors import DispatchNotFound, IntegrityError
 from qcov.store.changes import TERMINAL, Changes
-from qcov.store.schema import blobs, dispatches, memo, nodes, triggers
+from qcov.store.schema import blobs, commits, dispatches, memo, nodes, triggers
 
 if TYPE_CHECKING:
     from qcov.store.store import Store
@@ -60,6 +60,36 @@ def unreferenced(store: Store) -> tuple[list[tuple[str, int]], list[str]]:
         return [], damaged
     rows = store.rows(sa.select(blobs.c.digest, blobs.c.size))
     return [(row["digest"], row["size"]) for row in rows if row["digest"] not in kept], []
+
+
+def last_commits(store: Store) -> list[str]:
+    """What tells, where engines share a database, whether any has written something since."""
+    return [row["token"] for row in store.rows(sa.select(commits.c.token))]
+
+
+def alone(store: Store) -> Changes:
+    """With this in a transaction, no other engine writes until its end."""
+    return {} if store.leases is None else {"alone": [{}]}
+
+
+def removal(store: Store, digests: Iterable[str], seen: Sequence[str]) -> Changes:
+    """What removes payloads, unless another engine may have taken one into use.
+
+    Args:
+        store: Where they are.
+        digests: Those that nothing refers to.
+        seen: The `last_commits` from before that was looked for.
+    """
+    own: dict[str, Any] = {}
+    if store.leases is not None:
+        own = {"of_owner": store.leases.owner, "of_seen": seen}
+    return {**alone(store), "blob_pruned": [{"of_digest": digest, **own} for digest in digests]}
+
+
+def remaining(store: Store, digests: Sequence[str]) -> set[str]:
+    """Those of the payloads that are there."""
+    found = store.rows(sa.select(blobs.c.digest).where(blobs.c.digest.in_(digests)))
+    return {row["digest"] for row in found}
 
 
 def _referenced(store: Store, damaged: list[str]) -> Iterator[str]:

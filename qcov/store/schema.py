@@ -7,6 +7,7 @@ Times are seconds since the epoch, UTC.
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Float,
     ForeignKey,
@@ -21,6 +22,8 @@ from sqlalchemy import (
 )
 
 metadata = MetaData()
+
+_Large = BigInteger().with_variant(Integer, "sqlite")  # whose integers are all of 64 bits
 
 dispatches = Table(
     "dispatches",
@@ -121,14 +124,14 @@ blobs = Table(
     "blobs",
     metadata,
     Column("digest", String(64), primary_key=True),
-    Column("size", Integer, nullable=False),
+    Column("size", _Large, nullable=False),
     Column("data", LargeBinary),  # null: the bytes are in a file of that name
 )
 
 circuits = Table(
     "circuits",
     metadata,
-    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("number", _Large, primary_key=True, autoincrement=True),
     Column("id", String(36), nullable=False, unique=True),
     Column(
         "dispatch_id", String(36), ForeignKey("dispatches.id", ondelete="CASCADE"), nullable=False
@@ -147,6 +150,13 @@ structures = Table(
     metadata,
     Column("key", String(64), primary_key=True),
     Column("text", Text, nullable=False),
+)
+
+commits = Table(  # where engines share a database: which transaction each has committed last
+    "commits",
+    metadata,
+    Column("owner", String(80), primary_key=True),
+    Column("token", String(32), nullable=False),  # the transaction's, known to its engine alone
 )
 
 sealing = Table(

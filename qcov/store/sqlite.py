@@ -64,7 +64,7 @@ class SQLite:
         return connection.in_transaction
 
     def mark(self, cursor: Any) -> None:
-        """None: what became of a transaction is always heard of."""
+        """Nothing: what became of a transaction is always heard of."""
 
     def committed(self, mark: object) -> bool:  # noqa: ARG002  # see `mark`
         """False: it is only asked of a connection that was lost."""
@@ -79,9 +79,17 @@ class SQLite:
         code = getattr(error, "sqlite_errorcode", 0)
         return isinstance(error, sqlite3.OperationalError) and code & 0xFF in _PASSING
 
+    def gave_way(self, error: BaseException) -> bool:  # noqa: ARG002  # a server's may
+        """Never: there is one writer."""
+        return False
+
     def reason(self, error: BaseException) -> str:
         """What SQLite said."""
         return str(error)
+
+    def others(self) -> set[str]:
+        """None: it belongs to the data folder, which one engine has at a time."""
+        return set()
 
     def close(self) -> None:
         """Close all connections."""

@@ -8,6 +8,7 @@ are files or objects.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -37,6 +38,8 @@ from qcov.store.schema import (
 from qcov.store.writer import Done, Writer
 from qcov.transport import address, check_seal, seal
 from qcov.wire import unpack
+
+_log = logging.getLogger("qcov.store")
 
 _PARAMETERS = 500  #: of one statement; SQLite has a limit
 
@@ -84,7 +87,7 @@ class Store:
     ) -> None:
         self.folder = folder
         self.payloads = open_payloads(payloads or str(folder / "blobs"))
-        prepare_folder(folder)
+        prepare_folder(folder, url)
         self.payloads.check()
         self._key_file = seal_key or folder / "seal.key"
         self._key = installation_key(self._key_file)
@@ -106,12 +109,19 @@ class Store:
             raise self._unavailable(error) from error
 
     def close(self) -> None:
-        """Commit what is queued and let go of the database."""
-        self._writer.close()
+        """Commit what is queued and let go of the database.
+
+        A server that does not answer is left alone: what it has of this process goes with that.
+        """
+        if self._writer.close(self._give_back):
+            self._database.close()
+        else:
+            _log.error("%s does not answer, and was not told that this engine ends", self.where)
+
+    def _give_back(self) -> None:
         if self.leases is not None:
             with contextlib.suppress(StoreUnavailable):  # then they end by themselves
                 self.leases.give_back()
-        self._database.close()
 
     @contextlib.contextmanager
     def _transaction(self) -> Generator[sa.Connection, None, None]:

@@ -33,7 +33,7 @@ def test_a_disk_that_refuses_now_and_then_loses_nothing(
     assert outcome.violations == []
     log = (unsteady.data / "engine.log").read_text()
     assert "Traceback" not in log
-    assert "waiting for the disk" in log or rate != "0.3"
+    assert "takes no changes" in log or rate != "0.3"
     refused = [about[0] for what, *about in journal.entries(unsteady.journal) if what == "refused"]
     assert refused or rate != "0.3"
     for told in refused:

@@ -69,6 +69,21 @@ class Server:
             self._process.wait(20)
             self._process = None
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It stands still: connections stay, and nothing is answered."""
+        assert self._process is not None
+        number = self._process.pid
+        children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+        stopped = [number, *map(int, children)]
+        for each in stopped:
+            os.kill(each, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for each in stopped:
+                os.kill(each, signal.SIGCONT)
+
     def create(self) -> str:
         """A new, empty database; returns its URL."""
         name = f"test_{secrets.token_hex(4)}"

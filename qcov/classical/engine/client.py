@@ -240,7 +240,7 @@ def _starting(folder: Path) -> Generator[None, None, None]:
     """One program at a time starts the engine of a folder; others wait for it."""
     from qcov.store.folder import prepare_folder
 
-    prepare_folder(folder)
+    prepare_folder(folder, get_config("workflow_data.db_url"))
     with private_file.touch(folder / "start.lock") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

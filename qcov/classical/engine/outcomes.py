@@ -28,6 +28,9 @@ _EMPTY: dict[str, Any] = {
 }
 
 
+_SHOWN = 64  # characters of an executor's name, for which the table has room
+
+
 def add(changes: Changes, statement: str, *rows: Mapping[str, Any]) -> None:
     """Append rows to a statement's."""
     changes.setdefault(statement, []).extend(rows)
@@ -35,7 +38,7 @@ def add(changes: Changes, statement: str, *rows: Mapping[str, Any]) -> None:
 
 def node_rows(dispatch_id: str, manifest: Message, seal: Seal) -> list[Message]:
     """The rows of a new dispatch's nodes; constants are complete from the start."""
-    executors = [executor["type"] for executor in manifest["executors"]]
+    executors = [executor["type"][:_SHOWN] for executor in manifest["executors"]]
     return [
         {
             "dispatch_id": dispatch_id,

@@ -203,7 +203,7 @@ def main() -> None:
             ready.close()
 
         try:
-            prepare_folder(arguments.folder)
+            prepare_folder(arguments.folder, get_config("workflow_data.db_url"))
             owner = Ownership(arguments.folder)  # kept until this process ends
             owner.acquire(_TAKE_OVER)
             asyncio.run(_live(arguments, lambda: tell({"pid": os.getpid()})))

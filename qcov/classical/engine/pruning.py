@@ -11,7 +11,16 @@ from qcov.classical.engine.channel import Message
 from qcov.classical.engine.environments import Environments
 from qcov.store.blobs import INLINE_LIMIT
 from qcov.store.changes import TERMINAL, Changes
-from qcov.store.pruning import digests_in, named_in, old_dispatches, unreferenced
+from qcov.store.pruning import (
+    alone,
+    digests_in,
+    last_commits,
+    named_in,
+    old_dispatches,
+    remaining,
+    removal,
+    unreferenced,
+)
 from qcov.store.store import Store
 
 _AT_ONCE = 200  # dispatches or payloads in one transaction: others must not wait long
@@ -95,10 +104,11 @@ class Pruner:
             return counted  # what they are about to refer to is not known here
         self._named = set()  # before the commit: what comes after it is either seen, or noted
         try:
-            await self._engine.committed({"structures_pruned": [{}]})
+            seen = await asyncio.to_thread(last_commits, store)
+            await self._engine.committed({**alone(store), "structures_pruned": [{}]})
             found, counted["damaged"] = await asyncio.to_thread(unreferenced, store)
             for start in range(0, len(found), _AT_ONCE):
-                await self._remove(found[start : start + _AT_ONCE], counted)
+                await self._remove(found[start : start + _AT_ONCE], seen, counted)
         finally:
             self._named = None
         return counted
@@ -109,17 +119,21 @@ class Pruner:
             changes[statement] = [{name: value} for value in values[:_AT_ONCE]]
         await self._engine.committed(changes)
 
-    async def _remove(self, found: Sequence[tuple[str, int]], counted: Message) -> None:
+    async def _remove(
+        self, found: Sequence[tuple[str, int]], seen: Sequence[str], counted: Message
+    ) -> None:
         assert self._named is not None
+        store = self._engine.store
         chosen = [(digest, size) for digest, size in found if digest not in self._named]
-        payloads = self._engine.store.payloads
         large = [digest for digest, size in chosen if size > INLINE_LIMIT]
-        written = await self._asked(payloads.ages, large)
+        written = await self._asked(store.payloads.ages, large)
         kept = {digest for digest, when in written.items() if time.time() - when < _FRESH}
         removed = {digest: size for digest, size in chosen if digest not in kept | self._named}
-        await self._delete(("blob_pruned",), "of_digest", list(removed))
+        await self._engine.committed(removal(store, removed, seen))
+        for digest in await asyncio.to_thread(remaining, store, list(removed)):
+            del removed[digest]
         gone = [each for each in written if each in removed and each not in self._named]
-        await self._asked(payloads.remove, gone)
+        await self._asked(store.payloads.remove, gone)
         counted["blobs"] += len(removed)
         counted["bytes"] += sum(removed.values())
 

@@ -41,9 +41,17 @@ def migrate(engine: sa.Engine, path: str) -> None:
     from alembic import command
 
     with engine.begin() as connection:
+        lift_limits(connection)
         if engine.dialect.name == "postgresql":  # until the end of the transaction
             connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
         command.upgrade(configuration(connection), "head")
+
+
+def lift_limits(connection: sa.Connection) -> None:
+    """Let the transaction that has begun take as long as it needs."""
+    if connection.dialect.name == "postgresql":
+        for name in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+            connection.execute(sa.text(f"SET LOCAL {name} = 0"))
 
 
 def configuration(connection: sa.Connection) -> Config:

@@ -85,6 +85,45 @@ def test_alembic_itself(run: Run, data_folder: Path) -> None:
     assert "usage: qcov db alembic" in run("db", "alembic", "--help").out
 
 
+def test_there_is_no_way_back(run: Run, data_folder: Path) -> None:
+    old(data_folder, "0002")
+
+    ran = run("db", "alembic", "downgrade", "0001")
+    assert (ran.code, "no way back" in ran.err) == (1, True)
+    assert revision(data_folder) == "0002"
+
+
+@pytest.mark.services
+@pytest.mark.timeout(60)
+def test_it_is_refused_while_an_engine_of_another_folder_has_it(
+    run: Run, tmp_path: Path, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QCOV_WORKFLOW_DATA_DB_URL", postgresql_url)
+    other = Store(tmp_path / "other", url=postgresql_url)
+    assert other.leases is not None
+    for verb in (["stamp", "0002"], ["upgrade", "head"]):
+        ran = run("db", "alembic", *verb)
+        assert (ran.code, ran.out) == (1, "")
+        assert f"engines have it open: {other.leases.owner}" in ran.err
+    assert HEAD in run("db", "alembic", "current").out
+    assert run("db", "migrate").code == 0  # there is nothing to do
+    other.close()
+
+    while run("db", "alembic", "stamp", "0002").code:  # the server has not heard of it yet
+        pass
+    assert "0002" in run("db", "alembic", "current").out
+
+
+@pytest.mark.services
+def test_an_empty_database_on_a_server_gets_its_tables(
+    run: Run, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QCOV_WORKFLOW_DATA_DB_URL", postgresql_url)
+
+    assert run("db", "alembic", "upgrade", "head").code == 0
+    assert run("db", "migrate").out == f"The database is up to date (schema {HEAD}).\n"
+
+
 @pytest.mark.parametrize("url", ["postgresql://ada:secret@host/db", "secret", "a://b:c@d:secret/e"])
 @pytest.mark.parametrize("asked", [[], ["workflow_data"], ["workflow_data.db_url"], ["--json"]])
 def test_settings_are_shown_without_passwords(

@@ -191,7 +191,10 @@ def test_waiting_for_the_disk_is_logged_with_its_end(
         Told(store).wait()
 
     said = [record.getMessage() for record in caplog.records]
-    assert said == ["waiting for the disk: the disk refuses", "the disk takes changes again"]
+    assert said == [
+        "the store takes no changes, they wait: the disk refuses",
+        "the store takes changes again",
+    ]
 
 
 # -- files

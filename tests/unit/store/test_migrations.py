@@ -54,6 +54,19 @@ def test_migrations_give_exactly_the_tables(database: sa.Engine, tmp_path: Path)
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
+@pytest.mark.services
+def test_migrations_give_the_same_on_a_server(postgresql_url: str) -> None:
+    """Nothing is smaller there: SQLite takes numbers and text of any length."""
+    engine = sa.create_engine(postgresql_url.replace("postgresql:", "postgresql+psycopg:"))
+    migrations.migrate(engine, "it")
+
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        sequence = sa.text("SELECT data_type FROM pg_sequences WHERE sequencename LIKE 'circuits%'")
+        assert connection.scalars(sequence).all() == ["bigint"]
+    engine.dispose()
+
+
 def test_the_newest_migration_is_the_head() -> None:
     scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from qcov.errors import ConfigError, QcovError, StoreUnavailable
-from qcov.store import postgresql
+from qcov.store import postgresql, writer
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 from tests.services.postgresql import Server
@@ -22,12 +25,20 @@ psycopg = pytest.importorskip("psycopg")
 Rows = Callable[..., Changes]
 
 
+@pytest.fixture
+def database_url() -> str:
+    """Of the store that `dispatch_rows` asks for seals; the tests' own are on the server."""
+    return ""
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
         ("postgresql://ada:secret@host:5/db", "postgresql://ada:***@host:5/db"),
         ("postgres://ada:s%40cret@host/db", "postgres://ada:***@host/db"),
         ("postgresql://host/db?password=secret&sslmode=require", "password=hidden&sslmode=require"),
+        ("postgresql://host/db?scram_client_key=secret", "?scram_client_key=hidden"),
+        ("postgresql://host/db?passfile=%2Fsecret", "?passfile=hidden"),
         ("postgresql://ada@host/db", "postgresql://ada@host/db"),
     ],
 )
@@ -116,11 +127,142 @@ def test_what_must_be_kept_waits_for_a_server_that_was_restarted(
     store.close()
 
 
+@pytest.mark.services
+def test_a_restart_while_nothing_was_written_refuses_nothing(
+    data_folder: Path, postgresql_server: Server, postgresql_url: str, dispatch_rows: Rows
+) -> None:
+    store = Store(data_folder, url=postgresql_url)
+    put(store, dispatch_rows("before"))
+    postgresql_server.stop()
+    postgresql_server.start()
+
+    assert put(store, dispatch_rows("after"), keep=False) is None
+    assert store.has_dispatch("after")
+    store.close()
+
+
+@pytest.mark.services
+def test_engines_that_write_equal_payloads_in_other_orders_do_not_disturb_each_other(
+    tmp_path: Path, postgresql_url: str
+) -> None:
+    key = tmp_path / "key"
+    refused: list[QcovError] = []
+    key.write_bytes(b"k" * 32)
+    stores = [Store(tmp_path / name, url=postgresql_url, seal_key=key) for name in "ab"]
+    both = threading.Barrier(2)
+
+    def write(store: Store, step: int) -> None:
+        for number in range(20):
+            digests = [f"{number}-{each}" for each in range(40)][::step]
+            rows = [{"digest": digest, "size": 1, "data": b"x" * 3000} for digest in digests]
+            both.wait(20)
+            if error := put(store, {"blob": rows}, keep=False):
+                refused.append(error)
+
+    threads = [
+        threading.Thread(target=write, args=each) for each in zip(stores, (1, -1), strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with psycopg.connect(postgresql_url) as connection:
+        deadlocks = connection.execute(
+            "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        ).fetchone()
+
+    assert (refused, deadlocks) == ([], (0,))
+    for store in stores:
+        store.close()
+
+
+@pytest.mark.services
+def test_a_transaction_that_gave_way_to_another_one_is_tried_again(
+    data_folder: Path, postgresql_url: str
+) -> None:
+    """Both have what the other waits for: the server stops the store's, which looks sooner."""
+    store = Store(data_folder, url=postgresql_url)
+    rows = [{"digest": digest, "size": 1, "data": b"x"} for digest in "ab"]
+    told = Told()
+    insert = "INSERT INTO blobs VALUES (%s, 1, 'x')"
+    with psycopg.connect(postgresql_url) as other:
+        other.execute("SET deadlock_timeout = '30s'")
+        other.execute(insert, ("b",))
+        store.put({"blob": rows}, told.of("both"), keep=False)
+        until_somebody_waits(postgresql_url)
+        other.execute(insert, ("a",))
+
+    assert told.wait("both") is None
+    store.close()
+
+
+def until_somebody_waits(url: str) -> None:
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    with psycopg.connect(url, autocommit=True) as connection:
+        while connection.execute(waits).fetchone() == (0,):
+            time.sleep(0.01)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("writes", [True, False])
+def test_closing_does_not_wait_for_a_server_that_hangs(
+    data_folder: Path,
+    postgresql_server: Server,
+    postgresql_url: str,
+    dispatch_rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    writes: bool,
+) -> None:
+    monkeypatch.setattr(writer, "_ANSWERS_WITHIN", 0.2)
+    store = Store(data_folder, url=postgresql_url)
+    put(store, dispatch_rows("before"))
+    with postgresql_server.frozen():
+        if writes:
+            store.put(dispatch_rows("d"))
+        closing = threading.Thread(target=store.close)
+        closing.start()
+        closing.join(20)
+        assert not closing.is_alive()
+
+
+@pytest.mark.services
+def test_what_waits_for_a_lock_is_told_in_the_end(data_folder: Path, postgresql_url: str) -> None:
+    options = "?options=-c%20lock_timeout%3D200ms"
+    store = Store(data_folder, url=postgresql_url + options)
+    with psycopg.connect(postgresql_url) as other:
+        other.execute("LOCK TABLE blobs")
+        rows = [{"digest": "d", "size": 1, "data": b"x"}]
+        refused = put(store, {"blob": rows}, keep=False)
+
+    assert isinstance(refused, StoreUnavailable)
+    assert "lock timeout" in str(refused)
+    store.close()
+
+
+@pytest.mark.services
+def test_the_server_ends_what_takes_too_long_unless_it_has_other_limits(
+    data_folder: Path, postgresql_url: str
+) -> None:
+    def limits(url: str) -> list[str]:
+        database = postgresql.PostgreSQL(url, owner="somebody")
+        with database.reading.connect() as connection:
+            found = [
+                str(connection.scalar(sa.text(f"SHOW {name}")))
+                for name in ("lock_timeout", "statement_timeout")
+            ]
+        database.close()
+        return found
+
+    assert limits(postgresql_url) == ["30s", "10min"]
+    assert limits(f"{postgresql_url}?options=-c%20lock_timeout%3D2s") == ["2s", "10min"]
+
+
 class DeafAtCommit:
     """A connection that breaks while a transaction is ended; the end is heard, or is not."""
 
-    def __init__(self, real: Any, *, heard: bool) -> None:
-        self.real, self.heard = real, heard
+    def __init__(self, real: Any, *, heard: bool, then: Callable[[], object] = int) -> None:
+        self.real, self.heard, self.then = real, heard, then
         self.info = real.info
 
     @property
@@ -137,6 +279,7 @@ class DeafAtCommit:
             return
         if self.heard:
             self.statements.execute(statement)
+        self.then()
         self.real.close()
         raise psycopg.OperationalError("the connection was lost")
 
@@ -152,16 +295,91 @@ def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_written_twice(
 ) -> None:
     store = Store(data_folder, url=postgresql_url)
     put(store, dispatch_rows("d", nodes=1))
-    writer = store._writer
-    writer._connection = DeafAtCommit(writer._connection, heard=heard)
+    store._writer._connection = DeafAtCommit(store._writer._connection, heard=heard)
     printed = {"of_dispatch": "d", "of_node": 0, "of_attempt": 1}
     printed |= {"new_stdout": "once", "new_stderr": ""}
 
     told = put(store, {"node_printed": [printed]}, keep=keep)
 
-    assert (told is None) == (heard or keep)
-    assert (store.get_nodes("d")[0]["stdout"] or "") == ("once" if heard or keep else "")
+    assert told is None
+    assert store.get_nodes("d")[0]["stdout"] == "once"
     store.close()
+
+
+@pytest.mark.services
+def test_a_commit_that_a_crash_has_undone_is_done_again(
+    data_folder: Path, postgresql_server: Server, postgresql_url: str, dispatch_rows: Rows
+) -> None:
+    """After a crash the server gives out again the numbers of transactions that it has lost."""
+    store = Store(data_folder, url=postgresql_url)
+    put(store, dispatch_rows("before"))
+
+    def crash() -> None:
+        postgresql_server.stop()
+        postgresql_server.start()
+        with psycopg.connect(postgresql_url, autocommit=True) as another:
+            for _ in range(50):
+                another.execute("UPDATE sealing SET sign = sign")
+
+    store._writer._connection = DeafAtCommit(store._writer._connection, heard=False, then=crash)
+
+    assert put(store, dispatch_rows("d")) is None
+    assert store.has_dispatch("d")
+    store.close()
+
+
+@pytest.mark.services
+def test_while_nobody_can_say_whether_a_commit_happened_what_must_be_kept_waits(
+    data_folder: Path,
+    postgresql_server: Server,
+    postgresql_url: str,
+    dispatch_rows: Rows,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer, "_PATIENCE", 0.1)
+    store = Store(data_folder, url=postgresql_url)
+    put(store, dispatch_rows("d", nodes=1))
+    printed = {"of_dispatch": "d", "of_node": 0, "of_attempt": 1}
+    printed |= {"new_stdout": "once", "new_stderr": ""}
+    told = Told()
+    with told.together(store):
+        store._writer._connection = DeafAtCommit(
+            store._writer._connection, heard=True, then=postgresql_server.stop
+        )
+        store.put({"node_printed": [printed]}, told.of("kept"))
+        store.put(dispatch_rows("asked"), told.of("asked"), keep=False)
+    try:
+        refused = told.wait("asked")
+        assert "kept" not in told.errors
+    finally:
+        postgresql_server.start()
+
+    assert isinstance(refused, StoreUnavailable)
+    assert "whether it was is not known" in str(refused)
+    assert told.wait("kept") is None
+    assert store.get_nodes("d")[0]["stdout"] == "once"
+    store.close()
+
+
+@pytest.mark.services
+def test_closing_ends_the_wait_for_an_answer(
+    data_folder: Path, postgresql_server: Server, postgresql_url: str, dispatch_rows: Rows
+) -> None:
+    store = Store(data_folder, url=postgresql_url)
+    told, gone = Told(), threading.Event()
+    store._writer._connection = DeafAtCommit(
+        store._writer._connection,
+        heard=False,
+        then=lambda: (postgresql_server.stop(), gone.set()),
+    )
+    store.put(dispatch_rows("d"), told.of("d"))
+    assert gone.wait(20)
+    try:
+        store.close()
+    finally:
+        postgresql_server.start()
+
+    assert "whether it was is not known" in str(told.wait("d"))
 
 
 @pytest.mark.services
@@ -199,8 +417,36 @@ def test_a_folder_with_another_key_is_told_which_it_needs(
 
 
 def put(store: Store, changes: Changes, *, keep: bool = True) -> QcovError | None:
-    told: list[QcovError | None] = []
-    done = threading.Event()
-    store.put(changes, lambda error: (told.append(error), done.set()), keep=keep)
-    assert done.wait(20)
-    return told[0]
+    told = Told()
+    store.put(changes, told.of(""), keep=keep)
+    return told.wait("")
+
+
+class Told:
+    """What became of changes, by name."""
+
+    def __init__(self) -> None:
+        self.errors: dict[str, QcovError | None] = {}
+        self._said = threading.Condition()
+
+    def of(self, name: str) -> Callable[[QcovError | None], None]:
+        def done(error: QcovError | None) -> None:
+            with self._said:
+                self.errors[name] = error
+                self._said.notify_all()
+
+        return done
+
+    def wait(self, name: str) -> QcovError | None:
+        with self._said:
+            assert self._said.wait_for(lambda: name in self.errors, 20)
+            return self.errors[name]
+
+    @contextlib.contextmanager
+    def together(self, store: Store) -> Iterator[None]:
+        """What is put inside is written as one transaction."""
+        begun, go_on = threading.Event(), threading.Event()
+        store.put({}, lambda _: (begun.set(), go_on.wait(20)))
+        assert begun.wait(20)
+        yield
+        go_on.set()

@@ -147,6 +147,12 @@ def test_many_threads_lose_nothing(store: Store, dispatch_rows: Rows) -> None:
     assert store.list_dispatches()[1] == 400
 
 
+def test_the_size_of_a_payload_may_be_large(store: Store, put: Put) -> None:
+    row = {"digest": "d" * 64, "size": 3 << 30, "data": None}
+
+    assert put({"blob": [row]}) is None
+
+
 def test_one_bad_change_does_not_spoil_the_others(
     store: Store, put: Put, dispatch_rows: Rows
 ) -> None:
