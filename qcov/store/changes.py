@@ -222,8 +222,12 @@ _OWNED = {
 
 
 def dispatches_in(changes: Changes) -> set[str]:
-    """The dispatches that changes are about, as far as their engine alone may make them."""
-    return {
+    """The dispatches that changes are about, as far as their engine alone may make them.
+
+    The root of a new sublattice is among them: whoever has the root has all below it.
+    """
+    roots = {row["root_id"] for row in changes.get("dispatch", ()) if row["root_id"] != row["id"]}
+    return roots | {
         row[column] for name, column in _OWNED.items() if name in changes for row in changes[name]
     }
 

@@ -29,6 +29,7 @@ Epochs = Mapping[str, int | None]
 Held = tuple[str, int | None]
 
 _HELD = "NEW_OBJECT"  # only stored: nobody runs it
+_AT_ONCE = 100  # dispatches that are taken over at a time: they are read before they go on
 
 
 class Leases:
@@ -80,7 +81,10 @@ class Leases:
         failed) is taken once its lease has ended, like one that nobody runs.
         """
         known = dict(self._epochs)
-        chosen = (dispatches.c.owner == self.owner, _one_of(known))
+        chosen = (dispatches.c.owner == self.owner, _one_of(dispatches.c.id, known))
+        watched = (triggers.c.owner == self.owner, triggers.c.status == "ACTIVE")
+        with self._transaction() as connection:  # two of them: a lease must not age in the first
+            connection.execute(sa.update(triggers).where(*watched).values(lease_ends=self._until()))
         with self._transaction() as connection:
             self._lock(connection, *chosen)
             kept = connection.execute(
@@ -89,11 +93,6 @@ class Leases:
                 .values(lease_ends=self._until())
                 .returning(dispatches.c.id, dispatches.c.epoch)
             ).all()
-            connection.execute(
-                sa.update(triggers)
-                .where(triggers.c.owner == self.owner, triggers.c.status == "ACTIVE")
-                .values(lease_ends=self._until())
-            )
         epochs = {row.id: row.epoch for row in kept}
         return self._lost(each for each, epoch in known.items() if epochs.get(each) != epoch)
 
@@ -121,53 +120,68 @@ class Leases:
             own: What an earlier engine of this data folder has left, too, whatever its lease.
             but: Not these.
         """
-        free = sa.func.coalesce(dispatches.c.lease_ends, 0.0) < database_time()
-        if own:
-            free |= dispatches.c.owner == self.owner
-        chosen = [_unended(), dispatches.c.status != _HELD, free]
-        if but:
-            chosen.append(dispatches.c.root_id.not_in(but))
+        lapsed = sa.and_(_unended(), dispatches.c.status != _HELD, self._free(dispatches, own=own))
+        left_out = [*but, *self._epochs]  # what this engine runs it must not take from itself
+        roots = sa.select(dispatches.c.root_id).where(
+            lapsed, sa.not_(_one_of(dispatches.c.root_id, left_out))
+        )
         with self._transaction() as connection:
-            roots = connection.scalars(sa.select(dispatches.c.root_id).where(*chosen)).all()
-            if not roots:
+            found = connection.scalars(roots.distinct().limit(_AT_ONCE)).all()
+            if not found:
                 return []
-            locked = connection.scalars(
+            family = (_one_of(dispatches.c.root_id, found), _unended() | _is_root())
+            return self._take(connection, self._unlocked(connection, lapsed, *family), family[1])
+
+    def _unlocked(
+        self, connection: sa.Connection, lapsed: sa.ColumnElement[bool], *of: sa.ColumnElement[bool]
+    ) -> sa.ColumnElement[bool]:
+        """Lock families as a whole; those that nobody else has locked, and that are still free.
+
+        Nobody is waited for. To add a sublattice an engine must lock the root (see `Fence`): a
+        family whose root is locked has no more members than are seen then.
+        """
+        locked = set(
+            connection.scalars(
                 sa.select(dispatches.c.id)
-                .where(dispatches.c.id.in_(set(roots)))
-                .order_by(dispatches.c.id)
+                .where(*of)
                 .with_for_update(skip_locked=True, key_share=True)
-            ).all()
-            return self._take(connection, dispatches.c.root_id.in_(locked), *chosen)
+            )
+        )
+        columns = (dispatches.c.id, dispatches.c.root_id, lapsed.label("lapsed"))
+        seen = connection.execute(sa.select(*columns).where(*of)).all()
+        busy = {row.root_id for row in seen if row.id not in locked}
+        free = {row.root_id for row in seen if row.lapsed}
+        return _one_of(dispatches.c.root_id, free - busy)
 
     def take_held(self, dispatch_id: str) -> bool:
         """Take a dispatch that waits to be started; False if another engine has been faster."""
         chosen = (dispatches.c.id == dispatch_id, dispatches.c.status == _HELD)
-        free = sa.func.coalesce(dispatches.c.lease_ends, 0.0) < database_time()
         with self._transaction() as connection:
-            return bool(self._take(connection, *chosen, free | (dispatches.c.owner == self.owner)))
+            return bool(self._take(connection, *chosen, self._free(dispatches, own=True)))
 
     def _take(self, connection: sa.Connection, *chosen: sa.ColumnElement[bool]) -> list[Row]:
         epoch = sa.func.coalesce(dispatches.c.epoch, 0) + 1
-        self._lock(connection, *chosen)
         rows = connection.execute(
             sa.update(dispatches)
             .where(*chosen)
             .values(owner=self.owner, epoch=epoch, lease_ends=self._until())
             .returning(dispatches)
         )
-        taken = [dict(row) for row in rows.mappings()]
+        taken = [dict(row) for row in rows.mappings() if row["status"] not in TERMINAL]
         self._epochs |= {row["id"]: row["epoch"] for row in taken}
         return sorted(taken, key=lambda row: row["created"])
 
-    def take_triggers(self, *, own: bool = False) -> set[str]:
-        """Take over triggers that nobody watches any more; return their ids."""
-        free = sa.func.coalesce(triggers.c.lease_ends, 0.0) < database_time()
-        if own:
-            free |= triggers.c.owner == self.owner
+    def take_triggers(self, *, own: bool = False, but: Collection[str] = ()) -> set[str]:
+        """Take over triggers that nobody watches any more, but not these; return their ids."""
+        free = sa.select(triggers.c.id).where(
+            triggers.c.status == "ACTIVE",
+            self._free(triggers, own=own),
+            sa.not_(_one_of(triggers.c.id, but)),
+        )
         with self._transaction() as connection:
             taken = connection.scalars(
                 sa.update(triggers)
-                .where(triggers.c.status == "ACTIVE", free)
+                .where(triggers.c.id.in_(free.with_for_update(skip_locked=True)))
                 .values(owner=self.owner, lease_ends=self._until())
                 .returning(triggers.c.id)
             )
@@ -230,6 +244,11 @@ class Leases:
             .with_for_update(key_share=True)
         )
 
+    def _free(self, table: sa.Table, *, own: bool) -> sa.ColumnElement[bool]:
+        """True for what nobody has, or its owner no more; with `own`, for what is ours as well."""
+        lapsed = sa.func.coalesce(table.c.lease_ends, 0.0) < database_time()
+        return lapsed | (table.c.owner == self.owner) if own else lapsed
+
     def _until(self) -> sa.ColumnElement[float]:
         return database_time() + self.seconds
 
@@ -276,10 +295,14 @@ class Fence:
         }
 
 
-def _one_of(ids: Iterable[str]) -> sa.ColumnElement[bool]:
+def _one_of(column: sa.Column[str], ids: Iterable[str]) -> sa.ColumnElement[bool]:
     """One parameter, however many they are."""
-    return dispatches.c.id == sa.func.any(sa.literal(list(ids), sa.ARRAY(sa.Text)))
+    return column == sa.func.any(sa.literal(list(ids), sa.ARRAY(sa.Text)))
 
 
 def _unended() -> sa.ColumnElement[bool]:
     return dispatches.c.status.not_in(TERMINAL)
+
+
+def _is_root() -> sa.ColumnElement[bool]:
+    return dispatches.c.id == dispatches.c.root_id

@@ -96,7 +96,8 @@ class Sharing:
             self._runs.drop(dispatch_id)
         taken = await asyncio.to_thread(self._leases.take, but=self._unfit)
         self._take_over(taken)
-        if triggers := await asyncio.to_thread(self._leases.take_triggers):
+        watched = self._engine.triggers.watched()
+        if triggers := await asyncio.to_thread(self._leases.take_triggers, but=watched):
             self._engine.triggers.resume(triggers)
         self._engine.triggers.keep(await asyncio.to_thread(self._leases.own_triggers))
         asked = await asyncio.to_thread(self._leases.to_cancel)

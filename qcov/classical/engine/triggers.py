@@ -69,6 +69,10 @@ class Triggers:
         """True while any of them watches: the engine must stay."""
         return bool(self._watching)
 
+    def watched(self) -> set[str]:
+        """Those that watch here."""
+        return set(self._watching)
+
     async def register(self, described: Message) -> str:
         """Keep a trigger and let it watch; return its id once it is on disk, and watches.
 
@@ -157,7 +161,7 @@ class Triggers:
     def resume(self, chosen: Collection[str] | None = None) -> None:
         """Watch on, after the engine was started again: all triggers, or the chosen ones."""
         for row in self._engine.store.active_triggers():
-            if chosen is None or row["id"] in chosen:
+            if row["id"] not in self._watching and (chosen is None or row["id"] in chosen):
                 watch = self._watch(row, {})
                 if watch is not None:
                     watch.keep()

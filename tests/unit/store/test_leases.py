@@ -114,6 +114,8 @@ def test_what_was_queued_under_an_earlier_epoch_is_refused_too(
     store.put(status("COMPLETED"), told.append)
     for each in (other, store):  # taken from it, and by it again
         lapse(store)
+        for lost in leases(each).renew():
+            leases(each).forget(lost)
         assert [row["id"] for row in leases(each).take()] == ["d"]
     go_on.set()
 
@@ -161,6 +163,27 @@ def test_renewing_keeps_what_is_held_and_tells_what_is_lost(
     assert leases(other).renew() == set()
 
 
+def test_an_engine_does_not_take_over_what_it_runs(store: Store, dispatch_rows: Rows) -> None:
+    put(store, dispatch_rows())
+    lapse(store)  # between two beats, say, of an engine whose database is slow
+
+    assert leases(store).take() == []
+    assert leases(store).renew() == set()
+
+
+def test_an_engine_does_not_take_over_what_it_watches(store: Store, other: Store) -> None:
+    row = {
+        "id": "t", "dispatch_id": "d", "name": "t", "object": "", "object_seal": "",
+        "environment": "{}", "status": "ACTIVE", "error": None, "created": 1.0,
+    }  # fmt: skip
+    put(store, {"trigger": [row]})
+    with store._database.writing.begin() as connection:
+        connection.execute(sa.text("UPDATE triggers SET lease_ends = 0"))
+
+    assert leases(store).take_triggers(but={"t"}) == set()
+    assert leases(other).take_triggers() == {"t"}
+
+
 def test_a_family_is_taken_as_a_whole(store: Store, other: Store, dispatch_rows: Rows) -> None:
     put(store, dispatch_rows("d"))
     put(store, dispatch_rows("child", parent_id="d", parent_node=0, root_id="d", created=2.0))
@@ -169,6 +192,59 @@ def test_a_family_is_taken_as_a_whole(store: Store, other: Store, dispatch_rows:
 
     assert [row["id"] for row in leases(other).take()] == ["d", "child"]
     assert leases(store).take() == []
+
+
+def child_of(parent: str, name: str, rows: Rows) -> Changes:
+    return rows(name, parent_id=parent, parent_node=0, root_id="d", created=2.0)
+
+
+def test_a_family_is_taken_with_its_newest_member(
+    store: Store, other: Store, dispatch_rows: Rows
+) -> None:
+    put(store, dispatch_rows("d"))
+    lapse(store)
+    put(store, child_of("d", "child", dispatch_rows))  # its own lease has just begun
+
+    assert [row["id"] for row in leases(other).take()] == ["d", "child"]
+
+
+def test_a_root_that_was_taken_gets_no_more_children(
+    store: Store, other: Store, dispatch_rows: Rows
+) -> None:
+    put(store, dispatch_rows("d"))
+    put(store, child_of("d", "child", dispatch_rows))
+    lapse(store)
+    leases(other).take()
+
+    refused = put(store, child_of("child", "late", dispatch_rows))
+    assert isinstance(refused, LeaseLost)
+    assert refused.dispatches == ("d",)
+    assert put(other, child_of("child", "new", dispatch_rows)) is None
+
+
+def test_a_family_that_is_being_written_to_is_left_for_the_next_time(
+    store: Store, other: Store, dispatch_rows: Rows
+) -> None:
+    put(store, dispatch_rows("d"))
+    put(store, child_of("d", "child", dispatch_rows))
+    lapse(store)
+    with store._database.writing.begin() as connection:
+        lock = "SELECT 1 FROM dispatches WHERE id = 'child' FOR NO KEY UPDATE"
+        connection.execute(sa.text(lock))
+        assert leases(other).take() == []
+
+    assert [row["id"] for row in leases(other).take()] == ["d", "child"]
+
+
+def test_a_sublattice_whose_root_has_ended_is_taken_too(
+    store: Store, other: Store, dispatch_rows: Rows
+) -> None:
+    put(store, dispatch_rows("d", status="FAILED"))
+    put(store, child_of("d", "child", dispatch_rows))
+    lapse(store)
+
+    assert [row["id"] for row in leases(other).take()] == ["child"]
+    assert put(other, child_of("child", "new", dispatch_rows)) is None
 
 
 def test_an_engine_of_the_same_folder_does_not_wait_for_the_lease(
