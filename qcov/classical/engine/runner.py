@@ -21,7 +21,8 @@ from qcov.classical.engine.events import Events
 from qcov.classical.engine.intake import add_dispatch, settle_environment, understanding
 from qcov.classical.engine.pool import Pool
 from qcov.classical.engine.pruning import Pruner
-from qcov.classical.engine.reuse import Known
+from qcov.classical.engine.reading import Reading
+from qcov.classical.engine.reuse import Earlier, Known
 from qcov.classical.engine.run import Run
 from qcov.classical.engine.runs import Runs
 from qcov.classical.engine.sharing import LOOK_AGAIN, Sharing
@@ -57,7 +58,7 @@ class Engine:
     """
 
     def __init__(self, store: Store, *, workers: int) -> None:
-        self.store = store
+        self.store, self.read = store, Reading(store)
         self._loop = asyncio.get_running_loop()
         cores = max(1, (os.cpu_count() or 1) // workers)
         settings = {"payloads": store.payloads.location, "cores": cores}
@@ -295,6 +296,7 @@ class Engine:
         """Stop the workers; what ran will run again when the store is next opened."""
         if self._sharing is not None:
             self._sharing.close()
+        self.read.close()
         self._environments.close()
         self.triggers.close()
         for pool in (self._pool, self._hosts):
@@ -385,6 +387,25 @@ class Engine:
         """A small blob; None for one that workers read from its file."""
         return self._blobs.get(digest)
 
+    def blobs(self, digests: Collection[str], then: Callable[[Mapping[str, bytes]], None]) -> None:
+        """Call `then` with those of the blobs that are small: workers read the others' files."""
+        missing = [] if self._sharing is None else self._blobs.missing(digests)
+        known = {digest: self._blobs.get(digest) for digest in digests if digest not in missing}
+        if not missing:
+            return then(_small(known))
+
+        def came(found: Mapping[str, bytes | None]) -> None:
+            for digest, data in found.items():
+                self._blobs.keep(digest, data)
+            then(_small({**known, **found}))
+
+        def refused(_: QcovError) -> None:  # the worker will say what it misses
+            then(_small(known))
+
+        return self.read.then(
+            lambda: dict(self.store.inline_blobs(missing)), follows=came, refused=refused
+        )
+
     def keep_blob(self, digest: str, data: bytes | None) -> None:
         """Remember a blob that will be needed soon; None says that it is in a file."""
         self._blobs.keep(digest, data)
@@ -393,17 +414,28 @@ class Engine:
         for digest, data in manifest["blobs"].items():
             self._blobs.keep(digest, data)
 
-    def remembered(self, keys: Collection[str]) -> Mapping[str, Known]:
-        """Values that were kept for equal electrons, by key."""
-        return {
-            row["key"]: Known(
-                output=row["output"],
-                key=row["output_key"],
-                text=row["value_repr"],
-                dispatch_id=row["dispatch_id"],
+    def remembered(
+        self, keys: Collection[str], then: Callable[[Mapping[str, Known]], None]
+    ) -> None:
+        """Call `then` with the values that were kept for equal electrons, by key."""
+
+        def came(rows: Iterable[Message]) -> None:
+            then(
+                {
+                    row["key"]: Known(
+                        output=row["output"],
+                        key=row["output_key"],
+                        text=row["value_repr"],
+                        dispatch_id=row["dispatch_id"],
+                    )
+                    for row in rows
+                }
             )
-            for row in self.store.remembered(keys)
-        }
+
+        def refused(_: QcovError) -> None:  # then they are computed
+            then({})
+
+        self.read.then(lambda: list(self.store.remembered(keys)), follows=came, refused=refused)
 
     def submit_task(self, task: Task) -> None:
         """Hand an electron to the workers, once the packages that it needs are there."""
@@ -422,12 +454,33 @@ class Engine:
         self, run: Run, node: int, manifest: Message, began: float, changes: Changes
     ) -> None:
         """Store a sublattice and its link to the parent in one transaction, then start it."""
-        child_id = str(uuid.uuid4())
         manifest["environment"] = run.environment
         manifest["variables"] = run.variables
+        manifest["reuses"] = run.earlier_child(node)
+
+        def start(earlier: Earlier | None) -> None:
+            if not run.lost:
+                self._start_child(run, node, manifest, changes, began=began, earlier=earlier)
+
+        def refused(error: QcovError) -> None:
+            run.child_refused(node, error)
+
+        if manifest["reuses"] is None:
+            return start(None)
+        return self.read.then(self._runs.earlier, manifest, follows=start, refused=refused)
+
+    def _start_child(
+        self,
+        run: Run,
+        node: int,
+        manifest: Message,
+        changes: Changes,
+        *,
+        began: float,
+        earlier: Earlier | None,
+    ) -> None:
+        child_id = str(uuid.uuid4())
         try:
-            manifest["reuses"] = run.earlier_child(node)
-            earlier = self._runs.earlier(manifest)
             with understanding():
                 row = add_dispatch(changes, self.store, manifest, child_id, (run, node))
                 child = Run(self, row, manifest, earlier=earlier)
@@ -482,6 +535,10 @@ class Engine:
     def run_ended(self, run: Run) -> None:
         """Forget a run: the store has all of it."""
         self._runs.forget(run)
+
+
+def _small(blobs: Mapping[str, bytes | None]) -> dict[str, bytes]:
+    return {digest: data for digest, data in blobs.items() if data is not None}
 
 
 def _fired(trigger_id: str | None, dispatch_id: str) -> Changes:

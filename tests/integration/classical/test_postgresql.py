@@ -200,6 +200,42 @@ def test_a_server_that_is_restarted_loses_nothing(
     assert sorted(counter[1]()) == sorted([*ONCE, "waiting"])
 
 
+@contextlib.contextmanager
+def locked(url: str, table: str) -> Iterator[None]:
+    """Whoever reads or writes this table waits."""
+    engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+        yield
+    engine.dispose()
+
+
+def waits_for(url: str, table: str) -> bool:
+    query = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE"
+    return bool(rows(url, f"{query} '%{table}%' AND application_name = 'qcov'"))
+
+
+def test_a_server_that_dies_while_an_electron_is_to_start_loses_nothing(
+    gate: Any, url: str, postgresql_server: Server
+) -> None:
+    @ct.electron
+    def first() -> int:
+        gate.pass_through("begun")
+        return 1
+
+    kept = ct.electron(add.function, cache=True)
+    dispatch_id = ct.dispatch(ct.lattice(lambda: kept(first(), 1)))()
+    gate.wait()
+    with contextlib.suppress(sa.exc.OperationalError), locked(url, "memo"):
+        gate.let_go()
+        until(lambda: waits_for(url, "memo"))  # its outcome is stored; may the next one be known?
+        assert call("ping")["pid"]
+        postgresql_server.stop()
+    postgresql_server.start()
+
+    assert ct.get_result(dispatch_id, wait=True, timeout=60).result == 2
+
+
 def test_a_server_that_is_away_is_an_error_that_says_so(
     at: Any, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
