@@ -10,13 +10,16 @@ All times are the database's: engines need not agree about the time of day.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+import threading
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import sqlalchemy as sa
 
+from qcov.errors import EngineStopped
 from qcov.store.changes import TERMINAL, Changes, database_time, dispatches_in
 from qcov.store.schema import dispatches, triggers
 
@@ -29,6 +32,7 @@ Epochs = Mapping[str, int | None]
 Held = tuple[str, int | None]
 
 _HELD = "NEW_OBJECT"  # only stored: nobody runs it
+_ALL_OF_IT = "null"  # JSON: what `cancel_requested` is where no nodes are named
 _AT_ONCE = 100  # dispatches that are taken over at a time: they are read before they go on
 
 
@@ -45,6 +49,8 @@ class Leases:
         self.owner, self.seconds = owner, seconds
         self._transaction = transaction
         self._epochs: dict[str, int] = {}
+        self._lock = threading.Lock()  # what is given back at the end must not be renewed after it
+        self._over = False
 
     # -- writing
 
@@ -83,10 +89,10 @@ class Leases:
         known = dict(self._epochs)
         chosen = (dispatches.c.owner == self.owner, _one_of(dispatches.c.id, known))
         watched = (triggers.c.owner == self.owner, triggers.c.status == "ACTIVE")
-        with self._transaction() as connection:  # two of them: a lease must not age in the first
+        with self._keeping() as connection:  # two of them: a lease must not age in the first
             connection.execute(sa.update(triggers).where(*watched).values(lease_ends=self._until()))
-        with self._transaction() as connection:
-            self._lock(connection, *chosen)
+        with self._keeping() as connection:
+            self._lock_rows(connection, *chosen)
             kept = connection.execute(
                 sa.update(dispatches)
                 .where(*chosen, _unended())
@@ -113,28 +119,49 @@ class Leases:
             if (row.owner, row.epoch) != (self.owner, self._epochs.get(row.id, row.epoch))
         }
 
-    def take(self, *, own: bool = False, but: Collection[str] = ()) -> list[Row]:
-        """Take over what nobody runs any more, a dispatch with all its sublattices at a time.
+    def lapsed(self, *, own: bool = False, but: Collection[str] = ()) -> list[Row]:
+        """What nobody runs any more: some of it, roots only.
 
         Args:
             own: What an earlier engine of this data folder has left, too, whatever its lease.
-            but: Not these.
+            but: Not these, unless they are to end.
+
+        Returns:
+            Rows with `root_id`; `waits`, for how many seconds nobody has run it; `owner`, the last
+            one; `error`, what is known to be wrong; and `cancel`, whether all of it is to end.
         """
-        lapsed = sa.and_(_unended(), dispatches.c.status != _HELD, self._free(dispatches, own=own))
-        left_out = [*but, *self._epochs]  # what this engine runs it must not take from itself
-        roots = sa.select(dispatches.c.root_id).where(
-            lapsed, sa.not_(_one_of(dispatches.c.root_id, left_out))
+        columns = (
+            dispatches.c.root_id,
+            sa.func.min(database_time() - self._lease_ends(dispatches)).label("waits"),
+            sa.func.min(dispatches.c.owner).label("owner"),
+            sa.func.min(dispatches.c.error).label("error"),
+            sa.func.bool_or(_is_to_end()).label("cancel"),
+        )
+        query = sa.select(*columns).where(
+            self._lapsed(own=own),
+            # what this engine runs it must not take from itself
+            sa.not_(_one_of(dispatches.c.root_id, self._epochs)),
+            sa.not_(_one_of(dispatches.c.root_id, but)) | _is_to_end(),
         )
         with self._transaction() as connection:
-            found = connection.scalars(roots.distinct().limit(_AT_ONCE)).all()
-            if not found:
-                return []
-            family = (_one_of(dispatches.c.root_id, found), _unended() | _is_root())
-            return self._take(connection, self._unlocked(connection, lapsed, *family), family[1])
+            found = connection.execute(query.group_by(dispatches.c.root_id).limit(_AT_ONCE))
+            return [dict(row) for row in found.mappings()]
+
+    def take(self, roots: Collection[str], *, own: bool = False) -> list[Row]:
+        """Take over what nobody runs any more, a dispatch with all its sublattices at a time.
+
+        Args:
+            roots: Those that `lapsed` has found.
+            own: As there.
+        """
+        family = (_one_of(dispatches.c.root_id, roots), _unended() | _is_root())
+        with self._keeping() as connection:
+            free = self._unlocked(connection, self._lapsed(own=own), *family)
+            return [] if free is None else self._take(connection, free, family[1])
 
     def _unlocked(
         self, connection: sa.Connection, lapsed: sa.ColumnElement[bool], *of: sa.ColumnElement[bool]
-    ) -> sa.ColumnElement[bool]:
+    ) -> sa.ColumnElement[bool] | None:
         """Lock families as a whole; those that nobody else has locked, and that are still free.
 
         Nobody is waited for. To add a sublattice an engine must lock the root (see `Fence`): a
@@ -151,12 +178,14 @@ class Leases:
         seen = connection.execute(sa.select(*columns).where(*of)).all()
         busy = {row.root_id for row in seen if row.id not in locked}
         free = {row.root_id for row in seen if row.lapsed}
-        return _one_of(dispatches.c.root_id, free - busy)
+        return _one_of(dispatches.c.root_id, free - busy) if free - busy else None
 
     def take_held(self, dispatch_id: str) -> bool:
-        """Take a dispatch that waits to be started; False if another engine has been faster."""
+        """Take a dispatch that waits to be started; False if somebody has been faster."""
+        if dispatch_id in self._epochs:
+            return False
         chosen = (dispatches.c.id == dispatch_id, dispatches.c.status == _HELD)
-        with self._transaction() as connection:
+        with self._keeping() as connection:
             return bool(self._take(connection, *chosen, self._free(dispatches, own=True)))
 
     def _take(self, connection: sa.Connection, *chosen: sa.ColumnElement[bool]) -> list[Row]:
@@ -164,28 +193,37 @@ class Leases:
         rows = connection.execute(
             sa.update(dispatches)
             .where(*chosen)
-            .values(owner=self.owner, epoch=epoch, lease_ends=self._until())
+            .values(owner=self.owner, epoch=epoch, lease_ends=self._until(), error=_as_ended())
             .returning(dispatches)
         )
         taken = [dict(row) for row in rows.mappings() if row["status"] not in TERMINAL]
         self._epochs |= {row["id"]: row["epoch"] for row in taken}
         return sorted(taken, key=lambda row: row["created"])
 
-    def take_triggers(self, *, own: bool = False, but: Collection[str] = ()) -> set[str]:
-        """Take over triggers that nobody watches any more, but not these; return their ids."""
+    def take_triggers(self, *, own: bool = False, but: Collection[str] = ()) -> list[Row]:
+        """Take over triggers that nobody watches any more, but not these; return their rows."""
         free = sa.select(triggers.c.id).where(
             triggers.c.status == "ACTIVE",
             self._free(triggers, own=own),
             sa.not_(_one_of(triggers.c.id, but)),
         )
-        with self._transaction() as connection:
-            taken = connection.scalars(
+        with self._keeping() as connection:
+            taken = connection.execute(
                 sa.update(triggers)
                 .where(triggers.c.id.in_(free.with_for_update(skip_locked=True)))
                 .values(owner=self.owner, lease_ends=self._until())
-                .returning(triggers.c.id)
+                .returning(triggers)
             )
-            return set(taken)
+            return sorted((dict(row) for row in taken.mappings()), key=lambda row: row["created"])
+
+    @contextlib.contextmanager
+    def _keeping(self) -> Generator[sa.Connection, None, None]:
+        """A transaction that makes something this engine's, unless it has given all back."""
+        with self._lock:
+            if self._over:
+                raise EngineStopped(address=self.owner)
+            with self._transaction() as connection:
+                yield connection
 
     def own_triggers(self) -> set[str]:
         """The triggers that this engine is to watch."""
@@ -195,17 +233,36 @@ class Leases:
             )
             return set(connection.scalars(own))
 
-    def give_back(self, dispatch_ids: Collection[str] | None = None) -> None:
-        """End the leases of these dispatches, or of all: others may go on with them at once."""
+    def give_back(self, roots: Collection[str] | None = None) -> None:
+        """End the leases of these dispatches with their sublattices; others may have them at once.
+
+        Args:
+            roots: Which ones; without them all, and nothing is taken or renewed any more.
+        """
         chosen = [dispatches.c.owner == self.owner, _unended()]
-        if dispatch_ids is not None:
-            chosen.append(dispatches.c.id.in_(dispatch_ids))
+        if roots is not None:
+            chosen.append(_one_of(dispatches.c.root_id, roots))
+        with self._lock:
+            self._over = self._over or roots is None
+            self._end(chosen)
+
+    def _end(self, chosen: Sequence[sa.ColumnElement[bool]]) -> None:
         with self._transaction() as connection:
-            self._lock(connection, *chosen)
-            connection.execute(sa.update(dispatches).where(*chosen).values(lease_ends=0.0))
-            if dispatch_ids is None:
+            self._lock_rows(connection, *chosen)
+            nobodys = {"owner": None, "lease_ends": database_time()}
+            connection.execute(sa.update(dispatches).where(*chosen).values(nobodys))
+            if self._over:
                 mine = triggers.c.owner == self.owner
                 connection.execute(sa.update(triggers).where(mine).values(lease_ends=0.0))
+
+    def note(self, root: str, reason: str) -> None:
+        """Write down why a dispatch that nobody has does not go on."""
+        with self._transaction() as connection:
+            connection.execute(
+                sa.update(dispatches)
+                .where(dispatches.c.id == root, self._lapsed(own=False))
+                .values(error=reason)
+            )
 
     def others_run(self) -> bool:
         """True if other engines run dispatches."""
@@ -235,7 +292,7 @@ class Leases:
             ).all()
         return {row.id: json.loads(row.cancel_requested) for row in rows}
 
-    def _lock(self, connection: sa.Connection, *chosen: sa.ColumnElement[bool]) -> None:
+    def _lock_rows(self, connection: sa.Connection, *chosen: sa.ColumnElement[bool]) -> None:
         """Always in the same order: then nobody waits for somebody who waits for him."""
         connection.execute(
             sa.select(dispatches.c.id)
@@ -246,8 +303,16 @@ class Leases:
 
     def _free(self, table: sa.Table, *, own: bool) -> sa.ColumnElement[bool]:
         """True for what nobody has, or its owner no more; with `own`, for what is ours as well."""
-        lapsed = sa.func.coalesce(table.c.lease_ends, 0.0) < database_time()
+        lapsed = self._lease_ends(table) < database_time()
         return lapsed | (table.c.owner == self.owner) if own else lapsed
+
+    def _lapsed(self, *, own: bool) -> sa.ColumnElement[bool]:
+        running = sa.and_(_unended(), dispatches.c.status != _HELD)
+        return sa.and_(running, self._free(dispatches, own=own))
+
+    @staticmethod
+    def _lease_ends(table: sa.Table) -> sa.ColumnElement[float]:
+        return sa.func.coalesce(table.c.lease_ends, 0.0)
 
     def _until(self) -> sa.ColumnElement[float]:
         return database_time() + self.seconds
@@ -304,5 +369,15 @@ def _unended() -> sa.ColumnElement[bool]:
     return dispatches.c.status.not_in(TERMINAL)
 
 
+def _as_ended() -> sa.ColumnElement[str | None]:
+    """The error of what has ended; what was known to be wrong before is so no more."""
+    return sa.case((_unended(), sa.null()), else_=dispatches.c.error)
+
+
 def _is_root() -> sa.ColumnElement[bool]:
     return dispatches.c.id == dispatches.c.root_id
+
+
+def _is_to_end() -> sa.ColumnElement[bool]:
+    asked = sa.func.coalesce(dispatches.c.cancel_requested, "") == _ALL_OF_IT
+    return sa.and_(_is_root(), asked)

@@ -40,9 +40,17 @@ class Reading:
         self, question: Callable[..., T], *arguments: Any, until: float | None = None
     ) -> T:
         """Ask, until a server that is away is back, or until then by the loop's clock."""
+        if not self._far:
+            return question(*arguments)
+        return await self.at_length(question, *arguments, until=until)
+
+    async def at_length(
+        self, question: Callable[..., T], *arguments: Any, until: float | None = None
+    ) -> T:
+        """The same, in a thread in any case: it takes a while to answer."""
         while True:
             try:
-                return await self(question, *arguments)
+                return await asyncio.to_thread(question, *arguments)
             except StoreUnavailable:
                 if not self._far or (until is not None and _time() >= until):
                     raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -48,6 +49,11 @@ def leases(store: Store) -> Leases:
     return store.leases
 
 
+def take(store: Store, **which: Any) -> list[Any]:
+    lapsed = leases(store).lapsed(**which)
+    return leases(store).take([row["root_id"] for row in lapsed], own=which.get("own", False))
+
+
 def lapse(store: Store) -> None:
     """The time of all leases passes."""
     with store._database.writing.begin() as connection:
@@ -68,7 +74,7 @@ def test_a_dispatch_is_its_engines_while_the_lease_lasts(
 ) -> None:
     assert put(store, dispatch_rows()) is None
 
-    assert leases(other).take() == []
+    assert take(other) == []
     assert put(store, status("RUNNING")) is None
     assert isinstance(put(other, status("FAILED")), LeaseLost)
     assert store.get_nodes("d")[0]["status"] == "RUNNING"
@@ -80,7 +86,7 @@ def test_what_an_engine_writes_that_was_replaced_changes_nothing(
 ) -> None:
     put(store, dispatch_rows())
     lapse(store)
-    [taken] = leases(other).take()
+    [taken] = take(other)
     assert (taken["id"], taken["epoch"]) == ("d", 2)
     before = store.get_nodes("d")
 
@@ -99,8 +105,8 @@ def test_what_an_engine_knows_nothing_of_is_not_renewed_and_taken_again(
     lapse(store)
 
     assert leases(store).renew() == set()
-    assert [(row["id"], row["epoch"]) for row in leases(store).take()] == [("d", 2)]
-    assert leases(store).take() == []
+    assert [(row["id"], row["epoch"]) for row in take(store)] == [("d", 2)]
+    assert take(store) == []
 
 
 def test_what_was_queued_under_an_earlier_epoch_is_refused_too(
@@ -116,7 +122,7 @@ def test_what_was_queued_under_an_earlier_epoch_is_refused_too(
         lapse(store)
         for lost in leases(each).renew():
             leases(each).forget(lost)
-        assert [row["id"] for row in leases(each).take()] == ["d"]
+        assert [row["id"] for row in take(each)] == ["d"]
     go_on.set()
 
     assert put(store, status("FAILED")) is None
@@ -129,7 +135,7 @@ def test_one_lost_dispatch_does_not_spoil_the_others_of_its_group(
 ) -> None:
     put(store, dispatch_rows("d"))
     lapse(store)
-    leases(other).take()
+    take(other)
     told: dict[str, QcovError | None] = {}
     begun, go_on = threading.Event(), threading.Event()
     store.put({}, lambda _: (begun.set(), go_on.wait(20)))
@@ -154,10 +160,10 @@ def test_renewing_keeps_what_is_held_and_tells_what_is_lost(
     put(store, dispatch_rows("over", status="COMPLETED"))
     lapse(store)
     assert leases(store).renew() == set()
-    assert leases(other).take() == []
+    assert take(other) == []
     with store._database.writing.begin() as connection:
         connection.execute(sa.text("UPDATE dispatches SET lease_ends = 0 WHERE id = 'd'"))
-    assert [row["id"] for row in leases(other).take()] == ["d"]
+    assert [row["id"] for row in take(other)] == ["d"]
 
     assert leases(store).renew() == {"d"}
     assert leases(other).renew() == set()
@@ -167,7 +173,7 @@ def test_an_engine_does_not_take_over_what_it_runs(store: Store, dispatch_rows: 
     put(store, dispatch_rows())
     lapse(store)  # between two beats, say, of an engine whose database is slow
 
-    assert leases(store).take() == []
+    assert take(store) == []
     assert leases(store).renew() == set()
 
 
@@ -180,8 +186,8 @@ def test_an_engine_does_not_take_over_what_it_watches(store: Store, other: Store
     with store._database.writing.begin() as connection:
         connection.execute(sa.text("UPDATE triggers SET lease_ends = 0"))
 
-    assert leases(store).take_triggers(but={"t"}) == set()
-    assert leases(other).take_triggers() == {"t"}
+    assert leases(store).take_triggers(but={"t"}) == []
+    assert [row["id"] for row in leases(other).take_triggers()] == ["t"]
 
 
 def test_a_family_is_taken_as_a_whole(store: Store, other: Store, dispatch_rows: Rows) -> None:
@@ -190,8 +196,8 @@ def test_a_family_is_taken_as_a_whole(store: Store, other: Store, dispatch_rows:
     put(store, dispatch_rows("stored", status="NEW_OBJECT"))
     lapse(store)
 
-    assert [row["id"] for row in leases(other).take()] == ["d", "child"]
-    assert leases(store).take() == []
+    assert [row["id"] for row in take(other)] == ["d", "child"]
+    assert take(store) == []
 
 
 def child_of(parent: str, name: str, rows: Rows) -> Changes:
@@ -205,7 +211,7 @@ def test_a_family_is_taken_with_its_newest_member(
     lapse(store)
     put(store, child_of("d", "child", dispatch_rows))  # its own lease has just begun
 
-    assert [row["id"] for row in leases(other).take()] == ["d", "child"]
+    assert [row["id"] for row in take(other)] == ["d", "child"]
 
 
 def test_a_root_that_was_taken_gets_no_more_children(
@@ -214,7 +220,7 @@ def test_a_root_that_was_taken_gets_no_more_children(
     put(store, dispatch_rows("d"))
     put(store, child_of("d", "child", dispatch_rows))
     lapse(store)
-    leases(other).take()
+    take(other)
 
     refused = put(store, child_of("child", "late", dispatch_rows))
     assert isinstance(refused, LeaseLost)
@@ -231,9 +237,9 @@ def test_a_family_that_is_being_written_to_is_left_for_the_next_time(
     with store._database.writing.begin() as connection:
         lock = "SELECT 1 FROM dispatches WHERE id = 'child' FOR NO KEY UPDATE"
         connection.execute(sa.text(lock))
-        assert leases(other).take() == []
+        assert take(other) == []
 
-    assert [row["id"] for row in leases(other).take()] == ["d", "child"]
+    assert [row["id"] for row in take(other)] == ["d", "child"]
 
 
 def test_a_sublattice_whose_root_has_ended_is_taken_too(
@@ -243,7 +249,7 @@ def test_a_sublattice_whose_root_has_ended_is_taken_too(
     put(store, child_of("d", "child", dispatch_rows))
     lapse(store)
 
-    assert [row["id"] for row in leases(other).take()] == ["child"]
+    assert [row["id"] for row in take(other)] == ["child"]
     assert put(other, child_of("child", "new", dispatch_rows)) is None
 
 
@@ -253,8 +259,8 @@ def test_an_engine_of_the_same_folder_does_not_wait_for_the_lease(
     put(store, dispatch_rows())
     again = open_store()
 
-    assert leases(other).take(own=True) == []
-    assert [row["epoch"] for row in leases(again).take(own=True)] == [2]
+    assert take(other, own=True) == []
+    assert [row["epoch"] for row in take(again, own=True)] == [2]
     assert isinstance(put(store, status("FAILED")), LeaseLost)
     again.close()
 
@@ -263,7 +269,7 @@ def test_what_is_given_back_is_free(store: Store, other: Store, dispatch_rows: R
     put(store, dispatch_rows())
     store.close()
 
-    assert [row["id"] for row in leases(other).take()] == ["d"]
+    assert [row["id"] for row in take(other)] == ["d"]
 
 
 def test_what_cannot_run_somewhere_is_left_out(
@@ -272,8 +278,8 @@ def test_what_cannot_run_somewhere_is_left_out(
     put(store, dispatch_rows())
     lapse(store)
 
-    assert leases(other).take(but={"d"}) == []
-    assert [row["id"] for row in leases(other).take()] == ["d"]
+    assert take(other, but={"d"}) == []
+    assert [row["id"] for row in take(other)] == ["d"]
 
 
 def test_one_engine_starts_what_was_stored(store: Store, other: Store, dispatch_rows: Rows) -> None:
