@@ -108,6 +108,15 @@ def _leased(insert: Insert, table: sa.Table, left_out: tuple[str, ...], shared: 
     return made.values(lease_ends=until)
 
 
+def _ends_trigger(shared: bool) -> sa.ColumnElement[bool]:
+    """Anybody may stop a trigger; that it has failed only its engine knows."""
+    active = triggers.c.status == sa.literal_column("'ACTIVE'")
+    if not shared:
+        return active
+    stops = bindparam("new_status", type_=sa.Text) == sa.literal_column("'STOPPED'")
+    return active & (stops | (triggers.c.owner == bindparam("of_owner")))
+
+
 def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
     """Every statement by its name, in the order in which they run.
 
@@ -181,10 +190,7 @@ def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
         "trigger": _leased(insert, triggers, (), shared).on_conflict_do_nothing(),
         "trigger_ended": (
             sa.update(triggers)
-            .where(
-                triggers.c.id == bindparam("of_trigger"),
-                triggers.c.status == sa.literal_column("'ACTIVE'"),
-            )
+            .where(triggers.c.id == bindparam("of_trigger"), _ends_trigger(shared))
             .values(status=bindparam("new_status"), error=bindparam("new_error"))
         ),
         "trigger_fired": _insert(insert, trigger_dispatches).on_conflict_do_nothing(),

@@ -32,6 +32,8 @@ Epochs = Mapping[str, int | None]
 Held = tuple[str, int | None]
 
 _HELD = "NEW_OBJECT"  # only stored: nobody runs it
+_RUNNING = ("PENDING", "RUNNING", "CANCELING")
+_UNENDED = (_HELD, *_RUNNING)
 _ALL_OF_IT = "null"  # JSON: what `cancel_requested` is where no nodes are named
 _AT_ONCE = 100  # dispatches that are taken over at a time: they are read before they go on
 
@@ -63,6 +65,9 @@ class Leases:
         for name in ("dispatch", "trigger"):
             if name in changes:
                 stamped[name] = [{**row, **self._stamp(row)} for row in changes[name]]
+        if "trigger_ended" in changes:
+            ended = changes["trigger_ended"]
+            stamped["trigger_ended"] = [{**row, "of_owner": self.owner} for row in ended]
         return stamped
 
     def _stamp(self, row: Mapping[str, Any]) -> Row:
@@ -154,31 +159,26 @@ class Leases:
             roots: Those that `lapsed` has found.
             own: As there.
         """
-        family = (_one_of(dispatches.c.root_id, roots), _unended() | _is_root())
         with self._keeping() as connection:
-            free = self._unlocked(connection, self._lapsed(own=own), *family)
-            return [] if free is None else self._take(connection, free, family[1])
+            free = self._unlocked(connection, roots, self._lapsed(own=own))
+            return self._take(connection, _families(free)) if free else []
 
+    @staticmethod
     def _unlocked(
-        self, connection: sa.Connection, lapsed: sa.ColumnElement[bool], *of: sa.ColumnElement[bool]
-    ) -> sa.ColumnElement[bool] | None:
+        connection: sa.Connection, roots: Collection[str], lapsed: sa.ColumnElement[bool]
+    ) -> set[str]:
         """Lock families as a whole; those that nobody else has locked, and that are still free.
 
         Nobody is waited for. To add a sublattice an engine must lock the root (see `Fence`): a
         family whose root is locked has no more members than are seen then.
         """
-        locked = set(
-            connection.scalars(
-                sa.select(dispatches.c.id)
-                .where(*of)
-                .with_for_update(skip_locked=True, key_share=True)
-            )
-        )
+        of = _families(roots)
+        locking = sa.select(dispatches.c.id).where(of)
+        locked = set(connection.scalars(locking.with_for_update(skip_locked=True, key_share=True)))
         columns = (dispatches.c.id, dispatches.c.root_id, lapsed.label("lapsed"))
-        seen = connection.execute(sa.select(*columns).where(*of)).all()
+        seen = connection.execute(sa.select(*columns).where(of)).all()
         busy = {row.root_id for row in seen if row.id not in locked}
-        free = {row.root_id for row in seen if row.lapsed}
-        return _one_of(dispatches.c.root_id, free - busy) if free - busy else None
+        return {row.root_id for row in seen if row.lapsed} - busy
 
     def take_held(self, dispatch_id: str) -> bool:
         """Take a dispatch that waits to be started; False if somebody has been faster."""
@@ -287,7 +287,9 @@ class Leases:
         with self._transaction() as connection:
             rows = connection.execute(
                 sa.select(dispatches.c.id, dispatches.c.cancel_requested).where(
-                    dispatches.c.owner == self.owner, dispatches.c.cancel_requested.is_not(None)
+                    dispatches.c.owner == self.owner,
+                    dispatches.c.cancel_requested.is_not(None),
+                    _unended(),
                 )
             ).all()
         return {row.id: json.loads(row.cancel_requested) for row in rows}
@@ -307,7 +309,7 @@ class Leases:
         return lapsed | (table.c.owner == self.owner) if own else lapsed
 
     def _lapsed(self, *, own: bool) -> sa.ColumnElement[bool]:
-        running = sa.and_(_unended(), dispatches.c.status != _HELD)
+        running = dispatches.c.status.in_(_RUNNING)
         return sa.and_(running, self._free(dispatches, own=own))
 
     @staticmethod
@@ -365,8 +367,15 @@ def _one_of(column: sa.Column[str], ids: Iterable[str]) -> sa.ColumnElement[bool
     return column == sa.func.any(sa.literal(list(ids), sa.ARRAY(sa.Text)))
 
 
+def _families(roots: Collection[str]) -> sa.ColumnElement[bool]:
+    """Roots, ended or not, and what is below them and has not ended."""
+    below = sa.and_(_unended(), _one_of(dispatches.c.root_id, roots))
+    return below | _one_of(dispatches.c.id, roots)
+
+
 def _unended() -> sa.ColumnElement[bool]:
-    return dispatches.c.status.not_in(TERMINAL)
+    """As a list of states: an index finds them, however many dispatches have ended."""
+    return dispatches.c.status.in_(_UNENDED)
 
 
 def _as_ended() -> sa.ColumnElement[str | None]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from qcov.errors import LeaseLost, QcovError, StoreError
+from qcov.errors import EngineStopped, LeaseLost, QcovError, StoreError
 from qcov.store.changes import Changes
 from qcov.store.leases import Leases
 from qcov.store.store import Store
@@ -19,6 +19,10 @@ pytestmark = pytest.mark.services
 
 Rows = Callable[..., Changes]
 
+TRIGGER = {
+    "id": "t", "dispatch_id": "d", "name": "t", "object": "", "object_seal": "",
+    "environment": "{}", "status": "ACTIVE", "error": None, "created": 1.0,
+}  # fmt: skip
 NODE = {"of_dispatch": "d", "of_node": 0, "of_attempt": 1}
 
 
@@ -54,10 +58,10 @@ def take(store: Store, **which: Any) -> list[Any]:
     return leases(store).take([row["root_id"] for row in lapsed], own=which.get("own", False))
 
 
-def lapse(store: Store) -> None:
+def lapse(store: Store, table: str = "dispatches") -> None:
     """The time of all leases passes."""
     with store._database.writing.begin() as connection:
-        connection.execute(sa.text("UPDATE dispatches SET lease_ends = 0"))
+        connection.execute(sa.text(f"UPDATE {table} SET lease_ends = 0"))
 
 
 def status(value: str) -> Changes:
@@ -178,13 +182,8 @@ def test_an_engine_does_not_take_over_what_it_runs(store: Store, dispatch_rows: 
 
 
 def test_an_engine_does_not_take_over_what_it_watches(store: Store, other: Store) -> None:
-    row = {
-        "id": "t", "dispatch_id": "d", "name": "t", "object": "", "object_seal": "",
-        "environment": "{}", "status": "ACTIVE", "error": None, "created": 1.0,
-    }  # fmt: skip
-    put(store, {"trigger": [row]})
-    with store._database.writing.begin() as connection:
-        connection.execute(sa.text("UPDATE triggers SET lease_ends = 0"))
+    put(store, {"trigger": [TRIGGER]})
+    lapse(store, "triggers")
 
     assert leases(store).take_triggers(but={"t"}) == []
     assert [row["id"] for row in leases(other).take_triggers()] == ["t"]
@@ -308,3 +307,77 @@ def test_a_key_belongs_to_one_dispatch_of_all_engines(
     assert put(store, dispatch_rows("a", key="k")) is None
 
     assert isinstance(put(other, dispatch_rows("b", key="k")), StoreError)
+
+
+def test_only_the_engine_that_watches_a_trigger_knows_that_it_has_failed(
+    store: Store, other: Store
+) -> None:
+    put(store, {"trigger": [TRIGGER]})
+    lapse(store, "triggers")
+    leases(other).take_triggers()
+
+    ended = {"of_trigger": "t", "new_status": "FAILED", "new_error": "late"}
+    assert put(store, {"trigger_ended": [ended]}) is None
+    assert leases(other).own_triggers() == {"t"}
+    assert put(store, {"trigger_ended": [ended | {"new_status": "STOPPED"}]}) is None
+    assert leases(other).own_triggers() == set()
+
+
+def test_what_has_ended_long_ago_is_not_looked_at_again_and_again(
+    store: Store, dispatch_rows: Rows
+) -> None:
+    put(store, dispatch_rows())
+    with store._database.writing.begin() as connection:
+        columns = "name, root_id, created, inputs_repr, manifest, manifest_seal, nodes_total"
+        connection.execute(
+            sa.text(
+                f"INSERT INTO dispatches (id, status, {columns}) SELECT 'over' || number, "
+                f"'COMPLETED', {columns} FROM dispatches, generate_series(1, 20000) number"
+            )
+        )
+        connection.execute(sa.text("ANALYZE dispatches"))
+    plans: list[str] = []
+
+    def explain(connection: sa.Connection, statement: Any, *_: Any) -> None:
+        if not isinstance(statement, sa.TextClause):
+            text = statement.compile(connection, compile_kwargs={"render_postcompile": True})
+            found = connection.exec_driver_sql(f"EXPLAIN {text}", text.params)
+            plans.append("\n".join(found.scalars()))
+
+    sa.event.listen(store._database.writing, "before_execute", explain)
+    held = leases(store)
+    held.renew(), held.lapsed(), held.take(["d"]), held.to_cancel(), held.others_run()
+    assert len(plans) >= 6
+    assert not [plan for plan in plans if "Seq Scan on dispatches" in plan]
+
+
+def test_what_was_given_back_at_the_end_is_not_renewed_after_it(
+    store: Store, dispatch_rows: Rows
+) -> None:
+    put(store, dispatch_rows())
+    leases(store).give_back()
+
+    for late in (leases(store).renew, lambda: leases(store).take(["d"])):
+        with pytest.raises(EngineStopped):
+            late()
+    query = sa.text("SELECT owner FROM dispatches")
+    with store._database.reading.connect() as connection:
+        assert connection.scalar(query) is None
+
+
+def test_what_nobody_runs_is_found_with_what_is_known_of_it(
+    store: Store, other: Store, dispatch_rows: Rows
+) -> None:
+    put(store, dispatch_rows("d"))
+    put(store, child_of("d", "child", dispatch_rows))
+    leases(store).give_back(["d"])
+    leases(other).note("d", "no such folder")
+    assert leases(other).ask_to_cancel("child", None)
+
+    [found] = leases(other).lapsed()
+    assert found.pop("waits") < 60
+    assert found == {"root_id": "d", "owner": None, "error": "no such folder", "cancel": False}
+    assert leases(other).lapsed(but=["d"]) == []
+    assert leases(other).ask_to_cancel("d", None)
+    assert [row["cancel"] for row in leases(other).lapsed(but=["d"])] == [True]
+    assert [row["error"] for row in take(other)] == [None, None]
