@@ -119,6 +119,15 @@ def _others_silent() -> sa.ColumnElement[bool]:
     return sa.not_(others.exists())
 
 
+def _ends_trigger(shared: bool) -> sa.ColumnElement[bool]:
+    """Anybody may stop a trigger; that it has failed only its engine knows."""
+    active = triggers.c.status == sa.literal_column("'ACTIVE'")
+    if not shared:
+        return active
+    stops = bindparam("new_status", type_=sa.Text) == sa.literal_column("'STOPPED'")
+    return active & (stops | (triggers.c.owner == bindparam("of_owner")))
+
+
 def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
     """Every statement by its name, in the order in which they run.
 
@@ -197,10 +206,7 @@ def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
         "trigger": _leased(insert, triggers, (), shared).on_conflict_do_nothing(),
         "trigger_ended": (
             sa.update(triggers)
-            .where(
-                triggers.c.id == bindparam("of_trigger"),
-                triggers.c.status == sa.literal_column("'ACTIVE'"),
-            )
+            .where(triggers.c.id == bindparam("of_trigger"), _ends_trigger(shared))
             .values(status=bindparam("new_status"), error=bindparam("new_error"))
         ),
         "trigger_fired": _insert(insert, trigger_dispatches).on_conflict_do_nothing(),
@@ -248,8 +254,12 @@ _COMMON = {
 
 
 def dispatches_in(changes: Changes) -> set[str]:
-    """The dispatches that changes are about, as far as their engine alone may make them."""
-    return {
+    """The dispatches that changes are about, as far as their engine alone may make them.
+
+    The root of a new sublattice is among them: whoever has the root has all below it.
+    """
+    roots = {row["root_id"] for row in changes.get("dispatch", ()) if row["root_id"] != row["id"]}
+    return roots | {
         row[column] for name, column in _OWNED.items() if name in changes for row in changes[name]
     }
 

@@ -10,13 +10,16 @@ All times are the database's: engines need not agree about the time of day.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+import threading
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import sqlalchemy as sa
 
+from qcov.errors import EngineStopped
 from qcov.store.changes import TERMINAL, Changes, database_time, dispatches_in
 from qcov.store.schema import dispatches, triggers
 
@@ -29,6 +32,10 @@ Epochs = Mapping[str, int | None]
 Held = tuple[str, int | None]
 
 _HELD = "NEW_OBJECT"  # only stored: nobody runs it
+_RUNNING = ("PENDING", "RUNNING", "CANCELING")
+_UNENDED = (_HELD, *_RUNNING)
+_ALL_OF_IT = "null"  # JSON: what `cancel_requested` is where no nodes are named
+_AT_ONCE = 100  # dispatches that are taken over at a time: they are read before they go on
 
 
 class Leases:
@@ -44,6 +51,8 @@ class Leases:
         self.owner, self.seconds = owner, seconds
         self._transaction = transaction
         self._epochs: dict[str, int] = {}
+        self._lock = threading.Lock()  # what is given back at the end must not be renewed after it
+        self._over = False
 
     # -- writing
 
@@ -56,6 +65,9 @@ class Leases:
         for name in ("dispatch", "trigger"):
             if name in changes:
                 stamped[name] = [{**row, **self._stamp(row)} for row in changes[name]]
+        if "trigger_ended" in changes:
+            ended = changes["trigger_ended"]
+            stamped["trigger_ended"] = [{**row, "of_owner": self.owner} for row in ended]
         return stamped
 
     def _stamp(self, row: Mapping[str, Any]) -> Row:
@@ -80,20 +92,18 @@ class Leases:
         failed) is taken once its lease has ended, like one that nobody runs.
         """
         known = dict(self._epochs)
-        chosen = (dispatches.c.owner == self.owner, _one_of(known))
-        with self._transaction() as connection:
-            self._lock(connection, *chosen)
+        chosen = (dispatches.c.owner == self.owner, _one_of(dispatches.c.id, known))
+        watched = (triggers.c.owner == self.owner, triggers.c.status == "ACTIVE")
+        with self._keeping() as connection:  # two of them: a lease must not age in the first
+            connection.execute(sa.update(triggers).where(*watched).values(lease_ends=self._until()))
+        with self._keeping() as connection:
+            self._lock_rows(connection, *chosen)
             kept = connection.execute(
                 sa.update(dispatches)
                 .where(*chosen, _unended())
                 .values(lease_ends=self._until())
                 .returning(dispatches.c.id, dispatches.c.epoch)
             ).all()
-            connection.execute(
-                sa.update(triggers)
-                .where(triggers.c.owner == self.owner, triggers.c.status == "ACTIVE")
-                .values(lease_ends=self._until())
-            )
         epochs = {row.id: row.epoch for row in kept}
         return self._lost(each for each, epoch in known.items() if epochs.get(each) != epoch)
 
@@ -114,64 +124,106 @@ class Leases:
             if (row.owner, row.epoch) != (self.owner, self._epochs.get(row.id, row.epoch))
         }
 
-    def take(self, *, own: bool = False, but: Collection[str] = ()) -> list[Row]:
-        """Take over what nobody runs any more, a dispatch with all its sublattices at a time.
+    def lapsed(self, *, own: bool = False, but: Collection[str] = ()) -> list[Row]:
+        """What nobody runs any more: some of it, roots only.
 
         Args:
             own: What an earlier engine of this data folder has left, too, whatever its lease.
-            but: Not these.
+            but: Not these, unless they are to end.
+
+        Returns:
+            Rows with `root_id`; `waits`, for how many seconds nobody has run it; `owner`, the last
+            one; `error`, what is known to be wrong; and `cancel`, whether all of it is to end.
         """
-        free = sa.func.coalesce(dispatches.c.lease_ends, 0.0) < database_time()
-        if own:
-            free |= dispatches.c.owner == self.owner
-        chosen = [_unended(), dispatches.c.status != _HELD, free]
-        if but:
-            chosen.append(dispatches.c.root_id.not_in(but))
+        columns = (
+            dispatches.c.root_id,
+            sa.func.min(database_time() - self._lease_ends(dispatches)).label("waits"),
+            sa.func.min(dispatches.c.owner).label("owner"),
+            sa.func.min(dispatches.c.error).label("error"),
+            sa.func.bool_or(_is_to_end()).label("cancel"),
+        )
+        query = sa.select(*columns).where(
+            self._lapsed(own=own),
+            # what this engine runs it must not take from itself
+            sa.not_(_one_of(dispatches.c.root_id, self._epochs)),
+            sa.not_(_one_of(dispatches.c.root_id, but)) | _is_to_end(),
+        )
         with self._transaction() as connection:
-            roots = connection.scalars(sa.select(dispatches.c.root_id).where(*chosen)).all()
-            if not roots:
-                return []
-            locked = connection.scalars(
-                sa.select(dispatches.c.id)
-                .where(dispatches.c.id.in_(set(roots)))
-                .order_by(dispatches.c.id)
-                .with_for_update(skip_locked=True, key_share=True)
-            ).all()
-            return self._take(connection, dispatches.c.root_id.in_(locked), *chosen)
+            found = connection.execute(query.group_by(dispatches.c.root_id).limit(_AT_ONCE))
+            return [dict(row) for row in found.mappings()]
+
+    def take(self, roots: Collection[str], *, own: bool = False) -> list[Row]:
+        """Take over what nobody runs any more, a dispatch with all its sublattices at a time.
+
+        Args:
+            roots: Those that `lapsed` has found.
+            own: As there.
+        """
+        with self._keeping() as connection:
+            free = self._unlocked(connection, roots, self._lapsed(own=own))
+            return self._take(connection, _families(free)) if free else []
+
+    @staticmethod
+    def _unlocked(
+        connection: sa.Connection, roots: Collection[str], lapsed: sa.ColumnElement[bool]
+    ) -> set[str]:
+        """Lock families as a whole; those that nobody else has locked, and that are still free.
+
+        Nobody is waited for. To add a sublattice an engine must lock the root (see `Fence`): a
+        family whose root is locked has no more members than are seen then.
+        """
+        of = _families(roots)
+        locking = sa.select(dispatches.c.id).where(of)
+        locked = set(connection.scalars(locking.with_for_update(skip_locked=True, key_share=True)))
+        columns = (dispatches.c.id, dispatches.c.root_id, lapsed.label("lapsed"))
+        seen = connection.execute(sa.select(*columns).where(of)).all()
+        busy = {row.root_id for row in seen if row.id not in locked}
+        return {row.root_id for row in seen if row.lapsed} - busy
 
     def take_held(self, dispatch_id: str) -> bool:
-        """Take a dispatch that waits to be started; False if another engine has been faster."""
+        """Take a dispatch that waits to be started; False if somebody has been faster."""
+        if dispatch_id in self._epochs:
+            return False
         chosen = (dispatches.c.id == dispatch_id, dispatches.c.status == _HELD)
-        free = sa.func.coalesce(dispatches.c.lease_ends, 0.0) < database_time()
-        with self._transaction() as connection:
-            return bool(self._take(connection, *chosen, free | (dispatches.c.owner == self.owner)))
+        with self._keeping() as connection:
+            return bool(self._take(connection, *chosen, self._free(dispatches, own=True)))
 
     def _take(self, connection: sa.Connection, *chosen: sa.ColumnElement[bool]) -> list[Row]:
         epoch = sa.func.coalesce(dispatches.c.epoch, 0) + 1
-        self._lock(connection, *chosen)
         rows = connection.execute(
             sa.update(dispatches)
             .where(*chosen)
-            .values(owner=self.owner, epoch=epoch, lease_ends=self._until())
+            .values(owner=self.owner, epoch=epoch, lease_ends=self._until(), error=_as_ended())
             .returning(dispatches)
         )
-        taken = [dict(row) for row in rows.mappings()]
+        taken = [dict(row) for row in rows.mappings() if row["status"] not in TERMINAL]
         self._epochs |= {row["id"]: row["epoch"] for row in taken}
         return sorted(taken, key=lambda row: row["created"])
 
-    def take_triggers(self, *, own: bool = False) -> set[str]:
-        """Take over triggers that nobody watches any more; return their ids."""
-        free = sa.func.coalesce(triggers.c.lease_ends, 0.0) < database_time()
-        if own:
-            free |= triggers.c.owner == self.owner
-        with self._transaction() as connection:
-            taken = connection.scalars(
+    def take_triggers(self, *, own: bool = False, but: Collection[str] = ()) -> list[Row]:
+        """Take over triggers that nobody watches any more, but not these; return their rows."""
+        free = sa.select(triggers.c.id).where(
+            triggers.c.status == "ACTIVE",
+            self._free(triggers, own=own),
+            sa.not_(_one_of(triggers.c.id, but)),
+        )
+        with self._keeping() as connection:
+            taken = connection.execute(
                 sa.update(triggers)
-                .where(triggers.c.status == "ACTIVE", free)
+                .where(triggers.c.id.in_(free.with_for_update(skip_locked=True)))
                 .values(owner=self.owner, lease_ends=self._until())
-                .returning(triggers.c.id)
+                .returning(triggers)
             )
-            return set(taken)
+            return sorted((dict(row) for row in taken.mappings()), key=lambda row: row["created"])
+
+    @contextlib.contextmanager
+    def _keeping(self) -> Generator[sa.Connection, None, None]:
+        """A transaction that makes something this engine's, unless it has given all back."""
+        with self._lock:
+            if self._over:
+                raise EngineStopped(address=self.owner)
+            with self._transaction() as connection:
+                yield connection
 
     def own_triggers(self) -> set[str]:
         """The triggers that this engine is to watch."""
@@ -181,17 +233,36 @@ class Leases:
             )
             return set(connection.scalars(own))
 
-    def give_back(self, dispatch_ids: Collection[str] | None = None) -> None:
-        """End the leases of these dispatches, or of all: others may go on with them at once."""
+    def give_back(self, roots: Collection[str] | None = None) -> None:
+        """End the leases of these dispatches with their sublattices; others may have them at once.
+
+        Args:
+            roots: Which ones; without them all, and nothing is taken or renewed any more.
+        """
         chosen = [dispatches.c.owner == self.owner, _unended()]
-        if dispatch_ids is not None:
-            chosen.append(dispatches.c.id.in_(dispatch_ids))
+        if roots is not None:
+            chosen.append(_one_of(dispatches.c.root_id, roots))
+        with self._lock:
+            self._over = self._over or roots is None
+            self._end(chosen)
+
+    def _end(self, chosen: Sequence[sa.ColumnElement[bool]]) -> None:
         with self._transaction() as connection:
-            self._lock(connection, *chosen)
-            connection.execute(sa.update(dispatches).where(*chosen).values(lease_ends=0.0))
-            if dispatch_ids is None:
+            self._lock_rows(connection, *chosen)
+            nobodys = {"owner": None, "lease_ends": database_time()}
+            connection.execute(sa.update(dispatches).where(*chosen).values(nobodys))
+            if self._over:
                 mine = triggers.c.owner == self.owner
                 connection.execute(sa.update(triggers).where(mine).values(lease_ends=0.0))
+
+    def note(self, root: str, reason: str) -> None:
+        """Write down why a dispatch that nobody has does not go on."""
+        with self._transaction() as connection:
+            connection.execute(
+                sa.update(dispatches)
+                .where(dispatches.c.id == root, self._lapsed(own=False))
+                .values(error=reason)
+            )
 
     def others_run(self) -> bool:
         """True if other engines run dispatches."""
@@ -216,12 +287,14 @@ class Leases:
         with self._transaction() as connection:
             rows = connection.execute(
                 sa.select(dispatches.c.id, dispatches.c.cancel_requested).where(
-                    dispatches.c.owner == self.owner, dispatches.c.cancel_requested.is_not(None)
+                    dispatches.c.owner == self.owner,
+                    dispatches.c.cancel_requested.is_not(None),
+                    _unended(),
                 )
             ).all()
         return {row.id: json.loads(row.cancel_requested) for row in rows}
 
-    def _lock(self, connection: sa.Connection, *chosen: sa.ColumnElement[bool]) -> None:
+    def _lock_rows(self, connection: sa.Connection, *chosen: sa.ColumnElement[bool]) -> None:
         """Always in the same order: then nobody waits for somebody who waits for him."""
         connection.execute(
             sa.select(dispatches.c.id)
@@ -229,6 +302,19 @@ class Leases:
             .order_by(dispatches.c.id)
             .with_for_update(key_share=True)
         )
+
+    def _free(self, table: sa.Table, *, own: bool) -> sa.ColumnElement[bool]:
+        """True for what nobody has, or its owner no more; with `own`, for what is ours as well."""
+        lapsed = self._lease_ends(table) < database_time()
+        return lapsed | (table.c.owner == self.owner) if own else lapsed
+
+    def _lapsed(self, *, own: bool) -> sa.ColumnElement[bool]:
+        running = dispatches.c.status.in_(_RUNNING)
+        return sa.and_(running, self._free(dispatches, own=own))
+
+    @staticmethod
+    def _lease_ends(table: sa.Table) -> sa.ColumnElement[float]:
+        return sa.func.coalesce(table.c.lease_ends, 0.0)
 
     def _until(self) -> sa.ColumnElement[float]:
         return database_time() + self.seconds
@@ -276,10 +362,31 @@ class Fence:
         }
 
 
-def _one_of(ids: Iterable[str]) -> sa.ColumnElement[bool]:
+def _one_of(column: sa.Column[str], ids: Iterable[str]) -> sa.ColumnElement[bool]:
     """One parameter, however many they are."""
-    return dispatches.c.id == sa.func.any(sa.literal(list(ids), sa.ARRAY(sa.Text)))
+    return column == sa.func.any(sa.literal(list(ids), sa.ARRAY(sa.Text)))
+
+
+def _families(roots: Collection[str]) -> sa.ColumnElement[bool]:
+    """Roots, ended or not, and what is below them and has not ended."""
+    below = sa.and_(_unended(), _one_of(dispatches.c.root_id, roots))
+    return below | _one_of(dispatches.c.id, roots)
 
 
 def _unended() -> sa.ColumnElement[bool]:
-    return dispatches.c.status.not_in(TERMINAL)
+    """As a list of states: an index finds them, however many dispatches have ended."""
+    return dispatches.c.status.in_(_UNENDED)
+
+
+def _as_ended() -> sa.ColumnElement[str | None]:
+    """The error of what has ended; what was known to be wrong before is so no more."""
+    return sa.case((_unended(), sa.null()), else_=dispatches.c.error)
+
+
+def _is_root() -> sa.ColumnElement[bool]:
+    return dispatches.c.id == dispatches.c.root_id
+
+
+def _is_to_end() -> sa.ColumnElement[bool]:
+    asked = sa.func.coalesce(dispatches.c.cancel_requested, "") == _ALL_OF_IT
+    return sa.and_(_is_root(), asked)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 _MOST = 256 << 20  # bytes
 _SMALL = 1 << 16  # bytes: what is larger, workers read from its file
@@ -29,6 +29,10 @@ class BlobCache:
         else:
             self._blobs.move_to_end(digest)
         return self._blobs[digest]
+
+    def missing(self, digests: Iterable[str]) -> list[str]:
+        """Those that are not remembered."""
+        return [digest for digest in digests if digest not in self._blobs]
 
     def keep(self, digest: str, data: bytes | None) -> None:
         """Remember a blob; None says that it is in a file."""

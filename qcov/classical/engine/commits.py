@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 
 from qcov.classical.engine.channel import take_turn
-from qcov.errors import LeaseLost, QcovError
-from qcov.store.changes import Changes
+from qcov.errors import LeaseLost, QcovError, StoreUnavailable
+from qcov.store.changes import Changes, dispatches_in
 from qcov.store.store import Store
 
 Refused = Callable[[QcovError], None]
@@ -21,12 +22,18 @@ class Commits:
         store: Where they are written.
         note: Called with all changes when they are queued.
         drop: Called with the id of a dispatch that turns out to be another engine's.
+        spoilt: Called with dispatches that the store has refused a change of, and its reason;
+            without it the engine must not go on.
     """
 
     def __init__(
-        self, store: Store, note: Callable[[Changes], None], drop: Callable[[str], None]
+        self,
+        store: Store,
+        note: Callable[[Changes], None],
+        drop: Callable[[str], None],
+        spoilt: Callable[[Collection[str], QcovError], None] | None,
     ) -> None:
-        self._store, self._note, self._drop = store, note, drop
+        self._store, self._note, self._drop, self._spoilt = store, note, drop, spoilt
         self._loop = asyncio.get_running_loop()
         self.waiting = 0  #: consequences that wait for the disk
         #: Fails when an outcome could not be stored: the engine must not go on.
@@ -64,36 +71,40 @@ class Commits:
     ) -> None:
         """Write what happened, then call `then` in the loop; at once if there is nothing to write.
 
-        If it is about a dispatch that another engine has taken over, `refused` is called.
+        If it is about a dispatch that another engine has taken over, or is refused by a store that
+        engines share, `refused` is called.
         """
         self._note(changes)
         if then is None:
             return self._store.put(changes)
         self.waiting += 1
         if any(changes.values()):
-            return self._store.put(changes, lambda error: self._on_written(then, refused, error))
+            spoils = partial(self._on_refused, changes, refused)
+            return self._store.put(changes, lambda error: self._on_written(then, spoils, error))
         return self._finish(then)
 
     def _on_written(
-        self, then: Callable[[], None], refused: Refused | None, error: QcovError | None
+        self, then: Callable[[], None], refused: Refused, error: QcovError | None
     ) -> None:
         """In the writer's thread: wake the loop once for all that one transaction has written."""
-        if isinstance(error, LeaseLost):
-            self._loop.call_soon_threadsafe(self._on_lost, error, refused)
-            return
-        if error is not None:  # not a full disk, which is waited out: a defect of ours
-            self._loop.call_soon_threadsafe(resolve, self.broken, error)
+        if error is not None:
+            self._loop.call_soon_threadsafe(refused, error)
             return
         self._written.append(then)
         if len(self._written) == 1:
             self._loop.call_soon_threadsafe(self._drain_written)
 
-    def _on_lost(self, error: LeaseLost, refused: Refused | None) -> None:
+    def _on_refused(self, changes: Changes, refused: Refused | None, error: QcovError) -> None:
         self.waiting -= 1
-        for dispatch_id in error.dispatches:
-            self._drop(dispatch_id)
-        if refused is not None:
-            refused(error)
+        if isinstance(error, LeaseLost):
+            for dispatch_id in error.dispatches:
+                self._drop(dispatch_id)
+        elif self._spoilt is None or isinstance(error, StoreUnavailable):
+            # not a full disk, which is waited out: a defect of ours
+            return resolve(self.broken, error)
+        else:
+            self._spoilt(dispatches_in(changes), error)
+        return None if refused is None else refused(error)
 
     def _drain_written(self) -> None:
         for _ in range(len(self._written)):

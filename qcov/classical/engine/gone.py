@@ -25,16 +25,16 @@ class Gone:
         """Nothing will be written."""
         return ""
 
-    def blob(self, digest: str) -> bytes | None:  # noqa: ARG002
-        """Nobody needs it."""
-        return None
+    def blobs(self, digests: Collection[str], then: Callable[[Mapping[str, bytes]], None]) -> None:
+        """Nobody needs them."""
 
     def keep_blob(self, digest: str, data: bytes | None) -> None:
         """Nobody needs it."""
 
-    def remembered(self, keys: Collection[str]) -> Mapping[str, Known]:  # noqa: ARG002
+    def remembered(
+        self, keys: Collection[str], then: Callable[[Mapping[str, Known]], None]
+    ) -> None:
         """Nothing is taken over."""
-        return {}
 
     def submit_task(self, task: Task) -> None:
         """Nothing starts."""

@@ -123,16 +123,21 @@ _HEADS = ("Traceback (most recent", "The above exception was", "During handling 
 
 def dispatch_refused(dispatch_id: str, error: Exception) -> Changes:
     """The rows of a dispatch that cannot go on."""
-    row = {
+    reason = f"{type(error).__name__}: {error}"
+    return {"dispatch_ended": [without_result(dispatch_id, Status.FAILED, reason)]}
+
+
+def without_result(dispatch_id: str, status: Status, error: str | None) -> Message:
+    """The row of a dispatch that ends without having run."""
+    return {
         "of_dispatch": dispatch_id,
-        "new_status": Status.FAILED.value,
+        "new_status": status.value,
         "new_ended": now(),
-        "new_error": f"{type(error).__name__}: {error}",
+        "new_error": error,
         "new_result": None,
         "new_result_seal": None,
         "new_result_repr": None,
     }
-    return {"dispatch_ended": [row]}
 
 
 def dispatch_error(failures: Iterable[tuple[int, str, str]]) -> str:

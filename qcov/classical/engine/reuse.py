@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,25 +81,20 @@ class Values:
         dispatch_id: The run's.
         bundles: What the electrons are given.
         earlier: A dispatch whose values are taken over.
-        remembered: Gives the values that are kept under keys.
     """
 
-    def __init__(
-        self,
-        dispatch_id: str,
-        bundles: Bundles,
-        earlier: Earlier | None,
-        remembered: Callable[[Collection[str]], Mapping[str, Known]],
-    ) -> None:
+    def __init__(self, dispatch_id: str, bundles: Bundles, earlier: Earlier | None) -> None:
         self._dispatch_id = dispatch_id
         self._bundles = bundles
         self._earlier = earlier
-        self._remembered = remembered
         self._taken: dict[int, Known] = {}
         self._keys: dict[int, str] = {}
 
-    def find(self, nodes: Iterable[Node]) -> dict[int, Known]:
-        """Values for electrons that are about to run; what is found once is found again."""
+    def find(self, nodes: Iterable[Node]) -> tuple[dict[int, Known], dict[int, str]]:
+        """Values for electrons that are about to run; what is found once is found again.
+
+        Returns them, and the keys under which those of other electrons may have been kept.
+        """
         found: dict[int, Known] = {}
         asked: dict[int, str] = {}
         for node in nodes:
@@ -111,10 +106,13 @@ class Values:
                     found[node.id] = known
                 elif node.cache:
                     asked[node.id] = key
-        if asked:
-            kept = self._remembered(set(asked.values()))
-            found |= {number: kept[key] for number, key in asked.items() if key in kept}
-            self._keys |= asked
+        self._keys |= asked
+        self._taken |= found
+        return found, asked
+
+    def remember(self, asked: Mapping[int, str], kept: Mapping[str, Known]) -> dict[int, Known]:
+        """Take over what was kept under the keys that were asked for."""
+        found = {number: kept[key] for number, key in asked.items() if key in kept}
         self._taken |= found
         return found
 

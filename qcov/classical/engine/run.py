@@ -72,7 +72,7 @@ class Run:
         self._nodes = {node.id: node for node in nodes}
         self._bundles = Bundles(self._nodes, manifest)
         self._outputs = self._bundles.outputs
-        self._values = Values(self.id, self._bundles, earlier, services.remembered)
+        self._values = Values(self.id, self._bundles, earlier)
         self._bundles.keys |= keys_of(rows)
         self._failures: list[tuple[int, str, str]] = []
         self._began: dict[int, float] = {}  # sublattices that an earlier engine has started
@@ -401,11 +401,7 @@ class Run:
         for number, status in step.settled:
             if number != RESULT:
                 self._services.announce(self, number, status)
-        known = self._values.find(self._functions(step.ready))
-        for number in step.ready:
-            if number not in known:
-                self._launch(number)
-        self._take_over(known)
+        self._begin(step.ready)
         for number in step.retry:
             self._services.announce(self, number, Status.PENDING)
             delay = self._nodes[number].retry_delay
@@ -432,6 +428,22 @@ class Run:
 
     # -- starting
 
+    def _begin(self, numbers: Sequence[int]) -> None:
+        """Run nodes, or let them have values that are known, once it is known which are."""
+        known, asked = self._values.find(self._functions(numbers))
+        if not asked:
+            return self._run_others(numbers, known)
+        return self._services.remembered(
+            set(asked.values()),
+            lambda kept: self._run_others(numbers, known | self._values.remember(asked, kept)),
+        )
+
+    def _run_others(self, numbers: Sequence[int], known: Mapping[int, Known]) -> None:
+        for number in numbers:
+            if number not in known:
+                self._launch(number)
+        self._take_over(known)
+
     def _launch(self, number: int) -> None:
         if self._schedule.status[number] is not Status.PENDING:
             return None  # cancelled in the meantime
@@ -449,8 +461,7 @@ class Run:
             return None
         node = self._nodes[number]
         bundle = self._bundles.electron(node)
-        function = (bundle["function"], self._services.blob(bundle["function"]))
-        return self._submit(number, bundle, function, node.time_limit)
+        return self._submit(number, bundle, bundle["function"], node.time_limit)
 
     def _functions(self, numbers: Iterable[int]) -> Iterator[Node]:
         """Those of the nodes that have no child yet, and have not been cancelled meanwhile."""
@@ -463,6 +474,8 @@ class Run:
         """Let electrons have values that are known; a worker cuts the parts of them."""
         now, reports = outcomes.now(), dict[int, Message]()
         for number, value in known.items():
+            if self._is_over(number):  # cancelled in the meantime
+                continue
             if self.parts_of(number):
                 bundle = self._bundles.known(self._nodes[number], value.output)
                 self._submit(number, bundle, None, None)
@@ -484,30 +497,30 @@ class Run:
         return True
 
     def _submit(
-        self,
-        number: int,
-        bundle: Message,
-        function: tuple[str, bytes | None] | None,
-        time_limit: float | None,
+        self, number: int, bundle: Message, function: str | None, time_limit: float | None
     ) -> None:
-        small: dict[str, bytes] = {}
-        for digest in digests(bundle):
-            blob = self._services.blob(digest)
-            if blob is not None:  # else the worker reads its file
-                small[digest] = blob
-        self._services.submit_task(
-            Task(
-                key=(self.id, number, self._schedule.attempt[number]),
-                name=bundle["name"],
-                environment=self._environment,
-                bundle={**bundle, "blobs": small},
-                function=function,
-                time_limit=time_limit,
-                owner=self,
-                packages=self._bundles.packages(number),
-                hosted="executor" in bundle,
+        """Hand a node to the workers, once its blobs are there."""
+        wanted = list(digests(bundle))
+
+        def hand_over(small: Mapping[str, bytes]) -> None:
+            if self._is_over(number):  # cancelled in the meantime
+                return
+            blobs = {digest: small[digest] for digest in wanted if digest in small}
+            self._services.submit_task(
+                Task(
+                    key=(self.id, number, self._schedule.attempt[number]),
+                    name=bundle["name"],
+                    environment=self._environment,
+                    bundle={**bundle, "blobs": blobs},
+                    function=None if function is None else (function, small.get(function)),
+                    time_limit=time_limit,
+                    owner=self,
+                    packages=self._bundles.packages(number),
+                    hosted="executor" in bundle,
+                )
             )
-        )
+
+        self._services.blobs([*wanted, *([function] if function else [])], hand_over)
 
 
 def _join(step: Step, more: Step) -> None:

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import os
 import uuid
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterable, Mapping
+from typing import Any
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.blob_cache import BlobCache
@@ -21,7 +22,8 @@ from qcov.classical.engine.events import Events
 from qcov.classical.engine.intake import add_dispatch, settle_environment, understanding
 from qcov.classical.engine.pool import Pool
 from qcov.classical.engine.pruning import Pruner
-from qcov.classical.engine.reuse import Known
+from qcov.classical.engine.reading import Reading
+from qcov.classical.engine.reuse import Earlier, Known
 from qcov.classical.engine.run import Run
 from qcov.classical.engine.runs import Runs
 from qcov.classical.engine.sharing import LOOK_AGAIN, Sharing
@@ -32,6 +34,7 @@ from qcov.errors import (
     EngineError,
     IntegrityError,
     KeyTaken,
+    NodeNotFound,
     QcovError,
     StoreError,
     StoreUnavailable,
@@ -57,7 +60,7 @@ class Engine:
     """
 
     def __init__(self, store: Store, *, workers: int) -> None:
-        self.store = store
+        self.store, self.read = store, Reading(store)
         self._loop = asyncio.get_running_loop()
         cores = max(1, (os.cpu_count() or 1) // workers)
         settings = {"payloads": store.payloads.location, "cores": cores}
@@ -68,11 +71,13 @@ class Engine:
         self.pruner = Pruner(self, self._environments)
         self.takes_dispatches = True  #: false for one that only has triggers
         self._runs = Runs(self, store)
-        self._commits = Commits(store, self.pruner.note, self._runs.drop)
         self._submitting: dict[str, asyncio.Task[str]] = {}  # by key or id
+        self._cancelling: set[asyncio.Task[str]] = set()
         self._blobs = BlobCache(store.inline_blob)
         self.events = Events()
         self._sharing = None if store.leases is None else Sharing(self, self._runs, store)
+        spoilt = None if self._sharing is None else self._sharing.spoilt
+        self._commits = Commits(store, self.pruner.note, self._runs.drop, spoilt)
         self._started: dict[tuple[str, int], tuple[Run, int, float]] = {}
 
     # -- verbs
@@ -89,22 +94,30 @@ class Engine:
         settle_environment(manifest["environment"])
         dispatch_id = str(uuid.UUID(manifest["id"]))
         asked = manifest.get("key") or dispatch_id
+        return await self._alone(asked, lambda: self._submit(manifest, dispatch_id, first))
+
+    async def _alone(self, asked: str, doing: Callable[[], Coroutine[Any, Any, str]]) -> str:
+        """Do what is asked of a dispatch once all that was asked before is done."""
         while (other := self._submitting.get(asked)) is not None:
             await asyncio.wait([other])
-        task = self._loop.create_task(self._submit(manifest, dispatch_id, first))
+        task = self._loop.create_task(doing())
         self._submitting[asked] = task
         task.add_done_callback(lambda _: self._submitting.pop(asked))
         return await asyncio.shield(task)  # a client that goes away does not stop it
 
-    async def start(self, dispatch_id: str, variables: Message, more: Changes | None = None) -> str:
+    async def start(self, dispatch_id: str, variables: Message) -> str:
         """Start a dispatch that was stored to be started later; return its id.
 
         One that has been started goes on, or has ended.
         """
         self._check_open()
+        return await self._alone(dispatch_id, lambda: self._start(dispatch_id, variables))
+
+    async def _start(
+        self, dispatch_id: str, variables: Message, more: Changes | None = None
+    ) -> str:
         run = await self._held(dispatch_id, variables)
         if run is not None:
-            settle_environment(run.environment)
             changes: Changes = dict(more or {})
             begin = run.start(changes)
             self._runs.add(run)
@@ -122,21 +135,17 @@ class Engine:
         """
         self._check_open()
         new_id = str(uuid.UUID(new_id))
-        while (other := self._submitting.get(dispatch_id)) is not None:
-            await asyncio.wait([other])
-        task = self._loop.create_task(self._rerun(dispatch_id, new_id, variables, trigger_id))
-        self._submitting[dispatch_id] = task
-        task.add_done_callback(lambda _: self._submitting.pop(dispatch_id))
-        return await asyncio.shield(task)  # a client that goes away does not stop it
+        return await self._alone(
+            dispatch_id, lambda: self._rerun(dispatch_id, new_id, variables, trigger_id)
+        )
 
     async def _rerun(
         self, dispatch_id: str, new_id: str, variables: Message, trigger_id: str | None
     ) -> str:
-        if self.store.has_dispatch(new_id):  # the request comes twice
+        if await self.read(self.store.has_dispatch, new_id):  # the request comes twice
             return new_id
-        if self._is_held(dispatch_id):
-            await self.start(dispatch_id, variables, _fired(trigger_id, dispatch_id))
-            return dispatch_id
+        if _is_held(await self.read(self.store.status, dispatch_id)):
+            return await self._start(dispatch_id, variables, _fired(trigger_id, dispatch_id))
         manifest = await asyncio.to_thread(self.store.manifest, dispatch_id)
         manifest |= {"id": new_id, "variables": variables, "blobs": {}}
         for name in ("key", "fingerprint", "reuses"):
@@ -163,21 +172,15 @@ class Engine:
                 await asyncio.wait([run.done], timeout=left)
                 if not run.lost:
                     return run.status.value
-            status = await self._read(self.store.status, dispatch_id)
+            status = await self.read.patiently(self.store.status, dispatch_id, until=until)
             over = until is not None and self._loop.time() >= until
-            if over or not (status == Status.NEW_OBJECT or self._is_elsewhere(status)):
+            if over or not (_is_held(status) or self._is_elsewhere(status)):
                 return status
             await self._happens(dispatch_id, until)
 
     def _is_elsewhere(self, status: str) -> bool:
         """True for the status of a dispatch that another engine runs."""
         return self._sharing is not None and not Status(status).terminal
-
-    async def _read(self, read: Callable[[str], str], dispatch_id: str) -> str:
-        """Ask the store; in a thread if it is far away."""
-        if self._sharing is None:
-            return read(dispatch_id)
-        return await asyncio.to_thread(read, dispatch_id)
 
     async def _happens(self, root: str, until: float | None, after: int | None = None) -> None:
         """Wait until something happens to a dispatch, maybe at another engine; or until then."""
@@ -188,12 +191,18 @@ class Engine:
             async with asyncio.timeout_at(until):
                 await self.events.wait_for(root, self.events.number if after is None else after)
 
-    def outcome(self, dispatch_id: str) -> Message:
-        """A dispatch's row, and its result if it has one that is not in a file."""
-        row = self.store.get_dispatch(dispatch_id)
+    async def outcome(self, dispatch_id: str, until: float | None = None) -> Message:
+        """A dispatch's row, and its result if it has one that is not in a file.
+
+        A server that is away is waited for, until then by the loop's clock.
+        """
+        row = await self.read.patiently(self.store.get_dispatch, dispatch_id, until=until)
         result: Message | None = None
         with contextlib.suppress(IntegrityError):  # whoever reads the result will be told
             digest = self.store.checked_result(row)
+            if digest is not None and self._blobs.missing([digest]):
+                read = await self.read.patiently(self.store.inline_blob, digest, until=until)
+                self._blobs.keep(digest, read)
             data = None if digest is None else self._blobs.get(digest)
             result = None if data is None else {"digest": digest, "data": data}
         return {"dispatch": row, "result": result}
@@ -209,23 +218,26 @@ class Engine:
 
     async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
         """Cancel a dispatch, or some of its nodes; say what was done, once it is on disk."""
+        doing = self._loop.create_task(self._cancel(dispatch_id, node_ids))
+        self._cancelling.add(doing)
+        doing.add_done_callback(self._cancelling.discard)
+        return await asyncio.shield(doing)  # a client that goes away does not stop it
+
+    async def _cancel(self, dispatch_id: str, node_ids: list[int] | None) -> str:
         run = self._runs.get(dispatch_id)
-        try:
-            held = None if run is not None else await self._held(dispatch_id)
-        except IntegrityError as error:  # it cannot be started either
-            await self.committed(outcomes.dispatch_refused(dispatch_id, error))
-            return f"Dispatch {dispatch_id} is damaged, and has ended as FAILED."
-        if held is not None:
-            run = held
-            if node_ids is not None:
-                got = f"given for dispatch {dispatch_id}, which has not been started"
-                raise WrongSetting(setting="task_ids", got=got, expected=_ALL_OF_IT)
-            self._runs.add(run)  # so that nobody starts it meanwhile
+        if run is None:
+            try:
+                run = await self._held_to_cancel(dispatch_id, node_ids)
+            except IntegrityError as error:  # it cannot be started either
+                if self.store.leases is not None:
+                    await asyncio.to_thread(self.store.leases.take_held, dispatch_id)
+                await self.committed(outcomes.dispatch_refused(dispatch_id, error))
+                return f"Dispatch {dispatch_id} is damaged, and has ended as FAILED."
         if run is not None and run.status.terminal:  # its end is on its way to the disk
             await asyncio.shield(run.done)
             run = None
         if run is None:
-            status = self.store.status(dispatch_id)
+            status = await self.read(self.store.status, dispatch_id)
             if self._is_elsewhere(status):
                 assert self._sharing is not None
                 await self._sharing.cancel(dispatch_id, node_ids)
@@ -240,9 +252,27 @@ class Engine:
         told = _cancelled(dispatch_id, stopped)
         return told if not over else f"{told} Nodes {_listed(over)} had ended."
 
-    async def note_heeded(self, dispatch_id: str) -> None:
-        """Another engine's request to cancel has been heeded."""
-        await self.committed({"cancel_heeded": [{"of_dispatch": dispatch_id}]})
+    async def _held_to_cancel(self, dispatch_id: str, node_ids: list[int] | None) -> Run | None:
+        """A dispatch that waits to be started, and never will be; None if it has been started."""
+        if node_ids is not None and _is_held(await self.read(self.store.status, dispatch_id)):
+            got = f"given for dispatch {dispatch_id}, which has not been started"
+            raise WrongSetting(setting="task_ids", got=got, expected=_ALL_OF_IT)
+        run = await self._held(dispatch_id, settle=False)
+        if run is not None:
+            self._runs.add(run)  # so that nobody starts it meanwhile
+        return run
+
+    def heed(self, dispatch_id: str, node_ids: list[int] | None) -> None:
+        """Cancel what runs here, as another engine was asked to."""
+        run = self._runs.get(dispatch_id)
+        if run is None or run.status.terminal:  # it begins, or ends
+            return
+        changes: Changes = {}
+        follows: Callable[[], None] | None = None
+        with contextlib.suppress(NodeNotFound):  # whoever asked was told
+            follows, _ = run.cancel(changes, node_ids)
+        outcomes.add(changes, "cancel_heeded", {"of_dispatch": dispatch_id})
+        self.commit(changes, follows)
 
     async def progress(
         self, dispatch_id: str, after: int = 0, timeout: float | None = None
@@ -254,37 +284,39 @@ class Engine:
         Returns:
             `seq`, the number of the last event; `status`; `done` and `total`, its electrons.
         """
-        row = self.store.get_dispatch(dispatch_id)
-        root = row["root_id"]
-        waits = row["status"] == Status.NEW_OBJECT or self._is_elsewhere(row["status"])
+        until = None if timeout is None else self._loop.time() + timeout
+        row = await self.read.patiently(self.store.get_dispatch, dispatch_id, until=until)
+        waits = _is_held(row["status"]) or self._is_elsewhere(row["status"])
         if dispatch_id in self._runs or waits:
-            until = None if timeout is None else self._loop.time() + timeout
-            await self._happens(root, until, after)
+            await self._happens(row["root_id"], until, after)
         seen = self.events.number
-        state = await asyncio.to_thread(self.store.progress, dispatch_id)
+        state = await self.read.at_length(self.store.progress, dispatch_id, until=until)
         return {"seq": seen, **state}
 
     def recover(self) -> None:
         """Go on with what an earlier engine left; keep what it had finished."""
         if self._sharing is not None:
             return self._sharing.recover()
-        self._runs.go_on(self.store.unfinished())
-        return self.triggers.resume()
+        rows = [row for row in self.store.unfinished() if not _is_held(row["status"])]
+        self._runs.go_on(self._runs.read_all(rows))
+        return self.triggers.resume(self.store.active_triggers())
 
-    def _is_held(self, dispatch_id: str) -> bool:
-        """True for a dispatch that waits to be started."""
-        row = self.store.get_dispatch(dispatch_id)
-        return dispatch_id not in self._runs and row["status"] == Status.NEW_OBJECT
-
-    async def _held(self, dispatch_id: str, variables: Message | None = None) -> Run | None:
+    async def _held(
+        self, dispatch_id: str, variables: Message | None = None, *, settle: bool = True
+    ) -> Run | None:
         """A dispatch that waits to be started, as ours; None if it has been started."""
-        if not self._is_held(dispatch_id):
-            return None
-        leases = self.store.leases
-        if leases is not None and not await asyncio.to_thread(leases.take_held, dispatch_id):
-            return None
-        row = self.store.get_dispatch(dispatch_id)
-        return self._runs.stored(row, variables=variables or {})
+        while True:
+            row = await self.read(self.store.get_dispatch, dispatch_id)
+            if dispatch_id in self._runs or not _is_held(row["status"]):
+                return None
+            stored = await self.read(self._runs.read, row)
+            if settle:
+                self._runs.settle(stored)
+            run = self._runs.made(stored, variables=variables or {})
+            leases = self.store.leases  # last: what is taken must be started
+            if leases is None or await asyncio.to_thread(leases.take_held, dispatch_id):
+                return run
+            await asyncio.sleep(LOOK_AGAIN)  # somebody starts it just now, or fails to
 
     @property
     def busy(self) -> bool:
@@ -295,6 +327,7 @@ class Engine:
         """Stop the workers; what ran will run again when the store is next opened."""
         if self._sharing is not None:
             self._sharing.close()
+        self.read.close()
         self._environments.close()
         self.triggers.close()
         for pool in (self._pool, self._hosts):
@@ -303,7 +336,9 @@ class Engine:
     # -- taking a dispatch
 
     async def _submit(self, manifest: Message, dispatch_id: str, first: bool) -> str:
-        if dispatch_id in self._runs or (not first and self.store.has_dispatch(dispatch_id)):
+        if dispatch_id in self._runs:
+            return dispatch_id
+        if not first and await self.read(self.store.has_dispatch, dispatch_id):
             return dispatch_id
         try:
             return await self._take_in(manifest, dispatch_id)
@@ -318,14 +353,14 @@ class Engine:
     async def _take_in(self, manifest: Message, dispatch_id: str) -> str:
         changes: Changes = {}
         key: str | None = manifest.get("key")
-        row = None if key is None else self.store.find_key(key)
+        row = None if key is None else await self.read(self.store.find_key, key)
         if row is not None:
             if row["status"] not in ("FAILED", "CANCELLED"):
                 earlier = await asyncio.to_thread(self.store.manifest, row["id"])
                 if any(earlier.get(name) != manifest.get(name) for name in _SAME_REQUEST):
                     raise KeyTaken(key=str(key), dispatch_id=row["id"], inputs=row["inputs_repr"])
-                if row["status"] == Status.NEW_OBJECT and not manifest.get("held"):
-                    return await self.start(row["id"], manifest.get("variables", {}))
+                if _is_held(row["status"]) and not manifest.get("held"):
+                    return await self._start(row["id"], manifest.get("variables", {}))
                 return str(row["id"])
             changes["key_released"] = [{"of_dispatch": row["id"]}]
         await self._store_and_start(manifest, dispatch_id, changes)
@@ -381,9 +416,24 @@ class Engine:
         """The store's seal."""
         return self.store.seal(digest, *place)
 
-    def blob(self, digest: str) -> bytes | None:
-        """A small blob; None for one that workers read from its file."""
-        return self._blobs.get(digest)
+    def blobs(self, digests: Collection[str], then: Callable[[Mapping[str, bytes]], None]) -> None:
+        """Call `then` with those of the blobs that are small: workers read the others' files."""
+        missing = [] if self._sharing is None else self._blobs.missing(digests)
+        known = {digest: self._blobs.get(digest) for digest in digests if digest not in missing}
+        if not missing:
+            return then(_small(known))
+
+        def came(found: Mapping[str, bytes | None]) -> None:
+            for digest, data in found.items():
+                self._blobs.keep(digest, data)
+            then(_small({**known, **found}))
+
+        def refused(_: QcovError) -> None:  # the worker will say what it misses
+            then(_small(known))
+
+        return self.read.then(
+            lambda: dict(self.store.inline_blobs(missing)), follows=came, refused=refused
+        )
 
     def keep_blob(self, digest: str, data: bytes | None) -> None:
         """Remember a blob that will be needed soon; None says that it is in a file."""
@@ -393,17 +443,28 @@ class Engine:
         for digest, data in manifest["blobs"].items():
             self._blobs.keep(digest, data)
 
-    def remembered(self, keys: Collection[str]) -> Mapping[str, Known]:
-        """Values that were kept for equal electrons, by key."""
-        return {
-            row["key"]: Known(
-                output=row["output"],
-                key=row["output_key"],
-                text=row["value_repr"],
-                dispatch_id=row["dispatch_id"],
+    def remembered(
+        self, keys: Collection[str], then: Callable[[Mapping[str, Known]], None]
+    ) -> None:
+        """Call `then` with the values that were kept for equal electrons, by key."""
+
+        def came(rows: Iterable[Message]) -> None:
+            then(
+                {
+                    row["key"]: Known(
+                        output=row["output"],
+                        key=row["output_key"],
+                        text=row["value_repr"],
+                        dispatch_id=row["dispatch_id"],
+                    )
+                    for row in rows
+                }
             )
-            for row in self.store.remembered(keys)
-        }
+
+        def refused(_: QcovError) -> None:  # then they are computed
+            then({})
+
+        self.read.then(lambda: list(self.store.remembered(keys)), follows=came, refused=refused)
 
     def submit_task(self, task: Task) -> None:
         """Hand an electron to the workers, once the packages that it needs are there."""
@@ -422,12 +483,33 @@ class Engine:
         self, run: Run, node: int, manifest: Message, began: float, changes: Changes
     ) -> None:
         """Store a sublattice and its link to the parent in one transaction, then start it."""
-        child_id = str(uuid.uuid4())
         manifest["environment"] = run.environment
         manifest["variables"] = run.variables
+        manifest["reuses"] = run.earlier_child(node)
+
+        def start(earlier: Earlier | None) -> None:
+            if not run.lost:
+                self._start_child(run, node, manifest, changes, began=began, earlier=earlier)
+
+        def refused(error: QcovError) -> None:
+            run.child_refused(node, error)
+
+        if manifest["reuses"] is None:
+            return start(None)
+        return self.read.then(self._runs.earlier, manifest, follows=start, refused=refused)
+
+    def _start_child(
+        self,
+        run: Run,
+        node: int,
+        manifest: Message,
+        changes: Changes,
+        *,
+        began: float,
+        earlier: Earlier | None,
+    ) -> None:
+        child_id = str(uuid.uuid4())
         try:
-            manifest["reuses"] = run.earlier_child(node)
-            earlier = self._runs.earlier(manifest)
             with understanding():
                 row = add_dispatch(changes, self.store, manifest, child_id, (run, node))
                 child = Run(self, row, manifest, earlier=earlier)
@@ -484,11 +566,20 @@ class Engine:
         self._runs.forget(run)
 
 
+def _small(blobs: Mapping[str, bytes | None]) -> dict[str, bytes]:
+    return {digest: data for digest, data in blobs.items() if data is not None}
+
+
 def _fired(trigger_id: str | None, dispatch_id: str) -> Changes:
     if trigger_id is None:
         return {}
     row = {"trigger_id": trigger_id, "dispatch_id": dispatch_id, "created": outcomes.now()}
     return {"trigger_fired": [row]}
+
+
+def _is_held(status: str) -> bool:
+    """True for the status of a dispatch that waits to be started."""
+    return status == Status.NEW_OBJECT
 
 
 def _cancelled(dispatch_id: str, nodes: Iterable[int] | None = None) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from qcov.classical.engine import outcomes
@@ -11,10 +12,23 @@ from qcov.classical.engine.intake import settle_environment
 from qcov.classical.engine.reuse import Earlier
 from qcov.classical.engine.run import Run
 from qcov.classical.engine.services import Services
-from qcov.classical.status import Status
-from qcov.errors import EnvironmentMismatch, QcovError
+from qcov.errors import EnvironmentMismatch, QcovError, StoreUnavailable
 from qcov.store.changes import Changes
 from qcov.store.store import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """What is stored of a dispatch that has not ended."""
+
+    row: Message
+    manifest: Message
+    nodes: Sequence[Message]
+    earlier: Earlier | None  #: whose values it takes over
+
+
+#: A dispatch's row, and all that is stored of it, or what is wrong with that.
+Found = tuple[Message, Stored | Exception]
 
 
 class Runs:
@@ -80,46 +94,30 @@ class Runs:
 
     # -- from the store
 
-    def go_on(self, rows: Sequence[Message]) -> Collection[str]:
-        """Run dispatches of an earlier engine; return the roots of those that cannot run here."""
-        unfit: set[str] = set()
-        for row in rows:
-            if row["status"] == Status.NEW_OBJECT:  # it waits to be started
-                continue
-            try:
-                self._restore(row)
-            except EnvironmentMismatch:
-                unfit.add(row["root_id"])
-            except Exception as error:  # noqa: BLE001  # it is damaged; the others are not
-                self._refuse(row, error)
-        for row in rows:
-            if row["root_id"] in unfit:
-                self.drop(row["id"])
-        runs = [self._runs[row["id"]] for row in rows if row["id"] in self._runs]
-        for run in runs:
-            changes: Changes = {}
-            self._services.commit(changes, run.start(changes))
-        for run in runs:
-            run.cancel_again()
-        return unfit
-
-    def stored(self, row: Message, **more: Any) -> Run:
-        """A dispatch as it is stored, not yet under way.
-
-        Args:
-            row: Its row.
-            more: What its manifest says besides.
-        """
+    def read(self, row: Message) -> Stored:
+        """All that is stored of a dispatch. Any thread may ask."""
         nodes = self._store.get_nodes(row["id"])
         self._store.outputs(row["id"])  # refuses what was tampered with
-        manifest = self._store.manifest(row["id"]) | more
-        if self._store.leases is not None:  # it may come from another machine
-            settle_environment(manifest["environment"])
+        manifest = self._store.manifest(row["id"])
         try:
             earlier = self.earlier(manifest)
+        except StoreUnavailable:
+            raise
         except QcovError:  # it is gone, or was damaged: what it had computed runs again
             earlier = None
-        return Run(self._services, row, manifest, nodes, earlier)
+        return Stored(row=row, manifest=manifest, nodes=nodes, earlier=earlier)
+
+    def read_all(self, rows: Iterable[Message]) -> list[Found]:
+        """All that is stored of dispatches, or what is wrong with them. Any thread may ask."""
+        found: list[Found] = []
+        for row in rows:
+            try:
+                found.append((row, self.read(row)))
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001  # it is damaged; the others are not
+                found.append((row, error))
+        return found
 
     def earlier(self, manifest: Message) -> Earlier | None:
         """What another dispatch has computed that this one takes over, or goes on to take over."""
@@ -130,15 +128,57 @@ class Runs:
         rows = self._store.get_nodes(dispatch_id)
         return Earlier(dispatch_id, self._store.manifest(dispatch_id), rows, outputs)
 
-    def _restore(self, row: Message) -> None:
-        run = self.stored(row)
-        for digest, data in self._store.inline_blobs(run.known_inputs()):
-            self._services.keep_blob(digest, data)
+    def settle(self, stored: Stored) -> None:
+        """Fit a dispatch to this machine, if it may come from another one."""
+        if self._store.leases is not None:
+            settle_environment(stored.manifest["environment"])
+
+    def made(self, stored: Stored, **more: Any) -> Run:
+        """A dispatch as it is stored, not yet under way.
+
+        Args:
+            stored: What was read.
+            more: What its manifest says besides.
+        """
+        manifest = stored.manifest | more
+        return Run(self._services, stored.row, manifest, stored.nodes, stored.earlier)
+
+    def go_on(self, found: Sequence[Found]) -> Mapping[str, EnvironmentMismatch]:
+        """Run dispatches of an earlier engine; return the roots of those that cannot run here."""
+        unfit: dict[str, EnvironmentMismatch] = {}
+        rows = {row["id"]: row for row, _ in found}
+        for row, stored in found:
+            try:
+                self._restore(stored)
+            except EnvironmentMismatch as error:
+                unfit[row["root_id"]] = error
+            except Exception as error:  # noqa: BLE001  # as above
+                self._refuse(row["id"], rows, error)
+        for row in rows.values():
+            if row["root_id"] in unfit:
+                self.drop(row["id"])
+        runs = [self._runs[each] for each in rows if each in self._runs]
+        for run in runs:
+            changes: Changes = {}
+            self._services.commit(changes, run.start(changes))
+        for run in runs:
+            run.cancel_again()
+        return unfit
+
+    def _restore(self, stored: Stored | Exception) -> None:
+        if isinstance(stored, Exception):
+            raise stored
+        self.settle(stored)
+        run = self.made(stored)
+        if self._store.leases is None:  # else they are read when they are needed
+            for digest, data in self._store.inline_blobs(run.known_inputs()):
+                self._services.keep_blob(digest, data)
         self.add(run)
 
-    def _refuse(self, row: Message, error: Exception) -> None:
+    def _refuse(self, dispatch_id: str, rows: Mapping[str, Message], error: Exception) -> None:
         """A dispatch cannot go on, nor can those that wait for it."""
-        self._store.put(outcomes.dispatch_refused(row["id"], error))
-        self._runs.pop(row["id"], None)
-        if row["parent_id"] in self._runs:
-            self._refuse(self._store.get_dispatch(row["parent_id"]), error)
+        self._store.put(outcomes.dispatch_refused(dispatch_id, error))
+        self._runs.pop(dispatch_id, None)
+        parent = rows[dispatch_id]["parent_id"]
+        if parent in self._runs:
+            self._refuse(parent, rows, error)

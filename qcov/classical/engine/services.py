@@ -26,16 +26,18 @@ class Services(Protocol):
         """Bind a blob to a place in the store."""
         ...
 
-    def blob(self, digest: str) -> bytes | None:
-        """A small blob; None for one in a file."""
+    def blobs(self, digests: Collection[str], then: Callable[[Mapping[str, bytes]], None]) -> None:
+        """Call `then` with those of the blobs that are small: the others are in files."""
         ...
 
     def keep_blob(self, digest: str, data: bytes | None) -> None:
         """Remember a blob that will be needed soon."""
         ...
 
-    def remembered(self, keys: Collection[str]) -> Mapping[str, Known]:
-        """Values that were kept for equal electrons, by key."""
+    def remembered(
+        self, keys: Collection[str], then: Callable[[Mapping[str, Known]], None]
+    ) -> None:
+        """Call `then` with the values that were kept for equal electrons, by key."""
         ...
 
     def submit_task(self, task: Task) -> None:

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.intake import settle_environment
 from qcov.classical.engine.outcomes import now
 from qcov.classical.engine.pool import Pool
+from qcov.classical.engine.reading import Reading
 from qcov.classical.engine.spawn import Environment
 from qcov.classical.engine.tasks import Key, Task
 from qcov.errors import (
@@ -38,13 +39,14 @@ class Dispatcher(Protocol):
     """What triggers need of their engine."""
 
     store: Store
+    read: Reading
 
     async def committed(self, changes: Changes) -> None:
         """Write `changes`; return when they are on disk."""
         ...
 
-    def blob(self, digest: str) -> bytes | None:
-        """A small blob; None for one in a file."""
+    def blobs(self, digests: Collection[str], then: Callable[[Mapping[str, bytes]], None]) -> None:
+        """Call `then` with those of the blobs that are small: the others are in files."""
         ...
 
 
@@ -69,6 +71,10 @@ class Triggers:
         """True while any of them watches: the engine must stay."""
         return bool(self._watching)
 
+    def watched(self) -> set[str]:
+        """Those that watch here."""
+        return set(self._watching)
+
     async def register(self, described: Message) -> str:
         """Keep a trigger and let it watch; return its id once it is on disk, and watches.
 
@@ -84,7 +90,7 @@ class Triggers:
         if described["id"] in self._watching:  # the request comes twice
             return described["id"]
         if not described["elsewhere"]:
-            self._engine.store.get_dispatch(described["dispatch_id"])
+            await self._engine.read(self._engine.store.get_dispatch, described["dispatch_id"])
         if len(self._watching) >= _MOST:
             raise EngineError(
                 f"{_MOST} triggers watch already, the most that one engine has. "
@@ -105,7 +111,10 @@ class Triggers:
         }
         kept = await asyncio.to_thread(store.blob_row, digest, blob)
         await self._engine.committed({"blob": [kept], "trigger": [row]})
-        watch = self._watch(row, described.get("variables", {}))
+        # the beat may have found it already
+        watch = self._watching.get(described["id"]) or self._watch(
+            row, described.get("variables", {})
+        )
         if watch is not None:
             await watch.ready
             await watch.outlive(_SOON)
@@ -114,10 +123,11 @@ class Triggers:
 
     async def stop(self, dispatch_ids: Sequence[str]) -> None:
         """Stop all triggers of these dispatches."""
-        rows = {each: self._engine.store.triggers_of(each) for each in dispatch_ids}
+        read, store = self._engine.read, self._engine.store
+        rows = {each: await read(store.triggers_of, each) for each in dispatch_ids}
         for dispatch_id, found in rows.items():
             if not found:
-                self._engine.store.get_dispatch(dispatch_id)
+                await read(store.get_dispatch, dispatch_id)
         for row in (row for found in rows.values() for row in found):
             await self._end(row["id"], "STOPPED")
             watch = self._watching.pop(row["id"], None)
@@ -154,10 +164,10 @@ class Triggers:
         row = {"trigger_id": trigger_id, "dispatch_id": dispatch_id, "created": now()}
         await self._engine.committed({"trigger_fired": [row]})
 
-    def resume(self, chosen: Collection[str] | None = None) -> None:
-        """Watch on, after the engine was started again: all triggers, or the chosen ones."""
-        for row in self._engine.store.active_triggers():
-            if chosen is None or row["id"] in chosen:
+    def resume(self, rows: Iterable[Message]) -> None:
+        """Watch on, after another engine or an earlier one has watched."""
+        for row in rows:
+            if row["id"] not in self._watching:
                 watch = self._watch(row, {})
                 if watch is not None:
                     watch.keep()
@@ -183,11 +193,9 @@ class Triggers:
         except (QcovError, ValueError, TypeError) as error:  # it is damaged; others are not
             self._failed(row["id"], str(error))
             return None
-        blob = self._engine.blob(row["object"])
-        blobs = {} if blob is None else {row["object"]: blob}
-        watch = _Watch(row, made, blobs, self._pool, failed=self._failed, told=self._told)
+        watch = _Watch(row, made, self._pool, failed=self._failed, told=self._told)
         self._watching[row["id"]] = watch
-        watch.start()
+        self._engine.blobs([row["object"]], watch.begin)
         return watch
 
     def _failed(self, trigger_id: str, error: str) -> None:
@@ -237,14 +245,14 @@ class _Watch:
         self,
         row: Message,
         environment: Environment,
-        blobs: dict[str, bytes],
         pool: Pool,
         *,
         failed: Callable[[str, str], None],
         told: Callable[[str, str], None],
     ) -> None:
         self._id, self._name, self._object = row["id"], row["name"], row["object"]
-        self._environment, self._blobs, self._pool = environment, blobs, pool
+        self._environment, self._pool = environment, pool
+        self._blobs: Mapping[str, bytes] = {}
         self._failed, self._told = failed, told
         self._kept = False
         #: Done when it watches; a `TriggerFailed` if it has ended before that.
@@ -258,6 +266,10 @@ class _Watch:
     @property
     def _key(self) -> Key:
         return (self._id, 0, self._attempt)
+
+    def begin(self, blobs: Mapping[str, bytes]) -> None:
+        self._blobs = blobs
+        self.start()
 
     def start(self) -> None:
         if self._stopped:

@@ -114,9 +114,10 @@ class Verbs:
         timeout: float | None = None,
         inside: Sequence[Any] | None = None,
     ) -> Message:
+        until = None if timeout is None else asyncio.get_running_loop().time() + timeout
         with self._engine.inside(_electron(inside)):
             await self._engine.wait(dispatch_id, timeout)
-        return self._engine.outcome(dispatch_id)
+        return await self._engine.outcome(dispatch_id, until)
 
     async def _run(
         self, manifest: Message, inside: Sequence[Any] | None = None, *, first: bool = False
@@ -131,11 +132,11 @@ class Verbs:
             return await self._engine.progress(dispatch_id, after)
 
     async def _dispatch(self, dispatch_id: str) -> Message:
-        return self._engine.store.get_dispatch(dispatch_id)
+        return await self._engine.read(self._engine.store.get_dispatch, dispatch_id)
 
     async def _payload(self, dispatch_id: str, of: str | int) -> Message | None:
         if of == "result":
-            return self._engine.store.payload(dispatch_id, of)
+            return await self._engine.read(self._engine.store.payload, dispatch_id, of)
         return await asyncio.to_thread(self._engine.store.payload, dispatch_id, of)
 
     # Long reads happen in threads: they must not keep electrons waiting.

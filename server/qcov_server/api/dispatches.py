@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Mapping
@@ -159,7 +160,8 @@ async def wait(
 ) -> Waited:
     """Answer when the dispatch has ended, or after `timeout` seconds; `whole` adds all about it."""
     status = await engine.wait(dispatch_id, timeout)
-    found = engine.store.get_dispatch(dispatch_id) if whole else None
+    read = engine.store.get_dispatch
+    found = await asyncio.to_thread(read, dispatch_id) if whole else None
     return Waited(
         id=dispatch_id,
         status=status,

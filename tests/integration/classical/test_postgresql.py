@@ -18,7 +18,7 @@ import sqlalchemy as sa
 import qcov as ct
 from qcov.classical.engine.client import call, connect
 from qcov.classical.triggers import TimeTrigger
-from qcov.errors import NodeNotFound, StoreUnavailable
+from qcov.errors import EnvironmentMismatch, NodeNotFound, StoreUnavailable
 from tests.services.postgresql import Server
 
 pytestmark = pytest.mark.services
@@ -105,6 +105,13 @@ def rows(url: str, query: str) -> list[Any]:
         found = list(connection.execute(sa.text(query)))
     engine.dispose()
     return found
+
+
+def execute(url: str, statement: str) -> None:
+    engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        connection.execute(sa.text(statement))
+    engine.dispose()
 
 
 def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
@@ -200,6 +207,42 @@ def test_a_server_that_is_restarted_loses_nothing(
     assert sorted(counter[1]()) == sorted([*ONCE, "waiting"])
 
 
+@contextlib.contextmanager
+def locked(url: str, table: str) -> Iterator[None]:
+    """Whoever reads or writes this table waits."""
+    engine = sa.create_engine(sa.make_url(url).set(drivername="postgresql+psycopg"))
+    with engine.connect() as connection:
+        connection.execute(sa.text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
+        yield
+    engine.dispose()
+
+
+def waits_for(url: str, table: str) -> bool:
+    query = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE"
+    return bool(rows(url, f"{query} '%{table}%' AND application_name = 'qcov'"))
+
+
+def test_a_server_that_dies_while_an_electron_is_to_start_loses_nothing(
+    gate: Any, url: str, postgresql_server: Server
+) -> None:
+    @ct.electron
+    def first() -> int:
+        gate.pass_through("begun")
+        return 1
+
+    kept = ct.electron(add.function, cache=True)
+    dispatch_id = ct.dispatch(ct.lattice(lambda: kept(first(), 1)))()
+    gate.wait()
+    with contextlib.suppress(sa.exc.OperationalError), locked(url, "memo"):
+        gate.let_go()
+        until(lambda: waits_for(url, "memo"))  # its outcome is stored; may the next one be known?
+        assert call("ping")["pid"]
+        postgresql_server.stop()
+    postgresql_server.start()
+
+    assert ct.get_result(dispatch_id, wait=True, timeout=60).result == 2
+
+
 def test_a_server_that_is_away_is_an_error_that_says_so(
     at: Any, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +302,170 @@ def test_what_was_only_stored_is_started_by_one_of_them(at: Any, url: str) -> No
 
     assert ct.get_result(dispatch_id, wait=True, timeout=60).result == 3
     assert rows(url, "SELECT epoch FROM dispatches") == [(2,)]
+
+
+def test_what_is_started_in_vain_can_be_started_elsewhere(
+    at: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at("a")
+    with somewhere(tmp_path, monkeypatch) as folder:
+        dispatch_id = ct.dispatch(ct.lattice(add), disable_run=True)(1, 2)
+    with pytest.raises(EnvironmentMismatch):
+        call("start", dispatch_id=dispatch_id, variables={})
+    folder.mkdir()
+    at("b")
+    call("start", dispatch_id=dispatch_id, variables={})
+
+    assert ct.get_result(dispatch_id, wait=True, timeout=60).result == 3
+
+
+def test_what_was_only_stored_is_cancelled_where_it_cannot_run(
+    at: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at("a")
+    with somewhere(tmp_path, monkeypatch):
+        dispatch_id = ct.dispatch(ct.lattice(add), disable_run=True)(1, 2)
+
+    assert ct.cancel(dispatch_id) == f"Dispatch {dispatch_id} cancelled."
+    assert ct.get_result(dispatch_id).status == "CANCELLED"
+
+
+@contextlib.contextmanager
+def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder to dispatch from; without it the dispatch cannot run."""
+    folder = tmp_path / "somewhere"
+    folder.mkdir()
+    with monkeypatch.context() as moved:
+        moved.chdir(folder)
+        yield folder
+    folder.rmdir()
+
+
+@pytest.fixture
+def nobodys(
+    gate: Any, at: Any, url: str, engine_process: Process, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:  # fmt: skip
+    """A dispatch whose engine has died, and that the other one cannot run."""
+    first = at("a")
+    with somewhere(tmp_path, monkeypatch):
+
+        @ct.electron
+        def waiting() -> int:
+            gate.pass_through("begun")
+            return 3
+
+        dispatch_id = ct.dispatch(ct.lattice(lambda: add(waiting(), 1)))()
+        gate.wait()
+        die(engine_process(first))
+    at("b")
+    connect(start=True)
+    until(lambda: rows(url, "SELECT 1 FROM dispatches WHERE error IS NOT NULL"))
+    return dispatch_id
+
+
+def test_what_nobody_can_run_says_why_and_is_run_when_it_can_be(
+    nobodys: str, gate: Any, tmp_path: Path, url: str
+) -> None:
+    assert "somewhere does not exist" in str(rows(url, "SELECT error FROM dispatches"))
+    (tmp_path / "somewhere").mkdir()
+    gate.wait()
+    assert rows(url, "SELECT error FROM dispatches") == [(None,)]
+    gate.let_go()
+
+    assert ct.get_result(nobodys, wait=True, timeout=60).result == 4
+
+
+def test_what_nobody_can_run_is_cancelled_by_anybody(nobodys: str, url: str) -> None:
+    assert ct.cancel(nobodys) == f"Dispatch {nobodys} cancelled."
+    assert ct.get_result(nobodys).status == "CANCELLED"
+    assert {row[0] for row in rows(url, "SELECT status FROM nodes")} <= {"CANCELLED", "COMPLETED"}
+    assert ct.dispatch_sync(ct.lattice(add))(1, 2).result == 3
+
+
+def test_what_nobody_can_run_for_long_fails(nobodys: str, url: str) -> None:
+    execute(url, "UPDATE dispatches SET lease_ends = 1")
+
+    result = ct.get_result(nobodys, wait=True, timeout=60)
+    assert result.status == "FAILED"
+    assert "EnvironmentMismatch" in str(result.error)
+
+
+def test_what_is_taken_over_while_the_server_dies_is_taken_over_later(
+    held: ct.Lattice, gate: Any, at: Any, url: str, engine_process: Process,
+    postgresql_server: Server,
+) -> None:  # fmt: skip
+    first = at("a")
+    dispatch_id = ct.dispatch(held)()
+    gate.wait()
+    die(engine_process(first))
+    at("b")
+    with contextlib.suppress(sa.exc.OperationalError), locked(url, "nodes"):
+        connect(start=True)
+        until(lambda: waits_for(url, "nodes"))
+        postgresql_server.stop()
+    postgresql_server.start()
+
+    gate.wait()
+    gate.let_go()
+    assert ct.get_result(dispatch_id, wait=True, timeout=60).result == EXPECTED
+
+
+def test_waiting_at_the_other_engine_outlives_the_servers_absence(
+    held: ct.Lattice, gate: Any, at: Any, postgresql_server: Server
+) -> None:
+    at("a")
+    dispatch_id = ct.dispatch(held)()
+    gate.wait()
+    folder = at("b")
+    connect(start=True)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(ct.get_result, dispatch_id, wait=True, timeout=60)
+        postgresql_server.stop()
+        try:
+            until(lambda: "could not be renewed" in (folder / "engine.log").read_text())
+            with pytest.raises(StoreUnavailable):
+                ct.get_result(dispatch_id, wait=True, timeout=0.1)
+        finally:
+            postgresql_server.start()
+        gate.let_go()
+        assert waiting.result().result == EXPECTED
+
+
+def test_an_engine_answers_while_the_database_is_slow(url: str) -> None:
+    dispatch_id = ct.dispatch_sync(ct.lattice(add))(1, 2).dispatch_id
+    with ThreadPoolExecutor() as pool:
+        with locked(url, "dispatches"):
+            asked = [
+                pool.submit(call, verb, dispatch_id=dispatch_id)
+                for verb in ("outcome", "dispatch", "progress", "cancel")
+            ]
+            until(lambda: waits_for(url, "dispatches"))
+            assert call("ping")["pid"]
+            assert not any(each.done() for each in asked)
+        assert asked[0].result()["dispatch"]["status"] == "COMPLETED"
+
+
+def test_what_the_store_refuses_fails_its_dispatch_and_nothing_else(
+    url: str, engine_process: Process, data_folder: Path, counter: Any
+) -> None:
+    note, lines = counter
+
+    @ct.electron
+    def refused() -> str:
+        note("ran")
+        return "a value that the store refuses"
+
+    connect(start=True)
+    engine = engine_process(data_folder)
+    execute(url, "ALTER TABLE nodes ADD CHECK (value_repr NOT LIKE '%refuses%')")
+
+    result = ct.dispatch_sync(ct.lattice(refused))()
+    assert result.status == "FAILED"
+    assert "StoreError" in str(result.error)
+    assert lines() == ["ran", "ran"]
+    assert ct.dispatch_sync(ct.lattice(add))(1, 2).result == 3
+    assert engine.is_running()
 
 
 def test_an_engine_that_dies_is_replaced_by_the_other(
