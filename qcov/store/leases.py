@@ -144,7 +144,7 @@ class Leases:
         )
         query = sa.select(*columns).where(
             self._lapsed(own=own),
-            # what this engine runs it must not take from itself
+            # what this engine runs it must not take from itself (see `_unlocked` too)
             sa.not_(_one_of(dispatches.c.root_id, self._epochs)),
             sa.not_(_one_of(dispatches.c.root_id, but)) | _is_to_end(),
         )
@@ -161,11 +161,11 @@ class Leases:
         """
         with self._keeping() as connection:
             free = self._unlocked(connection, roots, self._lapsed(own=own))
-            return self._take(connection, _families(free)) if free else []
+            taken = self._take(connection, _families(free)) if free else []
+        return self._known(taken)
 
-    @staticmethod
     def _unlocked(
-        connection: sa.Connection, roots: Collection[str], lapsed: sa.ColumnElement[bool]
+        self, connection: sa.Connection, roots: Collection[str], lapsed: sa.ColumnElement[bool]
     ) -> set[str]:
         """Lock families as a whole; those that nobody else has locked, and that are still free.
 
@@ -178,7 +178,8 @@ class Leases:
         columns = (dispatches.c.id, dispatches.c.root_id, lapsed.label("lapsed"))
         seen = connection.execute(sa.select(*columns).where(of)).all()
         busy = {row.root_id for row in seen if row.id not in locked}
-        return {row.root_id for row in seen if row.lapsed} - busy
+        free = {row.root_id for row in seen if row.lapsed} - busy
+        return {root for root in free if root not in self._epochs}  # or begun here meanwhile
 
     def take_held(self, dispatch_id: str) -> bool:
         """Take a dispatch that waits to be started; False if somebody has been faster."""
@@ -186,7 +187,8 @@ class Leases:
             return False
         chosen = (dispatches.c.id == dispatch_id, dispatches.c.status == _HELD)
         with self._keeping() as connection:
-            return bool(self._take(connection, *chosen, self._free(dispatches, own=True)))
+            taken = self._take(connection, *chosen, self._free(dispatches, own=True))
+        return bool(self._known(taken))
 
     def _take(self, connection: sa.Connection, *chosen: sa.ColumnElement[bool]) -> list[Row]:
         epoch = sa.func.coalesce(dispatches.c.epoch, 0) + 1
@@ -197,8 +199,12 @@ class Leases:
             .returning(dispatches)
         )
         taken = [dict(row) for row in rows.mappings() if row["status"] not in TERMINAL]
-        self._epochs |= {row["id"]: row["epoch"] for row in taken}
         return sorted(taken, key=lambda row: row["created"])
+
+    def _known(self, taken: list[Row]) -> list[Row]:
+        """Renew them from now on; if the commit's answer was lost they lapse, and are free."""
+        self._epochs |= {row["id"]: row["epoch"] for row in taken}
+        return taken
 
     def take_triggers(self, *, own: bool = False, but: Collection[str] = ()) -> list[Row]:
         """Take over triggers that nobody watches any more, but not these; return their rows."""

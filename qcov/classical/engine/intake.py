@@ -39,6 +39,7 @@ def settle_environment(environment: Message) -> None:
                 f"{environment['host']}, the engine has Python {here}",
                 advice="Use the same minor version of Python on both machines.",
             )
+        environment["host"] = socket.gethostname()  # where its sublattices are built
         environment["executable"] = sys.executable
         environment["cwd"] = str(Path.cwd())
         environment["sys_path"] = list(sys.path)

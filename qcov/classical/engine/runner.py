@@ -321,7 +321,9 @@ class Engine:
     @property
     def busy(self) -> bool:
         """True while dispatches run."""
-        return bool(self._runs) or bool(self._commits.waiting) or self.triggers.busy
+        recovering = self._sharing is not None and self._sharing.recovering
+        running = bool(self._runs) or bool(self._commits.waiting)
+        return running or recovering or self.triggers.busy
 
     def close(self) -> None:
         """Stop the workers; what ran will run again when the store is next opened."""

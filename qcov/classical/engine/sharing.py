@@ -1,17 +1,17 @@
 """Several engines with one store: each keeps its dispatches, and takes over what another has left.
 
-All of it is done at a beat, in a thread of its own: what cannot be reached now is tried again. The
-beat waits for the database, and for nobody else.
+All of it is done at a beat, in threads: what cannot be reached now is tried again. A beat waits for
+the database, and for no other engine.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.channel import Message
@@ -47,6 +47,14 @@ class Sharer(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unfit:
+    """A dispatch that cannot run here, by the loop's clock."""
+
+    since: float
+    until: float  # then it is looked at again
+
+
 class Sharing:
     """The leases of an engine, kept up while it lives.
 
@@ -61,23 +69,23 @@ class Sharing:
         self._engine, self._runs = engine, runs
         self._store, self._leases = store, store.leases
         self._loop = asyncio.get_running_loop()
-        self._unfit: dict[str, float] = {}  # roots that cannot run here; when to look again
+        self._unfit: dict[str, _Unfit] = {}  # roots that cannot run here
         self._spoilt: set[str] = set()  # roots whose changes were refused once
         self._pause = min(_LONGEST_BEAT, self._leases.seconds / _PER_LEASE)
-        self._thread = ThreadPoolExecutor(
-            1, "qcov-leases"
-        )  # others' questions keep it from nothing
+        self._keeper = ThreadPoolExecutor(1, "qcov-leases")  # no other question delays it
+        self.recovering = True  #: until it was once seen what there is to go on with
         self._tasks: set[asyncio.Task[None]] = set()
 
     def recover(self) -> None:
         """Go on with what an earlier engine of this data folder has left, and with what is free."""
-        self._tasks.add(self._loop.create_task(self._beat_on()))
+        for beat in (self._keep, self._look):
+            self._tasks.add(self._loop.create_task(self._beat_on(beat)))
 
     def close(self) -> None:
         """Keep nothing up any more."""
         for task in self._tasks:
             task.cancel()
-        self._thread.shutdown(wait=False)
+        self._keeper.shutdown(wait=False)
 
     async def cancel(self, dispatch_id: str, node_ids: list[int] | None) -> None:
         """Ask the engine that runs a dispatch to cancel it; return when that has heeded it."""
@@ -109,63 +117,71 @@ class Sharing:
     async def _settle(self, root: str, error: QcovError) -> None:
         again = root in self._spoilt
         self._spoilt.add(root)
-        await self._ask(self._leases.give_back, [root])
-        if again:
-            await self._end(root, Status.FAILED, error)
-
-    async def _ask(self, question: Callable[..., T], *arguments: Any, **more: Any) -> T:
-        asked = partial(question, *arguments, **more)
-        return await self._loop.run_in_executor(self._thread, asked)
+        try:
+            await asyncio.to_thread(self._leases.give_back, [root])
+            if again:
+                await self._end(root, Status.FAILED, error)
+        except QcovError as more:  # its lease ends by itself
+            _log.warning("dispatch %s could not be given back: %s", root, more)
 
     # -- the beat
 
-    async def _beat_on(self) -> None:
-        own = True  # an earlier engine of this data folder is no more
+    async def _beat_on(self, beat: Callable[[], Awaitable[None]]) -> None:
         while True:
             try:
-                await self._beat(own=own)
-                own = False
+                await beat()
             except QcovError as error:
                 _log.warning("the leases could not be renewed: %s", error)
             except Exception:  # noqa: BLE001  # the engine must outlive its own defects
                 _log.exception("the leases could not be renewed")
             await asyncio.sleep(self._pause)
 
-    async def _beat(self, *, own: bool) -> None:
+    async def _keep(self) -> None:
+        """Keep what is this engine's, and do what it is asked to."""
         for dispatch_id in await self._ask(self._leases.renew):
             self._runs.drop(dispatch_id)
         for dispatch_id, nodes in (await self._ask(self._leases.to_cancel)).items():
             self._engine.heed(dispatch_id, nodes)
-        await self._take_over(own=own)
-        watched = self._engine.triggers.watched()
-        triggers = await self._ask(self._leases.take_triggers, own=own, but=watched)
-        self._engine.triggers.resume(triggers)
         self._engine.triggers.keep(await self._ask(self._leases.own_triggers))
 
+    async def _ask(self, question: Callable[[], T]) -> T:
+        return await self._loop.run_in_executor(self._keeper, question)
+
+    async def _look(self) -> None:
+        """Take over what nobody has: reading it may take a while, in which all else is kept."""
+        own = self.recovering  # an earlier engine of this data folder is no more
+        await self._take_over(own=own)
+        watched = self._engine.triggers.watched()
+        triggers = await asyncio.to_thread(self._leases.take_triggers, own=own, but=watched)
+        self._engine.triggers.resume(triggers)
+        self.recovering = False
+
     async def _take_over(self, *, own: bool) -> None:
-        later = [root for root, when in self._unfit.items() if when > self._loop.time()]
-        lapsed = await self._ask(self._leases.lapsed, own=own, but=later)
+        later = [root for root, unfit in self._unfit.items() if unfit.until > self._loop.time()]
+        lapsed = await asyncio.to_thread(self._leases.lapsed, own=own, but=later)
         if not lapsed:
             return
-        misfits = await self._ask(self._misfits, [row["root_id"] for row in lapsed])
+        misfits = await asyncio.to_thread(self._misfits, [row["root_id"] for row in lapsed])
         for row in lapsed:
             if (reason := misfits.get(row["root_id"])) is not None:
                 await self._leave(row, reason)
         fit = [row["root_id"] for row in lapsed if row["root_id"] not in misfits]
         if fit:
-            await self._go_on(await self._ask(self._leases.take, fit, own=own))
+            await self._go_on(await asyncio.to_thread(self._leases.take, fit, own=own))
 
     async def _go_on(self, rows: Sequence[Message]) -> None:
         try:
-            found = await self._ask(self._runs.read_all, rows)
-        except StoreUnavailable:  # they are read at another beat, by whoever can
+            unfit = self._runs.go_on(await asyncio.to_thread(self._runs.read_all, rows))
+        except Exception:  # they are read at another beat, by whoever can
             for row in rows:
-                self._leases.forget(row["id"])
-            await self._ask(self._leases.give_back, {row["root_id"] for row in rows})
+                self._runs.drop(row["id"])
+            roots = {row["root_id"] for row in rows}
+            await asyncio.to_thread(self._leases.give_back, roots)
             raise
-        if unfit := self._runs.go_on(found):
-            self._unfit |= dict.fromkeys(unfit, self._loop.time() + self._leases.seconds)
-            await self._ask(self._leases.give_back, unfit)
+        if unfit:
+            await asyncio.to_thread(self._leases.give_back, unfit)
+        for root in unfit:
+            self._is_unfit(root)
 
     # -- what cannot run here
 
@@ -184,24 +200,33 @@ class Sharing:
 
     async def _leave(self, row: Message, error: EnvironmentMismatch) -> None:
         """Leave a dispatch to other engines, with the reason; end it if that is to be."""
-        root = row["root_id"]
+        root, patience = row["root_id"], _PATIENCE * self._leases.seconds
+        if row["owner"] == self._leases.owner:  # it was this folder's, and is anybody's now
+            await asyncio.to_thread(self._leases.give_back, [root])
         if row["cancel"]:
             return await self._end(root, Status.CANCELLED, None)
-        if row["owner"] == self._leases.owner:  # it was this folder's, and is anybody's now
-            await self._ask(self._leases.give_back, [root])
-        elif row["waits"] > _PATIENCE * self._leases.seconds:
+        since = self._is_unfit(root)  # nobody runs anything while all engines are switched off
+        if min(row["waits"], self._loop.time() - since) > patience:
             return await self._end(root, Status.FAILED, error)
         if row["error"] is None:
             _log.warning("dispatch %s is left to other engines: %s", root, error)
-            await self._ask(self._leases.note, root, f"Nobody runs it: {error}")
-        self._unfit[root] = self._loop.time() + self._leases.seconds
+            await asyncio.to_thread(self._leases.note, root, f"Nobody runs it: {error}")
         return None
+
+    def _is_unfit(self, root: str) -> float:
+        """Look at it again in a while; since when it has been seen that it cannot run here."""
+        now = self._loop.time()
+        since = self._unfit[root].since if root in self._unfit else now
+        self._unfit[root] = _Unfit(since=since, until=now + self._leases.seconds)
+        return since
 
     async def _end(self, root: str, status: Status, error: QcovError | None) -> None:
         """End a dispatch that nobody runs, with all its sublattices."""
-        rows = await self._ask(self._leases.take, [root])
+        rows = await asyncio.to_thread(self._leases.take, [root])
         reason = None if error is None else f"{type(error).__name__}: {error}"
-        await self._engine.committed(await self._ask(self._ending, rows, status, reason))
+        changes = await asyncio.to_thread(self._ending, rows, status, reason)
+        await self._engine.committed(changes)
+        self._unfit.pop(root, None)
         for row in rows:
             self._leases.forget(row["id"])
 

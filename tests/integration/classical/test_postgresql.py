@@ -383,8 +383,12 @@ def test_what_nobody_can_run_is_cancelled_by_anybody(nobodys: str, url: str) -> 
     assert ct.dispatch_sync(ct.lattice(add))(1, 2).result == 3
 
 
-def test_what_nobody_can_run_for_long_fails(nobodys: str, url: str) -> None:
-    execute(url, "UPDATE dispatches SET lease_ends = 1")
+def test_what_nobody_can_run_for_long_fails(
+    nobodys: str, at: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QCOV_ENGINE_LEASE", "0.02")  # it has the patience of many leases
+    at("c")
+    connect(start=True)
 
     result = ct.get_result(nobodys, wait=True, timeout=60)
     assert result.status == "FAILED"

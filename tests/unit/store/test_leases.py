@@ -178,6 +178,7 @@ def test_an_engine_does_not_take_over_what_it_runs(store: Store, dispatch_rows: 
     lapse(store)  # between two beats, say, of an engine whose database is slow
 
     assert take(store) == []
+    assert leases(store).take(["d"], own=True) == []  # it was found before it was put in
     assert leases(store).renew() == set()
 
 
