@@ -78,6 +78,8 @@ class Run:
         self._began: dict[int, float] = {}  # sublattices that an earlier engine has started
         self._text: str | None = None  # the repr of the node that is the result
         self._needed: list[Node] = []
+        #: Whether all that it has computed is what its keys say; nobody knows of an earlier engine's.
+        self.as_keyed = not any(row["started"] is not None for row in rows)
         self._cancelling = [row["node_id"] for row in rows if row["status"] == "CANCELING"]
         self._schedule = Schedule(self._nodes.values(), self._restore(rows))
         for left in rows:
@@ -99,6 +101,11 @@ class Run:
             if self._manifest["result"] == {"node": number}:
                 self._text = row["value_repr"]
         return over
+
+    @property
+    def keyed(self) -> int:
+        """Since when code may be newer than its keys, in nanoseconds since the epoch."""
+        return self._bundles.keyed
 
     # -- what the engine asks
 
@@ -225,6 +232,7 @@ class Run:
     def task_ended(self, task: Task, outcome: Message) -> None:
         """A node has come to its end."""
         node = task.key[1]
+        self.as_keyed = self.as_keyed and not outcome.get("newer")
         self._services.note_ended(self, node)
         changes: Changes = {}
         outcomes.circuit_rows(changes, self.id, node, outcome.get("circuits", []))
@@ -250,6 +258,7 @@ class Run:
     def child_ended(self, node: int, child: Run, changes: Changes) -> Callable[[], None]:
         """A sublattice ends, in the same transaction as this run's node."""
         report: Message = {"status": child.status.value, "ended": outcomes.now()}
+        self.as_keyed = self.as_keyed and child.as_keyed
         if child.status is Status.COMPLETED:
             report |= child.result
         else:
@@ -372,7 +381,7 @@ class Run:
         row |= outcomes.finished(status, report, self._services.seal, (self.id, number))
         row["new_reused_from"] = self._values.origin(number)
         key = self._values.key_to_keep(number)
-        if key is not None and status is Status.COMPLETED:
+        if key is not None and status is Status.COMPLETED and self.as_keyed:
             kept = outcomes.kept(key, report, self._services.seal, self.id)
             outcomes.add(changes, "memo", kept)
         outcomes.add(changes, "node_finished", row)

@@ -425,6 +425,7 @@ class Engine:
         child_id = str(uuid.uuid4())
         manifest["environment"] = run.environment
         manifest["variables"] = run.variables
+        manifest["keyed"] = min(manifest["keyed"], run.keyed)  # its values are the parent's too
         try:
             manifest["reuses"] = run.earlier_child(node)
             earlier = self._runs.earlier(manifest)

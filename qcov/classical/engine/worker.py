@@ -99,14 +99,17 @@ class Worker:
         with collecting() as sink:
             streams.begin()
             current = self._current = _Running(task, streams, sink)
+            began = time.time_ns()
             outcome = self._run(task)
+            self._modules.note(began)
+            if not self._modules.older_than(task.get("keyed", began)):
+                outcome["newer"] = True  # than the key of what it has computed
             with self._changed:
                 self._current, self._busy = None, False
                 outcome |= current.take(final=True)
         if "logs" in task:
             outcome["stderr"] += _write_logs(current)
         self._send(outcome)
-        self._modules.note()
 
     def _send(self, outcome: Message) -> None:
         try:
@@ -255,10 +258,13 @@ class Worker:
 
         if self._keys is None:
             self._keys = Keys()
+        modules = self._keys.modules
         try:
-            return self._keys.unless_plain(value)
+            key = self._keys.unless_plain(value)
         except NotKeyed:  # what is given such a value runs each time
             return ""
+        # a module that has just been read may be newer than what is loaded here
+        return "" if self._keys.modules > modules and self._modules.changed() else key
 
     def _write(self, digest: str, blob: bytes) -> None:
         self._patiently(lambda: self._payloads.write(digest, blob))
