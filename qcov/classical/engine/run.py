@@ -31,6 +31,9 @@ from qcov.classical.status import Status
 from qcov.errors import DispatchFailed, NodeNotFound, QcovError, StateError, TimeLimitExceeded
 from qcov.store.changes import Changes
 
+#: What came of nodes, by number.
+_Details = dict[int, Message]
+
 
 class Run:
     """A dispatch that has not ended yet, or has just ended.
@@ -255,7 +258,7 @@ class Run:
             report = {"status": "FAILED", "error": f"{type(error).__name__}: {error}"}
             self.task_ended(task, report | {"ended": outcomes.now()} | (printed or {}))
 
-    def child_ended(self, node: int, child: Run, changes: Changes) -> Callable[[], None]:
+    def _child_ended(self, node: int, child: Run, changes: Changes) -> tuple[Step, _Details]:
         """A sublattice ends, in the same transaction as this run's node."""
         report: Message = {"status": child.status.value, "ended": outcomes.now()}
         self.as_keyed = self.as_keyed and child.as_keyed
@@ -266,7 +269,7 @@ class Run:
                 dispatch_id=child.id, status=child.status.value, error=child.error
             )
             report |= {"status": "FAILED", "error": f"{type(error).__name__}: {error}"}
-        return self._conclude({node: report}, changes, final=True)
+        return self._take_note({node: report}, changes, final=True)
 
     def child_refused(self, node: int, error: QcovError) -> None:
         """The sublattice could not be stored."""
@@ -278,14 +281,16 @@ class Run:
     def _finish(self, node: int, report: Message, changes: Changes) -> None:
         self._services.commit(changes, self._conclude({node: report}, changes))
 
-    def _conclude(
-        self, reports: Mapping[int, Message], changes: Changes, *, final: bool = False
-    ) -> Callable[[], None]:
-        """Take note of what came of electrons, and of the parts that were cut from their values.
+    def _conclude(self, reports: Mapping[int, Message], changes: Changes) -> Callable[[], None]:
+        """Let electrons have ended; returns what follows once `changes` are on disk."""
+        step, details = self._take_note(reports, changes)
+        return self._prepare(step, changes, details)
 
-        Returns what follows once `changes` are on disk.
-        """
-        details: dict[int, Message] = {}
+    def _take_note(
+        self, reports: Mapping[int, Message], changes: Changes, *, final: bool = False
+    ) -> tuple[Step, _Details]:
+        """Take note of what came of electrons, and of the parts that were cut from their values."""
+        details: _Details = {}
         step = Step()
         for node, report in reports.items():
             whole = report["status"] == Status.COMPLETED
@@ -297,7 +302,7 @@ class Run:
             status = Status(report["status"])
             self._note(node, status, report, changes, details)
             _join(step, self._apply(NodeFinished(node=node, status=status, final=final)))
-        return self._prepare(step, changes, details)
+        return step, details
 
     def _apply(self, event: NodeFinished) -> Step:
         try:
@@ -311,7 +316,7 @@ class Run:
         status: Status,
         report: Message,
         changes: Changes,
-        details: dict[int, Message],
+        details: _Details,
     ) -> None:
         details[node] = report
         if status is Status.COMPLETED:
@@ -342,10 +347,24 @@ class Run:
     def _commit(self, step: Step, changes: Changes) -> None:
         self._services.commit(changes, self._prepare(step, changes, {}))
 
-    def _prepare(
-        self, step: Step, changes: Changes, details: Mapping[int, Message]
-    ) -> Callable[[], None]:
-        """Add a step's rows to `changes`; return what follows once they are on disk."""
+    def _prepare(self, step: Step, changes: Changes, details: _Details) -> Callable[[], None]:
+        """Add a step's rows to `changes`; return what follows once they are on disk.
+
+        What ends with this dispatch ends along with it: those that it is a sublattice of, one after
+        the other, for there may be more of them than calls can be nested.
+        """
+        run, steps = self, list[tuple[Run, Step]]()
+        while True:
+            run._record(step, changes, details)
+            steps.append((run, step))
+            parent = None if step.ended is None else run._services.parent_of(run)
+            if parent is None or run.parent_node is None:
+                return lambda: _act_on(steps)
+            step, details = parent._child_ended(run.parent_node, run, changes)
+            run = parent
+
+    def _record(self, step: Step, changes: Changes, details: _Details) -> None:
+        """Add a step's rows to `changes`."""
         if RESULT in step.ready and self._result_is_there():
             step.ready.remove(RESULT)
             _join(step, self._apply(NodeFinished(node=RESULT, status=Status.COMPLETED)))
@@ -360,14 +379,8 @@ class Run:
             row = outcomes.key_of(self.id, number, self._schedule.attempt[number])
             if number != RESULT:
                 outcomes.add(changes, "node_status", row | {"new_status": "CANCELING"})
-        if step.ended is None:
-            return lambda: self._act(step)
-        self._ended(step.ended, changes)
-        parent = self._services.parent_of(self)
-        if parent is None or self.parent_node is None:
-            return lambda: self._act(step)
-        follows = parent.child_ended(self.parent_node, self, changes)
-        return lambda: (self._act(step), follows())[1]
+        if step.ended is not None:
+            self._ended(step.ended, changes)
 
     def _settled(
         self, number: int, status: Status, report: Message | None, changes: Changes
@@ -517,6 +530,11 @@ class Run:
                 hosted="executor" in bundle,
             )
         )
+
+
+def _act_on(steps: Iterable[tuple[Run, Step]]) -> None:
+    for run, step in steps:
+        run._act(step)  # pyright: ignore[reportPrivateUsage]
 
 
 def _join(step: Step, more: Step) -> None:
