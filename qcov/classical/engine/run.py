@@ -81,7 +81,7 @@ class Run:
         self._began: dict[int, float] = {}  # sublattices that an earlier engine has started
         self._text: str | None = None  # the repr of the node that is the result
         self._needed: list[Node] = []
-        #: Whether all that it has computed is what its keys say; nobody knows of an earlier engine's.
+        #: Whether all that it has computed is what its keys say, as far as this engine has seen.
         self.as_keyed = not any(row["started"] is not None for row in rows)
         self._cancelling = [row["node_id"] for row in rows if row["status"] == "CANCELING"]
         self._schedule = Schedule(self._nodes.values(), self._restore(rows))

@@ -209,7 +209,7 @@ class Engine:
 
     async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
         """Cancel a dispatch, or some of its nodes; say what was done, once it is on disk."""
-        run = self._runs.get(dispatch_id)
+        run, stopped_triggers = self._runs.get(dispatch_id), False
         try:
             held = None if run is not None else await self._held(dispatch_id)
         except IntegrityError as error:  # it cannot be started either
@@ -221,6 +221,7 @@ class Engine:
                 got = f"given for dispatch {dispatch_id}, which has not been started"
                 raise WrongSetting(setting="task_ids", got=got, expected=_ALL_OF_IT)
             self._runs.add(run)  # so that nobody starts it meanwhile
+            stopped_triggers = await self.triggers.stop_those_of(dispatch_id)
         if run is not None and run.status.terminal:  # its end is on its way to the disk
             await asyncio.shield(run.done)
             run = None
@@ -235,7 +236,8 @@ class Engine:
         follows, stopped = run.cancel(changes, node_ids)
         await self._commits.made(changes, follows)
         if node_ids is None:
-            return _cancelled(dispatch_id)
+            told = _cancelled(dispatch_id)
+            return f"{told} Its triggers were stopped." if stopped_triggers else told
         over = sorted(set(node_ids) - stopped)
         told = _cancelled(dispatch_id, stopped)
         return told if not over else f"{told} Nodes {_listed(over)} had ended."
