@@ -60,6 +60,7 @@ class Node:
     source: int | None = None  #: element: the node that it is cut from
     item: str | None = None  #: element: digest of the index or key
     attribute: str | None = None  #: element: name of the attribute
+    unpacked: int | None = None  #: element: how many there must be, of which `item` is one
 
     def inputs(self) -> Iterator[int]:
         """The nodes whose values this one needs."""

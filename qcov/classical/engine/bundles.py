@@ -222,6 +222,7 @@ def _cuts(parts: list[Node], origin: int | None) -> list[Message]:
             "of": None if part.source == origin else part.source,
             "item": part.item,
             "attribute": part.attribute,
+            "unpacked": part.unpacked,
         }
         for part in parts
     ]

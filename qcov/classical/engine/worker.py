@@ -17,7 +17,8 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -233,6 +234,8 @@ class Worker:
             whole = parts[cut["of"]]
             if cut["attribute"] is not None:
                 part = getattr(whole, cut["attribute"])
+            elif cut["unpacked"] is not None:
+                part = _unpacked(whole, cut["unpacked"])[self._load(cut["item"], blobs)]
             else:
                 part = whole[self._load(cut["item"], blobs)]
             parts[cut["node"]] = part
@@ -394,6 +397,16 @@ def _write_logs(current: _Running) -> str:
     except Exception as error:  # noqa: BLE001  # the disk, or a user's own executor
         return f"[its log files could not be written: {type(error).__name__}: {error}]\n"
     return ""
+
+
+def _unpacked(whole: Iterable[Any], count: int) -> list[Any]:
+    """What `a, b = whole` gives. Raises `ValueError` as Python does if it is not `count` things."""
+    parts = list(islice(whole, count + 1))
+    if len(parts) > count:
+        raise ValueError(f"too many values to unpack (expected {count})")
+    if len(parts) < count:
+        raise ValueError(f"not enough values to unpack (expected {count}, got {len(parts)})")
+    return parts
 
 
 def _no_value(node: int) -> Any:
