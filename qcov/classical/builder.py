@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, cast
@@ -132,6 +132,18 @@ class Builder:
         shown = f"{source.name}[{_key_text(key)}]"
         digest = self._key(key)
         return self._output(name=shown, kind=Kind.ELEMENT, source=source.id, item=digest)
+
+    def unpacked(self, output: ElectronOutput, count: int) -> Iterator[ElectronOutput]:
+        """Add nodes for what `output` is made of, which must be `count` things."""
+        source = owned_node(output, self)
+        for place in range(count):
+            yield self._output(
+                name=f"{source.name}[{place}]",
+                kind=Kind.ELEMENT,
+                source=source.id,
+                item=self._key(place),
+                unpacked=count,
+            )
 
     def attribute(self, output: ElectronOutput, name: str) -> ElectronOutput:
         """Add a node for `output.name`."""

@@ -82,6 +82,11 @@ class Keys:
             reason = f"{type(error).__name__}: {error}"
             raise NotKeyed(f"{_shown(value)} cannot be told from others ({reason})") from error
 
+    @property
+    def modules(self) -> int:
+        """How many modules have been looked at."""
+        return self._origins.count
+
     def unless_plain(self, value: object) -> str | None:
         """The key of a value; None for a number or text: there the blob's digest says it all.
 

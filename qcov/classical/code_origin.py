@@ -60,6 +60,11 @@ class Origins:
             self._told[top] = _told(top, self._clock)
         return self._told[top]
 
+    @property
+    def count(self) -> int:
+        """How many modules have been looked at."""
+        return len(self._told)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Known:

@@ -6,6 +6,7 @@ or the server at `dispatcher_addr`.
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,9 +20,9 @@ from qcov.classical.lattice import Lattice
 from qcov.classical.manifest import Manifest, build_manifest, code_of, environment
 from qcov.classical.result import Result
 from qcov.classical.status import Status
-from qcov.classical.triggers import BaseTrigger
+from qcov.classical.triggers import BaseTrigger, stop_triggers
 from qcov.context import get_context
-from qcov.errors import NotALattice, StillRunning, WrongSetting
+from qcov.errors import NotALattice, QcovError, StillRunning, WrongSetting
 from qcov.transport import fingerprint
 
 _MOST = 1000  # dispatches in one list
@@ -52,6 +53,7 @@ def dispatch(
     Raises:
         NotALattice: `orig_lattice` is something else.
         WrongSetting: `key` is not a text that can be read.
+        TriggerFailed: a trigger of the lattice ends at once; the dispatch is cancelled.
         KeyTaken: the dispatch that has this key is another lattice's, or was given other arguments
             (numbers, text, containers and arrays are compared; of other objects, their types).
         SerializationError: an argument cannot be sent to another process.
@@ -68,14 +70,28 @@ def dispatch(
         engine = engine_at(dispatcher_addr)
         triggers = cast("list[BaseTrigger]", orig_lattice.get_metadata("triggers") or [])
         held = disable_run or bool(triggers)
-        dispatch_id = engine.submit(_request(orig_lattice, args, kwargs, key=key, held=held))
-        for trigger in triggers:
-            trigger.lattice_dispatch_id = dispatch_id
-            trigger.dispatcher_addr = trigger.dispatcher_addr or dispatcher_addr
-            trigger.register()
+        request = _request(orig_lattice, args, kwargs, key=key, held=held)
+        dispatch_id = engine.submit(request)
+        try:
+            for place, trigger in enumerate(triggers):
+                trigger.register_with(dispatch_id, place, dispatcher_addr)
+        except QcovError:
+            if dispatch_id == request["id"]:  # nobody else knows of it
+                _withdraw(engine, dispatch_id, triggers)
+            raise
         return dispatch_id
 
     return wrapper
+
+
+def _withdraw(engine: Engine, dispatch_id: str, triggers: Sequence[BaseTrigger]) -> None:
+    """Give a dispatch up, one of whose triggers does not watch."""
+    for address in {trigger.triggers_server_addr for trigger in triggers} - {None}:
+        with contextlib.suppress(QcovError):  # maybe it has none of them
+            stop_triggers(dispatch_id, address)
+    with contextlib.suppress(QcovError):  # the first error is the one to be told
+        engine.call("stop_triggers", dispatch_ids=[dispatch_id])
+        engine.call("cancel", dispatch_id=dispatch_id, node_ids=None)
 
 
 def redispatch(
@@ -339,7 +355,8 @@ def cancel(
     """Cancel a dispatch with its sublattices, or some of its nodes; says what was done.
 
     What runs is stopped, with all processes that it has started and that have not left for a
-    session of their own.
+    session of their own. Triggers go on (`stop_triggers` stops them), but for those that a dispatch
+    waits for to be started: they are stopped along with it.
 
     Raises:
         DispatchNotFound: there is no such dispatch.

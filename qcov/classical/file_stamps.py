@@ -13,6 +13,7 @@ from collections.abc import Callable
 Stamp = tuple[int, ...]
 
 _TICK = 2_000_000_000  # nanoseconds: that of FAT, the coarsest
+_FINE_TICK = 20_000_000  # where parts of seconds are told: Linux counts them in hundredths
 
 
 def stamp(path: str) -> Stamp | None:
@@ -25,6 +26,12 @@ def stamp(path: str) -> Stamp | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def latest_change(found: Stamp) -> int:
+    """The latest moment at which what has this stamp can have been changed, in nanoseconds."""
+    changed = found[-1]
+    return changed + (_TICK if changed % 1_000_000_000 == 0 else _FINE_TICK)
 
 
 class Stamps:

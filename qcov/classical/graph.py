@@ -9,6 +9,7 @@ digests of blobs). The graph travels as a *manifest*: JSON that refers to blobs 
 from __future__ import annotations
 
 import graphlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -59,6 +60,7 @@ class Node:
     source: int | None = None  #: element: the node that it is cut from
     item: str | None = None  #: element: digest of the index or key
     attribute: str | None = None  #: element: name of the attribute
+    unpacked: int | None = None  #: element: how many there must be, of which `item` is one
 
     def inputs(self) -> Iterator[int]:
         """The nodes whose values this one needs."""
@@ -128,6 +130,8 @@ class TransportGraph:
         self.blobs: dict[str, bytes] = {}
         #: What blobs are known by, where their digest does not say it; empty if by nothing.
         self.keys: dict[str, str] = {}
+        #: When the first file can have been read for them, in nanoseconds since the epoch.
+        self.keyed = time.time_ns()
         self.result: Recipe = {}
 
     def add(self, *, name: str, kind: Kind, **fields: Any) -> Node:
@@ -184,6 +188,7 @@ class TransportGraph:
             "executors": self.executors,
             "preparations": [asdict(preparation) for preparation in self.preparations],
             "keys": self.keys,
+            "keyed": self.keyed,
             "result": self.result,
         }
 

@@ -28,6 +28,10 @@ class Recorder(Protocol):
         """Add a node for `output[key]`."""
         ...
 
+    def unpacked(self, output: ElectronOutput, count: int) -> Iterator[ElectronOutput]:
+        """Add nodes for what `output` is made of, which must be `count` things."""
+        ...
+
     def attribute(self, output: ElectronOutput, name: str) -> ElectronOutput:
         """Add a node for `output.name`."""
         ...
@@ -88,7 +92,7 @@ class ElectronOutput(Pending):
         if count is None:
             advice = "Unpack it (`a, b = x`), index it, or loop inside an electron."
             raise misuse(self, "iterated over", advice)
-        return iter([self[position] for position in range(count)])
+        return self._recorder.unpacked(self, count)
 
     # -- what needs a value
 

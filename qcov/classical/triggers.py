@@ -52,6 +52,7 @@ class BaseTrigger:
         self.triggers_server_addr = triggers_server_addr
         self.stop_flag: threading.Event | None = None
         self._id: str | None = None  # once it is registered
+        self._next_id: str | None = None  # the one to be registered under
 
     def observe(self) -> None:
         """Watch, and call `trigger` whenever it is time. Runs in a process of its own."""
@@ -79,7 +80,7 @@ class BaseTrigger:
         """
         self.check()
         connected = self._connected()
-        self._id = str(uuid.uuid4())
+        self._id, self._next_id = self._next_id or str(uuid.uuid4()), None
         blob = dumps(self, what=f"the trigger {self!r}")
         self._watcher().register_trigger(
             {
@@ -91,6 +92,19 @@ class BaseTrigger:
                 "elsewhere": self._elsewhere(),
             }
         )
+
+    def register_with(self, dispatch_id: str, place: int, dispatcher_addr: str | None) -> None:
+        """Let an engine watch for a dispatch of a lattice that has this trigger; once for each.
+
+        Args:
+            dispatch_id: The dispatch.
+            place: Which of the lattice's triggers it is.
+            dispatcher_addr: The address of the server that has the dispatch, unless it has its own.
+        """
+        self.lattice_dispatch_id = dispatch_id
+        self.dispatcher_addr = self.dispatcher_addr or dispatcher_addr
+        self._next_id = str(uuid.uuid5(uuid.UUID(dispatch_id), f"trigger {place}"))
+        self.register()
 
     def trigger(self) -> None:
         """Run the connected dispatch: itself, if it waits to be started, else once more.

@@ -31,6 +31,8 @@ class Bundles:
         self.outputs = {node.id: node.value for node in nodes.values() if node.value is not None}
         #: What values are known by that electrons have returned, where their digest does not say.
         self.keys: dict[int, str] = {}
+        #: Since when code may be newer than the keys, in nanoseconds; 0 if nobody knows.
+        self.keyed = int(manifest.get("keyed", 0))
         self._parts: dict[int, list[Node]] = {}
         for node in nodes.values():
             if node.source is not None:
@@ -49,6 +51,7 @@ class Bundles:
             "args": [self._recipe(source) for source in node.args],
             "kwargs": {name: self._recipe(source) for name, source in (node.kwargs or {}).items()},
             "cuts": _cuts(self.parts_of(node.id), node.id),
+            "keyed": self.keyed,
             **self._place(node),
             **self._steps(node),
         }
@@ -219,6 +222,7 @@ def _cuts(parts: list[Node], origin: int | None) -> list[Message]:
             "of": None if part.source == origin else part.source,
             "item": part.item,
             "attribute": part.attribute,
+            "unpacked": part.unpacked,
         }
         for part in parts
     ]

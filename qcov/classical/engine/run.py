@@ -31,6 +31,9 @@ from qcov.classical.status import Status
 from qcov.errors import DispatchFailed, NodeNotFound, QcovError, StateError, TimeLimitExceeded
 from qcov.store.changes import Changes
 
+#: What came of nodes, by number.
+_Details = dict[int, Message]
+
 
 class Run:
     """A dispatch that has not ended yet, or has just ended.
@@ -78,6 +81,8 @@ class Run:
         self._began: dict[int, float] = {}  # sublattices that an earlier engine has started
         self._text: str | None = None  # the repr of the node that is the result
         self._needed: list[Node] = []
+        #: Whether all that it has computed is what its keys say, as far as this engine has seen.
+        self.as_keyed = not any(row["started"] is not None for row in rows)
         self._cancelling = [row["node_id"] for row in rows if row["status"] == "CANCELING"]
         self._schedule = Schedule(self._nodes.values(), self._restore(rows))
         for left in rows:
@@ -99,6 +104,11 @@ class Run:
             if self._manifest["result"] == {"node": number}:
                 self._text = row["value_repr"]
         return over
+
+    @property
+    def keyed(self) -> int:
+        """Since when code may be newer than its keys, in nanoseconds since the epoch."""
+        return self._bundles.keyed
 
     # -- what the engine asks
 
@@ -225,6 +235,7 @@ class Run:
     def task_ended(self, task: Task, outcome: Message) -> None:
         """A node has come to its end."""
         node = task.key[1]
+        self.as_keyed = self.as_keyed and not outcome.get("newer")
         self._services.note_ended(self, node)
         changes: Changes = {}
         outcomes.circuit_rows(changes, self.id, node, outcome.get("circuits", []))
@@ -247,9 +258,10 @@ class Run:
             report = {"status": "FAILED", "error": f"{type(error).__name__}: {error}"}
             self.task_ended(task, report | {"ended": outcomes.now()} | (printed or {}))
 
-    def child_ended(self, node: int, child: Run, changes: Changes) -> Callable[[], None]:
+    def _child_ended(self, node: int, child: Run, changes: Changes) -> tuple[Step, _Details]:
         """A sublattice ends, in the same transaction as this run's node."""
         report: Message = {"status": child.status.value, "ended": outcomes.now()}
+        self.as_keyed = self.as_keyed and child.as_keyed
         if child.status is Status.COMPLETED:
             report |= child.result
         else:
@@ -257,7 +269,7 @@ class Run:
                 dispatch_id=child.id, status=child.status.value, error=child.error
             )
             report |= {"status": "FAILED", "error": f"{type(error).__name__}: {error}"}
-        return self._conclude({node: report}, changes, final=True)
+        return self._take_note({node: report}, changes, final=True)
 
     def child_refused(self, node: int, error: QcovError) -> None:
         """The sublattice could not be stored."""
@@ -269,14 +281,16 @@ class Run:
     def _finish(self, node: int, report: Message, changes: Changes) -> None:
         self._services.commit(changes, self._conclude({node: report}, changes))
 
-    def _conclude(
-        self, reports: Mapping[int, Message], changes: Changes, *, final: bool = False
-    ) -> Callable[[], None]:
-        """Take note of what came of electrons, and of the parts that were cut from their values.
+    def _conclude(self, reports: Mapping[int, Message], changes: Changes) -> Callable[[], None]:
+        """Let electrons have ended; returns what follows once `changes` are on disk."""
+        step, details = self._take_note(reports, changes)
+        return self._prepare(step, changes, details)
 
-        Returns what follows once `changes` are on disk.
-        """
-        details: dict[int, Message] = {}
+    def _take_note(
+        self, reports: Mapping[int, Message], changes: Changes, *, final: bool = False
+    ) -> tuple[Step, _Details]:
+        """Take note of what came of electrons, and of the parts that were cut from their values."""
+        details: _Details = {}
         step = Step()
         for node, report in reports.items():
             whole = report["status"] == Status.COMPLETED
@@ -288,7 +302,7 @@ class Run:
             status = Status(report["status"])
             self._note(node, status, report, changes, details)
             _join(step, self._apply(NodeFinished(node=node, status=status, final=final)))
-        return self._prepare(step, changes, details)
+        return step, details
 
     def _apply(self, event: NodeFinished) -> Step:
         try:
@@ -302,7 +316,7 @@ class Run:
         status: Status,
         report: Message,
         changes: Changes,
-        details: dict[int, Message],
+        details: _Details,
     ) -> None:
         details[node] = report
         if status is Status.COMPLETED:
@@ -333,10 +347,24 @@ class Run:
     def _commit(self, step: Step, changes: Changes) -> None:
         self._services.commit(changes, self._prepare(step, changes, {}))
 
-    def _prepare(
-        self, step: Step, changes: Changes, details: Mapping[int, Message]
-    ) -> Callable[[], None]:
-        """Add a step's rows to `changes`; return what follows once they are on disk."""
+    def _prepare(self, step: Step, changes: Changes, details: _Details) -> Callable[[], None]:
+        """Add a step's rows to `changes`; return what follows once they are on disk.
+
+        What ends with this dispatch ends along with it: those that it is a sublattice of, one after
+        the other, for there may be more of them than calls can be nested.
+        """
+        run, steps = self, list[tuple[Run, Step]]()
+        while True:
+            run._record(step, changes, details)
+            steps.append((run, step))
+            parent = None if step.ended is None else run._services.parent_of(run)
+            if parent is None or run.parent_node is None:
+                return lambda: _act_on(steps)
+            step, details = parent._child_ended(run.parent_node, run, changes)
+            run = parent
+
+    def _record(self, step: Step, changes: Changes, details: _Details) -> None:
+        """Add a step's rows to `changes`."""
         if RESULT in step.ready and self._result_is_there():
             step.ready.remove(RESULT)
             _join(step, self._apply(NodeFinished(node=RESULT, status=Status.COMPLETED)))
@@ -351,14 +379,8 @@ class Run:
             row = outcomes.key_of(self.id, number, self._schedule.attempt[number])
             if number != RESULT:
                 outcomes.add(changes, "node_status", row | {"new_status": "CANCELING"})
-        if step.ended is None:
-            return lambda: self._act(step)
-        self._ended(step.ended, changes)
-        parent = self._services.parent_of(self)
-        if parent is None or self.parent_node is None:
-            return lambda: self._act(step)
-        follows = parent.child_ended(self.parent_node, self, changes)
-        return lambda: (self._act(step), follows())[1]
+        if step.ended is not None:
+            self._ended(step.ended, changes)
 
     def _settled(
         self, number: int, status: Status, report: Message | None, changes: Changes
@@ -372,7 +394,7 @@ class Run:
         row |= outcomes.finished(status, report, self._services.seal, (self.id, number))
         row["new_reused_from"] = self._values.origin(number)
         key = self._values.key_to_keep(number)
-        if key is not None and status is Status.COMPLETED:
+        if key is not None and status is Status.COMPLETED and self.as_keyed:
             kept = outcomes.kept(key, report, self._services.seal, self.id)
             outcomes.add(changes, "memo", kept)
         outcomes.add(changes, "node_finished", row)
@@ -521,6 +543,11 @@ class Run:
             )
 
         self._services.blobs([*wanted, *([function] if function else [])], hand_over)
+
+
+def _act_on(steps: Iterable[tuple[Run, Step]]) -> None:
+    for run, step in steps:
+        run._act(step)  # pyright: ignore[reportPrivateUsage]
 
 
 def _join(step: Step, more: Step) -> None:

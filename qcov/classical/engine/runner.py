@@ -224,7 +224,7 @@ class Engine:
         return await asyncio.shield(doing)  # a client that goes away does not stop it
 
     async def _cancel(self, dispatch_id: str, node_ids: list[int] | None) -> str:
-        run = self._runs.get(dispatch_id)
+        run, stopped_triggers = self._runs.get(dispatch_id), False
         if run is None:
             try:
                 run = await self._held_to_cancel(dispatch_id, node_ids)
@@ -233,6 +233,8 @@ class Engine:
                     await asyncio.to_thread(self.store.leases.take_held, dispatch_id)
                 await self.committed(outcomes.dispatch_refused(dispatch_id, error))
                 return f"Dispatch {dispatch_id} is damaged, and has ended as FAILED."
+            if run is not None:
+                stopped_triggers = await self.triggers.stop_those_of(dispatch_id)
         if run is not None and run.status.terminal:  # its end is on its way to the disk
             await asyncio.shield(run.done)
             run = None
@@ -247,7 +249,8 @@ class Engine:
         follows, stopped = run.cancel(changes, node_ids)
         await self._commits.made(changes, follows)
         if node_ids is None:
-            return _cancelled(dispatch_id)
+            told = _cancelled(dispatch_id)
+            return f"{told} Its triggers were stopped." if stopped_triggers else told
         over = sorted(set(node_ids) - stopped)
         told = _cancelled(dispatch_id, stopped)
         return told if not over else f"{told} Nodes {_listed(over)} had ended."
@@ -487,6 +490,7 @@ class Engine:
         """Store a sublattice and its link to the parent in one transaction, then start it."""
         manifest["environment"] = run.environment
         manifest["variables"] = run.variables
+        manifest["keyed"] = min(manifest["keyed"], run.keyed)  # its values are the parent's too
         manifest["reuses"] = run.earlier_child(node)
 
         def start(earlier: Earlier | None) -> None:

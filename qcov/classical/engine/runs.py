@@ -70,15 +70,16 @@ class Runs:
 
     def drop(self, dispatch_id: str) -> None:
         """Run a dispatch no more, nor its sublattices: another engine has taken it over."""
-        if self._store.leases is not None:
-            self._store.leases.forget(dispatch_id)
-        children = [child for (parent, _), child in self._children.items() if parent == dispatch_id]
-        run = self._runs.get(dispatch_id)
-        if run is not None:
-            self.forget(run)
-            run.leave()
-        for child in children:  # it may not even be stored
-            self.drop(child)
+        dropped = [dispatch_id]
+        for each in dropped:
+            if self._store.leases is not None:
+                self._store.leases.forget(each)
+            # they may not even be stored
+            dropped += [child for (parent, _), child in self._children.items() if parent == each]
+            run = self._runs.get(each)
+            if run is not None:
+                self.forget(run)
+                run.leave()
 
     def child_of(self, run: Run, node: int) -> Run | None:
         """The sublattice that a node has started, if it has."""

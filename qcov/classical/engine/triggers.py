@@ -22,6 +22,7 @@ from qcov.errors import (
     QcovError,
     TriggerFailed,
     VersionMismatch,
+    WorkerLost,
 )
 from qcov.store.changes import Changes
 from qcov.store.store import Store
@@ -91,6 +92,9 @@ class Triggers:
             return described["id"]
         if not described["elsewhere"]:
             await self._engine.read(self._engine.store.get_dispatch, described["dispatch_id"])
+        known = await self._engine.read(self._engine.store.triggers_of, described["dispatch_id"])
+        if any(row["id"] == described["id"] for row in known):  # maybe stopped since
+            return described["id"]
         if len(self._watching) >= _MOST:
             raise EngineError(
                 f"{_MOST} triggers watch already, the most that one engine has. "
@@ -117,9 +121,21 @@ class Triggers:
         )
         if watch is not None:
             await watch.ready
-            await watch.outlive(_SOON)
+            try:
+                await watch.outlive(_SOON)
+            except TriggerFailed:
+                if not watch.returned or not await self.runs(described["id"], limit=1):
+                    raise
             watch.keep()
         return described["id"]
+
+    async def stop_those_of(self, dispatch_id: str) -> bool:
+        """Stop what watches for a dispatch; False if nothing does."""
+        rows = await self._engine.read(self._engine.store.triggers_of, dispatch_id)
+        if all(row["status"] != "ACTIVE" for row in rows):
+            return False
+        await self.stop([dispatch_id])
+        return True
 
     async def stop(self, dispatch_ids: Sequence[str]) -> None:
         """Stop all triggers of these dispatches."""
@@ -255,6 +271,7 @@ class _Watch:
         self._blobs: Mapping[str, bytes] = {}
         self._failed, self._told = failed, told
         self._kept = False
+        self.returned = False  #: whether it has ended without an error
         #: Done when it watches; a `TriggerFailed` if it has ended before that.
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ready.add_done_callback(_heed)  # nobody may wait for it
@@ -327,6 +344,7 @@ class _Watch:
         if self._kept and outcome.get("error") is not None:
             self.task_progressed(task, outcome)
             return self._watch_again(outcome["error"])
+        self.returned = outcome.get("error") is None
         error = outcome.get("error") or "its `observe` has returned"
         self._is_ready(TriggerFailed(trigger=task.name, reason=error))
         if not self._ended.done():
@@ -344,7 +362,8 @@ class _Watch:
     def task_died(self, task: Task, error: QcovError, printed: Message | None = None) -> None:
         """Its process has died."""
         self.task_progressed(task, {"stdout": "", "stderr": "", **(printed or {})})
-        self._watch_again(f"{type(error).__name__}: {error}")
+        reason = error.reason if isinstance(error, WorkerLost) else f"{error}"
+        self._watch_again(f"its process died: {reason}")
 
     def _watch_again(self, error: str) -> None:
         if self._stopped:

@@ -17,7 +17,8 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -99,14 +100,17 @@ class Worker:
         with collecting() as sink:
             streams.begin()
             current = self._current = _Running(task, streams, sink)
+            began = time.time_ns()
             outcome = self._run(task)
+            self._modules.note(began)
+            if not self._modules.older_than(task.get("keyed", began)):
+                outcome["newer"] = True  # than the key of what it has computed
             with self._changed:
                 self._current, self._busy = None, False
                 outcome |= current.take(final=True)
         if "logs" in task:
             outcome["stderr"] += _write_logs(current)
         self._send(outcome)
-        self._modules.note()
 
     def _send(self, outcome: Message) -> None:
         try:
@@ -230,6 +234,8 @@ class Worker:
             whole = parts[cut["of"]]
             if cut["attribute"] is not None:
                 part = getattr(whole, cut["attribute"])
+            elif cut["unpacked"] is not None:
+                part = _unpacked(whole, cut["unpacked"])[self._load(cut["item"], blobs)]
             else:
                 part = whole[self._load(cut["item"], blobs)]
             parts[cut["node"]] = part
@@ -255,10 +261,13 @@ class Worker:
 
         if self._keys is None:
             self._keys = Keys()
+        modules = self._keys.modules
         try:
-            return self._keys.unless_plain(value)
+            key = self._keys.unless_plain(value)
         except NotKeyed:  # what is given such a value runs each time
             return ""
+        # a module that has just been read may be newer than what is loaded here
+        return "" if self._keys.modules > modules and self._modules.changed() else key
 
     def _write(self, digest: str, blob: bytes) -> None:
         self._patiently(lambda: self._payloads.write(digest, blob))
@@ -388,6 +397,16 @@ def _write_logs(current: _Running) -> str:
     except Exception as error:  # noqa: BLE001  # the disk, or a user's own executor
         return f"[its log files could not be written: {type(error).__name__}: {error}]\n"
     return ""
+
+
+def _unpacked(whole: Iterable[Any], count: int) -> list[Any]:
+    """What `a, b = whole` gives. Raises `ValueError` as Python does if it is not `count` things."""
+    parts = list(islice(whole, count + 1))
+    if len(parts) > count:
+        raise ValueError(f"too many values to unpack (expected {count})")
+    if len(parts) < count:
+        raise ValueError(f"not enough values to unpack (expected {count}, got {len(parts)})")
+    return parts
 
 
 def _no_value(node: int) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import itertools
 import os
 import subprocess
 import sys
@@ -117,6 +118,15 @@ def test_unpacking(run: Run) -> None:
         return [third["deep"], second, first]
 
     assert value(run(workflow)) == [3, 2, 1]
+
+
+def test_what_has_no_order_of_its_own_is_unpacked_as_python_does(run: Run) -> None:
+    def workflow() -> object:
+        first, second = same({"x": 1, "y": 2})
+        third, fourth = same({7, 8})
+        return [first, second, {third, fourth}]
+
+    assert value(run(workflow)) == ["x", "y", {7, 8}]
 
 
 def test_attributes(run: Run) -> None:
@@ -459,17 +469,31 @@ def test_a_list_that_is_too_short_fails_the_element(run: Run) -> None:
     )
 
 
-def test_unpacking_too_many_fails_only_what_is_missing(run: Run) -> None:
+class Endless:
+    def __iter__(self) -> Any:
+        return itertools.count()
+
+
+@pytest.mark.parametrize(
+    ("whole", "reason"),
+    [
+        ([1], "ValueError: not enough values to unpack (expected 2, got 1)"),
+        ((1, 2, 3), "ValueError: too many values to unpack (expected 2)"),
+        (Endless(), "ValueError: too many values to unpack (expected 2)"),
+        (7, "TypeError: 'int' object is not iterable"),
+    ],
+    ids=["one", "three", "endless", "none"],
+)
+def test_unpacking_what_is_not_as_many(run: Run, whole: object, reason: str) -> None:
     def workflow() -> object:
-        a, _, c = same([1, 2])
-        return [same(a), same(c)]
+        first, _ = same(whole)
+        return same(first)
 
     result = run(workflow)
-    assert result.error is not None
-    assert "same[2]" in result.error
-    assert [
-        node["status"] for node in result.get_all_node_results() if node["node_name"] == "same"
-    ] == ["COMPLETED", "COMPLETED", "NEW_OBJECT"]
+    assert result.error == (
+        f"The following electrons failed:\nsame[0](2): {reason}\nsame[1](3): {reason}"
+    )
+    assert result.get_node_result(0)["status"] == "COMPLETED"
 
 
 # -- what an electron leaves does not reach the next

@@ -322,6 +322,30 @@ def test_cancelling_a_tree_of_sublattices(gate: Any, counter: Any) -> None:
         result = node["sublattice_result"]
 
 
+DEEP = 350  # sublattices within each other, more than calls of the engine can be
+
+
+@ct.electron
+@ct.lattice
+def deeper(depth: int, innermost: Callable[[], Any]) -> Any:
+    return deeper(depth - 1, innermost) if depth else ct.electron(innermost)()
+
+
+@pytest.mark.parametrize("end", [ct.status.FAILED, ct.status.CANCELLED])
+def test_the_end_of_very_many_sublattices_within_each_other(gate: Any, end: str) -> None:
+    def innermost() -> None:
+        gate.pass_through()
+        raise ValueError
+
+    dispatch_id = ct.dispatch(ct.lattice(lambda: deeper(DEEP, innermost)))()
+    gate.wait()
+    if end == "CANCELLED":
+        ct.cancel(dispatch_id)
+    else:
+        gate.let_go()
+    assert ct.get_result(dispatch_id, wait=True, timeout=60).status == end
+
+
 def test_cancelling_a_sublattice_fails_nothing_above_it_silently(gate: Any) -> None:
     inner = ct.electron(ct.lattice(lambda: ct.electron(gate.pass_through)("begun")))
     dispatch_id = ct.dispatch(ct.lattice(lambda: [inner(), same(1)]))()

@@ -203,6 +203,31 @@ def test_only_the_inner_module_edited(script: Any) -> None:
         assert script.run() == str(value)
 
 
+def test_a_module_edited_while_an_electron_runs(script: Any, gate: Any) -> None:
+    script.write("VALUE = 1\n", "edited.py")
+    script.write(f"""
+        import sys
+        import qcov as ct
+
+        @ct.electron
+        def work(wait):
+            import edited
+            if wait:
+                open({str(gate.begun)!r}, "w").close()
+                open({str(gate.open)!r}).read()
+            return edited.VALUE
+
+        print(ct.dispatch_sync(ct.lattice(lambda wait: work(wait)))(len(sys.argv) > 1).result)
+    """)
+    running = script.start("wait")
+    gate.wait()
+    script.write("VALUE = 22\n", "edited.py")
+    gate.let_go()
+
+    assert running.communicate(timeout=60)[0].strip() == "1"
+    assert [script.run(), script.run()] == ["22", "22"]
+
+
 # -- in this program
 
 

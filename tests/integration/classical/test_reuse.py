@@ -114,6 +114,67 @@ def test_a_dispatch_of_another_program_is_reused(program: Any) -> None:
     assert program(first, seed=3)[1:] == [[15, 4], []]
 
 
+WAITING = """
+import os, sys
+import edited
+import qcov as ct
+
+BEGUN, OPEN, NAME = {!r}, {!r}, {!r}
+
+def pause():
+    if os.path.exists(BEGUN):
+        open(BEGUN, "w").close()
+        open(OPEN).read()
+
+@ct.electron
+def first():
+    pause()
+    return NAME
+
+@ct.electron(cache=True)
+def kept(name):
+    return edited.VALUE
+
+@ct.electron(cache=True)
+def slow(name):
+    value = edited.VALUE
+    pause()
+    return value
+
+nested = ct.electron(ct.lattice(lambda name: kept(name)), cache=True)
+
+lattices = {
+    "before": lambda: kept(first()),
+    "within": lambda: nested(first()),
+    "during": lambda: slow(NAME),
+}
+print(ct.dispatch_sync(ct.lattice(lattices[sys.argv[1]]))().result)
+"""
+
+
+@pytest.mark.usefixtures("common_engine")
+@pytest.mark.parametrize("when", ["before", "within", "during"])
+def test_code_that_is_edited_under_way_does_not_spoil_what_is_kept(
+    script: Any, gate: Any, when: str
+) -> None:
+    """After the dispatch was made and before the electron starts; or while it runs."""
+    script.write("VALUE = 1\n", "edited.py")
+    places = map(repr, map(str, (gate.begun, gate.open, script.folder)))
+    script.write(WAITING.replace("{!r}, {!r}, {!r}", ", ".join(places)))
+    running = script.start(when)
+    gate.wait()
+    script.write("VALUE = 22\n", "edited.py")
+    gate.let_go()
+    running.communicate(timeout=60)
+    gate.begun.unlink()
+
+    assert script.run(when) == "22"
+    script.write("VALUE = 1\n", "edited.py")
+    assert script.run(when) == "1"
+    script.write("VALUE = 22\n", "edited.py")
+    assert script.run(when) == "22"
+
+
 # -- values that are lost
 
 

@@ -163,6 +163,8 @@ class TestWatching:
 
         until(lambda: trigger.new_dispatch_ids)
         assert results(trigger) == [8]
+        (shown,) = ct.list_triggers(dispatch_id=done)
+        assert shown.error == "its process died: it exited with status 1"
 
     def test_one_that_fails_later_watches_again(self, quiet: Any, tmp_path: Path) -> None:
         class Failing(BaseTrigger):
@@ -271,6 +273,43 @@ class TestMended:
         done = ct.dispatch_sync(ct.lattice(pid))(1).dispatch_id
         with pytest.raises(EngineError, match="(?s)Bad has ended: .*bad observe"):
             Bad(done).register()
+
+    def test_a_key_has_its_triggers_once(self, quiet: Any) -> None:
+        ids: set[str] = set()
+        for seconds in (3600, 3600):
+            workflow = ct.lattice(pid, triggers=[TimeTrigger(seconds), TimeTrigger(seconds)])
+            ids.add(ct.dispatch(workflow, key="once")(9))
+        (dispatch_id,) = ids
+        quiet(dispatch_id)
+
+        assert len(ct.list_triggers(dispatch_id=dispatch_id)) == 2
+
+    def test_what_no_trigger_will_start_is_given_up(self, tmp_path: Path) -> None:
+        absent = DirTrigger(tmp_path / "absent", "created")
+        workflow = ct.lattice(pid, triggers=[TimeTrigger(3600), absent])
+        with pytest.raises(EngineError, match="DirTrigger has ended"):
+            ct.dispatch(workflow)(10)
+
+        given_up = str(absent.lattice_dispatch_id)
+        assert ct.get_result(given_up).status == ct.status.CANCELLED
+        states = sorted(each.status for each in ct.list_triggers(dispatch_id=given_up))
+        assert states == ["FAILED", "STOPPED"]
+
+    def test_one_that_fires_at_once_and_returns(self) -> None:
+        class Once(BaseTrigger):
+            def observe(self) -> None:
+                self.trigger()
+
+        dispatch_id = ct.dispatch(ct.lattice(pid, triggers=Once()))(11)
+
+        assert ct.get_result(dispatch_id, wait=True, timeout=60).result == 11
+
+    def test_cancelling_what_waits_for_its_trigger_stops_that(self) -> None:
+        trigger = TimeTrigger(3600)
+        dispatch_id = ct.dispatch(ct.lattice(pid, triggers=trigger))(12)
+
+        assert ct.cancel(dispatch_id).endswith("cancelled. Its triggers were stopped.")
+        assert [each.status for each in ct.list_triggers(dispatch_id=dispatch_id)] == ["STOPPED"]
 
     def test_one_without_observe_is_refused_where_it_is_written(self) -> None:
         class Empty(BaseTrigger):
