@@ -219,7 +219,7 @@ def locked(url: str, table: str) -> Iterator[None]:
 
 def waits_for(url: str, table: str) -> bool:
     query = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE"
-    return bool(rows(url, f"{query} '%{table}%' AND application_name = 'qcov'"))
+    return bool(rows(url, f"{query} '%{table}%' AND application_name LIKE 'qcov %'"))
 
 
 def test_a_server_that_dies_while_an_electron_is_to_start_loses_nothing(
