@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import uuid
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.blob_cache import BlobCache
@@ -240,7 +240,7 @@ class Engine:
             return f"{told} Its triggers were stopped." if stopped_triggers else told
         over = sorted(set(node_ids) - stopped)
         told = _cancelled(dispatch_id, stopped)
-        return told if not over else f"{told} Nodes {_listed(over)} had ended."
+        return told if not over else f"{told} {_named(over)} had ended."
 
     async def note_heeded(self, dispatch_id: str) -> None:
         """Another engine's request to cancel has been heeded."""
@@ -497,7 +497,12 @@ def _fired(trigger_id: str | None, dispatch_id: str) -> Changes:
 def _cancelled(dispatch_id: str, nodes: Iterable[int] | None = None) -> str:
     if nodes is None:
         return f"Dispatch {dispatch_id} cancelled."
-    return f"Nodes {_listed(nodes)} of dispatch {dispatch_id} cancelled."
+    numbers = [*nodes]
+    return f"{_named(numbers)} of dispatch {dispatch_id} cancelled."
+
+
+def _named(numbers: Sequence[int]) -> str:
+    return f"{'Node' if len(numbers) == 1 else 'Nodes'} {_listed(numbers)}"
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 import qcov as ct
 from qcov.classical.triggers import DirTrigger
-from qcov.errors import ElectronMisuse, InvalidExecutor, WrongSetting
+from qcov.errors import ElectronMisuse, InvalidExecutor, SerializationError, WrongSetting
 from qcov.executor import AsyncBaseExecutor, BaseExecutor
 
 
@@ -23,6 +23,38 @@ def test_only_functions_are_decorated(decorate: Any) -> None:
 def test_a_key_is_text_that_can_be_read(key: object) -> None:
     with pytest.raises(WrongSetting, match="key must be printable text"):
         ct.dispatch(ct.lattice(lambda: 1), key=cast("str", key))
+
+
+def test_a_key_that_is_too_long_is_not_told_whole() -> None:
+    with pytest.raises(WrongSetting) as caught:
+        ct.dispatch(ct.lattice(lambda: 1), key="x" * 100_000)
+
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ({"retries": 10**30}, "retries must be a whole number from 0 to 1000000, not 1000"),
+        ({"retry_delay": 1e300}, "retry_delay must be a number of seconds, 0 or more, at most"),
+        ({"time_limit": 1e300}, "time_limit must be a number of seconds above 0, at most"),
+    ],
+)
+def test_no_clock_takes_every_number(setting: dict[str, Any], expected: str) -> None:
+    with pytest.raises(WrongSetting, match=expected):
+        ct.electron(**setting)
+
+
+def test_a_value_that_was_kept_outside_of_its_lattice() -> None:
+    kept: list[Any] = []
+    square = ct.electron(lambda x: x * x)
+
+    def workflow() -> Any:
+        kept.append(square(2))
+        return kept[0]
+
+    with pytest.raises(SerializationError, match="leads to the value of electron '<lambda>'"):
+        ct.dispatch(ct.lattice(workflow))()
 
 
 def test_only_functions_replace_electrons() -> None:
