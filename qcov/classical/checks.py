@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
+
 from qcov.errors import WrongSetting
 from qcov.transport import shorten
 
@@ -13,10 +16,24 @@ _AT_MOST = f", at most {LONGEST:g}"
 
 
 def check_function(decorator: str, function: object) -> None:
-    """Refuse what cannot be called. Raises `WrongSetting`."""
+    """Refuse what cannot be called, and a lattice that is not run at once where it is called.
+
+    Raises `WrongSetting`.
+    """
+    what = f"what ct.{decorator} decorates"
     if not callable(function):
-        what = f"what ct.{decorator} decorates"
         raise WrongSetting(setting=what, got=repr(function), expected="a function")
+    later = next((kind for kind, is_one in _LATER.items() if is_one(function)), None)
+    if decorator == "lattice" and later is not None:
+        expected = "a plain function, which may call electrons that are such"
+        raise WrongSetting(setting=what, got=f"{later} function", expected=expected)
+
+
+_LATER: Mapping[str, Callable[[object], bool]] = {
+    "an async": inspect.iscoroutinefunction,
+    "an async generator": inspect.isasyncgenfunction,
+    "a generator": inspect.isgeneratorfunction,
+}
 
 
 def check_setting(name: str, value: object) -> None:

@@ -9,7 +9,13 @@ import pytest
 
 import qcov as ct
 from qcov.classical.triggers import DirTrigger
-from qcov.errors import ElectronMisuse, InvalidExecutor, SerializationError, WrongSetting
+from qcov.errors import (
+    ElectronMisuse,
+    InvalidExecutor,
+    NotALattice,
+    SerializationError,
+    WrongSetting,
+)
 from qcov.executor import AsyncBaseExecutor, BaseExecutor
 
 
@@ -17,6 +23,38 @@ from qcov.executor import AsyncBaseExecutor, BaseExecutor
 def test_only_functions_are_decorated(decorate: Any) -> None:
     with pytest.raises(WrongSetting, match=r"decorates must be a function, not 3"):
         decorate(3)
+
+
+async def later() -> None: ...
+
+
+def one_by_one() -> Any:
+    yield 1
+
+
+async def one_by_one_later() -> Any:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"),
+    [(later, "an async"), (one_by_one, "a generator"), (one_by_one_later, "an async generator")],
+)
+def test_a_lattice_is_called_at_once(function: Any, kind: str) -> None:
+    with pytest.raises(WrongSetting, match=f"must be a plain function, .* not {kind} function"):
+        ct.lattice(function)
+
+
+def test_a_sublattice_is_not_dispatched_itself() -> None:
+    with pytest.raises(NotALattice, match="dispatch the lattice that it was made of"):
+        ct.dispatch(cast("Any", ct.electron(ct.lattice(lambda: 1))))
+
+
+def test_an_executor_names_the_setting_that_may_be_meant() -> None:
+    with pytest.raises(TypeError, match=r"LocalExecutor got .* 'time_limt'. Did you mean 'time_l"):
+        ct.executor.LocalExecutor(time_limt=3)
+    with pytest.raises(TypeError, match=r"'workdr'. Did you mean 'workdir'"):
+        ct.executor.LocalExecutor(workdr="here")
 
 
 @pytest.mark.parametrize("key", ["", 7, ["a"], "a\0b", "\ud800", "x" * 1000])
