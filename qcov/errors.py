@@ -235,10 +235,8 @@ class WorkflowError(QcovError):
 class NotALattice(WorkflowError, TypeError):
     """Something else than a lattice was dispatched."""
 
-    def __init__(self, *, got: str) -> None:
-        super().__init__(
-            f"only a lattice can be dispatched, got {got}. Decorate it with @ct.lattice."
-        )
+    def __init__(self, *, got: str, advice: str) -> None:
+        super().__init__(f"only a lattice can be dispatched, got {got}. {advice}")
         self.got = got
 
 

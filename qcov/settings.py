@@ -33,6 +33,7 @@ class Setting:
     kind: Kind
     default: Any  #: a value, or a function that makes it when it is asked for
     choices: tuple[str, ...] = ()
+    least: float | None = None  #: of a number
 
     def read(self, value: object) -> Any:
         """The value in the setting's own type.
@@ -48,6 +49,8 @@ class Setting:
         converted = _READERS[self.kind](value)
         if self.choices and str(converted).lower() not in self.choices:
             raise ValueError(f"must be one of {', '.join(self.choices)}, not {value!r}")
+        if self.least is not None and converted < self.least:
+            raise ValueError(f"must be at least {self.least:g}, not {value!r}")
         return converted
 
     def make_default(self) -> Any:
@@ -240,7 +243,7 @@ SETTINGS: Mapping[str, Setting] = {
     "workflow_data.db_url": _words(),  # no database: the file in the data folder
     "workflow_data.seal_key": Setting(kind="path", default=_within("seal.key")),
     # For how many seconds an engine has its dispatches, where several share a database.
-    "engine.lease": Setting(kind="number", default=30.0),
+    "engine.lease": Setting(kind="number", default=30.0, least=1),
     "workflow_data.storage_type": Setting(kind="text", default="local", choices=("local",)),
     "workflow_data.base_dir": Setting(kind="place", default=_within("blobs")),
     "user_interface.address": _words("localhost"),

@@ -296,18 +296,33 @@ class TransportableObject:
     ([1, 2], '[1, 2]', True)
     """
 
-    __slots__ = ("_blob", "_text")
+    __slots__ = ("_source", "_text")
 
     def __init__(self, obj: object) -> None:
-        self._blob = dumps(obj, what=f"an object of type {type(obj).__name__}")
+        self._source: bytes | Callable[[], bytes] = dumps(
+            obj, what=f"an object of type {type(obj).__name__}"
+        )
         self._text = shorten(obj)
 
     @classmethod
     def from_blob(cls, blob: bytes, text: str) -> TransportableObject:
         """Wrap a blob that exists already; `text` is shown for it."""
         made = cls.__new__(cls)
-        made._blob, made._text = blob, text
+        made._source, made._text = blob, text
         return made
+
+    @classmethod
+    def from_source(cls, source: Callable[[], bytes], text: str) -> TransportableObject:
+        """Wrap a blob that is fetched when somebody needs it."""
+        made = cls.__new__(cls)
+        made._source, made._text = source, text
+        return made
+
+    @property
+    def _blob(self) -> bytes:
+        if not isinstance(self._source, bytes):
+            self._source = self._source()
+        return self._source
 
     @classmethod
     def make_transportable(cls, obj: object) -> TransportableObject:

@@ -151,6 +151,10 @@ class Builder:
         shown = f"{source.name}.{name}"
         return self._output(name=shown, kind=Kind.ELEMENT, source=source.id, attribute=name)
 
+    def add_to_name(self, output: ElectronOutput, text: str) -> None:
+        """Let the name of a node say more."""
+        owned_node(output, self).name += text
+
     def argument(self, value: object, name: str, consumer: str) -> int:
         """The number of the node that gives `value` to an electron; it is added if need be."""
         return self._input(value, f"argument {name!r}", consumer)

@@ -36,7 +36,7 @@ def _explained(error: SerializationError, what: str) -> QcovError:
     if not isinstance(held, HoldsElectron):
         return error
     advice = "Pass it as an argument of its own, or in a list, tuple, set or dict."
-    return ElectronMisuse(electron=str(held), use=f"a part of {what}", advice=advice)
+    return ElectronMisuse(electron=held.electron, use=f"a part of {what}", advice=advice)
 
 
 def container(value: Any, part: Callable[[object], Recipe], key: Callable[[object], str]) -> Recipe:

@@ -63,7 +63,7 @@ def dispatch(
         ConfigError: a setting is wrong.
     """
     if not isinstance(cast("object", orig_lattice), Lattice):
-        raise NotALattice(got=f"{orig_lattice!r} ({type(orig_lattice).__name__})")
+        raise _no_lattice(orig_lattice)
     check_setting("key", key)
 
     def wrapper(*args: Any, **kwargs: Any) -> str:
@@ -82,6 +82,13 @@ def dispatch(
         return dispatch_id
 
     return wrapper
+
+
+def _no_lattice(got: object) -> NotALattice:
+    advice = "Decorate it with @ct.lattice."
+    if isinstance(got, Electron) and isinstance(got.function, Lattice):
+        advice = "It runs in other lattices: dispatch the lattice that it was made of."
+    return NotALattice(got=f"{got!r} ({type(got).__name__})", advice=advice)
 
 
 def _withdraw(engine: Engine, dispatch_id: str, triggers: Sequence[BaseTrigger]) -> None:

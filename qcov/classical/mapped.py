@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from typing import Any, cast
 
+from qcov.classical.builder import building, is_output
 from qcov.classical.electron import Electron
 from qcov.classical.lattice import Lattice
 from qcov.errors import WrongArguments
@@ -25,6 +26,14 @@ def _has_length(value: object) -> bool:
     return hasattr(type(value), "__len__") and not hasattr(value, "__electron__")
 
 
+def _numbered(value: Any, place: int) -> Any:
+    """The same; a node says in its name which item it is for."""
+    builder = building()
+    if builder is not None and is_output(value):
+        builder.add_to_name(value, f" of item {place}")
+    return value
+
+
 class _Mapped:
     """Calls an electron for each of many items."""
 
@@ -35,7 +44,9 @@ class _Mapped:
     def __call__(self, *iterables: Iterable[Any], **same: Any) -> list[Any]:
         calls = zip(*iterables, strict=True)
         try:
-            return [self._electron(*call, **same) for call in calls]
+            return [
+                _numbered(self._electron(*call, **same), place) for place, call in enumerate(calls)
+            ]
         except ValueError as error:
             if "zip()" not in str(error):  # the electron's own, where no graph is built
                 raise

@@ -180,6 +180,12 @@ def misuse(output: ElectronOutput, use: str, advice: str) -> ElectronMisuse:
 class HoldsElectron(Exception):
     """A constant turned out to hold an electron."""
 
+    def __init__(self, electron: str) -> None:
+        super().__init__(
+            f"it leads to the value of electron {electron!r}, which was kept outside of its lattice"
+        )
+        self.electron = electron
+
 
 #: The name of nodes that call a value, a method for example.
 CALL = "call"

@@ -122,7 +122,7 @@ class Result:
     def _value_of(self, node_id: int) -> Any:
         output = self.get_node_result(node_id)["output"]
         if output is None:
-            error = f"node {node_id} has no value; {self.error}"
+            error = "; ".join(filter(None, [f"node {node_id} has no value", self.error]))
             raise DispatchFailed(dispatch_id=self.dispatch_id, status=self.status, error=error)
         return output.get_deserialized()
 
@@ -133,10 +133,10 @@ class Result:
 
         Returns:
             `node_id`, `node_name`, `start_time`, `end_time`, `status`, `output` (a
-            `TransportableObject` that equals the value it carries; None without one), `error`,
-            `sublattice_result` (a `Result` or None), `stdout`, `stderr`, `qelectron` (the records
-            of the circuits that it ran) and `reused_from`, the id of the dispatch that has
-            computed the output; None where this one has.
+            `TransportableObject` that equals the value it carries, which is fetched when it is
+            read; None without one), `error`, `sublattice_result` (a `Result` or None), `stdout`,
+            `stderr`, `qelectron` (the records of the circuits that it ran) and `reused_from`, the
+            id of the dispatch that has computed the output; None where this one has.
 
         Raises:
             NodeNotFound: the dispatch has no such node; a LookupError.
@@ -192,7 +192,16 @@ class Result:
     def _output(self, row: Message) -> TransportableObject | None:
         if row["output"] is None and row["kind"] != Kind.PARAMETER:
             return None
-        return self._payload(row["node_id"], row["value_repr"])
+        if row["output"] is None:
+            return self._payload(row["node_id"], row["value_repr"])
+        node, text = row["node_id"], row["value_repr"] or ""
+        return TransportableObject.from_source(lambda: self._blob(node), text)
+
+    def _blob(self, node_id: int) -> bytes:
+        found = self._payload(node_id, None)
+        if found is None:
+            raise NodeNotFound(dispatch_id=self.dispatch_id, node_id=node_id)
+        return found.serialize()
 
     def _payload(self, of: str | int, text: str | None) -> TransportableObject | None:
         found = self._sent if of == "result" else None

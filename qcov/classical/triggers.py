@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
+from qcov.classical.checks import LONGEST
 from qcov.classical.deps import shown
 from qcov.classical.engine.address import engine_at
 from qcov.classical.manifest import environment
@@ -192,7 +193,7 @@ class TimeTrigger(BaseTrigger):
         super().__init__(lattice_dispatch_id, dispatcher_addr, triggers_server_addr)
         if isinstance(time_gap, bool) or not isinstance(cast("object", time_gap), (int, float)):
             raise _wrong_gap(time_gap)
-        if not 0 < time_gap < float("inf"):
+        if not 0 < time_gap <= LONGEST:
             raise _wrong_gap(time_gap)
         self.time_gap = time_gap
 
@@ -321,5 +322,7 @@ def stop_triggers(
 
 def _wrong_gap(value: object) -> WrongSetting:
     return WrongSetting(
-        setting="time_gap", got=shown(value), expected="a number of seconds above 0"
+        setting="time_gap",
+        got=shown(value),
+        expected=f"a number of seconds above 0, at most {LONGEST:g}",
     )

@@ -14,7 +14,8 @@ from qcov.errors import ConfigError
 
 def add_to(app: typer.Typer) -> None:
     """Give the application this verb."""
-    app.command()(config)
+    # a value may begin with a minus
+    app.command(context_settings={"ignore_unknown_options": True})(config)
 
 
 def config(

@@ -9,7 +9,7 @@ import typer
 
 from qcov.classical.engine.client import announcement, call, connect
 from qcov.classical.status import Status
-from qcov.cli.output import fail, length, moment, note, say, say_json, say_table, status_text
+from qcov.cli.output import brief, fail, length, moment, note, say, say_json, say_table, status_text
 from qcov.config import data_dir
 from qcov.errors import DispatchNotFound, EngineUnavailable
 from qcov.inert import inert
@@ -92,14 +92,14 @@ def _show(
 def _line(row: Mapping[str, Any]) -> tuple[Any, ...]:
     done = f"{row['nodes_done']}/{row['nodes_total']}"
     created = moment(row["created"])
-    return row["id"], row["name"], status_text(row["status"]), done, created, length(row)
+    return row["id"], brief(row["name"]), status_text(row["status"]), done, created, length(row)
 
 
 def _node_line(node: Mapping[str, Any]) -> tuple[Any, ...]:
     error = str(node["error"] or "").strip().rpartition("\n")[2]
     value = error or node["value_repr"] or ""
     return (
-        str(node["node_id"]), node["name"], node["kind"], status_text(node["status"]),
+        str(node["node_id"]), brief(node["name"]), node["kind"], status_text(node["status"]),
         "reused" if node["reused_from"] else length(node), value,
     )  # fmt: skip
 

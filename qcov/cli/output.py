@@ -16,6 +16,7 @@ from rich.text import Text
 
 from qcov.inert import inert
 
+_LONGEST = 80  # characters of a name in a table
 _COLORS = {
     "COMPLETED": "green",
     "RUNNING": "blue",
@@ -69,6 +70,15 @@ def say_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> N
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(inert(cell)) for cell in row))
     console().print(table)
+
+
+def brief(text: str) -> str:
+    """A name as it fits into a table.
+
+    >>> len(brief("x" * 5000))
+    80
+    """
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def console() -> Console:

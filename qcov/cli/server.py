@@ -139,7 +139,7 @@ def restart(port: int | None = PORT, develop: bool = DEVELOP) -> None:
     get_config()  # a broken setting is told while the engine still runs
     address = (_running() or {}).get("url")
     now = int(str(address).rpartition(":")[2]) if address else None
-    wanted = port or now or int(get_config("dispatcher.port"))
+    wanted = (now or int(get_config("dispatcher.port"))) if port is None else port
     from qcov_server.serving import listen  # takes a while to import, and only this verb needs it
 
     # what cannot be started again is not stopped

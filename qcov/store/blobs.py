@@ -20,6 +20,7 @@ from qcov.errors import IntegrityError, StoreUnavailable
 #: Payloads up to this many bytes live in the database, in the transaction that names them.
 INLINE_LIMIT = 64 * 1024
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -91,7 +92,7 @@ class Folder:
     renamed.
 
     Args:
-        path: The folder; it is made when it is needed.
+        path: The folder; it is made when it is needed, and must be in one that exists.
     """
 
     remote = False
@@ -101,7 +102,22 @@ class Folder:
         self._folder = path
 
     def check(self) -> None:
-        """Nothing: the first file shows it, and can wait for space."""
+        """Make the folder; that a disk is full is not refused, for the first file can wait."""
+        try:
+            _make_folder(self._folder)
+            if not os.access(self._folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> StoreUnavailable:
+        advice = (
+            "Free some space, or set `workflow_data.base_dir` to a folder that can be written; "
+            "without that setting, QCOV_DATA_DIR."
+        )
+        reason = error.strerror or str(error)
+        return StoreUnavailable(path=self.location, reason=reason, advice=advice)
 
     def path_of(self, digest: str) -> Path:
         """Where a payload's file is; refuses anything that is not a digest."""
@@ -118,9 +134,7 @@ class Folder:
                 _make_folder(target.parent)
                 private_file.write(target, data)
         except OSError as error:
-            advice = "Free some space, or set QCOV_DATA_DIR to a folder that can be written."
-            reason = error.strerror or str(error)
-            raise StoreUnavailable(path=self.location, reason=reason, advice=advice) from error
+            raise self._refused(error) from error
 
     def read(self, digest: str) -> bytes:
         """The bytes of a payload."""
@@ -146,7 +160,7 @@ class Folder:
 
     def passes(self, error: StoreUnavailable) -> bool:
         """True if the disk is full."""
-        return getattr(error.__cause__, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+        return getattr(error.__cause__, "errno", None) in _FULL
 
 
 def _holds(target: Path, data: bytes) -> bool:

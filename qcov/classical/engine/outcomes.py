@@ -150,6 +150,10 @@ def dispatch_error(failures: Iterable[tuple[int, str, str]]) -> str:
 _LEFT_OUT = "..."
 
 
+#: How a note begins that says where an error has happened; see `prepared.told_of`.
+_PLACE = "This happened in "
+
+
 def brief(error: str) -> str:
     """An error without its traceback: the line that names it; all of one that has no traceback."""
     lines = error.strip().splitlines() or ["no reason was given"]
@@ -158,7 +162,8 @@ def brief(error: str) -> str:
         return "\n  ".join(lines)
     after = lines[heads[-1] + 1 :]
     told = (line for line in after if line and not line.startswith("  ") and line != _LEFT_OUT)
-    return next(told, lines[-1])
+    place = next((f" ({line})" for line in after if line.startswith(_PLACE)), "")
+    return next(told, lines[-1]) + place
 
 
 def now() -> float:

@@ -10,7 +10,15 @@ import asyncio
 import contextlib
 import os
 import uuid
-from collections.abc import Callable, Collection, Coroutine, Generator, Iterable, Mapping
+from collections.abc import (
+    Callable,
+    Collection,
+    Coroutine,
+    Generator,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from typing import Any
 
 from qcov.classical.engine import outcomes
@@ -253,7 +261,7 @@ class Engine:
             return f"{told} Its triggers were stopped." if stopped_triggers else told
         over = sorted(set(node_ids) - stopped)
         told = _cancelled(dispatch_id, stopped)
-        return told if not over else f"{told} Nodes {_listed(over)} had ended."
+        return told if not over else f"{told} {_named(over)} had ended."
 
     async def _held_to_cancel(self, dispatch_id: str, node_ids: list[int] | None) -> Run | None:
         """A dispatch that waits to be started, and never will be; None if it has been started."""
@@ -591,7 +599,12 @@ def _is_held(status: str) -> bool:
 def _cancelled(dispatch_id: str, nodes: Iterable[int] | None = None) -> str:
     if nodes is None:
         return f"Dispatch {dispatch_id} cancelled."
-    return f"Nodes {_listed(nodes)} of dispatch {dispatch_id} cancelled."
+    numbers = [*nodes]
+    return f"{_named(numbers)} of dispatch {dispatch_id} cancelled."
+
+
+def _named(numbers: Sequence[int]) -> str:
+    return f"{'Node' if len(numbers) == 1 else 'Nodes'} {_listed(numbers)}"
 
 
 def _listed(numbers: Iterable[int]) -> str:

@@ -6,16 +6,17 @@ time, in the environment of the program: never in the engine.
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Never, Self
 
 from qcov.classical.checks import check_setting
-from qcov.errors import WrongSetting
+from qcov.errors import WrongSetting, suggest
 
 #: What Covalent has for "no limit".
 _NO_LIMIT = -1
@@ -61,7 +62,12 @@ class AnyExecutor:
         retries: int = 0,
         conda_env: str = "",
         current_env_on_conda_fail: bool = False,
+        **unknown: Never,
     ) -> None:
+        for name in unknown:
+            what = type(self).__name__
+            hint = suggest(name, {*_settings_of(type(self)), *_settings_of(AnyExecutor)})
+            raise TypeError(f"{what} got an unexpected keyword argument {name!r}. {hint}")
         limit = None if time_limit == _NO_LIMIT else time_limit
         check_setting("time_limit", limit)
         check_setting("retries", retries)
@@ -107,6 +113,13 @@ class AnyExecutor:
         return self._attributes() == other._attributes()
 
     __hash__ = object.__hash__
+
+
+def _settings_of(kind: type[AnyExecutor]) -> Iterator[str]:
+    """What executors of a class can be told by name."""
+    parameters = inspect.signature(kind).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return (one.name for one in parameters if one.kind in named)
 
 
 class BaseExecutor(AnyExecutor):

@@ -565,8 +565,8 @@ def test_a_tampered_folder_loads_nothing_in_this_program(data_folder: Path, tmp_
     again = ct.get_result(result.dispatch_id)
     for read in (
         lambda: again.result,
-        lambda: again.get_node_result(0),
-        again.get_all_node_outputs,
+        again.get_node_result(0)["output"].serialize,
+        lambda: [each.serialize() for each in again.get_all_node_outputs().values() if each],
     ):
         with pytest.raises(IntegrityError):
             read()

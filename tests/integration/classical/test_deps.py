@@ -109,6 +109,7 @@ def test_a_step_that_fails_fails_the_electron(
     node = result.get_node_result(0)
     assert node["status"] == "FAILED"
     assert re.search(error, node["error"]), node["error"]
+    assert re.search(r"'exit 4'|\$\$|DepsCall '(<lambda>|pop)' of the electron", str(result.error))
     assert ran.exists() == ("call_after" in settings)
 
 

@@ -57,7 +57,8 @@ def test_it_has_a_child_for_each_item(run: Run) -> None:
 
     node = next(n for n in result.get_all_node_results() if n["node_name"] == "map(add)")
     inner = node["sublattice_result"]
-    assert [n["node_name"] for n in inner.get_all_node_results()].count("add") == 5
+    names = [n["node_name"] for n in inner.get_all_node_results() if n["node_name"][0] != ":"]
+    assert names == [f"add of item {number}" for number in range(5)]
 
 
 def test_lengths_that_differ_are_seen_when_they_are_known(run: Run) -> None:
@@ -67,10 +68,10 @@ def test_lengths_that_differ_are_seen_when_they_are_known(run: Run) -> None:
     assert "electron 'map(add)': one iterable is longer than another" in str(result.error)
 
 
-def test_one_that_fails_names_itself(run: Run) -> None:
+def test_one_that_fails_names_itself_and_its_item(run: Run) -> None:
     result = run(lambda: ct.map(ct.electron(lambda x: 1 / x), [1, 0]))
 
-    assert "ZeroDivisionError" in str(result.error)
+    assert "<lambda> of item 1(2): ZeroDivisionError" in str(result.error)
 
 
 def test_settings_and_replacements_reach_the_children() -> None:

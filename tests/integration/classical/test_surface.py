@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from typing import Any
 
 import pytest
 
 import qcov as ct
-from qcov.errors import DispatchFailed
+from qcov.config import data_dir
+from qcov.errors import DispatchFailed, IntegrityError
 
 pytestmark = pytest.mark.usefixtures("common_engine")
 
@@ -62,6 +65,32 @@ def test_a_result_can_be_put_together_here() -> None:
     expected = {"first": 5, "both": [5, (6, 4)], 3: {5}}
     assert result.result == expected
     assert result.post_process() == expected
+
+
+def test_a_value_that_is_lost_spoils_no_other() -> None:
+    result = ct.dispatch_sync(ct.lattice(lambda: add(add(1234567))))()
+    with contextlib.closing(sqlite3.connect(data_dir() / "qcov.sqlite")) as database, database:
+        database.execute(
+            "UPDATE blobs SET data = x'00' WHERE digest = "
+            "(SELECT output FROM nodes WHERE dispatch_id = ? AND node_id = 0)",
+            (result.dispatch_id,),
+        )
+    again = ct.get_result(result.dispatch_id)
+
+    lost, _, last = again.get_all_node_results()
+    assert last["output"].get_deserialized() == 1234569
+    with pytest.raises(IntegrityError):
+        lost["output"].get_deserialized()
+    assert again.get_all_node_outputs()["add(2)"] == 1234569
+
+
+def test_of_a_dispatch_without_errors_nothing_is_said_of_them(gate: Any) -> None:
+    dispatch_id = ct.dispatch(ct.lattice(lambda: [ct.electron(gate.pass_through)()]))()
+    gate.wait()
+    assert ct.cancel(dispatch_id, 0) == f"Node 0 of dispatch {dispatch_id} cancelled."
+
+    with pytest.raises(DispatchFailed, match="node 0 has no value$"):
+        ct.get_result(dispatch_id, wait=True).post_process()
 
 
 def test_of_a_failed_dispatch_what_is_missing_is_said() -> None:

@@ -86,6 +86,17 @@ def test_start_status_restart_stop(data_folder: Path) -> None:
         httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
 
 
+def test_a_restart_on_a_free_port_needs_no_engine(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setenv("QCOV_DISPATCHER_PORT", str(other.getsockname()[1]))
+        started = qcov("restart", "-p", "0")
+
+    assert started.returncode == 0, started.stderr
+    assert "http://127.0.0.1:" in started.stdout
+
+
 def test_a_login_link_works_once(data_folder: Path) -> None:
     link = re.findall(r"http\S+code=\S+", qcov("start", "-p", str(free_port())).stdout)[0]
 

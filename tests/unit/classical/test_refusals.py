@@ -9,7 +9,13 @@ import pytest
 
 import qcov as ct
 from qcov.classical.triggers import DirTrigger
-from qcov.errors import ElectronMisuse, InvalidExecutor, WrongSetting
+from qcov.errors import (
+    ElectronMisuse,
+    InvalidExecutor,
+    NotALattice,
+    SerializationError,
+    WrongSetting,
+)
 from qcov.executor import AsyncBaseExecutor, BaseExecutor
 
 
@@ -19,10 +25,74 @@ def test_only_functions_are_decorated(decorate: Any) -> None:
         decorate(3)
 
 
+async def later() -> None: ...
+
+
+def one_by_one() -> Any:
+    yield 1
+
+
+async def one_by_one_later() -> Any:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"),
+    [(later, "an async"), (one_by_one, "a generator"), (one_by_one_later, "an async generator")],
+)
+def test_a_lattice_is_called_at_once(function: Any, kind: str) -> None:
+    with pytest.raises(WrongSetting, match=f"must be a plain function, .* not {kind} function"):
+        ct.lattice(function)
+
+
+def test_a_sublattice_is_not_dispatched_itself() -> None:
+    with pytest.raises(NotALattice, match="dispatch the lattice that it was made of"):
+        ct.dispatch(cast("Any", ct.electron(ct.lattice(lambda: 1))))
+
+
+def test_an_executor_names_the_setting_that_may_be_meant() -> None:
+    with pytest.raises(TypeError, match=r"LocalExecutor got .* 'time_limt'. Did you mean 'time_l"):
+        ct.executor.LocalExecutor(time_limt=3)
+    with pytest.raises(TypeError, match=r"'workdr'. Did you mean 'workdir'"):
+        ct.executor.LocalExecutor(workdr="here")
+
+
 @pytest.mark.parametrize("key", ["", 7, ["a"], "a\0b", "\ud800", "x" * 1000])
 def test_a_key_is_text_that_can_be_read(key: object) -> None:
     with pytest.raises(WrongSetting, match="key must be printable text"):
         ct.dispatch(ct.lattice(lambda: 1), key=cast("str", key))
+
+
+def test_a_key_that_is_too_long_is_not_told_whole() -> None:
+    with pytest.raises(WrongSetting) as caught:
+        ct.dispatch(ct.lattice(lambda: 1), key="x" * 100_000)
+
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ({"retries": 10**30}, "retries must be a whole number from 0 to 1000000, not 1000"),
+        ({"retry_delay": 1e300}, "retry_delay must be a number of seconds, 0 or more, at most"),
+        ({"time_limit": 1e300}, "time_limit must be a number of seconds above 0, at most"),
+    ],
+)
+def test_no_clock_takes_every_number(setting: dict[str, Any], expected: str) -> None:
+    with pytest.raises(WrongSetting, match=expected):
+        ct.electron(**setting)
+
+
+def test_a_value_that_was_kept_outside_of_its_lattice() -> None:
+    kept: list[Any] = []
+    square = ct.electron(lambda x: x * x)
+
+    def workflow() -> Any:
+        kept.append(square(2))
+        return kept[0]
+
+    with pytest.raises(SerializationError, match="leads to the value of electron '<lambda>'"):
+        ct.dispatch(ct.lattice(workflow))()
 
 
 def test_only_functions_replace_electrons() -> None:

@@ -31,10 +31,14 @@ class Counted(DirTrigger):
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
-        (lambda: TimeTrigger(0), "time_gap must be a number of seconds above 0, not 0"),
+        (
+            lambda: TimeTrigger(0),
+            "time_gap must be a number of seconds above 0, at most 1e\\+09, not 0",
+        ),
         (lambda: TimeTrigger("5"), "time_gap must be"),  # type: ignore[arg-type]
         (lambda: TimeTrigger(True), "time_gap must be"),
         (lambda: TimeTrigger(float("nan")), "time_gap must be"),
+        (lambda: TimeTrigger(1e300), "time_gap must be"),
         (lambda: DirTrigger("here", ["create"]), "Did you mean 'created'"),
         (lambda: DirTrigger("here", []), "event_names must be names of events, not empty"),
         (lambda: DirTrigger("here", "created", batch_size=0), "batch_size must be"),

@@ -81,7 +81,9 @@ def test_what_takes_too_long_in_an_event_loop(engine: Socket) -> None:
 
 @pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), "5", True])
 def test_a_timeout_is_a_number_of_seconds(timeout: Any, data_folder: Path) -> None:
-    with pytest.raises(WrongSetting, match="timeout must be a number of seconds, 0 or more, not"):
+    with pytest.raises(
+        WrongSetting, match="timeout must be a number of seconds, 0 or more, at most"
+    ):
         ct.get_result("id", wait=True, timeout=timeout)
 
     assert not data_folder.exists()

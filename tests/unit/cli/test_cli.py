@@ -65,6 +65,7 @@ def test_a_list_is_given_as_toml(run: Run) -> None:
         (("config", "dispatcher.prt"), "Did you mean 'port'"),
         (("config", "dispatcher.port", "many"), "must be a port"),
         (("config", "nowhere.x", "1"), "no known section"),
+        (("config", "engine.workers", "-1"), "must be a whole number, 0 or more, not -1"),
     ],
 )
 def test_an_error_is_one_line(run: Run, arguments: tuple[str, ...], said: str) -> None:

@@ -166,6 +166,16 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(folder: Folder) ->
     assert files(folder) == []
 
 
+def test_a_folder_that_cannot_be_written_is_found_out_at_once(tmp_path: Path) -> None:
+    below_a_file = tmp_path / "file" / "blobs"
+    (tmp_path / "file").touch()
+    for path in (below_a_file, tmp_path / "absent" / "blobs", Path("/proc/blobs")):
+        with pytest.raises(StoreUnavailable, match="set `workflow_data.base_dir`"):
+            Folder(path).check()
+
+    Folder(tmp_path / "blobs").check()
+
+
 def test_a_folder_that_cannot_be_written_is_named() -> None:
     with pytest.raises(StoreUnavailable, match="data folder /proc/blobs") as caught:
         Folder(Path("/proc/blobs")).write(DIGEST, DATA)
