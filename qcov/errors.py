@@ -237,7 +237,7 @@ class NotALattice(WorkflowError, TypeError):
 
     def __init__(self, *, got: str, advice: str) -> None:
         super().__init__(f"only a lattice can be dispatched, got {got}. {advice}")
-        self.got = got
+        self.got, self.advice = got, advice
 
 
 class ElectronMisuse(WorkflowError, TypeError):
