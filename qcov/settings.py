@@ -243,7 +243,7 @@ SETTINGS: Mapping[str, Setting] = {
     "workflow_data.db_url": _words(),  # no database: the file in the data folder
     "workflow_data.seal_key": Setting(kind="path", default=_within("seal.key")),
     # For how many seconds an engine has its dispatches, where several share a database.
-    "engine.lease": Setting(kind="number", default=30.0, least=1),
+    "engine.lease": Setting(kind="number", default=30.0, least=0.01),
     "workflow_data.storage_type": Setting(kind="text", default="local", choices=("local",)),
     "workflow_data.base_dir": Setting(kind="place", default=_within("blobs")),
     "user_interface.address": _words("localhost"),

@@ -86,7 +86,7 @@ def test_what_is_returned_may_be_changed_without_harm() -> None:
         ("[engine]\nworkers = -1\n", 2, "must be a whole number"),
         ("[engine]\nidle_timeout = 'soon'\n", 2, "must be a number"),
         ("[engine]\nidle_timeout = nan\n", 2, "must be a number"),
-        ("[engine]\nlease = 0\n", 2, "must be at least 1, not 0"),
+        ("[engine]\nlease = 0\n", 2, "must be at least 0.01, not 0"),
         ("[sdk]\nenable_logging = 'maybe'\n", 2, "must be true or false"),
         ("[sdk]\nlog_level = 'loud'\n", 2, "must be one of debug, info"),
         ("[dispatcher]\naddress = '<address>'\n", 2, "still the placeholder '<address>'"),

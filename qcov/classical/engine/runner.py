@@ -251,7 +251,10 @@ class Engine:
             if self._is_elsewhere(status):
                 assert self._sharing is not None
                 await self._sharing.cancel(dispatch_id, node_ids)
-                return _cancelled(dispatch_id, node_ids)
+                status = Status(await self.read(self.store.status, dispatch_id))
+                if node_ids is not None or status is Status.CANCELLED or not status.terminal:
+                    return _cancelled(dispatch_id, node_ids)
+                # it has ended before the other engine came to heed it
             return f"Dispatch {dispatch_id} is already {status}."
         changes: Changes = {}
         follows, stopped = run.cancel(changes, node_ids)
