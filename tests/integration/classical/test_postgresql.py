@@ -20,6 +20,7 @@ from qcov.classical.engine.client import call, connect
 from qcov.classical.triggers import TimeTrigger
 from qcov.errors import EnvironmentMismatch, NodeNotFound, StoreUnavailable
 from tests.services.postgresql import Server
+from tests.waiting import until
 
 pytestmark = pytest.mark.services
 
@@ -112,14 +113,6 @@ def execute(url: str, statement: str) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text(statement))
     engine.dispose()
-
-
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-    return found
 
 
 def die(process: psutil.Process) -> None:

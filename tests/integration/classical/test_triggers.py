@@ -20,6 +20,7 @@ from qcov.classical.manifest import environment
 from qcov.classical.triggers import BaseTrigger, DirTrigger, TimeTrigger
 from qcov.errors import DispatchNotFound, EngineError, InvalidRequest, WrongSetting
 from qcov.transport import dumps
+from tests.waiting import until
 
 Process = Callable[[Path], psutil.Process]
 
@@ -27,15 +28,6 @@ Process = Callable[[Path], psutil.Process]
 @ct.electron
 def pid(x: int) -> int:
     return os.getpid() * 0 + x
-
-
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
-    """What the condition gives once it is true."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.02)
-    return found
 
 
 def results(trigger: BaseTrigger) -> list[Any]:
