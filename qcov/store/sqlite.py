@@ -21,7 +21,7 @@ _PRAGMAS = (
 
 # KiB of the database that a connection keeps in memory. The writer has its indexes there; there are
 # several readers, and the system keeps what they have read.
-_WRITING, _READING = 65_536, 4_096
+_WRITING, _READING = 32_768, 4_096
 
 #: What the disk's owner can mend (https://www.sqlite.org/rescode.html).
 _PASSING = (
