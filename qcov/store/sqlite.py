@@ -21,7 +21,7 @@ _PRAGMAS = (
 
 # KiB of the database that a connection keeps in memory. The writer has its indexes there; there are
 # several readers, and the system keeps what they have read.
-_WRITING, _READING = 65_536, 4_096
+_WRITING, _READING = 32_768, 4_096
 
 #: What the disk's owner can mend (https://www.sqlite.org/rescode.html).
 _PASSING = (
@@ -45,9 +45,14 @@ class SQLite:
         path = folder / "qcov.sqlite"
         self.name = str(path)
         private_file.touch(path).close()  # SQLite gives its other files the same mode
-        self.writing = _engine(path, begin=self.begin, cache=_WRITING)
-        self.reading = _engine(path, begin="BEGIN", cache=_READING)
+        self.writing = _engine(path, cache=_WRITING)
+        event.listen(self.writing, "begin", self._begin)
+        # each question stands alone, and to begin for it takes as long as most of them
+        self.reading = _engine(path, cache=_READING, isolation_level="AUTOCOMMIT")
         self._pooled: list[sa.PoolProxiedConnection] = []
+
+    def _begin(self, connection: sa.Connection) -> None:
+        connection.exec_driver_sql(self.begin)
 
     def insert(self, table: sa.Table) -> Any:
         """The dialect's `INSERT`, which knows `ON CONFLICT`."""
@@ -99,17 +104,13 @@ class SQLite:
         self.reading.dispose()
 
 
-def _engine(path: Path, *, begin: str, cache: int) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30.0})
+def _engine(path: Path, *, cache: int, **options: Any) -> sa.Engine:
+    engine = sa.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30.0}, **options)
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # transactions begin where we say so
         for pragma in (*_PRAGMAS, f"cache_size=-{cache}"):
             connection.execute(f"PRAGMA {pragma}")
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql(begin)
 
     return engine

@@ -24,7 +24,7 @@ from typing import Any
 
 from qcov import private_file
 from qcov.classical.engine.channel import PROTOCOL, ChannelProtocol, Message, pack_error
-from qcov.classical.engine.runner import Engine
+from qcov.classical.engine.engine import Engine
 from qcov.classical.engine.verbs import Verbs
 from qcov.config import get_config
 from qcov.errors import EngineError, EngineStopped, QcovError
@@ -155,7 +155,7 @@ class EngineProcess:
 
     async def _serve(self, host: str, port: int, triggers_only: bool = False) -> Message:
         """Speak HTTP on this address; where, and a one-time link to log in with."""
-        self.engine.takes_dispatches = not triggers_only
+        self.engine.take_dispatches(taken=not triggers_only)
         if self._server is None:
             serving = importlib.import_module(_SERVER)
             self._server = await serving.start(self.engine, self._folder, host=host, port=port)

@@ -12,6 +12,7 @@ from qcov.classical.engine.intake import settle_environment
 from qcov.classical.engine.reuse import Earlier
 from qcov.classical.engine.run import Run
 from qcov.classical.engine.services import Services
+from qcov.classical.status import Status
 from qcov.errors import EnvironmentMismatch, QcovError, StoreUnavailable
 from qcov.store.changes import Changes
 from qcov.store.store import Store
@@ -29,6 +30,11 @@ class Stored:
 
 #: A dispatch's row, and all that is stored of it, or what is wrong with that.
 Found = tuple[Message, Stored | Exception]
+
+
+def is_held(status: str) -> bool:
+    """True for the status of a dispatch that waits to be started."""
+    return status == Status.NEW_OBJECT
 
 
 class Runs:

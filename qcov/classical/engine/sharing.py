@@ -7,6 +7,7 @@ the database, and for no other engine.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,8 +39,8 @@ class Sharer(Protocol):
 
     triggers: Triggers
 
-    def heed(self, dispatch_id: str, node_ids: list[int] | None) -> None:
-        """Cancel what runs here, as another engine was asked to."""
+    def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
+        """Write `changes`, then call `then`."""
         ...
 
     async def committed(self, changes: Changes) -> None:
@@ -141,8 +142,20 @@ class Sharing:
         for dispatch_id in await self._ask(self._leases.renew):
             self._runs.drop(dispatch_id)
         for dispatch_id, nodes in (await self._ask(self._leases.to_cancel)).items():
-            self._engine.heed(dispatch_id, nodes)
+            self._heed(dispatch_id, nodes)
         self._engine.triggers.keep(await self._ask(self._leases.own_triggers))
+
+    def _heed(self, dispatch_id: str, node_ids: list[int] | None) -> None:
+        """Cancel what runs here, as another engine was asked to."""
+        run = self._runs.get(dispatch_id)
+        if run is None or run.status.terminal:  # it begins, or ends
+            return
+        changes: Changes = {}
+        follows: Callable[[], None] | None = None
+        with contextlib.suppress(NodeNotFound):  # whoever asked was told
+            follows, _ = run.cancel(changes, node_ids)
+        outcomes.add(changes, "cancel_heeded", {"of_dispatch": dispatch_id})
+        self._engine.commit(changes, follows)
 
     async def _ask(self, question: Callable[[], T]) -> T:
         return await self._loop.run_in_executor(self._keeper, question)

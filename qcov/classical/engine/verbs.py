@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from qcov.classical.engine.channel import PROTOCOL, ChannelProtocol, Message, pack_error
-from qcov.classical.engine.runner import Engine
+from qcov.classical.engine.engine import Engine
 from qcov.errors import EngineError, QcovError
 from qcov.version import __version__
 

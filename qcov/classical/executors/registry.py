@@ -96,6 +96,8 @@ def _names_taken(kind: type[AnyExecutor]) -> frozenset[str] | None:
 
 def _able(executor: AnyExecutor) -> AnyExecutor:
     """The executor, if it says how it runs electrons."""
+    if not travels_as_object(executor):  # the engine runs electrons itself then
+        return executor
     kind: Any = type(executor)
     for base in (BaseExecutor, AsyncBaseExecutor):
         if isinstance(executor, base) and (kind.run, kind.execute) != (base.run, base.execute):

@@ -1,0 +1,96 @@
+"""How dispatches are cancelled: those that run here, elsewhere, or not yet."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from qcov.classical.engine import outcomes
+from qcov.classical.engine.run import Run
+from qcov.classical.engine.runner import Runner
+from qcov.classical.engine.runs import is_held
+from qcov.classical.status import Status
+from qcov.errors import IntegrityError, WrongSetting
+from qcov.store.changes import Changes
+
+_ALL_OF_IT = "left out, to cancel all of a dispatch that was only stored"
+
+
+class Cancelling:
+    """Cancels dispatches, or some of their nodes.
+
+    Args:
+        runner: What runs those of this engine.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner, self._runs, self._commits = runner, runner.runs, runner.commits
+        self._store, self._read = runner.store, runner.read
+        self._cancelling: set[asyncio.Task[str]] = set()
+
+    async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
+        """Cancel a dispatch, or some of its nodes; say what was done, once it is on disk."""
+        doing = asyncio.get_running_loop().create_task(self._cancel(dispatch_id, node_ids))
+        self._cancelling.add(doing)
+        doing.add_done_callback(self._cancelling.discard)
+        return await asyncio.shield(doing)  # a client that goes away does not stop it
+
+    async def _cancel(self, dispatch_id: str, node_ids: list[int] | None) -> str:
+        run, stopped_triggers = self._runs.get(dispatch_id), False
+        if run is None:
+            try:
+                run = await self._held_to_cancel(dispatch_id, node_ids)
+            except IntegrityError as error:  # it cannot be started either
+                if self._store.leases is not None:
+                    await asyncio.to_thread(self._store.leases.take_held, dispatch_id)
+                await self._commits.made(outcomes.dispatch_refused(dispatch_id, error))
+                return f"Dispatch {dispatch_id} is damaged, and has ended as FAILED."
+            if run is not None:
+                stopped_triggers = await self._runner.triggers.stop_those_of(dispatch_id)
+        if run is not None and run.status.terminal:  # its end is on its way to the disk
+            await asyncio.shield(run.done)
+            run = None
+        if run is None:
+            status = await self._read(self._store.status, dispatch_id)
+            if self._runner.is_elsewhere(status):
+                assert self._runner.sharing is not None
+                await self._runner.sharing.cancel(dispatch_id, node_ids)
+                status = Status(await self._read(self._store.status, dispatch_id))
+                if node_ids is not None or status is Status.CANCELLED or not status.terminal:
+                    return _cancelled(dispatch_id, node_ids)
+                # it has ended before the other engine came to heed it
+            return f"Dispatch {dispatch_id} is already {status}."
+        changes: Changes = {}
+        follows, stopped = run.cancel(changes, node_ids)
+        await self._commits.made(changes, follows)
+        if node_ids is None:
+            told = _cancelled(dispatch_id)
+            return f"{told} Its triggers were stopped." if stopped_triggers else told
+        over = sorted(set(node_ids) - stopped)
+        told = _cancelled(dispatch_id, stopped)
+        return told if not over else f"{told} {_named(over)} had ended."
+
+    async def _held_to_cancel(self, dispatch_id: str, node_ids: list[int] | None) -> Run | None:
+        """A dispatch that waits to be started, and never will be; None if it has been started."""
+        if node_ids is not None and is_held(await self._read(self._store.status, dispatch_id)):
+            got = f"given for dispatch {dispatch_id}, which has not been started"
+            raise WrongSetting(setting="task_ids", got=got, expected=_ALL_OF_IT)
+        run = await self._runner.held(dispatch_id, settle=False)
+        if run is not None:
+            self._runs.add(run)  # so that nobody starts it meanwhile
+        return run
+
+
+def _cancelled(dispatch_id: str, nodes: Iterable[int] | None = None) -> str:
+    if nodes is None:
+        return f"Dispatch {dispatch_id} cancelled."
+    numbers = [*nodes]
+    return f"{_named(numbers)} of dispatch {dispatch_id} cancelled."
+
+
+def _named(numbers: Sequence[int]) -> str:
+    return f"{'Node' if len(numbers) == 1 else 'Nodes'} {_listed(numbers)}"
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(numbers))) or "none"

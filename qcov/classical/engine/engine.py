@@ -1,0 +1,46 @@
+"""The engine: it takes dispatches, runs them, and answers for them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from qcov.classical.engine.cancelling import Cancelling
+from qcov.classical.engine.following import Following
+from qcov.classical.engine.runner import Runner
+from qcov.classical.engine.starting import Starting
+from qcov.store.store import Store
+
+
+class Engine:
+    """The verbs that clients know, over what runs the dispatches of one store.
+
+    Args:
+        store: Where they live.
+        workers: How many electrons run at a time.
+    """
+
+    def __init__(self, store: Store, *, workers: int) -> None:
+        self._runner = runner = Runner(store, workers=workers)
+        self.store, self.read = store, runner.read
+        self.triggers, self.pruner, self.events = runner.triggers, runner.pruner, runner.events
+        self._starting = starting = Starting(runner)
+        self.submit, self.start, self.rerun = starting.submit, starting.start, starting.rerun
+        following = Following(runner)
+        self.wait, self.outcome = following.wait, following.outcome
+        self.progress = following.progress
+        self.cancel = Cancelling(runner).cancel
+        self.inside, self.recover, self.close = runner.inside, runner.recover, runner.close
+
+    def take_dispatches(self, *, taken: bool) -> None:
+        """Take dispatches, or only have triggers from now on."""
+        self._starting.takes_dispatches = taken
+
+    @property
+    def busy(self) -> bool:
+        """True while dispatches run."""
+        return self._runner.busy
+
+    @property
+    def broken(self) -> asyncio.Future[None]:
+        """Fails when an outcome could not be stored: this engine must not go on."""
+        return self._runner.commits.broken
