@@ -6,10 +6,11 @@ import argparse
 import importlib
 import os
 import platform
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.table import Table
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "qcov_bench") ->
         prog: What the program is called in its help.
     """
     wanted = _parse(arguments, prog)
+    signal.signal(signal.SIGTERM, _end)  # or the engine that is measured would stay behind
     console = Console(width=max(Console().width, _WIDTH))
     console.print(_machine())
     rows: list[Row] = []
@@ -70,6 +72,10 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     if unknown:
         parser.error(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(_SUITES)}")
     return wanted
+
+
+def _end(*_: object) -> NoReturn:
+    sys.exit(128 + signal.SIGTERM)
 
 
 def _options(suite: str, wanted: argparse.Namespace) -> dict[str, Any]:

@@ -405,14 +405,6 @@ class Store:
             "total": sum(counts.values()),
         }
 
-    def children(self, dispatch_id: str) -> list[Row]:
-        """The sublattices that a dispatch started, as dispatches."""
-        return self._all(
-            sa.select(dispatches)
-            .where(dispatches.c.parent_id == dispatch_id)
-            .order_by(dispatches.c.parent_node)
-        )
-
     def _all(self, query: sa.Executable, **parameters: object) -> list[Row]:
         try:
             with self._database.reading.connect() as connection:

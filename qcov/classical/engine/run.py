@@ -14,6 +14,7 @@ from qcov.classical.engine import outcomes
 from qcov.classical.engine.bundles import Bundles, digests
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.gone import Gone
+from qcov.classical.engine.ledger import Ledger
 from qcov.classical.engine.reuse import Earlier, Known, Values, keys_of
 from qcov.classical.engine.schedule import (
     RESULT,
@@ -63,7 +64,6 @@ class Run:
         self._environment = Environment.from_json(self.environment, self.variables)
         self.status = Status(row["status"])
         self.reuses: str | None = manifest.get("reuses")  #: whose values it takes over
-        self.error: str | None = None
         self.verdict: QcovError | None = None  #: why it was stopped, if not by the user
         self.result: Message = {}  #: where the result is, once it is there
         self.done: asyncio.Future[Status] = asyncio.get_running_loop().create_future()
@@ -77,7 +77,7 @@ class Run:
         self._outputs = self._bundles.outputs
         self._values = Values(self.id, self._bundles, earlier)
         self._bundles.keys |= keys_of(rows)
-        self._failures: list[tuple[int, str, str]] = []
+        self._ledger = Ledger(self.id, self._nodes, self._values, services.seal)
         self._began: dict[int, float] = {}  # sublattices that an earlier engine has started
         self._text: str | None = None  # the repr of the node that is the result
         self._needed: list[Node] = []
@@ -100,7 +100,7 @@ class Run:
             if row["output"] is not None:
                 self._outputs[number] = row["output"]
             if status is Status.FAILED:
-                self._failures.append((number, row["name"], row["error"]))
+                self._ledger.failed(number, row["name"], row["error"])
             if self._manifest["result"] == {"node": number}:
                 self._text = row["value_repr"]
         return over
@@ -109,6 +109,11 @@ class Run:
     def keyed(self) -> int:
         """Since when code may be newer than its keys, in nanoseconds since the epoch."""
         return self._bundles.keyed
+
+    @property
+    def error(self) -> str | None:
+        """Why it failed, once it has."""
+        return self._ledger.error
 
     # -- what the engine asks
 
@@ -339,7 +344,7 @@ class Run:
             wanted = ("output", "key", "data", "size", "repr", "cuts")
             self.result = {name: outcome[name] for name in wanted}
         else:
-            self._failures.append((RESULT, "the result", outcome["error"]))
+            self._ledger.failed(RESULT, "the result", outcome["error"])
         self._commit(self._apply(NodeFinished(node=RESULT, status=status)), changes)
 
     # -- committing, then acting
@@ -368,55 +373,21 @@ class Run:
         if RESULT in step.ready and self._result_is_there():
             step.ready.remove(RESULT)
             _join(step, self._apply(NodeFinished(node=RESULT, status=Status.COMPLETED)))
+        ledger, attempt = self._ledger, self._schedule.attempt
         for number, status in step.settled:
             if number != RESULT:
-                self._settled(number, status, details.get(number), changes)
+                report = details.get(number)
+                ledger.settled(
+                    changes, number, status, attempt[number], report, as_keyed=self.as_keyed
+                )
         for number in step.retry:
-            row = outcomes.key_of(self.id, number, self._schedule.attempt[number] - 1)
-            row |= {"new_status": "PENDING", "new_attempt": self._schedule.attempt[number]}
-            outcomes.add(changes, "node_requeued", row | outcomes.retried(details.get(number, {})))
+            ledger.requeued(changes, number, attempt[number], details.get(number, {}))
         for number in step.stop:
-            row = outcomes.key_of(self.id, number, self._schedule.attempt[number])
             if number != RESULT:
-                outcomes.add(changes, "node_status", row | {"new_status": "CANCELING"})
+                ledger.cancelling(changes, number, attempt[number])
         if step.ended is not None:
-            self._ended(step.ended, changes)
-
-    def _settled(
-        self, number: int, status: Status, report: Message | None, changes: Changes
-    ) -> None:
-        row = outcomes.key_of(self.id, number, self._schedule.attempt[number])
-        if report is not None and status is Status.CANCELLED:
-            report = {**report, "error": None}
-        if report is None:
-            outcomes.add(changes, "node_status", row | {"new_status": status.value})
-            return
-        row |= outcomes.finished(status, report, self._services.seal, (self.id, number))
-        row["new_reused_from"] = self._values.origin(number)
-        key = self._values.key_to_keep(number)
-        if key is not None and status is Status.COMPLETED and self.as_keyed:
-            kept = outcomes.kept(key, report, self._services.seal, self.id)
-            outcomes.add(changes, "memo", kept)
-        outcomes.add(changes, "node_finished", row)
-        if status is Status.FAILED:
-            self._failures.append((number, self._nodes[number].name, str(report["error"])))
-
-    def _ended(self, status: Status, changes: Changes) -> None:
-        self.status = status
-        if status is Status.FAILED:
-            self.error = outcomes.dispatch_error(self._failures)
-        digest = self.result.get("output") if status is Status.COMPLETED else None
-        seal = None if digest is None else self._services.seal(digest, self.id, "result")
-        row = {
-            "of_dispatch": self.id,
-            "new_status": status.value,
-            "new_ended": outcomes.now(),
-            "new_error": self.error,
-            "new_result": digest,
-            "new_result_seal": seal,
-            "new_result_repr": self.result.get("repr"),
-        }
-        outcomes.add(changes, "dispatch_ended", row)
+            self.status = step.ended
+            ledger.ended(changes, step.ended, self.result)
 
     def _act(self, step: Step) -> None:
         """What was decided is on disk: let it happen."""

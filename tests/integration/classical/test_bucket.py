@@ -17,6 +17,7 @@ import qcov as ct
 from qcov.classical.engine.client import call
 from qcov.errors import DispatchNotFound, StoreUnavailable
 from tests.services.s3 import Bucket
+from tests.waiting import until
 
 pytestmark = pytest.mark.services
 
@@ -233,11 +234,3 @@ def test_many_programs_threads_share_a_connection(run: Any) -> None:
         thread.join()
 
     assert sorted(results) == [bytes([n]) * MEGABYTE for n in range(4)]
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-    return found

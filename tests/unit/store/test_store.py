@@ -239,7 +239,7 @@ def test_one_node_has_one_child(store: Store, put: Put, dispatch_rows: Rows) -> 
     assert put(dispatch_rows("child", parent_id="d", parent_node=0)) is None
 
     assert isinstance(put(dispatch_rows("other", parent_id="d", parent_node=0)), StoreError)
-    assert [row["id"] for row in store.children("d")] == ["child"]
+    assert [row["id"] for row in store.unfinished()] == ["d", "child"]
 
 
 def test_a_key_belongs_to_one_dispatch_until_it_is_released(
