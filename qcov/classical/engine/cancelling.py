@@ -43,7 +43,10 @@ class Cancelling:
             except IntegrityError as error:  # it cannot be started either
                 if self._store.leases is not None:
                     await asyncio.to_thread(self._store.leases.take_held, dispatch_id)
-                await self._commits.made(outcomes.dispatch_refused(dispatch_id, error))
+                nodes = await asyncio.to_thread(self._store.get_nodes, dispatch_id)
+                reason = outcomes.told(error)
+                given_up = outcomes.given_up(dispatch_id, nodes, Status.FAILED, reason)
+                await self._commits.made(given_up)
                 return f"Dispatch {dispatch_id} is damaged, and has ended as FAILED."
             if run is not None:
                 stopped_triggers = await self._runner.triggers.stop_those_of(dispatch_id)

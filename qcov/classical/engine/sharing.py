@@ -236,7 +236,7 @@ class Sharing:
     async def _end(self, root: str, status: Status, error: QcovError | None) -> None:
         """End a dispatch that nobody runs, with all its sublattices."""
         rows = await asyncio.to_thread(self._leases.take, [root])
-        reason = None if error is None else f"{type(error).__name__}: {error}"
+        reason = None if error is None else outcomes.told(error)
         changes = await asyncio.to_thread(self._ending, rows, status, reason)
         await self._engine.committed(changes)
         self._unfit.pop(root, None)
@@ -246,13 +246,10 @@ class Sharing:
     def _ending(self, rows: Iterable[Message], status: Status, reason: str | None) -> Changes:
         changes: Changes = {}
         for dispatch_id in (row["id"] for row in rows):
-            ended = outcomes.without_result(dispatch_id, status, reason)
-            outcomes.add(changes, "dispatch_ended", ended)
+            nodes = self._store.get_nodes(dispatch_id)
+            for statement, more in outcomes.given_up(dispatch_id, nodes, status, reason).items():
+                outcomes.add(changes, statement, *more)
             outcomes.add(changes, "cancel_heeded", {"of_dispatch": dispatch_id})
-            for node in self._store.get_nodes(dispatch_id):
-                if not Status(node["status"]).terminal:
-                    key = outcomes.key_of(dispatch_id, node["node_id"], node["attempt"])
-                    outcomes.add(changes, "node_status", key | {"new_status": "CANCELLED"})
         return changes
 
 
