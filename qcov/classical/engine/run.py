@@ -213,6 +213,10 @@ class Run:
         """The sublattice of the earlier dispatch that stood in a node's place."""
         return self._values.earlier_child(self._nodes[node])
 
+    def reuse_nothing(self) -> None:
+        """The earlier dispatch has gone: compute all that was not taken over yet."""
+        self._values.forget_earlier()
+
     def parts_of(self, node: int) -> list[Node]:
         """The element nodes that are cut from a node, directly or through other elements."""
         return self._bundles.parts_of(node)
