@@ -200,7 +200,10 @@ def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
         ),
         "cancel_heeded": (
             sa.update(dispatches)
-            .where(dispatches.c.id == bindparam("of_dispatch"))
+            .where(  # not another one, which came since
+                dispatches.c.id == bindparam("of_dispatch"),
+                dispatches.c.cancel_requested == bindparam("of_request"),
+            )
             .values(cancel_requested=sa.null())
         ),
         "trigger": _leased(insert, triggers, (), shared).on_conflict_do_nothing(),

@@ -288,8 +288,8 @@ class Leases:
             )
         return asked.rowcount == 1
 
-    def to_cancel(self) -> dict[str, list[int] | None]:
-        """What this engine was asked to cancel: nodes, or None for all of a dispatch."""
+    def to_cancel(self) -> dict[str, str]:
+        """What this engine was asked to cancel: nodes of dispatches as JSON, null for all."""
         with self._transaction() as connection:
             rows = connection.execute(
                 sa.select(dispatches.c.id, dispatches.c.cancel_requested).where(
@@ -298,7 +298,7 @@ class Leases:
                     _unended(),
                 )
             ).all()
-        return {row.id: json.loads(row.cancel_requested) for row in rows}
+        return {row.id: row.cancel_requested for row in rows}
 
     def _lock_rows(self, connection: sa.Connection, *chosen: sa.ColumnElement[bool]) -> None:
         """Always in the same order: then nobody waits for somebody who waits for him."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
@@ -90,6 +91,21 @@ def remaining(store: Store, digests: Sequence[str]) -> set[str]:
     """Those of the payloads that are there."""
     found = store.rows(sa.select(blobs.c.digest).where(blobs.c.digest.in_(digests)))
     return {row["digest"] for row in found}
+
+
+def stray_files(store: Store, written_before: float) -> list[Path]:
+    """Files of payloads, written before then, that have no row: their writer was killed.
+
+    Only those in the data folder, which is one store's: a place that was chosen may have others'.
+    """
+    folder = store.folder / "blobs"
+    if store.payloads.location != str(folder):
+        return []
+    old = [path for path in folder.glob("??/*") if path.stat().st_mtime < written_before]
+    if not old:
+        return []
+    known = {row["digest"] for row in store.rows(sa.select(blobs.c.digest))}
+    return [path for path in old if path.name not in known]
 
 
 def _referenced(store: Store, damaged: list[str]) -> Iterator[str]:

@@ -121,15 +121,18 @@ def circuit_rows(changes: Changes, dispatch_id: str, node_id: int, records: list
 _HEADS = ("Traceback (most recent", "The above exception was", "During handling of the above")
 
 
-def dispatch_refused(dispatch_id: str, error: Exception) -> Changes:
-    """The rows of a dispatch that cannot go on."""
-    reason = f"{type(error).__name__}: {error}"
-    return {"dispatch_ended": [without_result(dispatch_id, Status.FAILED, reason)]}
+def given_up(
+    dispatch_id: str, nodes: Iterable[Mapping[str, Any]], status: Status, error: str | None
+) -> Changes:
+    """The rows of a dispatch that ends because nobody can run it, and of its nodes.
 
-
-def without_result(dispatch_id: str, status: Status, error: str | None) -> Message:
-    """The row of a dispatch that ends without having run."""
-    return {
+    Args:
+        dispatch_id: The dispatch.
+        nodes: Its nodes' rows.
+        status: As what it ends.
+        error: Why.
+    """
+    row = {
         "of_dispatch": dispatch_id,
         "new_status": status.value,
         "new_ended": now(),
@@ -138,6 +141,17 @@ def without_result(dispatch_id: str, status: Status, error: str | None) -> Messa
         "new_result_seal": None,
         "new_result_repr": None,
     }
+    changes: Changes = {"dispatch_ended": [row]}
+    for node in nodes:
+        if not Status(node["status"]).terminal:
+            key = key_of(dispatch_id, node["node_id"], node["attempt"])
+            add(changes, "node_status", key | {"new_status": "CANCELLED"})
+    return changes
+
+
+def told(error: Exception) -> str:
+    """An error as it is stored."""
+    return f"{type(error).__name__}: {error}"
 
 
 def dispatch_error(failures: Iterable[tuple[int, str, str]]) -> str:

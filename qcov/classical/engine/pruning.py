@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable, Sequence, Set
+from collections import Counter, deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Set
 from typing import Protocol, TypeVar
 
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.environments import Environments
+from qcov.errors import DispatchNotFound
 from qcov.store.blobs import INLINE_LIMIT
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.pruning import (
     alone,
-    digests_in,
     last_commits,
     named_in,
     old_dispatches,
     remaining,
     removal,
+    stray_files,
     unreferenced,
 )
 from qcov.store.store import Store
@@ -55,6 +58,8 @@ class Pruner:
         self._engine = engine
         self._environments = environments
         self._named: set[str] | None = None  # payloads that were named since it looked
+        self._used: Counter[str] = Counter()  # dispatches that something is taken over from
+        self._removing: Set[str] = frozenset()  # dispatches that are on their way out
         self._lock = asyncio.Lock()
 
     def note(self, changes: Changes) -> None:
@@ -62,10 +67,24 @@ class Pruner:
         if self._named is not None:
             self._named.update(named_in(changes))
 
-    def keep(self, manifest: Message) -> None:
-        """Heed a graph that is about to be run once more: its payloads stay."""
+    @contextlib.contextmanager
+    def using(self, dispatch_id: str) -> Generator[None, None, None]:
+        """Keep a dispatch, with all that it refers to, while something is taken over from it.
+
+        Raises `DispatchNotFound` for one that is just being removed.
+        """
+        if dispatch_id in self._removing:
+            raise DispatchNotFound(dispatch_id=dispatch_id, where=self._engine.store.where)
+        self._used[dispatch_id] += 1
+        try:
+            yield
+        finally:
+            self._used -= Counter([dispatch_id])
+
+    def keep(self, digests: Iterable[str]) -> None:
+        """Heed payloads that something is about to refer to: they stay."""
         if self._named is not None:
-            self._named.update(digests_in(manifest))
+            self._named.update(digests)
 
     async def prune(
         self, ended_before: float, statuses: Sequence[str] = TERMINAL, dry_run: bool = False
@@ -88,15 +107,14 @@ class Pruner:
     async def _prune(
         self, ended_before: float, statuses: Sequence[str], *, dry_run: bool
     ) -> Message:
-        store, needed = self._engine.store, self._engine.reused()
-        families = await asyncio.to_thread(old_dispatches, store, ended_before, statuses, needed)
+        store = self._engine.store
+        families = await asyncio.to_thread(
+            old_dispatches, store, ended_before, statuses, self._needed()
+        )
         counted: Message = {"dispatches": len(families), "environments": 0, "blobs": 0, "bytes": 0}
         if dry_run:
             return counted
-        counted["damaged"] = []
-        ids = [each for family in families for each in family]
-        for start in range(0, len(ids), _AT_ONCE):
-            await self._delete(("dispatch_pruned", "trigger_pruned"), "of_dispatch", ids[start:])
+        counted |= {"dispatches": await self._remove_dispatches(families), "damaged": []}
         counted["environments"] = await asyncio.to_thread(self._environments.prune, ended_before)
         old = {"of_time": ended_before}
         await self._engine.committed({"fired_pruned": [old], "memo_pruned": [old]})
@@ -109,15 +127,34 @@ class Pruner:
             found, counted["damaged"] = await asyncio.to_thread(unreferenced, store)
             for start in range(0, len(found), _AT_ONCE):
                 await self._remove(found[start : start + _AT_ONCE], seen, counted)
+            await self._remove_strays(counted)
         finally:
             self._named = None
         return counted
 
-    async def _delete(self, statements: Sequence[str], name: str, values: Sequence[str]) -> None:
-        changes: Changes = {}
-        for statement in statements:
-            changes[statement] = [{name: value} for value in values[:_AT_ONCE]]
-        await self._engine.committed(changes)
+    def _needed(self) -> set[str]:
+        return {*self._used, *self._engine.reused()}
+
+    async def _remove_dispatches(self, families: Iterable[Sequence[str]]) -> int:
+        """Remove families, as long as nobody needs anything of them; how many."""
+        removed, waiting = 0, deque(families)
+        while waiting:
+            needed = self._needed()
+            chosen = [waiting.popleft() for _ in range(min(_AT_ONCE, len(waiting)))]
+            free = [family for family in chosen if needed.isdisjoint(family)]
+            self._removing = {each for family in free for each in family}
+            ids = [each for family in free for each in family]
+            try:
+                for start in range(0, len(ids), _AT_ONCE):
+                    await self._delete(ids[start : start + _AT_ONCE])
+            finally:
+                self._removing = set()
+            removed += len(free)
+        return removed
+
+    async def _delete(self, dispatch_ids: Sequence[str]) -> None:
+        rows: list[Mapping[str, str]] = [{"of_dispatch": each} for each in dispatch_ids]
+        await self._engine.committed({"dispatch_pruned": rows, "trigger_pruned": rows})
 
     async def _remove(
         self, found: Sequence[tuple[str, int]], seen: Sequence[str], counted: Message
@@ -136,6 +173,17 @@ class Pruner:
         await self._asked(store.payloads.remove, gone)
         counted["blobs"] += len(removed)
         counted["bytes"] += sum(removed.values())
+
+    async def _remove_strays(self, counted: Message) -> None:
+        """Remove files that nothing ever came to name, because their writer was killed."""
+        assert self._named is not None
+        before = time.time() - _FRESH
+        for path in await asyncio.to_thread(stray_files, self._engine.store, before):
+            about = path.stat()
+            if about.st_mtime < before and path.name not in self._named:  # still
+                path.unlink()
+                counted["blobs"] += 1
+                counted["bytes"] += about.st_size
 
     async def _asked(self, question: Callable[[Sequence[str]], _T], digests: Sequence[str]) -> _T:
         """Ask a server in a thread, a folder here: in the meantime nothing can name a payload."""

@@ -116,6 +116,10 @@ class Values:
         self._taken |= found
         return found
 
+    def forget_earlier(self) -> None:
+        """Take nothing more over from another dispatch."""
+        self._earlier = None
+
     def drop(self, number: int) -> bool:
         """Compute what was taken over, which cannot be loaded; False if nothing was."""
         return self._taken.pop(number, None) is not None

@@ -213,6 +213,10 @@ class Run:
         """The sublattice of the earlier dispatch that stood in a node's place."""
         return self._values.earlier_child(self._nodes[node])
 
+    def reuse_nothing(self) -> None:
+        """The earlier dispatch has gone: compute all that was not taken over yet."""
+        self._values.forget_earlier()
+
     def parts_of(self, node: int) -> list[Node]:
         """The element nodes that are cut from a node, directly or through other elements."""
         return self._bundles.parts_of(node)
@@ -260,7 +264,7 @@ class Run:
     def task_died(self, task: Task, error: QcovError, printed: Message | None = None) -> None:
         """A node's process has ended before it did; what it had printed by then, if anything."""
         if not self._is_over(task.key[1]):
-            report = {"status": "FAILED", "error": f"{type(error).__name__}: {error}"}
+            report = {"status": "FAILED", "error": outcomes.told(error)}
             self.task_ended(task, report | {"ended": outcomes.now()} | (printed or {}))
 
     def _child_ended(self, node: int, child: Run, changes: Changes) -> tuple[Step, _Details]:
@@ -273,12 +277,19 @@ class Run:
             error = child.verdict or DispatchFailed(
                 dispatch_id=child.id, status=child.status.value, error=child.error
             )
-            report |= {"status": "FAILED", "error": f"{type(error).__name__}: {error}"}
+            report |= {"status": "FAILED", "error": outcomes.told(error)}
         return self._take_note({node: report}, changes, final=True)
+
+    def child_lost(self, node: int, error: Exception) -> None:
+        """The sublattice that a node has started cannot go on; it stands, so it is the last try."""
+        report = {"status": "FAILED", "error": outcomes.told(error), "ended": outcomes.now()}
+        changes: Changes = {}
+        step, details = self._take_note({node: report}, changes, final=True)
+        self._services.commit(changes, self._prepare(step, changes, details))
 
     def child_refused(self, node: int, error: QcovError) -> None:
         """The sublattice could not be stored."""
-        report = {"status": "FAILED", "error": f"{type(error).__name__}: {error}"}
+        report = {"status": "FAILED", "error": outcomes.told(error)}
         self._finish(node, report | {"ended": outcomes.now()}, {})
 
     # -- outcomes

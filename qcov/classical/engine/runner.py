@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import uuid
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.blob_cache import BlobCache
@@ -29,7 +29,7 @@ from qcov.classical.engine.sharing import LOOK_AGAIN, Sharing
 from qcov.classical.engine.tasks import Task
 from qcov.classical.engine.triggers import Triggers
 from qcov.classical.status import Status
-from qcov.errors import QcovError
+from qcov.errors import QcovError, StoreUnavailable
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 
@@ -163,7 +163,8 @@ class Runner:
     ) -> None:
         """Call `then` with the values that were kept for equal electrons, by key."""
 
-        def came(rows: Iterable[Message]) -> None:
+        def came(rows: Sequence[Message]) -> None:
+            self.pruner.keep(row["output"] for row in rows)
             then(
                 {
                     row["key"]: Known(
@@ -217,7 +218,10 @@ class Runner:
                 self._start_child(run, node, manifest, changes, began=began, earlier=earlier)
 
         def refused(error: QcovError) -> None:
-            run.child_refused(node, error)
+            if isinstance(error, StoreUnavailable):
+                run.child_refused(node, error)
+            else:  # the earlier one is gone, or damaged: it is computed
+                start(None)
 
         if manifest["reuses"] is None:
             return start(None)

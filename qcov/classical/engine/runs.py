@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,24 +153,53 @@ class Runs:
     def go_on(self, found: Sequence[Found]) -> Mapping[str, EnvironmentMismatch]:
         """Run dispatches of an earlier engine; return the roots of those that cannot run here."""
         unfit: dict[str, EnvironmentMismatch] = {}
-        rows = {row["id"]: row for row, _ in found}
+        damaged: dict[str, Exception] = {}
         for row, stored in found:
             try:
                 self._restore(stored)
             except EnvironmentMismatch as error:
                 unfit[row["root_id"]] = error
             except Exception as error:  # noqa: BLE001  # as above
-                self._refuse(row["id"], rows, error)
-        for row in rows.values():
+                damaged[row["id"]] = error
+        for row, _ in found:
             if row["root_id"] in unfit:
                 self.drop(row["id"])
-        runs = [self._runs[each] for each in rows if each in self._runs]
+        fit = [each for each in found if each[0]["root_id"] not in unfit]
+        self._give_up(fit, damaged)
+        self._begin([row for row, _ in fit], damaged)
+        return unfit
+
+    def _begin(self, rows: Sequence[Message], damaged: Mapping[str, Exception]) -> None:
+        """Start what was restored; what has waited for something damaged goes on without it."""
+        runs = [self._runs[row["id"]] for row in rows if row["id"] in self._runs]
+        begun = list[tuple[Changes, Callable[[], None]]]()
         for run in runs:
             changes: Changes = {}
-            self._services.commit(changes, run.start(changes))
+            begun.append((changes, run.start(changes)))
+        for row in rows:
+            parent = self._runs.get(row["parent_id"])
+            if row["id"] in damaged and parent is not None:  # before it is built once more
+                parent.child_lost(row["parent_node"], damaged[row["id"]])
+        for changes, follows in begun:
+            self._services.commit(changes, follows)
         for run in runs:
             run.cancel_again()
-        return unfit
+
+    def _give_up(self, found: Iterable[Found], damaged: Mapping[str, Exception]) -> None:
+        """End what is damaged, and the sublattices that it alone has waited for."""
+        gone = set[str]()
+        for row, stored in found:  # a sublattice comes after what waits for it
+            number, parent = row["id"], row["parent_id"]
+            if number in damaged:
+                status, reason = Status.FAILED, outcomes.told(damaged[number])
+            elif parent in gone:
+                status, reason = Status.CANCELLED, f"Dispatch {parent}, which waits for it, ended."
+            else:
+                continue
+            gone.add(number)
+            nodes = stored.nodes if isinstance(stored, Stored) else self._store.get_nodes(number)
+            self._store.put(outcomes.given_up(number, nodes, status, reason))
+            self.drop(number)
 
     def _restore(self, stored: Stored | Exception) -> None:
         if isinstance(stored, Exception):
@@ -181,11 +210,3 @@ class Runs:
             for digest, data in self._store.inline_blobs(run.known_inputs()):
                 self._services.keep_blob(digest, data)
         self.add(run)
-
-    def _refuse(self, dispatch_id: str, rows: Mapping[str, Message], error: Exception) -> None:
-        """A dispatch cannot go on, nor can those that wait for it."""
-        self._store.put(outcomes.dispatch_refused(dispatch_id, error))
-        self._runs.pop(dispatch_id, None)
-        parent = rows[dispatch_id]["parent_id"]
-        if parent in self._runs:
-            self._refuse(parent, rows, error)

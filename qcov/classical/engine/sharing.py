@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -95,13 +96,15 @@ class Sharing:
             for number in set(node_ids) - {row["node_id"] for row in nodes}:
                 raise NodeNotFound(dispatch_id=dispatch_id, node_id=number)
 
-        def heeded() -> bool:
-            row = self._store.get_dispatch(dispatch_id)
-            return row["cancel_requested"] is None or Status(row["status"]).terminal
+        def over() -> bool:
+            return Status(self._store.status(dispatch_id)).terminal
 
-        # it may be about to heed another request
-        await _until(lambda: self._leases.ask_to_cancel(dispatch_id, node_ids) or heeded())
-        await _until(heeded)
+        def heeded() -> bool:
+            return self._store.get_dispatch(dispatch_id)["cancel_requested"] is None
+
+        # it may have to heed another request first
+        await _until(lambda: self._leases.ask_to_cancel(dispatch_id, node_ids) or over())
+        await _until(lambda: heeded() or over())
 
     def spoilt(self, dispatch_ids: Iterable[str], error: QcovError) -> None:
         """What became of these dispatches was refused: what is stored may not be what we think.
@@ -141,11 +144,11 @@ class Sharing:
         """Keep what is this engine's, and do what it is asked to."""
         for dispatch_id in await self._ask(self._leases.renew):
             self._runs.drop(dispatch_id)
-        for dispatch_id, nodes in (await self._ask(self._leases.to_cancel)).items():
-            self._heed(dispatch_id, nodes)
+        for dispatch_id, request in (await self._ask(self._leases.to_cancel)).items():
+            self._heed(dispatch_id, request)
         self._engine.triggers.keep(await self._ask(self._leases.own_triggers))
 
-    def _heed(self, dispatch_id: str, node_ids: list[int] | None) -> None:
+    def _heed(self, dispatch_id: str, request: str) -> None:
         """Cancel what runs here, as another engine was asked to."""
         run = self._runs.get(dispatch_id)
         if run is None or run.status.terminal:  # it begins, or ends
@@ -153,8 +156,9 @@ class Sharing:
         changes: Changes = {}
         follows: Callable[[], None] | None = None
         with contextlib.suppress(NodeNotFound):  # whoever asked was told
-            follows, _ = run.cancel(changes, node_ids)
-        outcomes.add(changes, "cancel_heeded", {"of_dispatch": dispatch_id})
+            follows, _ = run.cancel(changes, json.loads(request))
+        heeded = {"of_dispatch": dispatch_id, "of_request": request}
+        outcomes.add(changes, "cancel_heeded", heeded)
         self._engine.commit(changes, follows)
 
     async def _ask(self, question: Callable[[], T]) -> T:
@@ -236,7 +240,7 @@ class Sharing:
     async def _end(self, root: str, status: Status, error: QcovError | None) -> None:
         """End a dispatch that nobody runs, with all its sublattices."""
         rows = await asyncio.to_thread(self._leases.take, [root])
-        reason = None if error is None else f"{type(error).__name__}: {error}"
+        reason = None if error is None else outcomes.told(error)
         changes = await asyncio.to_thread(self._ending, rows, status, reason)
         await self._engine.committed(changes)
         self._unfit.pop(root, None)
@@ -246,13 +250,9 @@ class Sharing:
     def _ending(self, rows: Iterable[Message], status: Status, reason: str | None) -> Changes:
         changes: Changes = {}
         for dispatch_id in (row["id"] for row in rows):
-            ended = outcomes.without_result(dispatch_id, status, reason)
-            outcomes.add(changes, "dispatch_ended", ended)
-            outcomes.add(changes, "cancel_heeded", {"of_dispatch": dispatch_id})
-            for node in self._store.get_nodes(dispatch_id):
-                if not Status(node["status"]).terminal:
-                    key = outcomes.key_of(dispatch_id, node["node_id"], node["attempt"])
-                    outcomes.add(changes, "node_status", key | {"new_status": "CANCELLED"})
+            nodes = self._store.get_nodes(dispatch_id)
+            for statement, more in outcomes.given_up(dispatch_id, nodes, status, reason).items():
+                outcomes.add(changes, statement, *more)
         return changes
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.intake import add_dispatch, settle_environment, understanding
+from qcov.classical.engine.reuse import Earlier
 from qcov.classical.engine.run import Run
 from qcov.classical.engine.runner import Runner
 from qcov.classical.engine.runs import is_held
@@ -97,13 +98,13 @@ class Starting:
             return new_id
         if is_held(await self._read(self._store.status, dispatch_id)):
             return await self._start(dispatch_id, variables, _fired(trigger_id, dispatch_id))
-        manifest = await asyncio.to_thread(self._store.manifest, dispatch_id)
-        manifest |= {"id": new_id, "variables": variables, "blobs": {}}
-        for name in ("key", "fingerprint", "reuses"):
-            manifest.pop(name, None)
-        settle_environment(manifest["environment"])
-        self._runner.pruner.keep(manifest)
-        await self._store_and_start(manifest, new_id, _fired(trigger_id, new_id))
+        with self._runner.pruner.using(dispatch_id):
+            manifest = await asyncio.to_thread(self._store.manifest, dispatch_id)
+            manifest |= {"id": new_id, "variables": variables, "blobs": {}}
+            for name in ("key", "fingerprint", "reuses"):
+                manifest.pop(name, None)
+            settle_environment(manifest["environment"])
+            await self._store_and_start(manifest, new_id, _fired(trigger_id, new_id))
         return new_id
 
     async def _submit(self, manifest: Message, dispatch_id: str, first: bool) -> str:
@@ -134,13 +135,32 @@ class Starting:
                     return await self._start(row["id"], manifest.get("variables", {}))
                 return str(row["id"])
             changes["key_released"] = [{"of_dispatch": row["id"]}]
-        await self._store_and_start(manifest, dispatch_id, changes)
+        if (reused := manifest.get("reuses")) is not None:
+            await self._reusing(reused, manifest, dispatch_id, changes)
+        else:
+            await self._store_and_start(manifest, dispatch_id, changes)
         return dispatch_id
 
-    async def _store_and_start(self, manifest: Message, dispatch_id: str, changes: Changes) -> None:
-        earlier = None
-        if manifest.get("reuses") is not None:  # else the way to a thread and back is for nothing
+    async def _reusing(
+        self, reused: str, manifest: Message, dispatch_id: str, changes: Changes
+    ) -> None:
+        """Start a dispatch that takes over what another one has computed."""
+        with self._runner.pruner.using(reused):
             earlier = await asyncio.to_thread(self._runs.earlier, manifest)
+            await self._store_and_start(manifest, dispatch_id, changes, earlier)
+            if self._runner.sharing is None or await self._read(self._store.has_dispatch, reused):
+                return
+            # another engine has removed it before it could know that it is needed
+            if (run := self._runs.get(dispatch_id)) is not None:
+                run.reuse_nothing()
+
+    async def _store_and_start(
+        self,
+        manifest: Message,
+        dispatch_id: str,
+        changes: Changes,
+        earlier: Earlier | None = None,
+    ) -> None:
         with understanding():
             manifest = await self._without_large(manifest)
             row = add_dispatch(changes, self._store, manifest, dispatch_id)

@@ -29,6 +29,7 @@ from qcov.errors import (
     StoreUnavailable,
 )
 from qcov.transport import address, dumps
+from tests.waiting import until
 
 Process = Callable[[Path], psutil.Process]
 
@@ -600,3 +601,77 @@ def test_one_damaged_dispatch_does_not_stop_the_others(
     result = ct.get_result(damaged, wait=True)
     assert result.status == "FAILED"
     assert "IntegrityError" in str(result.error)
+
+
+@ct.electron
+@ct.lattice
+def below(levels: int, wait: Any, name: str = "begun") -> Any:
+    """Sublattices in each other, the innermost of which waits."""
+    return below(levels - 1, wait, name) if levels else ct.electron(wait)(name)
+
+
+def unended(folder: Path) -> list[tuple[Any, ...]]:
+    """The dispatches and nodes that are said to run."""
+    running = "('PENDING', 'RUNNING', 'CANCELING')"
+    question = (
+        f"SELECT id, status FROM dispatches WHERE status IN {running} UNION ALL "
+        f"SELECT dispatch_id, status FROM nodes WHERE status IN {running}"
+    )
+    with contextlib.closing(sqlite3.connect(folder / "qcov.sqlite")) as connection:
+        return connection.execute(question).fetchall()
+
+
+def damage(folder: Path, which: str) -> None:
+    """Spoil the graph of the dispatch that comes first by an order."""
+    chosen = f"SELECT manifest FROM dispatches ORDER BY {which} LIMIT 1"
+    alter(folder, f"UPDATE blobs SET data = x'00' WHERE digest = ({chosen})")
+
+
+def test_a_damaged_sublattice_fails_what_waits_for_it_and_nothing_else(
+    gate: Any, counter: Any, data_folder: Path, engine_process: Process
+) -> None:
+    note, ran = counter
+
+    def wait(name: str) -> None:
+        note(name)
+        gate.open.read_text()
+
+    dispatch_id = ct.dispatch(ct.lattice(lambda: [below(0, wait, "a"), below(0, wait, "b")]))()
+    until(lambda: len(ran()) == 2)
+    die(engine_process(data_folder))
+    damage(data_folder, "created DESC")
+
+    assert ct.get_result(dispatch_id).status == "RUNNING"
+    until(lambda: len(ran()) == 3)
+    gate.let_go()
+    result = ct.get_result(dispatch_id, wait=True)
+    assert result.status == "FAILED"
+    assert "IntegrityError" in str(result.error)
+    assert len(ran()) == 3
+    assert unended(data_folder) == []
+
+
+def test_with_a_damaged_dispatch_its_sublattices_end(
+    gate: Any, data_folder: Path, engine_process: Process
+) -> None:
+    dispatch_id = ct.dispatch(ct.lattice(below))(1, gate.pass_through)
+    gate.wait()
+    die(engine_process(data_folder))
+    damage(data_folder, "created")
+
+    result = ct.get_result(dispatch_id, wait=True)
+    assert result.status == "FAILED"
+    assert unended(data_folder) == []
+
+
+@pytest.mark.slow
+def test_a_damaged_sublattice_below_many_others(
+    gate: Any, data_folder: Path, engine_process: Process
+) -> None:
+    dispatch_id = ct.dispatch(ct.lattice(below))(1_100, gate.pass_through)
+    gate.wait()
+    die(engine_process(data_folder))
+    damage(data_folder, "created DESC")
+
+    assert ct.get_result(dispatch_id, wait=True, timeout=120).status == "FAILED"
+    assert unended(data_folder) == []

@@ -19,6 +19,7 @@ import pytest
 
 import qcov as ct
 from qcov.errors import KeyTaken
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("common_engine")
 
@@ -282,6 +283,18 @@ def test_cancelling_one_node_leaves_the_others(gate: Any) -> None:
     found = states(result)
     assert found["pass_through(0)"] == "CANCELLED"
     assert sorted(found.values()) == ["CANCELLED", "COMPLETED", "NEW_OBJECT"]
+
+
+def test_cancelling_nodes_says_which_had_ended(gate: Any) -> None:
+    workflow = ct.lattice(lambda: [ct.electron(gate.pass_through)("begun"), same(3)])
+    dispatch_id = ct.dispatch(workflow)()
+    gate.wait()
+    until(lambda: ct.get_result(dispatch_id).get_node_result(2)["status"] == "COMPLETED")
+
+    nothing = f"Nothing of dispatch {dispatch_id} was cancelled: node 2 had ended."
+    assert ct.cancel(dispatch_id, [2]) == nothing
+    some = f"Node 0 of dispatch {dispatch_id} cancelled; node 2 had ended."
+    assert ct.cancel(dispatch_id, [0, 2]) == some
 
 
 def test_cancelling_what_waits_between_two_tries(run: Run, counter: Any) -> None:

@@ -271,6 +271,8 @@ def test_the_other_engine_cancels(held: ct.Lattice, gate: Any, at: Any) -> None:
     at("b")
     with pytest.raises(NodeNotFound):
         ct.cancel(dispatch_id, [77])
+    nothing = f"Nothing of dispatch {dispatch_id} was cancelled: node 0 had ended."
+    assert ct.cancel(dispatch_id, [0]) == nothing
 
     assert ct.cancel(dispatch_id) == f"Dispatch {dispatch_id} cancelled."
     assert ct.get_result(dispatch_id, wait=True, timeout=60).status == "CANCELLED"

@@ -180,6 +180,18 @@ def test_payloads_that_come_while_it_looks_stay(data_folder: Path) -> None:
                 pass  # it had ended, and was old enough
 
 
+def test_a_sublattice_that_has_gone_is_computed_again(data_folder: Path) -> None:
+    first = ct.dispatch_sync(ct.lattice(lambda: [inner(3)]))().dispatch_id
+    with sqlite3.connect(data_folder / "qcov.sqlite") as connection:
+        gone = connection.execute("DELETE FROM dispatches WHERE parent_id = ?", (first,))
+        assert gone.rowcount == 1
+    connection.close()
+
+    replaced = {"make": ct.electron(lambda n: b"ab" * n)}
+    again = ct.redispatch(first, None, replaced, reuse_previous_results=True)()
+    assert ct.get_result(again, wait=True, timeout=60).result == [6]
+
+
 @pytest.mark.parametrize(
     ("arguments", "answer", "said", "left"),
     [

@@ -297,9 +297,14 @@ def test_requests_to_cancel_reach_the_owner(
     assert not leases(other).ask_to_cancel("d", None)
 
     assert leases(other).to_cancel() == {}
-    assert leases(store).to_cancel() == {"d": [0]}
-    assert put(store, {"cancel_heeded": [{"of_dispatch": "d"}]}) is None
+    assert leases(store).to_cancel() == {"d": "[0]"}
+    heeded = {"cancel_heeded": [{"of_dispatch": "d", "of_request": "[0]"}]}
+    assert put(store, heeded) is None
     assert leases(store).to_cancel() == {}
+
+    assert leases(other).ask_to_cancel("d", None)
+    assert put(store, heeded) is None  # what was heeded twice does not take away what came since
+    assert leases(store).to_cancel() == {"d": "null"}
 
 
 def test_a_key_belongs_to_one_dispatch_of_all_engines(

@@ -1,0 +1,117 @@
+"""What is removed while something else begins to need it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from qcov.classical.engine.pruning import Pruner
+from qcov.errors import DispatchNotFound
+from qcov.store.changes import Changes
+from qcov.store.store import Store
+from qcov.transport import address
+from qcov.wire import pack
+
+GRAPH = pack({"nodes": [], "edges": [], "result": {}})
+COUNT = 250  # more than go at once
+
+
+class Engine:
+    """Writes to its store, and may be interrupted before the first removal."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.meanwhile: Any = lambda: None
+
+    def reused(self) -> set[str]:
+        return set()
+
+    async def committed(self, changes: Changes) -> None:
+        if "dispatch_pruned" in changes:
+            self.meanwhile()
+            self.meanwhile = lambda: None
+        written = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self.store.put(changes, lambda _: loop.call_soon_threadsafe(written.set_result, None))
+        await written
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    store = Store(tmp_path)
+    yield Engine(store)
+    store.close()
+
+
+def dispatch(store: Store, number: int) -> dict[str, Any]:
+    digest, dispatch_id = address(GRAPH), f"d{number:03}"
+    return {
+        "id": dispatch_id, "root_id": dispatch_id, "name": "w", "status": "PENDING", "key": None,
+        "parent_id": None, "parent_node": None, "created": 1.0, "inputs_repr": "{}",
+        "manifest": digest, "manifest_seal": store.seal(digest, dispatch_id, "manifest"),
+        "nodes_total": 0,
+    }  # fmt: skip
+
+
+def ended(number: int) -> dict[str, Any]:
+    new = dict.fromkeys(("new_error", "new_result", "new_result_seal", "new_result_repr"))
+    about = {"of_dispatch": f"d{number:03}", "new_status": "COMPLETED"}
+    return {**new, **about, "new_ended": 2.0 + number}
+
+
+def pruned(engine: Engine, meanwhile: Any) -> tuple[dict[str, Any], set[str]]:
+    """Remove all; what is told of it, and which dispatches are left."""
+    environments: Any = SimpleNamespace(prune=lambda _: 0)
+    store = engine.store
+
+    async def run() -> dict[str, Any]:
+        pruner = Pruner(engine, environments)
+        rows = [dispatch(store, number) for number in range(COUNT)]
+        await engine.committed({"dispatch": rows, "blob": [store.blob_row(address(GRAPH), GRAPH)]})
+        await engine.committed({"dispatch_ended": [ended(number) for number in range(COUNT)]})
+        engine.meanwhile = lambda: meanwhile(pruner)
+        return await pruner.prune(1e6)
+
+    told = asyncio.run(run())
+    found, _ = store.list_dispatches(limit=COUNT)
+    return told, {row["id"] for row in found}
+
+
+def test_what_is_taken_over_meanwhile_stays(engine: Engine) -> None:
+    with contextlib.ExitStack() as stack:
+        told, left = pruned(engine, lambda pruner: stack.enter_context(pruner.using("d249")))
+
+    assert left == {"d249"}
+    assert told["dispatches"] == COUNT - 1
+    assert engine.store.blob(address(GRAPH)) == GRAPH
+
+
+def test_what_is_about_to_go_cannot_be_taken_over(engine: Engine) -> None:
+    def take(pruner: Pruner) -> None:
+        with pytest.raises(DispatchNotFound), pruner.using("d000"):
+            pass
+
+    told, left = pruned(engine, take)
+    assert left == set()
+    assert told["dispatches"] == COUNT
+
+
+def test_files_that_nothing_names_go_when_they_are_old(engine: Engine) -> None:
+    folder = engine.store.folder / "blobs" / "ab"
+    folder.mkdir(parents=True)
+    old, draft, young = folder / ("ab" * 32), folder / f".{'ac' * 32}.1f", folder / ("ad" * 32)
+    for path in (old, draft, young):
+        path.write_bytes(b"12345")
+    for path in (old, draft):
+        os.utime(path, (1, 1))
+
+    told, _ = pruned(engine, lambda _: None)
+    assert [*folder.iterdir()] == [young]
+    assert told["bytes"] == 10 + len(GRAPH)
