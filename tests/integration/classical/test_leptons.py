@@ -73,6 +73,10 @@ def imported(folder: Path, value: int) -> None:
     (folder / "beside_code.py").write_text(f"VALUE = {value}\n")
 
 
+def loaded(folder: Path, value: int) -> None:
+    (folder / "code.py").write_text(f"def f(x): return {value} * x\n")
+
+
 def sourced(folder: Path, value: int) -> None:
     (folder / "code.sh").write_text(f"f() {{ echo {value}; }}\n")
 
@@ -95,7 +99,7 @@ def test_what_is_in_a_file_now_is_run_and_kept(
 
 @pytest.mark.parametrize(
     ("language", "name", "write"),
-    [("C", "code.so", compiled), ("python", "code.py", imported), ("bash", "code.sh", sourced)],
+    [("C", "code.so", compiled), ("python", "code.py", loaded), ("bash", "code.sh", sourced)],
     ids=["C", "python", "bash"],
 )
 def test_a_file_that_is_written_while_its_dispatch_waits(

@@ -19,12 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import qcov as ct
 from qcov.classical.engine.client import call
 from qcov.errors import DispatchNotFound
 from tests.integration.classical.test_deps import wheel
+from tests.waiting import until
 
 PROGRAM = """
 import sys
@@ -285,6 +287,39 @@ def test_a_package_installed_again(
         assert ran == [f"{value} {value}"] * 3
     stop_engine(data_folder)
     assert script.run("cache", python=mine.python) == "2 2"
+
+
+def test_what_runs_goes_on_when_a_package_is_installed(
+    script: Any, gate: Any, data_folder: Path
+) -> None:
+    """In a worker of the process that is replaced, and that then ends."""
+    site = script.folder / "site-packages"
+    site.mkdir()
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *filter(None, sys.path)])}
+    script.write(f"""
+        import os, sys
+        import qcov as ct
+
+        @ct.electron
+        def work(wait):
+            if wait:
+                open({str(gate.begun)!r}, "w").close()
+                open({str(gate.open)!r}).read()
+            return os.getppid()
+
+        print(ct.dispatch_sync(ct.lattice(lambda wait: work(wait)))(len(sys.argv) > 1).result)
+    """)
+    running = script.start("wait", env=variables)
+    gate.wait()
+    (site / "thing-1.0.dist-info").mkdir()
+    others = {script.run(env=variables) for _ in range(2)}
+    gate.let_go()
+
+    first = running.communicate(timeout=60)[0].strip()
+    assert len(others) == 1
+    assert others != {first}
+    assert script.run(env=variables) in others
+    until(lambda: not psutil.pid_exists(int(first)))
 
 
 @pytest.mark.parametrize("below", ["", "venv/src"], ids=["in the project", "a checkout"])
