@@ -6,7 +6,9 @@ classes with all that is in them, anything else with what its `__reduce_ex__` sa
 a name counts by where its code comes from; see `qcov.classical.code_origin`. Addresses, file names,
 line numbers and the order of sets do not count; the order of dicts does, which code can see.
 
-Not all can be known: code reads files and clocks. What can be is in the key, or there is no key.
+Not all can be known. What code reads while it runs is not in its key: files, clocks, and modules
+under a name that it computes. (A name that stands as a text in code that calls `__import__` or
+`import_module` is in it.) An object that cannot be looked at has no key.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any, cast
 
 from qcov.classical import code_origin
 from qcov.classical.code_origin import PYTHON, Origins
+from qcov.classical.files_read import SourceFile
 from qcov.classical.object_graph import Description, digest, hashed
 from qcov.classical.plain_values import DESCRIBED, array, says_it_all, sha256
 from qcov.transport import Named, Reducer
@@ -59,6 +62,7 @@ class Keys:
         self._special: Mapping[type, Callable[[Any], Description]] = {
             types.CodeType: self._code,
             types.ModuleType: self._module,
+            SourceFile: self._file,
             typing.TypeVar: _type_variable,
         }
 
@@ -148,6 +152,9 @@ class Keys:
         if module.__name__ == "__main__":
             raise NotKeyed("the module __main__ is another one in a worker")
         return Description(f"module {module.__name__} {self._origins.of(module.__name__)}")
+
+    def _file(self, file: SourceFile) -> Description:
+        return Description(f"file {self._origins.of_file(file.path)}")
 
     def _code(self, code: types.CodeType) -> Description:
         """Bytecode with all that it names, and the modules that it imports."""

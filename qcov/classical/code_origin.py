@@ -2,7 +2,8 @@
 
 Installed code is known by the versions of its distribution and of all that this requires. A module
 of the user's is known by the contents of all source files that it may import, which are found by
-reading them: its whole package, and what that imports, wherever in a file the import stands.
+reading them: its whole package, and what that imports, wherever in a file the import stands. Which
+of them a file is, `qcov.classical.installed` says.
 """
 
 from __future__ import annotations
@@ -13,9 +14,7 @@ import importlib.util
 import os
 import platform
 import re
-import site
 import sys
-import sysconfig
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -24,6 +23,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from qcov.classical.file_stamps import Stamp, Stamps
+from qcov.classical.installed import Owner, distributions_with, normalised, owner, site_folders
 from qcov.classical.object_graph import hashed
 from qcov.transport import address
 from qcov.version import __version__
@@ -33,7 +33,6 @@ _Searched = tuple[tuple[str, Stamp | None], ...]
 _Places = Sequence[str | None]
 
 PYTHON = f"{platform.python_implementation()} {platform.python_version()}"
-_OURS = str(Path(__file__).parents[1])
 _SUFFIXES = tuple(importlib.machinery.all_suffixes())
 #: What imports a module by a name that is text.
 IMPORTERS = frozenset({"import_module", "__import__"})
@@ -59,6 +58,12 @@ class Origins:
         if top not in self._told:
             self._told[top] = _told(top, self._clock)
         return self._told[top]
+
+    def of_file(self, path: str) -> str:
+        """What the code in a file is known by that is no module, and all that it imports."""
+        content = Path(path).read_bytes()
+        imported = (f"{name} {self.of(name)}" for name in sorted(_imports(content)))
+        return hashed(address(content), *imported)
 
     @property
     def count(self) -> int:
@@ -108,7 +113,8 @@ def _told(top: str, clock: Callable[[], int]) -> str:
 
 def _read_all(top: str, searched: _Searched, stamps: Stamps) -> _Known:
     """Read the files of a module, and of those that it imports."""
-    written = _written(_SITES, stamps)
+    sites = site_folders()
+    written = _written(sites, stamps)
     places: dict[str, _Places | None] = {}
     waiting = [top]
     told: list[str] = []
@@ -118,7 +124,7 @@ def _read_all(top: str, searched: _Searched, stamps: Stamps) -> _Known:
             continue
         found = _places(name, searched)
         places[name] = None if sys.modules.get(name) is None else found
-        versions, roots = _found(name, found, written)
+        versions, roots = _found(name, found, sites, written)
         told += [f"{name}: {version}" for version in versions]
         for root in roots:
             for label, content in _sources(root, stamps):
@@ -129,15 +135,18 @@ def _read_all(top: str, searched: _Searched, stamps: Stamps) -> _Known:
     return _Known(told=hashed(*sorted(told)), searched=searched, stamps=stamps, places=places)
 
 
-def _found(top: str, places: _Places, written: tuple[Stamp, ...]) -> tuple[list[str], list[str]]:
+def _found(
+    top: str, places: _Places, sites: tuple[str, ...], written: tuple[Stamp, ...]
+) -> tuple[list[str], list[str]]:
     """The versions of what is installed under a name, and the user's files and folders of it."""
     versions, roots = list[str](), list[str]()
     for path in places:
-        if path is None or (_within(path, _STANDARD) and not _within(path, _SITES)):
+        whose = Owner.PYTHON if path is None else owner(path, sites)
+        if path is None or whose is Owner.PYTHON:
             versions.append(PYTHON)
-        elif _within(path, (_OURS,)):
+        elif whose is Owner.QCOV:
             versions.append(f"qcov {__version__}")
-        elif _within(path, _SITES) and (released := _release(top, written)):
+        elif whose is Owner.SITE and (released := _release(top, written)):
             versions += released
         else:
             roots.append(path)
@@ -172,24 +181,6 @@ def _places(top: str, searched: _Searched) -> _Places:
     return [*(folders or [path] if path or folders else [])]
 
 
-def _within(path: str, folders: Iterable[str]) -> bool:
-    return any(path == folder or path.startswith(f"{folder}{os.sep}") for folder in folders)
-
-
-def _folders(*paths: str | None) -> tuple[str, ...]:
-    """The folders under all their names."""
-    known = [str(Path(path)) for path in paths if path]
-    return tuple(dict.fromkeys([*known, *map(os.path.realpath, known)]))
-
-
-_STANDARD = _folders(*map(sysconfig.get_path, ("stdlib", "platstdlib")))
-_SITES = _folders(
-    *map(sysconfig.get_path, ("purelib", "platlib")),
-    *site.getsitepackages(),
-    site.getusersitepackages(),
-)
-
-
 # -- what is installed -------------------------------------------------------------------------
 
 
@@ -202,10 +193,10 @@ def _written(folders: Iterable[str], stamps: Stamps) -> tuple[Stamp, ...]:
 @lru_cache(maxsize=1024)
 def _release(top: str, _written: tuple[Stamp, ...]) -> tuple[str, ...]:
     """The distributions that have a module, and all that they require, with their versions."""
-    waiting = [dist.name for dist in _distributions_with(top)]
+    waiting = [dist.name for dist in distributions_with(top)]
     told: dict[str, str] = {}
     while waiting:
-        name = re.sub(r"[-_.]+", "-", waiting.pop()).lower()
+        name = normalised(waiting.pop())
         if name in told:
             continue
         try:
@@ -217,23 +208,6 @@ def _release(top: str, _written: tuple[Stamp, ...]) -> tuple[str, ...]:
         told[name] = f"{name} {dist.version} {address(files.encode())}"
         waiting += re.findall(r"^Requires-Dist:\s*([A-Za-z0-9._-]+)", text, re.MULTILINE)
     return tuple(sorted(told.values()))
-
-
-def _distributions_with(top: str) -> list[importlib.metadata.Distribution]:
-    """The distributions that have put a module where it is; nearly always one of that name."""
-    try:
-        dist = importlib.metadata.distribution(top)
-        if _has(dist, top):
-            return [dist]
-    except importlib.metadata.PackageNotFoundError:
-        pass
-    return [dist for dist in importlib.metadata.distributions() if _has(dist, top)]
-
-
-def _has(dist: importlib.metadata.Distribution, top: str) -> bool:
-    files = dist.read_text("RECORD") or dist.read_text("installed-files.txt") or ""
-    names = (dist.read_text("top_level.txt") or "").split()
-    return top in names or re.search(rf"^{re.escape(top)}[/.]", files, re.MULTILINE) is not None
 
 
 # -- the user's files --------------------------------------------------------------------------

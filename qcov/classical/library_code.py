@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import importlib.util
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from qcov.classical.deps import shown
+from qcov.classical.files_read import FILES_READ, SourceFile
 from qcov.errors import LeptonFailed, WrongSetting, suggest
 
 INPUT, OUTPUT, INPUT_OUTPUT = range(3)  #: what an argument of a C function is
@@ -27,10 +29,11 @@ class PythonFunction:
 
     def __qcov_key__(self) -> object:
         """What keys of it are made from."""
-        return self._function, content_of(self._library)
+        return self._function, SourceFile(self._library)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Load the file, and call the function in it."""
+        note_reading(self._library)
         spec = importlib.util.spec_from_file_location(Path(self._library).stem, self._library)
         if spec is None or spec.loader is None or not Path(self._library).is_file():
             raise _no_library(self.__name__, self._library, "it is no Python file")
@@ -112,6 +115,7 @@ class CFunction:
         return value
 
     def _load(self) -> Any:
+        note_reading(self._library)  # a process that has loaded one never loads it again
         try:
             library = ctypes.CDLL(self._library)
         except OSError as error:
@@ -174,6 +178,11 @@ def parameter(pair: Any) -> Parameter:
 def content_of(library: str) -> str:
     """The digest of a library: what is kept for one is not taken for another one."""
     return hashlib.sha256(Path(library).read_bytes()).hexdigest()
+
+
+def note_reading(library: str) -> None:
+    """Let the worker know that code is about to be read from a file."""
+    FILES_READ.note_now(os.path.abspath(library))  # noqa: PTH100  # links stay as they are
 
 
 def _no_library(lepton: str, library: str, reason: str) -> LeptonFailed:

@@ -7,18 +7,16 @@ touch it, and those must not wait for it; electrons that do should not import it
 from __future__ import annotations
 
 import sys
-import sysconfig
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from types import ModuleType
 
+from qcov.classical.installed import Owner, owner, site_folders
 from qcov.transport import names_in
 
 #: What is worth it. JAX and Torch are not here: they do not bear being forked.
 _HEAVY = ("numpy", "scipy", "autograd", "pennylane", "pennylane_lightning.lightning_qubit")
 #: Our modules that import them.
 _OURS = {"qcov.quantum": "pennylane", "qcov.qexecutors": "pennylane"}
-_ROOT = str(Path(__file__).parents[1])
 _LONGEST = 1 << 20  # bytes of a blob that are looked through; a larger one is data
 
 
@@ -41,7 +39,7 @@ def _implied(name: str, named: set[str]) -> bool:
 
 def _modules(blobs: Iterable[bytes]) -> Iterator[str]:
     """The modules, by their top-level name, that functions reach."""
-    installed = (*map(str, sysconfig.get_paths().values()), _ROOT)
+    sites = site_folders()
     seen: set[str] = set()
     waiting = [name for blob in blobs if len(blob) <= _LONGEST for name in names_in(blob)]
     while waiting:
@@ -52,7 +50,8 @@ def _modules(blobs: Iterable[bytes]) -> Iterator[str]:
         seen.add(name)
         yield name.partition(".")[0]
         yield from (heavy for ours, heavy in _OURS.items() if name.startswith(ours))
-        if not str(getattr(module, "__file__", None) or _ROOT).startswith(installed):
+        path = getattr(module, "__file__", None)
+        if path and owner(str(path), sites) is Owner.USER:
             waiting.extend(_reached_from(module))
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from qcov.classical.deps import shown
-from qcov.classical.library_code import content_of
+from qcov.classical.library_code import content_of, note_reading
 from qcov.errors import LeptonFailed, WrongSetting
 
 _TOLD = 2000  # characters of what a command said, in an error
@@ -66,6 +66,8 @@ class Shell:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The named outputs, or else what the commands print."""
+        if self._library:
+            note_reading(self._library)
         if not self._outputs:
             return _run(self.__name__, self.lepton_source, args, kwargs)
         with tempfile.NamedTemporaryFile() as file:

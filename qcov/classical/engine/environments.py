@@ -23,11 +23,11 @@ from typing import Any
 from qcov.classical.engine.installing import Installing
 from qcov.classical.engine.spawn import Environment
 from qcov.classical.engine.tasks import Key, Task
+from qcov.classical.installed import OVERLAY, SITE_NAMES
 from qcov.classical.requirements import depends_on_folder
 from qcov.errors import EngineError, QcovError
 
 _IN_USE = 86_400.0  # seconds
-_INSTALLED_IN = ("site-packages", "dist-packages")
 _PRINT_FOLDER = "import sysconfig; print(sysconfig.get_path('purelib'))"
 #: Lines that start with `import` are run; this one takes the folder's own such files in too
 #: (https://docs.python.org/3/library/site.html).
@@ -199,14 +199,14 @@ def _stamp(cwd: Path, package: str) -> list[tuple[str, int]]:
 
 def _see(installed: Path, user: Environment) -> None:
     """Let an environment see the packages that the user's own has."""
-    folders = [path for path in user.sys_path if path.endswith(_INSTALLED_IN)]
+    folders = [path for path in user.sys_path if path.endswith(SITE_NAMES)]
     lines = "".join(_SEE_FOLDER.format(folder=folder) for folder in folders)
-    (installed / "qcov_user.pth").write_text(lines, encoding="utf-8")
+    (installed / OVERLAY).write_text(lines, encoding="utf-8")
 
 
 def _over(user: Environment, key: str, python: Path, installed: str) -> Environment:
     """The user's environment with other packages: they come before the user's own."""
     paths = list(user.sys_path)
-    own = [at for at, path in enumerate(paths) if path.endswith(_INSTALLED_IN)]
+    own = [at for at, path in enumerate(paths) if path.endswith(SITE_NAMES)]
     paths.insert(own[0] if own else len(paths), installed)
     return replace(user, key=f"{user.key} {key}", executable=str(python), sys_path=tuple(paths))

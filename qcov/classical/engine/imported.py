@@ -2,57 +2,77 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import sysconfig
 from pathlib import Path
 
-from qcov.classical.file_stamps import Stamp, latest_change, stamp
+from qcov.classical.files_read import FilesRead
+from qcov.classical.installed import (
+    OVERLAY,
+    Owner,
+    is_distributed,
+    owner,
+    part_of_site,
+    site_folders,
+)
 
 
 class ImportedModules:
-    """Notices that a module of the user's was changed after it was imported.
+    """Notices that a module was changed after it was imported.
 
-    A file can only be looked at once its module is there, and may have been written in between. So
-    what was written since an import can have begun is never believed to be what was imported.
+    A file of the user's can only be looked at once its module is there, and may have been written
+    in between; see `qcov.classical.files_read`. Installed packages are too many files to be looked
+    at. What installs them adds something to the folder that they are in, or takes it away: that
+    folder stands for them, and is looked at before anything is imported from it.
+
+    Args:
+        files: Notes them; it may know of other files too.
     """
 
-    def __init__(self) -> None:
-        folders = {*sysconfig.get_paths().values(), str(Path(__file__).parents[2])}
-        self._installed = tuple(f"{folder}{os.sep}" for folder in folders)
-        self._stamps: dict[str, Stamp | None] = {}
+    def __init__(self, files: FilesRead) -> None:
+        self._files = files
+        self._seen: set[str] = set()
+        self._distributed: dict[tuple[str, str], bool] = {}
         self._count = 0
-        self._doubtful = False
-        self._latest = 0
+        self.note_sites()
 
-    def note(self, began: int) -> None:
+    def note_sites(self) -> None:
+        """Remember how the folders stand that packages are installed into."""
+        for folder in site_folders():
+            if not (Path(folder) / OVERLAY).exists():
+                self._files.note(folder)
+
+    def note(self, began: int | None) -> None:
         """Remember how the files of newly imported modules stand.
 
         Args:
-            began: When the first of them can have been read, in nanoseconds since the epoch.
+            began: When the first of them can have been read, in nanoseconds since the epoch; None
+                where nothing is doubted.
         """
         if len(sys.modules) == self._count:
             return
         self._count = len(sys.modules)
+        self.note_sites()  # something may have been installed before these were imported
+        sites = site_folders()
         for module in list(sys.modules.values()):
             path = str(getattr(module, "__file__", None) or "")
-            if path and path not in self._stamps and not path.startswith(self._installed):
-                self._note_file(path, began)
+            if path and path not in self._seen:
+                self._seen.add(path)
+                if self._is_the_users(path, sites):
+                    self._files.note(path, began)
 
-    def _note_file(self, path: str, began: int) -> None:
-        found = self._stamps[path] = stamp(path)
-        if found is not None:  # a module may be in an archive
-            changed = latest_change(found)
-            self._latest = max(self._latest, changed)
-            self._doubtful = self._doubtful or changed >= began
+    def _is_the_users(self, path: str, sites: tuple[str, ...]) -> bool:
+        found = owner(path, sites)
+        if found is not Owner.SITE:
+            return found is Owner.USER
+        place = part_of_site(path, sites)
+        if place not in self._distributed:
+            self._distributed[place] = is_distributed(*place)
+        return not self._distributed[place]
 
     def changed(self) -> bool:
-        """True if one of those files was written since, or may have been."""
-        return self._doubtful or any(stamp(path) != found for path, found in self._stamps.items())
+        """True if something that was imported was changed since, or may have been."""
+        return self._files.changed()
 
     def older_than(self, moment: int) -> bool:
-        """True if what was imported is what stood in the files at that moment, in nanoseconds.
-
-        Nothing is looked at again: a file that was written after its import counts as it was then.
-        """
-        return self._latest < moment
+        """True if what was imported is what was there at that moment, in nanoseconds."""
+        return self._files.older_than(moment)

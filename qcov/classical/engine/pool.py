@@ -267,7 +267,7 @@ class Pool:
         elif did == "gave up":
             self._on_giving_up(link, message)
         elif did == "leave":
-            self._on_leaving(link)
+            self._on_leaving(link, fresh=message["fresh"])
 
     def _on_progress(self, link: Link, message: Message) -> None:
         if link.tasks and link.tasks[0].key == tuple(message["task"]):
@@ -280,8 +280,10 @@ class Pool:
         if tuple(message["task"]) == link.tasks[0].key:
             self._kill(link, *link.giving_up)
 
-    def _on_leaving(self, link: Link) -> None:
+    def _on_leaving(self, link: Link, *, fresh: bool) -> None:
         """The code on disk has changed: a new worker must import it."""
+        if fresh:
+            self._spawner.renew(link.process)
         link.disarm()
         for stopped in (link.giving_up, link.verdict):  # it shall not run elsewhere instead
             if stopped is not None:

@@ -166,6 +166,7 @@ class Spawner:
     def __init__(self, settings: Message) -> None:
         self._settings = settings
         self._zygotes: dict[tuple[str, bool, frozenset[tuple[str, str]]], _Zygote] = {}
+        self._retired: list[_Zygote] = []
 
     def start(self, environment: Environment) -> WorkerProcess:
         """Start a worker; messages may be sent to it at once."""
@@ -190,15 +191,25 @@ class Spawner:
         zygote = self._zygotes[key] = _Zygote(environment.executable, library)
         return zygote.fork(settings, environment.preload)
 
+    def renew(self, worker: WorkerProcess) -> None:
+        """What a worker was forked from has imported code that has changed: no more come of it."""
+        self._retired = [zygote for zygote in self._retired if not zygote.gone]
+        for key, zygote in list(self._zygotes.items()):
+            if zygote.has(worker):
+                del self._zygotes[key]
+                self._retired.append(zygote)
+                zygote.retire()
+
     def close(self) -> None:
         """Let all zygotes go, and their workers with them."""
-        for zygote in self._zygotes.values():
+        for zygote in (*self._zygotes.values(), *self._retired):
             zygote.close()
 
 
 class _Zygote:
     def __init__(self, executable: str, variables: Message) -> None:
         self.gone = False
+        self._retiring = False
         self._loop = asyncio.get_running_loop()
         self._workers: dict[int, WorkerProcess] = {}
         self._by_pid: dict[int, WorkerProcess] = {}
@@ -248,6 +259,19 @@ class _Zygote:
                 worker.born(message["pid"])
             elif message["pid"] in self._by_pid:
                 self._by_pid.pop(message["pid"]).ended(message["reason"])
+        self._end_if_done()
+
+    def has(self, worker: WorkerProcess) -> bool:
+        return worker in self._workers.values() or worker in self._by_pid.values()
+
+    def retire(self) -> None:
+        """End once the last of its workers has."""
+        self._retiring = True
+        self._end_if_done()
+
+    def _end_if_done(self) -> None:
+        if self._retiring and not self._workers and not self._by_pid:
+            self.close()
 
     def close(self) -> None:
         if not self.gone:

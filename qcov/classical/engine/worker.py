@@ -60,7 +60,13 @@ class Worker:
     """
 
     def __init__(
-        self, channel: BlockingChannel, streams: Streams, *, payloads: Payloads, cores: int
+        self,
+        channel: BlockingChannel,
+        streams: Streams,
+        *,
+        modules: ImportedModules,
+        payloads: Payloads,
+        cores: int,
     ) -> None:
         self._channel = channel
         self._streams = streams
@@ -74,7 +80,8 @@ class Worker:
         self._changed = threading.Condition()
         self._current: _Running | None = None
         self._busy = False
-        self._modules = ImportedModules()
+        self._modules = modules
+        self._fresh = True
         self._dispatch: str | None = None
         self._keys: Keys | None = None
         self._folder = Path.cwd()
@@ -97,6 +104,7 @@ class Worker:
             self._busy = True  # before the other thread looks
         if self._outdated(task):
             self._leave()
+        self._fresh = False
         with collecting() as sink:
             streams.begin()
             current = self._current = _Running(task, streams, sink)
@@ -123,8 +131,8 @@ class Worker:
     def _outdated(self, task: Message) -> bool:
         """True if a module that this process has imported was changed on disk since.
 
-        A user edits a module and runs the script again: an old copy in a warm worker would give
-        the old answer. One look per dispatch is enough.
+        A user edits a module, or installs a package, and runs the script again: an old copy in a
+        warm worker would give the old answer. One look per dispatch is enough.
         """
         if self._dispatch == task["task"][0]:
             return False
@@ -133,7 +141,8 @@ class Worker:
 
     def _leave(self) -> None:
         """Give everything back; the engine hangs up, and that ends this process."""
-        self._channel.send({"did": "leave"})
+        # one that has run nothing has all that is old from the process that it was forked from
+        self._channel.send({"did": "leave", "fresh": self._fresh})
         while True:
             signal.pause()
 
@@ -417,15 +426,19 @@ def _results_folder() -> str:
     return str(Path.cwd() / get_config("dispatcher.results_dir"))
 
 
-def run_worker(channel: BlockingChannel, files: Sequence[int], settings: Message) -> None:
+def run_worker(
+    channel: BlockingChannel, files: Sequence[int], settings: Message, modules: ImportedModules
+) -> None:
     """The life of a worker process, after the fork."""
     payloads = _take_payloads(settings["payloads"])
     _take_variables(settings["variables"])
     os.chdir(settings["cwd"])
     sys.path[:] = settings["sys_path"]
+    modules.note_sites()
     gc.freeze()  # what the zygote has imported need not be walked, nor copied by being walked
     streams = Streams(*files)
-    Worker(channel, streams, payloads=payloads, cores=settings["cores"]).serve()
+    cores = settings["cores"]
+    Worker(channel, streams, modules=modules, payloads=payloads, cores=cores).serve()
 
 
 def _take_payloads(location: str) -> Payloads:

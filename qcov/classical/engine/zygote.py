@@ -20,15 +20,23 @@ from collections import deque
 from typing import Any, NoReturn
 
 from qcov.classical.engine.channel import BlockingChannel, Message
+from qcov.classical.engine.imported import ImportedModules
+from qcov.classical.files_read import FILES_READ
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Zygote:
-    """Forks workers on request, and tells how they ended."""
+    """Forks workers on request, and tells how they ended.
 
-    def __init__(self, control: socket.socket) -> None:
+    Args:
+        control: The engine's end of it is how it is asked.
+        modules: What it has imported; workers look at that too.
+    """
+
+    def __init__(self, control: socket.socket, modules: ImportedModules) -> None:
         self._control = control
+        self._modules = modules
         self._channel = BlockingChannel(control)
         self._descriptors: deque[int] = deque()
         self._workers: set[int] = set()
@@ -63,6 +71,7 @@ class Zygote:
         for message in self._channel.unpack(data):
             if message["do"] == "preload":
                 _preload(message["modules"])
+                self._modules.note(None)
             else:
                 self._fork(message, [self._descriptors.popleft() for _ in range(3)])
 
@@ -104,7 +113,8 @@ class Zygote:
         from qcov.classical.engine.worker import run_worker
 
         channel, *files = descriptors
-        run_worker(BlockingChannel(socket.socket(fileno=channel)), files, message["settings"])
+        connected = BlockingChannel(socket.socket(fileno=channel))
+        run_worker(connected, files, message["settings"], self._modules)
 
     def _reap(self) -> None:
         while True:
@@ -171,5 +181,8 @@ def die_with_parent(number: signal.Signals) -> None:
 def main(descriptor: int) -> None:
     """Run a zygote on this end of a socket pair."""
     die_with_parent(signal.SIGTERM)  # not SIGKILL: the workers' groups go with it
+    modules = ImportedModules(FILES_READ)
     importlib.import_module("qcov.classical.engine.worker")  # every worker needs it: once
-    Zygote(socket.socket(fileno=descriptor)).serve()
+    # Nothing is doubted here: where a clock is wrong, that would never let a worker begin.
+    modules.note(None)
+    Zygote(socket.socket(fileno=descriptor), modules).serve()

@@ -36,9 +36,11 @@ class Script:
         path.write_text(textwrap.dedent(code))
         return path
 
-    def start(self, *args: str, **more: object) -> subprocess.Popen[str]:
+    def start(
+        self, *args: str, python: str = sys.executable, **more: object
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, str(self.folder / self.name), *args],
+            [python, str(self.folder / self.name), *args],
             **{
                 "stdout": subprocess.PIPE,
                 "stderr": subprocess.PIPE,

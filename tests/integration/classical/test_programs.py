@@ -12,16 +12,21 @@ import sys
 import textwrap
 import threading
 import time
+import venv
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 import qcov as ct
 from qcov.classical.engine.client import call
 from qcov.errors import DispatchNotFound
+from tests.integration.classical.test_deps import wheel
+from tests.waiting import until
 
 PROGRAM = """
 import sys
@@ -226,6 +231,109 @@ def test_a_module_edited_while_an_electron_runs(script: Any, gate: Any) -> None:
 
     assert running.communicate(timeout=60)[0].strip() == "1"
     assert [script.run(), script.run()] == ["22", "22"]
+
+
+# -- packages that are installed again, and modules in the folder of a virtual environment
+
+
+@dataclass(frozen=True)
+class VirtualEnvironment:
+    """One of a user's own, in which qcov can be imported."""
+
+    python: str
+    site: Path
+
+    @classmethod
+    def make(cls, folder: Path) -> VirtualEnvironment:
+        venv.create(folder, symlinks=True)
+        python = str(folder / "bin" / "python")
+        asked = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+        site = Path(
+            subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+        )
+        (site / "tested.pth").write_text("\n".join(path for path in sys.path if path))
+        return cls(python, site)
+
+    def install(self, wheel: str) -> None:
+        quiet = ("--quiet", "--no-deps", "--no-index", "--disable-pip-version-check")
+        ours = [sys.executable, "-m", "pip", "--python", self.python, "install", *quiet, wheel]
+        subprocess.run(ours, check=True)
+
+
+#: What a program with `NAME` does, and prints; any argument means `cache=True`.
+USES_A_PACKAGE = """
+    import sys
+    import NAME
+    import qcov as ct
+
+    @ct.electron(cache=len(sys.argv) > 1)
+    def version():
+        return NAME.VALUE
+
+    print(NAME.VALUE, ct.dispatch_sync(ct.lattice(lambda: version()))().result)
+"""
+
+
+@pytest.mark.parametrize("name", ["qcov_tested", "autograd"], ids=["any", "preloaded"])
+def test_a_package_installed_again(
+    script: Any, tmp_path: Path, stop_engine: Any, data_folder: Path, name: str
+) -> None:
+    """Autograd is one of those that the engine imports once for all workers."""
+    mine = VirtualEnvironment.make(tmp_path / "venv")
+    script.write(USES_A_PACKAGE.replace("NAME", name))
+    for value in ("1", "2"):
+        mine.install(wheel(tmp_path, name, f"{value}.0", f"VALUE = {value}\n"))
+        ran = [script.run(*args, python=mine.python) for args in ((), ("cache",), ())]
+        assert ran == [f"{value} {value}"] * 3
+    stop_engine(data_folder)
+    assert script.run("cache", python=mine.python) == "2 2"
+
+
+def test_what_runs_goes_on_when_a_package_is_installed(
+    script: Any, gate: Any, data_folder: Path
+) -> None:
+    """In a worker of the process that is replaced, and that then ends."""
+    site = script.folder / "site-packages"
+    site.mkdir()
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *filter(None, sys.path)])}
+    script.write(f"""
+        import os, sys
+        import qcov as ct
+
+        @ct.electron
+        def work(wait):
+            if wait:
+                open({str(gate.begun)!r}, "w").close()
+                open({str(gate.open)!r}).read()
+            return os.getppid()
+
+        print(ct.dispatch_sync(ct.lattice(lambda wait: work(wait)))(len(sys.argv) > 1).result)
+    """)
+    running = script.start("wait", env=variables)
+    gate.wait()
+    (site / "thing-1.0.dist-info").mkdir()
+    others = {script.run(env=variables) for _ in range(2)}
+    gate.let_go()
+
+    first = running.communicate(timeout=60)[0].strip()
+    assert len(others) == 1
+    assert others != {first}
+    assert script.run(env=variables) in others
+    until(lambda: not psutil.pid_exists(int(first)))
+
+
+@pytest.mark.parametrize("below", ["", "venv/src"], ids=["in the project", "a checkout"])
+def test_a_module_edited_below_the_prefix(script: Any, below: str) -> None:
+    mine = VirtualEnvironment.make(script.folder / below.partition("/")[0])
+    places = script.folder / below
+    places.mkdir(exist_ok=True)
+    with (mine.site / "tested.pth").open("a") as file:
+        file.write(f"\n{places}")
+    script.write(USES_A_PACKAGE.replace("NAME", "below_prefix"))
+    for value in (1, 22):
+        (places / "below_prefix.py").write_text(f"VALUE = {value}\n")
+        ran = [script.run(*args, python=mine.python) for args in ((), ("cache",))]
+        assert ran == [f"{value} {value}"] * 2
 
 
 # -- in this program

@@ -429,6 +429,31 @@ def test_a_module_that_travels_by_value_counts_by_what_is_in_it(user_files: Path
         cloudpickle.unregister_pickle_by_value(constants)
 
 
+@pytest.mark.parametrize("name", ["code.py", "late.py", "pkg/near.py", "constants.py"])
+def test_a_file_counts_with_what_it_imports(user_files: Path, name: str) -> None:
+    from qcov.classical.library_code import PythonFunction
+
+    path = user_files / "code.py"
+    path.write_text("import late, pkg.work\ndef f(x): return x")
+    lepton = PythonFunction("f", str(path), "f")
+    before = key(lepton)
+    assert key(PythonFunction("f", str(path), "f")) == before
+    with (user_files / name).open("a") as file:
+        file.write("\n# another")
+    assert key(lepton) != before
+    before = key(lepton)
+    (user_files / "unrelated.py").write_text("X = 1")
+    assert key(lepton) == before
+
+
+def test_a_module_under_a_computed_name_does_not_count(user_files: Path) -> None:
+    computed = made("def f(x):\n  return __import__('la' + x)")
+    named = made("def f(x):\n  return x or __import__('late')")
+    before = key(computed), key(named)
+    (user_files / "late.py").write_text("LATE = 2")
+    assert [key(computed) == before[0], key(named) == before[1]] == [True, False]
+
+
 @pytest.mark.parametrize(
     ("source", "names"),
     [
@@ -457,7 +482,7 @@ def test_imports_of_a_file(source: str, names: str) -> None:
 def test_what_is_installed_counts_by_version_and_by_what_was_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from qcov.classical import code_origin
+    from qcov.classical import code_origin, installed
 
     def install(version: str, record: str, needed: str = "1.0") -> None:
         (tmp_path / "thing.py").write_text("")
@@ -470,7 +495,7 @@ def test_what_is_installed_counts_by_version_and_by_what_was_installed(
         (tmp_path / f"{version}{record}{needed}").touch()  # as pip does, it writes to the folder
 
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(code_origin, "_SITES", (str(tmp_path),))
+    monkeypatch.setattr(installed, "_SITES", (str(tmp_path),))
     keys = set[str]()
     for told in (("1.0", "a"), ("1.1", "a"), ("1.1", "b"), ("1.1", "b", "1.2")):
         install(*told)
@@ -483,11 +508,11 @@ def test_what_is_installed_counts_by_version_and_by_what_was_installed(
 def test_a_folder_beside_site_packages_is_the_users(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from qcov.classical import code_origin
+    from qcov.classical import code_origin, installed
 
     beside = tmp_path / "site-packages-mine"
     beside.mkdir()
-    monkeypatch.setattr(code_origin, "_SITES", (str(tmp_path / "site-packages"),))
+    monkeypatch.setattr(installed, "_SITES", (str(tmp_path / "site-packages"),))
     monkeypatch.syspath_prepend(beside)
     (beside / "mine.py").write_text("A = 1")
     before = code_origin.Origins().of("mine")

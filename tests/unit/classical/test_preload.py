@@ -60,10 +60,11 @@ def test_a_qelectron_needs_pennylane() -> None:
     assert "pennylane" in packages(lambda: circuit() + 1)
 
 
-def test_through_the_modules_of_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("folder", ["/home/me", f"{sys.prefix}/src"])
+def test_through_the_modules_of_the_users(monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
     below, above, other = ModuleType("below"), ModuleType("above"), ModuleType("other")
     for module in (below, above, other):
-        module.__file__ = f"/home/me/{module.__name__}.py"
+        module.__file__ = f"{folder}/{module.__name__}.py"
         monkeypatch.setitem(sys.modules, module.__name__, module)
     vars(below)["qml"] = qml
     exec("def helper(): ...", vars(below))

@@ -7,7 +7,9 @@ import socket
 
 import pytest
 
+from qcov.classical.engine.imported import ImportedModules
 from qcov.classical.engine.zygote import Zygote
+from qcov.classical.files_read import FilesRead
 
 
 class Ended(BaseException):
@@ -21,7 +23,7 @@ def test_it_ends_when_nobody_hears_what_it_says(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "_exit", end)
     engine, mine = socket.socketpair()
     with mine:
-        zygote = Zygote(mine)
+        zygote = Zygote(mine, ImportedModules(FilesRead()))
         engine.close()
         with pytest.raises(Ended, match="0"):
             zygote._say({"did": "end", "pid": 1, "reason": "it exited"})
