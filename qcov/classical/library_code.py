@@ -92,9 +92,8 @@ class CFunction:
             if parameter.pointer:
                 arrays[at] = parameter.array(value)
                 passed.append(arrays[at].ctypes.data_as(parameter.ctype()))
-            else:  # NumPy's numbers are not ctypes'
-                plain: Any = value.item() if isinstance(value, np.generic) else value
-                passed.append(self._fitting(parameter, plain))
+            else:
+                passed.append(self._fitting(parameter, value))
         function(*passed)
         outputs = tuple(
             _like(given[at], array)
@@ -105,6 +104,8 @@ class CFunction:
 
     def _fitting(self, parameter: Parameter, value: Any) -> Any:
         """The same; a whole number that C's type does not hold would silently be another one."""
+        if isinstance(value, np.generic):  # NumPy's numbers are not ctypes'
+            value = cast("Any", value).item()
         held = parameter.ctype()(value).value if isinstance(value, int) else value
         if isinstance(held, int) and held != value and not isinstance(held, bool):
             raise LeptonFailed(

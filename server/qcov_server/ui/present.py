@@ -16,8 +16,6 @@ _STATUSES = {
     "CANCELLED": ("Cancelled", "cancelled"),
 }
 
-_ONE_LINE = 200  # characters that are seen of an error without opening it
-
 
 def label(status: str) -> str:
     """The name of a status."""
@@ -75,15 +73,6 @@ def exactly(moment: float | None) -> str:
     if moment is None:
         return ""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def is_long(text: str) -> bool:
-    r"""Whether a text is more than the line of it that is always seen.
-
-    >>> is_long("Traceback ...\nValueError: no\n"), is_long("ValueError: no\n")
-    (True, False)
-    """
-    return "\n" in text.strip() or len(text) > _ONE_LINE
 
 
 def last_line(text: str | None) -> str:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from qcov.inert import inert
-from qcov_server.ui.present import duration, exactly, icon, is_long, label, last_line, node_label
+from qcov_server.ui.present import duration, exactly, icon, label, last_line, node_label
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -31,7 +31,6 @@ _environment.filters.update(
     label=label,
     icon=icon,
     last_line=last_line,
-    is_long=is_long,
     node_label=node_label,
 )
 
