@@ -11,7 +11,7 @@ import importlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Self, cast
@@ -299,7 +299,10 @@ def shown(value: object) -> str:
 
 
 def _texts(what: str, value: object) -> list[str]:
-    texts = [value] if isinstance(value, str) else list(cast("Sequence[object]", value))
+    expected = "text, or several texts"
+    if not isinstance(value, (str, Iterable)) or isinstance(value, (bytes, Mapping)):
+        raise WrongSetting(setting=what, got=shown(cast("object", value)), expected=expected)
+    texts = [value] if isinstance(value, str) else list(cast("Iterable[object]", value))
     for text in texts:
         if not isinstance(text, str) or not text.strip() or "\0" in text:
             raise WrongSetting(setting=what, got=shown(text), expected="text, and not empty")

@@ -49,7 +49,7 @@ class Electron:
         if builder is None:
             return self.function(*args, **kwargs)
         runs = builder.standing_for(self)
-        runs._check_arguments(args, kwargs)
+        runs.check_call(args, kwargs)
         return builder.call(runs.function, runs.name, runs.metadata, args, kwargs)
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
@@ -162,8 +162,8 @@ class Electron:
             at = len(node.args) if arg_index is None else arg_index
             node.args = [*node.args[:at], source, *node.args[at:]]
 
-    def _check_arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Let a wrong call fail where it stands, not in a worker."""
+    def check_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Let a wrong call fail where it stands, not in a worker. Raises `WrongArguments`."""
         if self._signature is None:
             return
         try:

@@ -92,8 +92,8 @@ class CFunction:
             if parameter.pointer:
                 arrays[at] = parameter.array(value)
                 passed.append(arrays[at].ctypes.data_as(parameter.ctype()))
-            else:  # NumPy's numbers are not ctypes'
-                passed.append(value.item() if isinstance(value, np.generic) else value)
+            else:
+                passed.append(self._fitting(parameter, value))
         function(*passed)
         outputs = tuple(
             _like(given[at], array)
@@ -101,6 +101,19 @@ class CFunction:
             if self._parameters[at].attribute != INPUT
         )
         return outputs[0] if len(outputs) == 1 else outputs or None
+
+    def _fitting(self, parameter: Parameter, value: Any) -> Any:
+        """The same; a whole number that C's type does not hold would silently be another one."""
+        if isinstance(value, np.generic):  # NumPy's numbers are not ctypes'
+            value = cast("Any", value).item()
+        held = parameter.ctype()(value).value if isinstance(value, int) else value
+        if isinstance(held, int) and held != value and not isinstance(held, bool):
+            raise LeptonFailed(
+                lepton=self.__name__,
+                reason=f"{shown(value)} does not fit into a {parameter.type}",
+                advice="Give a number that this type holds, or declare a larger type.",
+            )
+        return value
 
     def _load(self) -> Any:
         note_reading(self._library)  # a process that has loaded one never loads it again

@@ -19,6 +19,9 @@ def map_electron(
     sizes = [len(cast("Sized", each)) for each in given if _has_length(each)]
     if len(set(sizes)) > 1:
         raise ValueError(f"ct.map needs iterables of one length, not of {sizes}")
+    builder = building()
+    if builder is not None:  # else the calls themselves tell
+        builder.standing_for(electron).check_call((None,) * len(given), dict(same))
     return Electron(Lattice(_Mapped(electron)))(*given, **same)
 
 

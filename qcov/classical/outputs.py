@@ -135,6 +135,9 @@ class ElectronOutput(Pending):
     def __setitem__(self, _key: object, _value: object) -> None:
         raise misuse(self, "changed in place", "Return a new value from an electron.")
 
+    def __delitem__(self, _key: object) -> None:
+        raise misuse(self, "changed in place", "Return a new value from an electron.")
+
     def __setattr__(self, _name: str, _value: object) -> None:
         raise misuse(self, "changed in place", "Return a new value from an electron.")
 

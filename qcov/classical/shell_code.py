@@ -46,10 +46,12 @@ class Shell:
         types: Sequence[Callable[[str], Any]],
         library: str,
     ) -> None:
-        for output in outputs:
-            if not str(output).isidentifier():
+        for output in [outputs] if isinstance(outputs, str) else outputs:
+            if isinstance(outputs, str) or not str(output).isidentifier():
                 raise WrongSetting(
-                    setting="named_outputs", got=shown(output), expected="names of variables"
+                    setting="named_outputs",
+                    got=shown(output),
+                    expected="names of variables, in a list",
                 )
         if types and len(types) != len(outputs):
             got = f"{len(types)} outputs for {len(outputs)} named_outputs"
@@ -77,7 +79,7 @@ class Shell:
         if len(values) != len(self._outputs):
             raise LeptonFailed(
                 lepton=self.__name__,
-                reason=f"it has not set {', '.join(self._outputs)}",
+                reason=f"it has not set all of {', '.join(self._outputs)}",
                 advice="Set every named output, and leave the shell's EXIT trap alone.",
             )
         types = self._types or [str] * len(values)
@@ -111,6 +113,8 @@ def _run(name: str, command: str, args: Sequence[Any], variables: dict[str, Any]
 
 def commands_of(command: str, library: str, function: str) -> str:
     """The commands to run: given as they are, or a function in a script."""
+    if not isinstance(cast("object", command), str):
+        raise WrongSetting(setting="command", got=shown(command), expected="text")
     if command and not library:
         return command
     if command or not (library and function):

@@ -27,6 +27,8 @@ def config(
     """Show settings, or set one."""
     if path:
         say(str(config_file()))
+    elif key == "":
+        fail("a key cannot be empty; without one all settings are shown", code=2)
     elif key and value is not None:
         set_config(key, _parsed(value))
     elif as_json:

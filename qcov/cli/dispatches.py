@@ -119,6 +119,8 @@ def wake() -> None:
 
 def whole_id(beginning: str) -> str:
     """The id that begins so; an error if none or several do."""
+    if not beginning:
+        fail("an id cannot be empty", code=2)
     if len(beginning) >= _ID_LENGTH:
         return beginning
     found = call("dispatches", limit=100, search=beginning, root_only=False)["dispatches"]

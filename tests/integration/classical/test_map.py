@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import qcov as ct
+from qcov.errors import WrongArguments
 
 pytestmark = pytest.mark.usefixtures("common_engine")
 
@@ -66,6 +67,14 @@ def test_lengths_that_differ_are_seen_when_they_are_known(run: Run) -> None:
 
     assert result.status == "FAILED"
     assert "electron 'map(add)': one iterable is longer than another" in str(result.error)
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda: ct.map(add, [1], zzz=1), lambda: ct.map(add, [1], [2], [3], [4])]
+)
+def test_a_wrong_call_fails_where_it_stands(wrong: Any) -> None:
+    with pytest.raises(WrongArguments, match="electron 'add'"):
+        ct.dispatch(ct.lattice(wrong))()
 
 
 def test_one_that_fails_names_itself_and_its_item(run: Run) -> None:

@@ -74,6 +74,8 @@ def test_a_dict_of_something_else_changes_nothing() -> None:
         (lambda: ct.electron(deps_bash=3), "deps_bash must be a DepsBash, a command or a list"),  # type: ignore[call-overload]
         (lambda: ct.electron(deps_pip={"a": 1}), "deps_pip must be a DepsPip"),  # type: ignore[call-overload]
         (lambda: ct.electron(deps_pip=["numpy", 3]), "packages of DepsPip must be text"),  # type: ignore[list-item]
+        (lambda: ct.DepsPip(5), "packages of DepsPip must be text, or several texts, not 5"),  # type: ignore[arg-type]
+        (lambda: ct.DepsBash({"a": 1}), "commands of DepsBash must be text, or several"),  # type: ignore[arg-type]
         (lambda: ct.electron(deps_bash=[""]), "commands of DepsBash must be text, and not empty"),
         (lambda: ct.electron(call_before=["ls"]), "call_before must be a function, a DepsCall"),  # type: ignore[list-item]
         (lambda: ct.lattice(call_after=ct.DepsPip("numpy")), "call_after must be a function"),

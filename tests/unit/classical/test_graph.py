@@ -235,6 +235,16 @@ def test_what_has_no_value_has_no_text(use: Callable[[Any], str]) -> None:
         graph(lambda x: use(add(x)), 1)
 
 
+def test_nothing_can_be_removed_from_it() -> None:
+    def workflow(x: Any) -> Any:
+        value = add(x)
+        del value[0]
+        return value
+
+    with pytest.raises(ElectronMisuse, match="cannot be changed in place"):
+        graph(workflow, 1)
+
+
 def test_nothing_can_be_set_on_it() -> None:
     def workflow(x: Any) -> Any:
         value = add(x)

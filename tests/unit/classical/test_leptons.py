@@ -96,6 +96,14 @@ def test_what_c_cannot_do(library: str, use: Callable[[str], Any], reason: str) 
         task(1)
 
 
+@pytest.mark.parametrize("large", [2**31, -(2**31) - 1, 10**30])
+def test_a_number_that_c_would_cut_off(library: str, large: int) -> None:
+    task = ct.Lepton("C", library_name=library, function_name="add", argtypes=ADD)
+
+    with pytest.raises(LeptonFailed, match=f"{large} does not fit into a c_int"):
+        task(large, 1)
+
+
 @pytest.mark.parametrize(
     ("settings", "args", "kwargs", "value"),
     [
@@ -171,6 +179,8 @@ def test_python_files(tmp_path: Path) -> None:
         (lambda: ct.Lepton("C", function_name="f"), "library_name of a C lepton must be given"),
         (lambda: ct.Lepton(library_name="f"), "function_name of a python lepton must be given"),
         (lambda: ct.Lepton("bash", command="a", named_outputs=["a b"]), "names of variables"),
+        (lambda: ct.Lepton("bash", command="a", named_outputs="ab"), "in a list, not 'ab'"),
+        (lambda: ct.Lepton("bash", command=5), "command must be text, not 5"),  # type: ignore[arg-type]
         (
             lambda: ct.Lepton("bash", command="a", named_outputs=["a"], argtypes=[(int, OUT)] * 2),
             "one for each named output, not 2 outputs for 1",

@@ -119,7 +119,11 @@ def test_times_are_local_and_say_how_far_from_utc(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    "arguments", [("start", "--port", "x"), ("start", "--nope"), ("ls", "-s", "odd"), ("nope",)]
+    "arguments",
+    [
+        *(("start", "--port", "x"), ("start", "--nope"), ("ls", "-s", "odd"), ("nope",)),
+        *(("config", ""), ("config", "", "1"), ("show", "")),
+    ],
 )
 def test_a_wrong_command_exits_with_2(run: Run, arguments: tuple[str, ...]) -> None:
     assert run(*arguments).code == 2
