@@ -20,7 +20,7 @@ from qcov.classical.engine.client import call, connect
 from qcov.classical.triggers import TimeTrigger
 from qcov.errors import EnvironmentMismatch, NodeNotFound, StoreUnavailable
 from tests.services.postgresql import Server
-from tests.waiting import until
+from tests.waiting import ended, until
 
 pytestmark = pytest.mark.services
 
@@ -117,8 +117,7 @@ def execute(url: str, statement: str) -> None:
 
 def die(process: psutil.Process) -> None:
     process.kill()
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.wait(10)
+    until(lambda: ended(process), 10)
 
 
 # -- one engine
