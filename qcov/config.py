@@ -30,6 +30,15 @@ __all__ = ["check_config", "config_file", "data_dir", "get_config", "reload_conf
 _ENVIRONMENT = "QCOV_"
 
 
+def _variable(key: str) -> str:
+    return _ENVIRONMENT + key.replace(".", "_").upper()
+
+
+_VARIABLES = {_variable(key): key for key in SETTINGS}
+#: How variables of closed sections begin.
+_SECTIONS = tuple(_variable(f"{section}.") for section in sorted(CLOSED_SECTIONS))
+
+
 def get_config(entries: str | Sequence[str] | None = None) -> Any:
     """Read settings.
 
@@ -195,11 +204,14 @@ def _broken(error: tomllib.TOMLDecodeError, text: str, source: str) -> ConfigErr
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for key in SETTINGS:
-        name = _ENVIRONMENT + key.replace(".", "_").upper()
-        if name in environment:
-            source = f"environment variable {name}"
-            _put(values, key, _converted(key, environment[name], source=source))
+    for name, value in environment.items():
+        if name in _VARIABLES:
+            key, source = _VARIABLES[name], f"environment variable {name}"
+            _put(values, key, _converted(key, value, source=source))
+        elif section := next(filter(name.startswith, _SECTIONS), None):
+            known = (each for each in _VARIABLES if each.startswith(section))
+            reason = f"is not a known setting. {suggest(name, known)}"
+            raise ConfigError(key=name, reason=reason, source="environment variables")
     return values
 
 

@@ -15,10 +15,14 @@ from typing import Any, Literal
 
 from qcov.errors import ConfigError
 
-Kind = Literal["text", "path", "place", "flag", "whole", "number", "port", "amount"]
+Kind = Literal["text", "path", "place", "loopback", "flag", "whole", "number", "port", "amount"]
 
 #: Sections whose keys are defined by executors.
 OPEN_SECTIONS = ("executors", "qelectron")
+
+#: What a server may be asked to listen to, and the address that it takes: nothing encrypts what is
+#: carried there.
+LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1", "::1": "::1"}
 
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
@@ -134,6 +138,15 @@ def _place(value: object) -> str:
     return f"{scheme}://{rest}"
 
 
+def _loopback(value: object) -> str:
+    if _text(value) not in LOOPBACK:
+        known = ", ".join(LOOPBACK)
+        raise ValueError(
+            f"is {value!r}, but only loopback addresses are served: {known}. Use an SSH tunnel"
+        )
+    return _text(value)
+
+
 def _flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -182,6 +195,7 @@ _READERS: Mapping[Kind, Callable[[object], Any]] = {
     "text": _text,
     "path": _path,
     "place": _place,
+    "loopback": _loopback,
     "flag": _flag,
     "whole": _whole,
     "number": _number,
@@ -217,7 +231,7 @@ SETTINGS: Mapping[str, Setting] = {
     "sdk.executor_dir": Setting(
         kind="path", default=lambda: str(config_file().with_name("executor_plugins"))
     ),
-    "dispatcher.address": _words("localhost"),
+    "dispatcher.address": Setting(kind="loopback", default="localhost"),
     "dispatcher.port": Setting(kind="port", default=48008),
     "dispatcher.cache_dir": _cache(),
     "dispatcher.results_dir": Setting(kind="path", default="results"),
@@ -243,7 +257,7 @@ SETTINGS: Mapping[str, Setting] = {
     "workflow_data.db_url": _words(),  # no database: the file in the data folder
     "workflow_data.seal_key": Setting(kind="path", default=_within("seal.key")),
     # For how many seconds an engine has its dispatches, where several share a database.
-    "engine.lease": Setting(kind="number", default=30.0, least=0.01),
+    "engine.lease": Setting(kind="number", default=30.0, least=1),
     "workflow_data.storage_type": Setting(kind="text", default="local", choices=("local",)),
     "workflow_data.base_dir": Setting(kind="place", default=_within("blobs")),
     "user_interface.address": _words("localhost"),

@@ -12,6 +12,7 @@ import pytest
 
 from tests.services.postgresql import postgresql_server, postgresql_url
 from tests.services.s3 import _s3_server, bucket
+from tests.waiting import ended, until
 
 __all__ = ["_s3_server", "bucket", "postgresql_server", "postgresql_url"]
 
@@ -42,10 +43,10 @@ def stop_engine(folder: Path) -> None:
         process = psutil.Process(pid)
         process.terminate()
         try:
-            process.wait(10)
-        except psutil.TimeoutExpired:
+            until(lambda: ended(process), 10)
+        except AssertionError:
             process.kill()
-            process.wait(10)
+            until(lambda: ended(process), 10)
 
 
 @pytest.fixture(autouse=True)

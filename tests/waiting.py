@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import psutil
+
 
 def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     """What the condition gives once it is true."""
@@ -14,3 +16,11 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.02)
     return found
+
+
+def ended(process: psutil.Process) -> bool:
+    """True once a process has ended: it may be a while until the system has taken note of that."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True

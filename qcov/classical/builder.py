@@ -27,7 +27,7 @@ from qcov.classical.graph import (
     nodes_of,
 )
 from qcov.classical.metadata import inherited, signature_of, takes_files
-from qcov.classical.outputs import CALL, SHOWN, SHOWN_AS, ElectronOutput, cut, misuse, owned_node
+from qcov.classical.outputs import CALL, SHOWN_AS, ElectronOutput, cut, misuse, owned_node
 from qcov.classical.source import source_of
 from qcov.errors import ElectronMisuse
 from qcov.transport import by_value, shorten
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from qcov.classical.lattice import Lattice
 
 _TEXT = 1 << 16  # bytes of values that are searched for electrons' text
+_SHOWN_AS = SHOWN_AS.encode()
 
 
 class Builder:
@@ -59,6 +60,7 @@ class Builder:
         graph: TransportGraph | None = None,
     ) -> None:
         self.graph = TransportGraph() if graph is None else graph
+        self.shown: dict[str, str] = {}  #: texts of electrons, and the name of each one's electron
         self.unused = set(replacements or ())  #: names of which no electron was called
         self._metadata = metadata
         self._replacements = replacements or {}
@@ -237,7 +239,7 @@ class Builder:
 
     def _keep(self, value: object, blob: bytes) -> str:
         """Keep a blob, and what its value is known by; return its digest."""
-        if len(blob) < _TEXT and SHOWN_AS in blob:
+        if self.shown and len(blob) < _TEXT and _SHOWN_AS in blob:
             self._refuse_text(blob)
         digest = self.graph.add_blob(blob)
         if digest in self.graph.keys:
@@ -253,9 +255,8 @@ class Builder:
 
     def _refuse_text(self, blob: bytes) -> None:
         """An electron's `repr` is for people: in a value it would stay text for ever."""
-        for found in SHOWN.finditer(blob):
-            name, number = found[1].decode(errors="replace"), int(found[2])
-            if number < len(self.graph.nodes) and self.graph.nodes[number].name == name:
+        for text, name in self.shown.items():
+            if text.encode(errors="surrogatepass") in blob:  # as pickle writes it
                 advice = "Build the text inside an electron."
                 use = "part of a text that is used as a value"
                 raise ElectronMisuse(electron=name, use=use, advice=advice)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dis
 import inspect
 import operator
-import re
 from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any, Protocol, Self, cast
@@ -23,6 +22,7 @@ class Recorder(Protocol):
     """Whoever turns uses of an output into nodes."""
 
     graph: TransportGraph
+    shown: dict[str, str]  #: what `repr` has made of outputs, and the electron's name for each
 
     def item(self, output: ElectronOutput, key: object) -> ElectronOutput:
         """Add a node for `output[key]`."""
@@ -156,14 +156,14 @@ class ElectronOutput(Pending):
         return self._node.name
 
     def __repr__(self) -> str:
-        return f"<value of {self._node.name}({self.node_id})>"
+        text = f"{SHOWN_AS}{self._node.name}({self.node_id})>"
+        self._recorder.shown[text] = self._node.name
+        return text
 
     __hash__ = object.__hash__
 
 
-#: What `repr` gives, in a blob: a name and a number.
-SHOWN_AS = b"<value of "
-SHOWN = re.compile(rb"<value of (.{1,300}?)\((\d{1,9})\)>", re.DOTALL)
+SHOWN_AS = "<value of "  #: how an output's `repr` begins
 
 
 def owned_node(output: ElectronOutput, recorder: Recorder) -> Node:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,8 @@ class Shell:
         with tempfile.NamedTemporaryFile() as file:
             says = " ".join(f'"${{{output}?}}"' for output in self._outputs)
             # at its end, however it comes to that
-            first = f"trap 'printf \"%s\\0\" {says} > {file.name}' EXIT\n"
+            tell = f'printf "%s\\0" {says} > {shlex.quote(file.name)}'
+            first = f"trap {shlex.quote(tell)} EXIT\n"
             _run(self.__name__, first + self.lepton_source, args, kwargs)
             values = file.read().decode().split("\0")[:-1]
         if len(values) != len(self._outputs):
@@ -123,4 +125,4 @@ def commands_of(command: str, library: str, function: str) -> str:
             got=f"given command={shown(command)}, library_name={library!r}",
             expected="given either command, or library_name and function_name",
         )
-    return f'source "{library}"\n{function} "$@"'
+    return f'source {shlex.quote(library)}\n{shlex.quote(function)} "$@"'

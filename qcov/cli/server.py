@@ -182,7 +182,7 @@ def _running() -> dict[str, object] | None:
 def _owned(folder: Path) -> bool:
     """True while an engine holds the lock on its folder.
 
-    Its number says less: a program that has started an engine keeps that until it ends itself.
+    Its number says less: that stays until the system has taken note of a process's end.
     """
     with private_file.touch(folder / "engine.lock") as file:
         try:

@@ -12,10 +12,10 @@ import logging
 from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Never, cast
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 
 from qcov.errors import DispatchNotFound, IntegrityError, StoreUnavailable
 from qcov.store.blobs import INLINE_LIMIT, open_payloads
@@ -128,8 +128,8 @@ class Store:
         try:
             with self._database.writing.begin() as connection:
                 yield connection
-        except OperationalError as error:
-            raise self._unavailable(error) from error
+        except DBAPIError as error:
+            self._raise(error)
 
     def _check_key(self) -> None:
         """All engines of a database need one key: what another has sealed would be refused."""
@@ -147,7 +147,13 @@ class Store:
                 "and let `workflow_data.seal_key` lead to the copy.",
             )
 
-    def _unavailable(self, error: DatabaseError) -> StoreUnavailable:
+    def _raise(self, error: DBAPIError) -> Never:
+        """Name what somebody can mend; anything else is a defect of ours."""
+        if isinstance(error, OperationalError) or self._database.passes(error.orig or error):
+            raise self._unavailable(error) from error
+        raise error
+
+    def _unavailable(self, error: DBAPIError) -> StoreUnavailable:
         reason = self._database.reason(error.orig or error)
         return StoreUnavailable(path=self.where, reason=reason, advice=self._database.advice)
 
@@ -411,8 +417,8 @@ class Store:
                 found = connection.execute(query, parameters)
                 columns = [str(name) for name in found.keys()]  # noqa: SIM118  # it is no dictionary
                 return [dict(zip(columns, row, strict=True)) for row in found]
-        except OperationalError as error:
-            raise self._unavailable(error) from error
+        except DBAPIError as error:
+            self._raise(error)
 
     def _one(self, query: sa.Executable, **parameters: object) -> Row | None:
         rows = self._all(query, **parameters)

@@ -26,7 +26,7 @@ def get_trigger(store: Store, trigger_id: str) -> Row:
     """
     found = store.rows(sa.select(*_SHOWN).where(triggers.c.id == trigger_id))
     if not found:
-        raise TriggerNotFound(trigger_id=trigger_id, where=str(store.folder))
+        raise TriggerNotFound(trigger_id=trigger_id, where=store.where)
     return found[0]
 
 

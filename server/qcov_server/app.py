@@ -10,12 +10,13 @@ from fastapi import FastAPI
 from starlette.staticfiles import StaticFiles
 
 import qcov
+from qcov.settings import LOOPBACK
 from qcov_server import api, problems, ui
 from qcov_server.auth import LoginCodes, Sessions
 from qcov_server.engine import Engine
 from qcov_server.guard import Guard
 
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_LOOPBACK = tuple(f"[{host}]" if ":" in host else host for host in LOOPBACK)
 
 
 def create_app(

@@ -13,12 +13,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from qcov.errors import ConfigError, PortInUse
+from qcov.settings import LOOPBACK, SETTINGS
 from qcov_server.app import create_app
 from qcov_server.auth import load_token
 from qcov_server.engine import Engine
 from qcov_server.guard import LOGIN_PATH
 
-_LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1", "::1": "::1"}
+_ADDRESS = "dispatcher.address"
 
 
 class HttpServer:
@@ -76,11 +77,10 @@ async def start(engine: Engine, folder: Path, *, host: str, port: int) -> HttpSe
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; errors are those of `start`."""
-    address = _LOOPBACK.get(host)
-    if address is None:
-        known = ", ".join(_LOOPBACK)
-        reason = f"is {host!r}, but only loopback addresses are served: {known}. Use an SSH tunnel."
-        raise ConfigError(key="dispatcher.address", reason=reason, source="qcov start")
+    try:
+        address = LOOPBACK[SETTINGS[_ADDRESS].read(host)]
+    except ValueError as error:
+        raise ConfigError(key=_ADDRESS, reason=f"{error}.", source="qcov start") from error
     try:
         listener = socket.create_server((address, port), family=_family(address), backlog=512)
     except OSError as error:

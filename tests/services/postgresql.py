@@ -93,6 +93,22 @@ class Server:
     def drop(self, url: str) -> None:
         self._execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
 
+    @contextlib.contextmanager
+    def read_only(self, url: str) -> Iterator[None]:
+        """A database writes nothing, like one that has become a standby."""
+        name = url.rpartition("/")[2]
+
+        def let(setting: str) -> None:
+            self._execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {setting}")
+            connected = f"FROM pg_stat_activity WHERE datname = '{name}'"
+            self._execute(f"SELECT pg_terminate_backend(pid, 10000) {connected}")
+
+        let("on")
+        try:
+            yield
+        finally:
+            let("off")
+
     def url(self, name: str) -> str:
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/{name}"
 

@@ -86,11 +86,12 @@ def test_what_is_returned_may_be_changed_without_harm() -> None:
         ("[engine]\nworkers = -1\n", 2, "must be a whole number"),
         ("[engine]\nidle_timeout = 'soon'\n", 2, "must be a number"),
         ("[engine]\nidle_timeout = nan\n", 2, "must be a number"),
-        ("[engine]\nlease = 0\n", 2, "must be at least 0.01, not 0"),
+        ("[engine]\nlease = 0\n", 2, "must be at least 1, not 0"),
         ("[sdk]\nenable_logging = 'maybe'\n", 2, "must be true or false"),
         ("[sdk]\nlog_level = 'loud'\n", 2, "must be one of debug, info"),
         ("[dispatcher]\naddress = '<address>'\n", 2, "still the placeholder '<address>'"),
         ("[dispatcher]\naddress = 7\n", 2, "must be text in quotes"),
+        ("[dispatcher]\naddress = '0.0.0.0'\n", 2, "only loopback .*: localhost, 127.0.0.1, ::1"),
         ("[workflow_data]\nseal_key = 's3://b'\n", 2, "must be a folder or a file"),
         ("[workflow_data]\nbase_dir = 'memory://b'\n", 2, "memory://, which no two processes"),
         ("[workflow_data]\nbase_dir = 's3:///b'\n", 2, "such as s3://bucket/prefix"),
@@ -131,6 +132,30 @@ def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with pytest.raises(ConfigError, match="environment variable QCOV_ENGINE_WORKERS"):
         get_config("dispatcher.port")
+
+
+@pytest.mark.parametrize(
+    ("misspelt", "meant"),
+    [
+        ("QCOV_ENGINE_WRKERS", "QCOV_ENGINE_WORKERS"),
+        ("QCOV_WORKFLOW_DATA_DBURL", "QCOV_WORKFLOW_DATA_DB_URL"),
+        ("QCOV_SDK_LOGLEVEL", "QCOV_SDK_LOG_LEVEL"),
+    ],
+)
+def test_a_misspelt_variable_is_named(
+    monkeypatch: pytest.MonkeyPatch, misspelt: str, meant: str
+) -> None:
+    monkeypatch.setenv(misspelt, "1")
+
+    with pytest.raises(ConfigError, match=f"'{misspelt}' is not .* Did you mean '{meant}'"):
+        get_config("dispatcher.port")
+
+
+def test_other_variables_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("QCOV_TOKEN", "QCOV_ENGINE", "QCOV_EXECUTORS_SSH_USERNAME", "QCOV_MINE"):
+        monkeypatch.setenv(name, "1")
+
+    assert get_config("dispatcher.port") == 48008
 
 
 VERBS: dict[str, Callable[[], object]] = {
@@ -254,6 +279,7 @@ def test_setting_a_path_writes_text(config: Path, tmp_path: Path) -> None:
         {"dispatcher.prt": 1},
         {"dispatcher.port": "x"},
         {"dispatcher.port": None},
+        {"dispatcher.address": "0.0.0.0"},
         {"dispatcher.port.deep": 1},
         {"executors.ssh.key": object()},
         {"executors.ssh": 3, "engine.workers": -1},

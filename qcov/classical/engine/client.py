@@ -27,8 +27,9 @@ from qcov.errors import ConnectionLost, EngineUnavailable, StoreUnavailable
 from qcov.store.blobs import variables_for
 from qcov.version import __version__
 
+#: It goes on in a child whose parent ends at once: the engine is nobody's child to wait for.
 _BOOT = (
-    "import sys; sys.path.append(sys.argv.pop(1)); "
+    "import os, sys; os.fork() and os._exit(0); sys.path.append(sys.argv.pop(1)); "
     "from qcov.classical.engine.process import main; main()"
 )
 _ANSWERS_WITHIN = 30.0  # seconds: an engine that lives answers a ping in a hundredth of one
@@ -251,7 +252,7 @@ def _spawn(folder: Path) -> None:
     log = folder / "engine.log"
     receiving, sending = os.pipe()
     with open(log, "ab", opener=_private) as output:
-        subprocess.Popen(
+        began = subprocess.Popen(
             [
                 *(sys.executable, "-P", "-c", _BOOT, _ROOT),
                 *("--folder", str(folder), "--ready", str(sending)),
@@ -269,6 +270,7 @@ def _spawn(folder: Path) -> None:
     os.close(sending)
     with os.fdopen(receiving, encoding="utf-8") as pipe:
         said = pipe.read()
+    began.wait()
     if not said:  # it was killed, perhaps: worth another try
         raise ConnectionLost(
             address=str(folder), reason="it could not be started", advice=_see_log(folder)

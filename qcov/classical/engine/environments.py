@@ -2,7 +2,8 @@
 
 Such an environment lies over the user's own: what that has is seen in it, unless the requirements
 install something else, and the user's own is never changed. Each is built in a new folder and takes
-effect with a note beside it: what was left half built by a crash is never used.
+effect with a note beside it: what was left half built by a crash is never used. The note says what
+of the user's own it lives on: once that has another version, the environment is built anew.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import uuid
@@ -20,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from qcov.classical.engine.distributions import installed, lived_on
 from qcov.classical.engine.installing import Installing
 from qcov.classical.engine.spawn import Environment
 from qcov.classical.engine.tasks import Key, Task
@@ -28,6 +31,8 @@ from qcov.classical.requirements import depends_on_folder
 from qcov.errors import EngineError, QcovError
 
 _IN_USE = 86_400.0  # seconds
+#: Options of pip that name a file or a folder whose content decides.
+_OPTION = re.compile(r"^(-[erc]|--(editable|requirement|constraint)\b)[\s=]*")
 _PRINT_FOLDER = "import sysconfig; print(sysconfig.get_path('purelib'))"
 #: Lines that start with `import` are run; this one takes the folder's own such files in too
 #: (https://docs.python.org/3/library/site.html).
@@ -100,10 +105,11 @@ class Environments:
             path = self._folder / f"{key}.json"
             note = json.loads(path.read_text(encoding="utf-8"))
             python = self._folder / note["folder"] / "bin" / "python"
-            if not python.exists():
+            own, lived_on = installed(user.sys_path), dict(note["lived_on"])
+            if not python.exists() or any(own.get(each) != at for each, at in lived_on.items()):
                 return None
             os.utime(path)  # it is needed: `prune` heeds that
-            return _over(user, key, python, note["installed"])
+            return _over(user, python, note["installed"])
         except (OSError, ValueError, KeyError, TypeError):  # or a note that is damaged
             return None
 
@@ -136,10 +142,11 @@ class Environments:
         self, folder: Path, key: str, user: Environment, packages: tuple[str, ...]
     ) -> Environment:
         python, install = folder / "bin" / "python", Installing(user, packages)
+        own = installed(user.sys_path)
         try:
             await install.run(user.executable, "-m", "venv", str(folder))
-            installed = await install.run(str(python), "-c", _PRINT_FOLDER)
-            _see(Path(installed.strip()), user)
+            place = (await install.run(str(python), "-c", _PRINT_FOLDER)).strip()
+            _see(Path(place), user)
             wanted = folder / "requirements.txt"
             wanted.write_text("\n".join(packages) + "\n", encoding="utf-8")
             plain = ("--progress-bar", "off", "--disable-pip-version-check", "--no-input")
@@ -149,11 +156,12 @@ class Environments:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        note = {"folder": folder.name, "installed": installed.strip(), "packages": packages}
+        needs = await asyncio.to_thread(lived_on, packages, installed([place]), own)
+        note = {"folder": folder.name, "installed": place, "packages": packages, "lived_on": needs}
         unfinished = self._folder / f"{folder.name}.tmp"
         unfinished.write_text(json.dumps(note), encoding="utf-8")
         unfinished.replace(self._folder / f"{key}.json")
-        return _over(user, key, python, installed.strip())
+        return _over(user, python, place)
 
     def _sweep(self) -> None:
         """Remove what earlier engines have left half built."""
@@ -188,9 +196,11 @@ def _key_of(user: Environment, packages: tuple[str, ...]) -> str:
 
 
 def _stamp(cwd: Path, package: str) -> list[tuple[str, int]]:
-    """The files of a requirement that is a path of this machine, and when they were written."""
-    name = package.removeprefix("-e ").partition(" @ ")[2] or package.removeprefix("-e ")
-    place = cwd / name.removeprefix("file://").partition("[")[0].strip()
+    """The files that a requirement or an option names, and when they were written."""
+    name = _OPTION.sub("", package)
+    place = (
+        cwd / (name.partition(" @ ")[2] or name).removeprefix("file://").partition("[")[0].strip()
+    )
     with contextlib.suppress(OSError, ValueError):
         files = sorted(place.rglob("*")) if place.is_dir() else [place]
         return [(str(path), path.stat().st_mtime_ns) for path in files if path.is_file()]
@@ -204,9 +214,12 @@ def _see(installed: Path, user: Environment) -> None:
     (installed / OVERLAY).write_text(lines, encoding="utf-8")
 
 
-def _over(user: Environment, key: str, python: Path, installed: str) -> Environment:
-    """The user's environment with other packages: they come before the user's own."""
+def _over(user: Environment, python: Path, place: str) -> Environment:
+    """The user's environment with other packages: they come before the user's own.
+
+    Workers that were begun in one that has been replaced have another key.
+    """
     paths = list(user.sys_path)
     own = [at for at, path in enumerate(paths) if path.endswith(SITE_NAMES)]
-    paths.insert(own[0] if own else len(paths), installed)
-    return replace(user, key=f"{user.key} {key}", executable=str(python), sys_path=tuple(paths))
+    paths.insert(own[0] if own else len(paths), place)
+    return replace(user, key=f"{user.key} {python}", executable=str(python), sys_path=tuple(paths))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -17,7 +16,7 @@ import qcov as ct
 from qcov.classical.engine.client import call
 from qcov.errors import DispatchNotFound, StoreUnavailable
 from tests.services.s3 import Bucket
-from tests.waiting import until
+from tests.waiting import ended, until
 
 pytestmark = pytest.mark.services
 
@@ -183,8 +182,7 @@ def test_an_engine_that_was_killed_goes_on(
     gate.wait()
     engine = engine_process(data_folder)
     engine.kill()
-    with contextlib.suppress(psutil.NoSuchProcess):
-        engine.wait(10)
+    until(lambda: ended(engine), 10)
 
     assert ct.get_result(dispatch_id).status == "RUNNING"
     gate.wait()

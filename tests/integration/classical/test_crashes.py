@@ -29,7 +29,7 @@ from qcov.errors import (
     StoreUnavailable,
 )
 from qcov.transport import address, dumps
-from tests.waiting import until
+from tests.waiting import ended, until
 
 Process = Callable[[Path], psutil.Process]
 
@@ -68,8 +68,7 @@ EXPECTED = [list(range(20)), "held", list(range(20, 30))]
 
 def die(process: psutil.Process) -> None:
     process.kill()
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.wait(10)
+    until(lambda: ended(process), 10)
 
 
 def zygotes(engine: psutil.Process) -> list[psutil.Process]:

@@ -69,6 +69,9 @@ class AsTheHowTo(BaseExecutor):
                 error = raised
         return value, out.getvalue() + self.given, err.getvalue(), error
 
+    def get_status(self, info_dict: Any) -> Any:
+        return info_dict.get("STATUS")
+
 
 class Waiting(BaseExecutor):
     """Works until it is told to stop."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -17,10 +18,13 @@ import sqlalchemy as sa
 
 import qcov as ct
 from qcov.classical.engine.client import call, connect
+from qcov.classical.engine.engine import Engine
+from qcov.classical.status import Status
 from qcov.classical.triggers import TimeTrigger
 from qcov.errors import EnvironmentMismatch, NodeNotFound, StoreUnavailable
+from qcov.store.store import Store
 from tests.services.postgresql import Server
-from tests.waiting import until
+from tests.waiting import ended, until
 
 pytestmark = pytest.mark.services
 
@@ -117,8 +121,7 @@ def execute(url: str, statement: str) -> None:
 
 def die(process: psutil.Process) -> None:
     process.kill()
-    with contextlib.suppress(psutil.NoSuchProcess):
-        process.wait(10)
+    until(lambda: ended(process), 10)
 
 
 # -- one engine
@@ -379,11 +382,20 @@ def test_what_nobody_can_run_is_cancelled_by_anybody(nobodys: str, url: str) -> 
 
 
 def test_what_nobody_can_run_for_long_fails(
-    nobodys: str, at: Any, monkeypatch: pytest.MonkeyPatch
+    nobodys: str, at: Any, tmp_path: Path, url: str
 ) -> None:
-    monkeypatch.setenv("QCOV_ENGINE_LEASE", "0.02")  # it has the patience of many leases
-    at("c")
-    connect(start=True)
+    async def look_on() -> None:  # an engine, with the patience of many leases
+        key, payloads = tmp_path / "seal.key", str(tmp_path / "payloads")
+        store = Store(at("c"), url=url, payloads=payloads, seal_key=key, lease=0.02)
+        engine = Engine(store, workers=1)
+        engine.recover()
+        async with asyncio.timeout(60):
+            while not Status(await asyncio.to_thread(store.status, nobodys)).terminal:
+                await asyncio.sleep(0.02)
+        engine.close()
+        await asyncio.to_thread(store.close)
+
+    asyncio.run(look_on())
 
     result = ct.get_result(nobodys, wait=True, timeout=60)
     assert result.status == "FAILED"

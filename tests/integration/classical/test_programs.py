@@ -114,6 +114,15 @@ def test_a_program_that_has_used_a_threaded_library(script: Any, module: str, us
     assert script.run() == "12"
 
 
+def test_the_engine_is_no_child_of_who_starts_it(script: Any) -> None:
+    script.write(f"{PROGRAM}\nimport gc, psutil\ngc.collect()\nprint(psutil.Process().children())")
+
+    ran = script.start(env={**os.environ, "PYTHONWARNINGS": "always"})
+    out, err = ran.communicate(timeout=60)
+
+    assert (out, err) == ("12\n[]\n", "")  # no ResourceWarning, nothing to be waited for
+
+
 def test_no_connection_is_left_open_at_the_end(script: Any) -> None:
     script.write("""
         import threading

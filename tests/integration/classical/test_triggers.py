@@ -20,7 +20,7 @@ from qcov.classical.manifest import environment
 from qcov.classical.triggers import BaseTrigger, DirTrigger, TimeTrigger
 from qcov.errors import DispatchNotFound, EngineError, InvalidRequest, WrongSetting
 from qcov.transport import dumps
-from tests.waiting import until
+from tests.waiting import ended, until
 
 Process = Callable[[Path], psutil.Process]
 
@@ -206,7 +206,7 @@ def test_a_folder_that_comes_after_the_engine_is_watched(
     dispatch_id = ct.dispatch(ct.lattice(pid, triggers=trigger))(9)
     process = engine_process(data_folder)
     process.kill()
-    process.wait(10)
+    until(lambda: ended(process), 10)
     folder.rmdir()
 
     until(lambda: "is not there" in str(ct.list_triggers(dispatch_id=dispatch_id)[0].error))
@@ -230,7 +230,7 @@ def test_it_watches_on_when_the_engine_is_started_again(
     process = engine_process(data_folder)
 
     process.kill()
-    process.wait(10)
+    until(lambda: ended(process), 10)
 
     assert ct.get_result(dispatch_id).status == "NEW_OBJECT"  # this starts another engine
     assert engine_process(data_folder).pid != process.pid

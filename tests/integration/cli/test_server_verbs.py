@@ -125,17 +125,17 @@ def test_a_port_in_use_leaves_an_engine_that_ran_before(data_folder: Path) -> No
         assert qcov("start", "-p", str(other.getsockname()[1])).returncode == 1
 
     assert json.loads(qcov("status", "--json").stdout)["pid"] == before
-    # This program has started it, so its process stays in the system's table until this one ends.
     assert qcov("stop").stdout == "qcov stopped.\n"
 
 
-def test_what_cannot_start_again_is_not_stopped(data_folder: Path) -> None:
+def test_what_cannot_start_again_is_not_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     qcov("start", "-p", str(free_port()))
     before = qcov("status", "--json").stdout
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = qcov("restart", "-p", str(other.getsockname()[1]))
-    qcov("config", "dispatcher.address", "0.0.0.0")
-    exposed = qcov("restart")
+    with monkeypatch.context() as patch:
+        patch.setenv("QCOV_DISPATCHER_ADDRESS", "0.0.0.0")
+        exposed = qcov("restart")
 
     assert taken.returncode != 0
     assert "is in use by another program" in taken.stderr

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from qcov.classical.engine.channel import Message
+from qcov.classical.engine.distributions import installed, lived_on
 from qcov.classical.engine.environments import Environments
 from qcov.classical.engine.installing import Installing
 from qcov.classical.engine.spawn import Environment
@@ -135,6 +136,84 @@ def test_a_damaged_note_is_no_environment(tmp_path: Path) -> None:
         return Path(made[0].environment.executable)
 
     assert asyncio.run(main()).exists()
+
+
+def described(folder: Path, name: str, version: str, *needs: str) -> Path:
+    """A package that is installed in a folder."""
+    about = folder / f"{name}-{version}.dist-info"
+    about.mkdir(parents=True)
+    requires = "".join(f"Requires-Dist: {each}\n" for each in needs)
+    (about / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}"
+    )
+    (about / "INSTALLER").write_text("pip\n")
+    (about / "RECORD").write_text("")
+    return about
+
+
+def test_an_environment_is_kept_while_the_users_own_has_what_it_lives_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    own, limits = tmp_path / "own" / "site-packages", tmp_path / "limits.txt"
+    about = described(own, "qcov_own", "1.0", "qcov-low>=1 ; python_version > '3'")
+    low, other = described(own, "qcov_low", "1.0"), described(own, "qcov_other", "1.0")
+    limits.write_text("qcov-own<2\n")
+    environments = Environments(tmp_path / "environments")
+
+    async def made() -> str:
+        wanted = task(str(tmp_path), ("qcov-own", f"-c {limits}"))
+        user = replace(environment(str(tmp_path)), sys_path=(str(tmp_path), str(own)))
+        wanted.environment = user
+        return (await provided(environments, wanted))[0].environment.key
+
+    async def main() -> None:
+        first = await made()
+        other.rename(other.with_name("qcov_other-2.0.dist-info"))
+        assert await made() == first  # nothing of it is needed
+        low.rename(low.with_name("qcov_low-1.1.dist-info"))
+        second = await made()
+        assert second != first
+        about.rename(about.with_name("qcov_own-1.1.dist-info"))
+        third = await made()
+        assert await made() == third != second
+        limits.write_text("qcov-own<3\n")
+        assert await made() != third
+
+    asyncio.run(main())
+
+
+def test_what_requirements_live_on(tmp_path: Path) -> None:
+    own, added = tmp_path / "own", tmp_path / "added"
+    described(own, "Top_Level", "1.0", "mid.dle[x] >=1", "absent ; extra == 'x'")
+    described(own, "mid_dle", "1.0", "low")
+    for name in ("low", "other", "twice"):
+        described(own, name, "1.0")
+    described(added, "twice", "2.0", "low")
+    has, new = installed([str(tmp_path / "none"), str(own)]), installed([str(added)])
+    everything = {"low", "mid-dle", "other", "top-level"}
+
+    for packages, found in [
+        (["top.level<2"], {"top-level", "mid-dle", "low"}),
+        (["twice"], {"low"}),
+        (["absent", "-c limits.txt", "--pre"], {"low"}),
+        (["./some.whl"], everything),
+        (["-r more.txt"], everything),
+    ]:
+        assert set(lived_on(packages, new, has)) == found, packages
+    assert lived_on(["low"], {}, has) == {"low": str(own / "low-1.0.dist-info")}
+
+
+def test_the_first_folder_that_has_a_package_wins(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    two.mkdir()
+    described(two, "thing", "1.0")
+    one.mkdir()
+    paths = [str(one), str(two)]
+    assert installed(paths)["thing"].startswith(str(two))
+
+    described(one, "thing", "2.0")
+    assert installed(paths)["thing"].startswith(str(one))
 
 
 def test_a_command_that_takes_too_long_is_stopped_with_all_that_it_has_started(

@@ -288,11 +288,17 @@ def test_an_electrons_repr_is_no_value(
         graph(lambda: give(text(add(1))))
 
 
+def test_a_text_that_only_looks_like_an_electrons_repr_is_a_value() -> None:
+    made = graph(lambda text: (add(1), add(text), {"said": text}), "it is <value of add(0)> here")
+
+    assert [node.name for node in made.nodes if node.kind == Kind.ELECTRON] == ["add", "add"]
+
+
 def test_an_electrons_repr_can_be_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
     def workflow() -> Any:
         value = add(1)
         print(f"{value=}")
-        return add(value, "<value of nothing(3)>")
+        return add(value, "<value of nothing(3)>"), add("the log says <value of add(1)> here")
 
     graph(workflow)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import subprocess
+import tempfile
 from collections.abc import Callable
 from ctypes import POINTER, c_double, c_int32, c_int64
 from pathlib import Path
@@ -242,6 +243,25 @@ def test_a_value_is_kept_for_the_content_of_a_library(tmp_path: Path) -> None:
     module.write_text("def f(): return 2\n")
 
     assert all(old != Keys().of(each) for old, each in zip(before, made, strict=True))
+
+
+_ODD = 'it\'s $HOME `no` "here"'
+
+
+def test_outputs_are_returned_through_a_folder_with_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / _ODD).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / _ODD))
+
+    assert ct.Lepton("bash", command="a=1; b='x y'", named_outputs=["a", "b"])() == ("1", "x y")
+
+
+def test_a_script_may_have_any_name(tmp_path: Path) -> None:
+    script = tmp_path / f"{_ODD}.sh"
+    script.write_text('greet() { echo "hello $1"; }\n')
+
+    assert ct.Lepton("bash", library_name=script, function_name="greet")("you") == "hello you"
 
 
 @pytest.mark.parametrize("command", ["a=5; exit 0", "set -e; a=5; true"])

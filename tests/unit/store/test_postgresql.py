@@ -128,6 +128,29 @@ def test_what_must_be_kept_waits_for_a_server_that_was_restarted(
 
 
 @pytest.mark.services
+def test_a_server_that_writes_nothing_now_is_named_and_waited_for(
+    data_folder: Path, postgresql_server: Server, postgresql_url: str, dispatch_rows: Rows
+) -> None:
+    store = Store(data_folder, url=postgresql_url)
+    leases, told = store.leases, Told()
+    assert leases is not None
+    put(store, dispatch_rows("before"))
+
+    with postgresql_server.read_only(postgresql_url):
+        for ask in (leases.renew, lambda: leases.ask_to_cancel("before", None), leases.give_back):
+            with pytest.raises(StoreUnavailable, match="read-only transaction.*Is the server up"):
+                ask()
+        assert isinstance(put(store, dispatch_rows("refused"), keep=False), StoreUnavailable)
+        store.put(dispatch_rows("kept"), told.of("kept"))
+        assert store.has_dispatch("before")
+        assert told.errors == {}
+
+    assert told.wait("kept") is None
+    assert [store.has_dispatch(each) for each in ("before", "refused", "kept")] == [1, 0, 1]
+    store.close()
+
+
+@pytest.mark.services
 def test_a_restart_while_nothing_was_written_refuses_nothing(
     data_folder: Path, postgresql_server: Server, postgresql_url: str, dispatch_rows: Rows
 ) -> None:
