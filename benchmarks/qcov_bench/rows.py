@@ -80,6 +80,11 @@ def recorded(
     return taken
 
 
+def in_a_row(function: Callable[[], object], count: int) -> float:
+    """Median seconds of several calls in a row: of what is warm because it was just done."""
+    return statistics.median(seconds(function) for _ in range(count))
+
+
 def seconds(function: Callable[[], object]) -> float:
     """How long one call takes."""
     start = time.perf_counter()
