@@ -19,7 +19,8 @@ from chaos import faults, journal
 
 _HERE = str(Path(__file__).parents[1])
 _PATH = f"import sys; sys.path.append(sys.argv.pop(1)); sys.path.append({_HERE!r}); "
-ENGINE = f"{_PATH}from chaos.points import engine; engine()"
+#: As qcov's own, it goes on in a child whose parent ends at once.
+ENGINE = f"import os; os.fork() and os._exit(0); {_PATH}from chaos.points import engine; engine()"
 ZYGOTE = (
     f"import sys; sys.path.append(sys.argv[2]); sys.path.append({_HERE!r}); "
     "from chaos.points import zygote; zygote(int(sys.argv[1]))"
@@ -84,7 +85,7 @@ def reach(point: str) -> None:
 def engine() -> None:
     """Run an engine, as `qcov.classical.engine.process.main` does, with points."""
     global _role
-    from qcov.classical.engine import process, spawn
+    from qcov.classical.engine import process, runner, spawn
     from qcov.store import sqlite, store
 
     _role = "engine"
@@ -96,7 +97,7 @@ def engine() -> None:
         faults.in_engine()
     _after(process.Ownership, "acquire", "folder owned")
     _after(process.Engine, "__init__", "store opened")
-    _after(process.Engine, "recover", "dispatches recovered")
+    _after(runner.Runner, "recover", "dispatches recovered")
     _after(process.EngineProcess, "_announce", "engine announced")
     process.main()
 
