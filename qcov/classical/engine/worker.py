@@ -30,9 +30,10 @@ from qcov.classical.engine.imported import ImportedModules
 from qcov.classical.engine.streams import Streams
 from qcov.classical.engine.telling import describe
 from qcov.classical.executors.base import append_streams
+from qcov.classical.forked import OnlyParent
 from qcov.classical.graph import Recipe, assembled
 from qcov.classical.plain_values import says_it_all
-from qcov.classical.prepared import Prepared, Step, finished, told_of
+from qcov.classical.prepared import Prepared, Step, called, told_of
 from qcov.config import get_config
 from qcov.context import Context, running
 from qcov.errors import EngineError, StoreUnavailable
@@ -147,7 +148,8 @@ class Worker:
         try:
             with running(context):
                 try:
-                    outcome |= self._compute(task)
+                    with OnlyParent():
+                        outcome |= self._compute(task)
                 finally:  # circuits that nobody waited for are this electron's, not the next one's
                     records.finish()
         except BaseException as error:  # noqa: BLE001  # an electron may raise anything, SystemExit too
@@ -173,7 +175,7 @@ class Worker:
         elif steps:
             value = Prepared(function, steps["before"], steps["after"])(*args, **kwargs)
         else:  # nearly always
-            value = finished(function(*args, **kwargs))
+            value = called(function, args, kwargs)
         return self._report(value, task)
 
     def _restore(self) -> None:
@@ -218,7 +220,8 @@ class Worker:
     def _build(self, lattice: Any, args: list[Any], kwargs: dict[str, Any]) -> Message:
         from qcov.classical.manifest import build_manifest
 
-        manifest = build_manifest(lattice, tuple(args), kwargs)
+        with OnlyParent():
+            manifest = build_manifest(lattice, tuple(args), kwargs)
         return {"status": "COMPLETED", "manifest": spill(manifest, self._write)}
 
     def _report(self, value: Any, task: Message) -> Message:
@@ -390,7 +393,8 @@ def _write_logs(current: _Running) -> str:
     """Write what an electron printed to its executor's files; say if that fails."""
     try:
         if current.hosted is not None:
-            current.hosted.write_streams(current.printed)
+            with OnlyParent():
+                current.hosted.write_streams(current.printed)
         else:
             folder = Path(_results_folder()) / current.task["task"][0]
             append_streams(current.printed, current.task["logs"], folder)
@@ -419,6 +423,8 @@ def _results_folder() -> str:
 
 def run_worker(channel: BlockingChannel, files: Sequence[int], settings: Message) -> None:
     """The life of a worker process, after the fork."""
+    # a child that held it, and lived on, would hide this process's death from the engine
+    os.register_at_fork(after_in_child=channel.close)
     payloads = _take_payloads(settings["payloads"])
     _take_variables(settings["variables"])
     os.chdir(settings["cwd"])
