@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qcov import records
 from qcov.classical.engine.bundles import STEPS
 from qcov.classical.engine.channel import BlockingChannel, Message
+from qcov.classical.engine.functions import Functions
 from qcov.classical.engine.hosting import Hosted, Watching
 from qcov.classical.engine.imported import ImportedModules
 from qcov.classical.engine.streams import Streams
@@ -69,8 +70,7 @@ class Worker:
         self._cores = cores
         self._home = Path.cwd()
         self._variables, self._path = dict(os.environ), list(sys.path)
-        self._functions: dict[str, Any] = {}
-        self._code: dict[str, bytes] = {}  # of functions that have not been loaded yet
+        self._functions = Functions(self._read)
         self._waiting: deque[Message] = deque()
         self._changed = threading.Condition()
         self._current: _Running | None = None
@@ -130,6 +130,7 @@ class Worker:
         if self._dispatch == task["task"][0]:
             return False
         self._dispatch, self._keys = task["task"][0], None  # which has read the files of modules
+        self._functions.begin()
         return self._modules.changed()
 
     def _leave(self) -> None:
@@ -164,7 +165,7 @@ class Worker:
             return self._observe(task)
         if task["kind"] == "result":
             return self._report(self._assemble(task["recipe"], blobs), task)
-        function = self._function(task["function"])
+        function = self._functions[task["function"]]
         args = [self._assemble(recipe, blobs) for recipe in task["args"]]
         kwargs = {name: self._assemble(recipe, blobs) for name, recipe in task["kwargs"].items()}
         if task["kind"] == "sublattice":
@@ -294,18 +295,13 @@ class Worker:
             return self._load(recipe["blob"], blobs)
         return assembled(recipe, lambda digest: self._load(digest, blobs), _no_value)
 
-    def _load(self, digest: str, blobs: dict[str, bytes]) -> Any:
-        if digest in blobs:
-            blob = blobs[digest]
-        else:
-            blob = self._patiently(lambda: self._payloads.read(digest))
-        return loads(blob, digest=digest)
+    def _load(self, digest: str, blobs: Mapping[str, bytes]) -> Any:
+        return loads(self._read(digest, blobs), digest=digest)
 
-    def _function(self, digest: str) -> Callable[..., Any]:
-        if digest not in self._functions:
-            self._functions[digest] = self._load(digest, self._code)
-            self._code.pop(digest, None)
-        return self._functions[digest]
+    def _read(self, digest: str, blobs: Mapping[str, bytes]) -> bytes:
+        if digest in blobs:
+            return blobs[digest]
+        return self._patiently(lambda: self._payloads.read(digest))
 
     # -- the other thread
 
@@ -329,7 +325,7 @@ class Worker:
     def _take(self, message: Message) -> None:
         with self._changed:
             if message["do"] == "run":
-                self._keep_code(message)
+                self._functions.keep(message)
                 self._waiting.append(message)
                 self._changed.notify()
             elif message["do"] == "cancel":
@@ -338,12 +334,6 @@ class Worker:
                 tasks = [task["task"] for task in self._waiting]
                 self._waiting.clear()
                 self._channel.send({"did": "returned", "tasks": tasks})
-
-    def _keep_code(self, task: Message) -> None:
-        """The engine sends a function once, even if this electron is given back or fails early."""
-        digest: str = task.get("function", "")
-        if digest in task["blobs"] and digest not in self._functions:
-            self._code[digest] = task["blobs"][digest]
 
     def _report_now(self) -> None:
         """Tell how far the task is that runs now."""
