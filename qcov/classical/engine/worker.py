@@ -8,6 +8,7 @@ ends, and everything that it started.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -59,16 +60,23 @@ class Worker:
         streams: Where what electrons print goes.
         payloads: Where large payloads are.
         cores: How many cores its electrons may use.
+        home: The folder that electrons run in.
     """
 
     def __init__(
-        self, channel: BlockingChannel, streams: Streams, *, payloads: Payloads, cores: int
+        self,
+        channel: BlockingChannel,
+        streams: Streams,
+        *,
+        payloads: Payloads,
+        cores: int,
+        home: str,
     ) -> None:
         self._channel = channel
         self._streams = streams
         self._payloads = payloads
         self._cores = cores
-        self._home = Path.cwd()
+        self._home = home
         self._variables, self._path = dict(os.environ), list(sys.path)
         self._functions = Functions(self._read)
         self._waiting: deque[Message] = deque()
@@ -78,7 +86,6 @@ class Worker:
         self._modules = ImportedModules()
         self._dispatch: str | None = None
         self._keys: Keys | None = None
-        self._folder = Path.cwd()
 
     def serve(self) -> None:
         """Run electrons until the engine is gone."""
@@ -97,7 +104,9 @@ class Worker:
             task = self._waiting.popleft()
             self._busy = True  # before the other thread looks
         if self._outdated(task):
-            self._leave()
+            self._leave({"did": "leave"})
+        if reason := self._lacks_home(task):
+            self._leave({"did": "stranded", "reason": reason})
         with collecting() as sink:
             streams.begin()
             current = self._current = _Running(task, streams, sink)
@@ -133,9 +142,13 @@ class Worker:
         self._functions.begin()
         return self._modules.changed()
 
-    def _leave(self) -> None:
+    def _lacks_home(self, task: Message) -> str:
+        """Go to where the program ran; why that cannot be, if an electron needs it."""
+        return "" if task["workdir"] else _entered(self._home)
+
+    def _leave(self, message: Message) -> None:
         """Give everything back; the engine hangs up, and that ends this process."""
-        self._channel.send({"did": "leave"})
+        self._channel.send(message)
         while True:
             signal.pause()
 
@@ -160,7 +173,8 @@ class Worker:
     def _compute(self, task: Message) -> Message:
         blobs = task["blobs"]
         self._restore()
-        os.chdir(task["workdir"] or self._home)
+        if task["workdir"]:
+            os.chdir(task["workdir"])
         if task["kind"] == "trigger":
             return self._observe(task)
         if task["kind"] == "result":
@@ -417,11 +431,30 @@ def run_worker(channel: BlockingChannel, files: Sequence[int], settings: Message
     os.register_at_fork(after_in_child=channel.close)
     payloads = _take_payloads(settings["payloads"])
     _take_variables(settings["variables"])
-    os.chdir(settings["cwd"])
+    if reason := _entered(settings["cwd"]):
+        return _wait_for_the_end(channel, reason)
     sys.path[:] = settings["sys_path"]
     gc.freeze()  # what the zygote has imported need not be walked, nor copied by being walked
     streams = Streams(*files)
-    Worker(channel, streams, payloads=payloads, cores=settings["cores"]).serve()
+    cores, home = settings["cores"], settings["cwd"]
+    return Worker(channel, streams, payloads=payloads, cores=cores, home=home).serve()
+
+
+def _entered(folder: str) -> str:
+    """Make this the working folder; why that cannot be."""
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _wait_for_the_end(channel: BlockingChannel, reason: str) -> None:
+    """Say that this process is of no use, and end when the engine has heard of it."""
+    channel.send({"did": "stranded", "reason": reason})
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            channel.receive()
 
 
 def _take_payloads(location: str) -> Payloads:
