@@ -277,6 +277,7 @@ def get_result(
     Raises:
         DispatchNotFound: there is no such dispatch.
         StillRunning: it has not ended in that time; a TimeoutError. It goes on.
+        EngineUnavailable: the engine was paused, and has not answered 5 seconds after that time.
         WrongSetting: `timeout` is not a number of seconds, or nothing is waited for.
     """
     check_id(dispatch_id)

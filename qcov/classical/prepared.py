@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from qcov.classical.forked import OnlyParent
 from qcov.transport import TransportableObject
 
 
@@ -30,7 +31,7 @@ class Step:
     def run(self) -> Any:
         """What it returns; an error says which step it happened in."""
         with told_of(self.name):
-            return finished(self.function(*self.args, **self.kwargs))
+            return called(self.function, self.args, self.kwargs)
 
 
 @contextmanager
@@ -61,7 +62,7 @@ class Prepared:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the steps and the function; return what the function does."""
         kwargs |= _given([(step.keyword, step.run()) for step in self._before])
-        value = finished(self._function(*args, **kwargs))
+        value = called(self._function, args, kwargs)
         for step in self._after:
             step.run()
         return value
@@ -75,9 +76,19 @@ def _given(values: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return {name: found[0] if len(found) == 1 else found for name, found in given.items()}
 
 
-def finished(value: Any) -> Any:
-    """The value that a coroutine comes to; any other value as it is."""
-    return asyncio.run(value) if inspect.iscoroutine(value) else value
+def called(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """What a user's function returns, or what its coroutine comes to.
+
+    A process that it has forked, and that returns from it too, ends there.
+    """
+    with OnlyParent():
+        value = function(*args, **kwargs)
+        return asyncio.run(_alone(value)) if inspect.iscoroutine(value) else value
+
+
+async def _alone(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    with OnlyParent():  # a child must not come back to a loop that is its parent's
+        return await coroutine
 
 
 # -- for executors of users' own -----------------------------------------------------------------

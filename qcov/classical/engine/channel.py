@@ -65,10 +65,11 @@ class BlockingChannel:
         return self._socket.fileno()
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message whole."""
-        data = pack(message)
+        """Send a message whole. A time limit of the socket is for what it takes at a time."""
+        left = memoryview(pack(message))
         with self._sending:
-            self._socket.sendall(data)
+            while left:
+                left = left[self._socket.send(left) :]
 
     def receive(self) -> list[Message]:
         """Wait for bytes; return the messages that they complete.

@@ -33,6 +33,10 @@ _BOOT = (
     "from qcov.classical.engine.process import main; main()"
 )
 _ANSWERS_WITHIN = 30.0  # seconds: an engine that lives answers a ping in a hundredth of one
+_GRACE = 5.0  # seconds for what is overdue
+#: Verbs that are answered when something has happened: after their `timeout`, or whenever it is.
+#: Others may take long too, while the disk is full or a database is away; then a ping shows life.
+_WAITING = frozenset({"outcome", "progress", "run"})
 TRIES = 5  #: how often a request is made before an engine that breaks is reported
 _ROOT = str(Path(__file__).parents[3])
 
@@ -45,14 +49,22 @@ class Client:
         self._socket = sock
         self._channel = BlockingChannel(sock)
         self._number = 0
+        self._limit: float | None = None
 
     def call(self, verb: str, **arguments: Any) -> Any:
-        """Ask the engine; its errors are raised here."""
+        """Ask the engine; its errors are raised here.
+
+        Raises `EngineUnavailable` if it does not answer in time: it was paused.
+        """
+        return self._ask(verb, arguments, _overdue_after(verb, arguments))
+
+    def _ask(self, verb: str, arguments: Message, limit: float | None) -> Any:
         self._number += 1
         try:
+            self._set_limit(limit)
             request = {"number": self._number, "verb": verb, "arguments": arguments}
             self._channel.send(request)
-            answer = self._receive()
+            answer = self._receive(may_take_long=verb not in {*_WAITING, "ping"})
         except TimeoutError as error:
             self.close()
             raise _silent(self.folder) from error
@@ -67,17 +79,23 @@ class Client:
             raise unpack_error(answer["error"])
         return answer["value"]
 
-    def ping(self) -> Message:
-        """Ask how it is. Raises `EngineUnavailable` if it does not answer soon: it was paused."""
-        self._socket.settimeout(_ANSWERS_WITHIN)
-        about = self.call("ping")
-        self._socket.settimeout(None)
-        return about
+    def ping(self, within: float | None = None) -> Message:
+        """Ask how it is, and expect an answer in so many seconds."""
+        return self._ask("ping", {}, _ANSWERS_WITHIN if within is None else within)
 
-    def _receive(self) -> Message:
+    def _receive(self, *, may_take_long: bool) -> Message:
         while True:
-            for message in self._channel.receive():
-                return message
+            try:
+                for message in self._channel.receive():
+                    return message
+            except TimeoutError:
+                if not (may_take_long and _lives(self.folder)):
+                    raise
+
+    def _set_limit(self, seconds: float | None) -> None:
+        if seconds != self._limit:
+            self._socket.settimeout(seconds)
+            self._limit = seconds
 
     @property
     def hung_up(self) -> bool:
@@ -117,18 +135,26 @@ def call(verb: str, **arguments: Any) -> Any:
 
 def call_once(verb: str, **arguments: Any) -> Any:
     """As `call`, but a connection that breaks is reported with `ConnectionLost`."""
-    with _connection() as client:
+    with _connection(_overdue_after(verb, arguments)) as client:
         return client.call(verb, **arguments)
 
 
+def _overdue_after(verb: str, arguments: Message) -> float | None:
+    """Seconds after which an answer is overdue; None if it may come at any time."""
+    if verb not in _WAITING:
+        return _ANSWERS_WITHIN
+    timeout = arguments.get("timeout")
+    return None if timeout is None else timeout + _GRACE
+
+
 @contextlib.contextmanager
-def _connection() -> Generator[Client, None, None]:
+def _connection(within: float | None) -> Generator[Client, None, None]:
     key = (os.getpid(), data_dir())
     client = _connections.open.pop(key, None)
     if client is not None and client.hung_up:
         client.close()
         client = None
-    client = client or connect(start=True)
+    client = client or connect(start=True, within=within)
     try:
         yield client
     except BaseException:  # Ctrl-C too: the answer may still come, so it is not kept
@@ -137,24 +163,26 @@ def _connection() -> Generator[Client, None, None]:
     _connections.open[key] = client
 
 
-def connect(*, start: bool) -> Client:
+def connect(*, start: bool, within: float | None = None) -> Client:
     """Open a connection to the engine of the configured data folder.
 
-    Raises `EngineUnavailable` if there is none and `start` is false, or if it cannot be started.
+    Raises `EngineUnavailable` if there is none and `start` is false, if it cannot be started, or
+    if it does not answer soon, or not `within` so many seconds.
     """
     folder = data_dir()
-    client = _reach(folder)
-    if client is not None and (not start or _same_version(client)):
+    within = _ANSWERS_WITHIN if within is None else min(within, _ANSWERS_WITHIN)
+    client = _reach(folder, within)
+    if client is not None and (not start or _same_version(client, within)):
         return client
     if not start:
         raise EngineUnavailable(
             address=str(folder), reason="none runs there", advice="Start one with `qcov start`."
         )
     with _starting(folder):
-        client = _reach(folder)  # another program may have started it in the meantime
-        if client is None or not _same_version(client):
+        client = _reach(folder, within)  # another program may have started it in the meantime
+        if client is None or not _same_version(client, within):
             _spawn(folder)
-            client = _reach(folder)
+            client = _reach(folder, within)
     if client is None:
         raise ConnectionLost(
             address=str(folder), reason="it ended as soon as it began", advice=_see_log(folder)
@@ -173,16 +201,27 @@ def announcement(folder: Path) -> Message | None:
     return cast("Message", said) if isinstance(said, dict) and "socket" in said else None
 
 
-def _reach(folder: Path) -> Client | None:
+def _lives(folder: Path) -> bool:
+    """Whether the engine answers another question."""
+    with contextlib.suppress(ConnectionLost, EngineUnavailable):
+        client = _reach(folder, _GRACE)
+        return client is not None and bool(client.ping(_GRACE))
+    return False
+
+
+def _reach(folder: Path, within: float) -> Client | None:
     about = announcement(folder)
     if about is None:
         return None
     sock = socket.socket(socket.AF_UNIX)
     try:
-        sock.connect(about["socket"])
+        _connect(sock, about["socket"], within)
     except (ConnectionError, FileNotFoundError):  # it was killed and could not tidy up
         sock.close()
         return None
+    except BlockingIOError as error:  # it has not let anybody in for so long
+        sock.close()
+        raise _silent(folder) from error
     except PermissionError as error:
         sock.close()
         raise _foreign(folder, error) from error
@@ -194,6 +233,19 @@ def _reach(folder: Path) -> Client | None:
             advice=f"Remove {folder / 'engine.json'}.",
         )
     return Client(sock, folder)
+
+
+def _connect(sock: socket.socket, path: str, within: float) -> None:
+    """Connect once there is room among those that wait, which Python's own limit does not await."""
+    sock.settimeout(None)  # a program may have set another default
+    _limit_sending(sock, within)
+    sock.connect(path)
+    _limit_sending(sock, 0.0)  # none
+
+
+def _limit_sending(sock: socket.socket, seconds: float) -> None:
+    limit = struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
 def _foreign(folder: Path, error: OSError) -> StoreUnavailable:
@@ -221,9 +273,9 @@ def _is_ours(sock: socket.socket) -> bool:
     return user == os.getuid()
 
 
-def _same_version(client: Client) -> bool:
+def _same_version(client: Client, within: float) -> bool:
     """False if the engine is of another version and has made room for ours."""
-    about = client.ping()
+    about = client.ping(within)
     if about["protocol"] == PROTOCOL and about["version"] == __version__:
         return True
     if client.call("leave"):

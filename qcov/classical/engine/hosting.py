@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from qcov.classical.executors.base import AsyncBaseExecutor, BaseExecutor
+from qcov.classical.forked import OnlyParent
 from qcov.classical.prepared import Arguments, Keywords, Prepared, Step
 from qcov.transport import TransportableObject
 
@@ -42,9 +43,11 @@ class Hosted:
         """Let the executor run an electron; return the electron's value."""
         execute = self._executor.execute
         try:
-            value = execute(**self._taken_by(execute, function, steps, args=args, kwargs=kwargs))
-            if inspect.iscoroutine(value):
-                value = asyncio.run(self._awaited(value))
+            given = self._taken_by(execute, function, steps, args=args, kwargs=kwargs)
+            with OnlyParent():
+                value = execute(**given)
+                if inspect.iscoroutine(value):
+                    value = asyncio.run(self._awaited(value))
             if _is_own(self._executor):
                 value = _unpacked(value)
             return value.get_deserialized() if isinstance(value, TransportableObject) else value
@@ -77,14 +80,16 @@ class Hosted:
 
     async def _awaited(self, value: Any) -> Any:
         self._loop = asyncio.get_running_loop()
-        return await value
+        with OnlyParent():
+            return await value
 
     def cancel(self) -> None:
         """Have the work stopped; called in another thread. Returns when `run` may be ended."""
         executor = self._executor
         executor._cancel_requested = True
         try:
-            stopped = self._ask_to_cancel()
+            with OnlyParent():
+                stopped = self._ask_to_cancel()
         except Exception as error:  # noqa: BLE001  # the user's own code
             stopped = f"raised {type(error).__name__}: {error}"
         if stopped is not True:
@@ -136,21 +141,26 @@ class Watching:
             self._observe(ready)
         except BaseException:
             with contextlib.suppress(Exception):  # it watches anew, maybe in this process
-                self._trigger.stop()
+                self._stop()
             raise
 
     def _observe(self, ready: Callable[[], None]) -> None:
-        if self._trigger.observe_blocks:
+        blocks = self._trigger.observe_blocks
+        if blocks:
             ready()
+        with OnlyParent():
             self._trigger.observe()
-        else:
-            self._trigger.observe()
+        if not blocks:
             ready()
             self._ended.wait()
 
+    def _stop(self) -> None:
+        with OnlyParent():
+            self._trigger.stop()
+
     def cancel(self) -> None:
         """End watching; called in another thread."""
-        self._trigger.stop()
+        self._stop()
         self._ended.set()
 
     def write_streams(self, texts: Sequence[str]) -> None:

@@ -30,6 +30,7 @@ from qcov.errors import (
     WorkerLost,
 )
 
+_NO_FOLDER = "the working folder does not exist"
 _AHEAD = 16  # electrons that a worker holds at most
 _LONG = 0.1  # seconds: after this the electrons behind are taken back
 _GIVE_UP = 30.0  # seconds for a user's own executor to stop its work
@@ -124,7 +125,7 @@ class Pool:
             try:
                 self._feed_one(environment, waiting)
             except OSError as error:
-                self._give_up(environment, waiting, error)
+                self._give_up(environment, waiting, error.strerror or str(error))
             if not waiting:
                 del self._waiting[environment]
         for link in list(self._links):
@@ -145,12 +146,12 @@ class Pool:
                 return
             self._send(link, waiting.popleft())
 
-    def _give_up(self, environment: Environment, waiting: deque[Task], error: OSError) -> None:
+    def _give_up(self, environment: Environment, waiting: deque[Task], reason: str) -> None:
         """No worker can be started for a program: its electrons fail, others go on."""
         for task in waiting:
             mismatch = EnvironmentMismatch(
                 reason=f"no worker process of {environment.executable} can be started in "
-                f"{environment.cwd} ({error.strerror or error})",
+                f"{environment.cwd} ({reason})",
                 advice="Are the virtual environment and the working folder still there?",
             )
             self._loop.call_soon(task.owner.task_died, task, mismatch)
@@ -268,6 +269,8 @@ class Pool:
             self._on_giving_up(link, message)
         elif did == "leave":
             self._on_leaving(link, fresh=message["fresh"])
+        elif did == "stranded":
+            self._on_stranded(link, message["reason"])
 
     def _on_progress(self, link: Link, message: Message) -> None:
         if link.tasks and link.tasks[0].key == tuple(message["task"]):
@@ -290,6 +293,16 @@ class Pool:
                 self._stopping[stopped[0].key] = stopped[1]
         self._take_back(link, [list(task.key) for task in link.tasks])
         self._dismiss(link)
+
+    def _on_stranded(self, link: Link, reason: str) -> None:
+        """Its working folder is gone, or not for us: it was there when it was started."""
+        link.disarm()
+        for task in link.tasks:
+            self._stopping.pop(task.key, None)
+        cwd = link.environment.cwd
+        self._give_up(link.environment, link.tasks, reason if _is_folder(cwd) else _NO_FOLDER)
+        self._dismiss(link)
+        self._feed_soon()
 
     def _on_outcome(self, link: Link, outcome: Message) -> None:
         if not link.tasks or link.tasks[0].key != tuple(outcome["task"]):
@@ -327,8 +340,8 @@ class Pool:
     # -- a worker's life
 
     def _hire(self, environment: Environment) -> Link:
-        if not os.path.isdir(environment.cwd):  # noqa: PTH112  # a string, and often
-            raise FileNotFoundError(errno.ENOENT, "the working folder does not exist")
+        if not _is_folder(environment.cwd):
+            raise FileNotFoundError(errno.ENOENT, _NO_FOLDER)
         process = self._spawner.start(environment)
         link = Link(environment, process)
         process.on_message = lambda message: self._on_message(link, message)
@@ -397,6 +410,10 @@ class Pool:
             died.owner.task_died(died, error, link.process.printed())
         self._take_back(link, [list(task.key) for task in link.tasks])
         self._feed_soon()
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112  # a string, and often
 
 
 def _text(error: QcovError) -> str:

@@ -8,6 +8,7 @@ ends, and everything that it started.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -17,7 +18,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,14 +26,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from qcov import records
 from qcov.classical.engine.bundles import STEPS
 from qcov.classical.engine.channel import BlockingChannel, Message
+from qcov.classical.engine.functions import Functions
 from qcov.classical.engine.hosting import Hosted, Watching
 from qcov.classical.engine.imported import ImportedModules
 from qcov.classical.engine.streams import Streams
 from qcov.classical.engine.telling import describe
 from qcov.classical.executors.base import append_streams
+from qcov.classical.forked import OnlyParent
 from qcov.classical.graph import Recipe, assembled
 from qcov.classical.plain_values import says_it_all
-from qcov.classical.prepared import Prepared, Step, finished, told_of
+from qcov.classical.prepared import Prepared, Step, called, told_of
 from qcov.config import get_config
 from qcov.context import Context, running
 from qcov.errors import EngineError, StoreUnavailable
@@ -57,6 +60,7 @@ class Worker:
         streams: Where what electrons print goes.
         payloads: Where large payloads are.
         cores: How many cores its electrons may use.
+        home: The folder that electrons run in.
     """
 
     def __init__(
@@ -67,15 +71,15 @@ class Worker:
         modules: ImportedModules,
         payloads: Payloads,
         cores: int,
+        home: str,
     ) -> None:
         self._channel = channel
         self._streams = streams
         self._payloads = payloads
         self._cores = cores
-        self._home = Path.cwd()
+        self._home = home
         self._variables, self._path = dict(os.environ), list(sys.path)
-        self._functions: dict[str, Any] = {}
-        self._code: dict[str, bytes] = {}  # of functions that have not been loaded yet
+        self._functions = Functions(self._read)
         self._waiting: deque[Message] = deque()
         self._changed = threading.Condition()
         self._current: _Running | None = None
@@ -84,7 +88,6 @@ class Worker:
         self._fresh = True
         self._dispatch: str | None = None
         self._keys: Keys | None = None
-        self._folder = Path.cwd()
 
     def serve(self) -> None:
         """Run electrons until the engine is gone."""
@@ -103,7 +106,10 @@ class Worker:
             task = self._waiting.popleft()
             self._busy = True  # before the other thread looks
         if self._outdated(task):
-            self._leave()
+            # one that has run nothing has all that is old from the process that it was forked from
+            self._leave({"did": "leave", "fresh": self._fresh})
+        if reason := self._lacks_home(task):
+            self._leave({"did": "stranded", "reason": reason})
         self._fresh = False
         with collecting() as sink:
             streams.begin()
@@ -137,12 +143,16 @@ class Worker:
         if self._dispatch == task["task"][0]:
             return False
         self._dispatch, self._keys = task["task"][0], None  # which has read the files of modules
+        self._functions.begin()
         return self._modules.changed()
 
-    def _leave(self) -> None:
+    def _lacks_home(self, task: Message) -> str:
+        """Go to where the program ran; why that cannot be, if an electron needs it."""
+        return "" if task["workdir"] else _entered(self._home)
+
+    def _leave(self, message: Message) -> None:
         """Give everything back; the engine hangs up, and that ends this process."""
-        # one that has run nothing has all that is old from the process that it was forked from
-        self._channel.send({"did": "leave", "fresh": self._fresh})
+        self._channel.send(message)
         while True:
             signal.pause()
 
@@ -156,7 +166,8 @@ class Worker:
         try:
             with running(context):
                 try:
-                    outcome |= self._compute(task)
+                    with OnlyParent():
+                        outcome |= self._compute(task)
                 finally:  # circuits that nobody waited for are this electron's, not the next one's
                     records.finish()
         except BaseException as error:  # noqa: BLE001  # an electron may raise anything, SystemExit too
@@ -166,12 +177,13 @@ class Worker:
     def _compute(self, task: Message) -> Message:
         blobs = task["blobs"]
         self._restore()
-        os.chdir(task["workdir"] or self._home)
+        if task["workdir"]:
+            os.chdir(task["workdir"])
         if task["kind"] == "trigger":
             return self._observe(task)
         if task["kind"] == "result":
             return self._report(self._assemble(task["recipe"], blobs), task)
-        function = self._function(task["function"])
+        function = self._functions[task["function"]]
         args = [self._assemble(recipe, blobs) for recipe in task["args"]]
         kwargs = {name: self._assemble(recipe, blobs) for name, recipe in task["kwargs"].items()}
         if task["kind"] == "sublattice":
@@ -182,7 +194,7 @@ class Worker:
         elif steps:
             value = Prepared(function, steps["before"], steps["after"])(*args, **kwargs)
         else:  # nearly always
-            value = finished(function(*args, **kwargs))
+            value = called(function, args, kwargs)
         return self._report(value, task)
 
     def _restore(self) -> None:
@@ -227,7 +239,8 @@ class Worker:
     def _build(self, lattice: Any, args: list[Any], kwargs: dict[str, Any]) -> Message:
         from qcov.classical.manifest import build_manifest
 
-        manifest = build_manifest(lattice, tuple(args), kwargs)
+        with OnlyParent():
+            manifest = build_manifest(lattice, tuple(args), kwargs)
         return {"status": "COMPLETED", "manifest": spill(manifest, self._write)}
 
     def _report(self, value: Any, task: Message) -> Message:
@@ -300,18 +313,13 @@ class Worker:
             return self._load(recipe["blob"], blobs)
         return assembled(recipe, lambda digest: self._load(digest, blobs), _no_value)
 
-    def _load(self, digest: str, blobs: dict[str, bytes]) -> Any:
-        if digest in blobs:
-            blob = blobs[digest]
-        else:
-            blob = self._patiently(lambda: self._payloads.read(digest))
-        return loads(blob, digest=digest)
+    def _load(self, digest: str, blobs: Mapping[str, bytes]) -> Any:
+        return loads(self._read(digest, blobs), digest=digest)
 
-    def _function(self, digest: str) -> Callable[..., Any]:
-        if digest not in self._functions:
-            self._functions[digest] = self._load(digest, self._code)
-            self._code.pop(digest, None)
-        return self._functions[digest]
+    def _read(self, digest: str, blobs: Mapping[str, bytes]) -> bytes:
+        if digest in blobs:
+            return blobs[digest]
+        return self._patiently(lambda: self._payloads.read(digest))
 
     # -- the other thread
 
@@ -335,7 +343,7 @@ class Worker:
     def _take(self, message: Message) -> None:
         with self._changed:
             if message["do"] == "run":
-                self._keep_code(message)
+                self._functions.keep(message)
                 self._waiting.append(message)
                 self._changed.notify()
             elif message["do"] == "cancel":
@@ -344,12 +352,6 @@ class Worker:
                 tasks = [task["task"] for task in self._waiting]
                 self._waiting.clear()
                 self._channel.send({"did": "returned", "tasks": tasks})
-
-    def _keep_code(self, task: Message) -> None:
-        """The engine sends a function once, even if this electron is given back or fails early."""
-        digest: str = task.get("function", "")
-        if digest in task["blobs"] and digest not in self._functions:
-            self._code[digest] = task["blobs"][digest]
 
     def _report_now(self) -> None:
         """Tell how far the task is that runs now."""
@@ -399,7 +401,8 @@ def _write_logs(current: _Running) -> str:
     """Write what an electron printed to its executor's files; say if that fails."""
     try:
         if current.hosted is not None:
-            current.hosted.write_streams(current.printed)
+            with OnlyParent():
+                current.hosted.write_streams(current.printed)
         else:
             folder = Path(_results_folder()) / current.task["task"][0]
             append_streams(current.printed, current.task["logs"], folder)
@@ -430,15 +433,36 @@ def run_worker(
     channel: BlockingChannel, files: Sequence[int], settings: Message, modules: ImportedModules
 ) -> None:
     """The life of a worker process, after the fork."""
+    # a child that held it, and lived on, would hide this process's death from the engine
+    os.register_at_fork(after_in_child=channel.close)
     payloads = _take_payloads(settings["payloads"])
     _take_variables(settings["variables"])
-    os.chdir(settings["cwd"])
+    if reason := _entered(settings["cwd"]):
+        return _wait_for_the_end(channel, reason)
     sys.path[:] = settings["sys_path"]
     modules.note_sites()
     gc.freeze()  # what the zygote has imported need not be walked, nor copied by being walked
     streams = Streams(*files)
-    cores = settings["cores"]
-    Worker(channel, streams, modules=modules, payloads=payloads, cores=cores).serve()
+    cores, home = settings["cores"], settings["cwd"]
+    worker = Worker(channel, streams, modules=modules, payloads=payloads, cores=cores, home=home)
+    return worker.serve()
+
+
+def _entered(folder: str) -> str:
+    """Make this the working folder; why that cannot be."""
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _wait_for_the_end(channel: BlockingChannel, reason: str) -> None:
+    """Say that this process is of no use, and end when the engine has heard of it."""
+    channel.send({"did": "stranded", "reason": reason})
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            channel.receive()
 
 
 def _take_payloads(location: str) -> Payloads:

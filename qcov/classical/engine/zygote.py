@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from qcov.classical.engine.channel import BlockingChannel, Message
 from qcov.classical.engine.imported import ImportedModules
 from qcov.classical.files_read import FILES_READ
+from qcov.classical.forked import OnlyParent
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -46,6 +47,8 @@ class Zygote:
 
     def serve(self) -> None:
         """Do what the engine asks until it is gone."""
+        # whoever is forked here, and lives on, must not hide the end of this process
+        os.register_at_fork(after_in_child=self._control.close)
         signal.signal(signal.SIGCHLD, _wake_up)
         signal.signal(signal.SIGTERM, lambda _number, _frame: self._end())
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
@@ -67,7 +70,9 @@ class Zygote:
             data, descriptors = b"", list[int]()
         if not data:  # the engine is gone
             self._end()
-        self._descriptors.extend(descriptors)  # they come with a message's first bytes
+        for descriptor in descriptors:  # they come with a message's first bytes
+            os.set_inheritable(descriptor, False)  # to what electrons start
+            self._descriptors.append(descriptor)
         for message in self._channel.unpack(data):
             if message["do"] == "preload":
                 _preload(message["modules"])
@@ -109,7 +114,6 @@ class Zygote:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for end in (self._ended, self._wake):
             os.close(end)
-        self._control.close()
         from qcov.classical.engine.worker import run_worker
 
         channel, *files = descriptors
@@ -163,7 +167,8 @@ def _reason(code: int) -> str:
 def _preload(modules: list[str]) -> None:
     for name in modules:
         try:
-            importlib.import_module(name)
+            with OnlyParent():
+                importlib.import_module(name)
         except Exception as error:  # noqa: BLE001  # a broken package is reported by the electron that needs it
             sys.stderr.write(f"qcov: {name} could not be imported ahead of time: {error}\n")
 

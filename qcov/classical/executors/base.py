@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Never, Self
 
 from qcov.classical.checks import check_setting
+from qcov.classical.forked import OnlyParent
 from qcov.errors import WrongSetting, suggest
 
 #: What Covalent has for "no limit".
@@ -183,11 +184,17 @@ class BaseExecutor(AnyExecutor):
         """
         metadata = {"dispatch_id": dispatch_id, "node_id": node_id, "results_dir": results_dir}
         with self.get_dispatch_context(DispatchInfo(dispatch_id)):
-            self.setup(metadata)
+            with OnlyParent():
+                self.setup(metadata)
             try:
-                return self.run(function, args, kwargs, metadata)
-            finally:
-                self.teardown(metadata)
+                with OnlyParent():
+                    value = self.run(function, args, kwargs, metadata)
+            except BaseException as error:
+                with _noted_at(error):
+                    self.teardown(metadata)
+                raise
+            self.teardown(metadata)
+            return value
 
     def set_job_handle(self, handle: Any) -> None:
         """Remember what the backend calls the task, for `cancel`: anything that JSON can say."""
@@ -248,11 +255,17 @@ class AsyncBaseExecutor(AnyExecutor):
         """Set up, run and tear down; return the electron's value."""
         metadata = {"dispatch_id": dispatch_id, "node_id": node_id, "results_dir": results_dir}
         with self.get_dispatch_context(DispatchInfo(dispatch_id)):
-            await self.setup(metadata)
+            with OnlyParent():
+                await self.setup(metadata)
             try:
-                return await self.run(function, args, kwargs, metadata)
-            finally:
-                await self.teardown(metadata)
+                with OnlyParent():
+                    value = await self.run(function, args, kwargs, metadata)
+            except BaseException as error:
+                with _noted_at(error):
+                    await self.teardown(metadata)
+                raise
+            await self.teardown(metadata)
+            return value
 
     async def set_job_handle(self, handle: Any) -> None:
         """Remember what the backend calls the task, for `cancel`: anything that JSON can say."""
@@ -271,6 +284,15 @@ class AsyncBaseExecutor(AnyExecutor):
     ) -> None:
         """Append what an electron has printed to files."""
         append_streams(stream_strings, filepaths, Path(results_dir) / dispatch_id)
+
+
+@contextmanager
+def _noted_at(error: BaseException) -> Generator[None, None, None]:
+    """Let what fails after an error be a note at it: the first one says what is wrong."""
+    try:
+        yield
+    except Exception as later:  # noqa: BLE001  # the user's own code
+        error.add_note(f"Then `teardown` raised {type(later).__name__}: {later}")
 
 
 def append_streams(texts: Iterable[str], paths: Iterable[str], folder: Path) -> None:

@@ -26,9 +26,10 @@ is ended at once and started again, as well, and a program that is started again
 engine.
 
 At the end, every dispatch must have ended and nothing may still run. Everything that was committed,
-or that a program was told, must be there and be the same. No electron that had ended may have run
-again. Every node must have come to what it comes to when nothing is killed, unless its worker was.
-All payloads must match their digests, SQLite must find its file whole, and no process may be left.
+or that a program was told, must be there and be the same. No electron whose end was recorded may
+have run again. Every node must have come to what it comes to when nothing is killed, unless its
+worker was. All payloads must match their digests, SQLite must find its file whole, and no process
+may be left.
 What two engines share may run again when a lease has ended, until it has been recorded.
 
 SIGKILL shows what processes lose, not what a power cut takes from the disk.

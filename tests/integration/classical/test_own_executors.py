@@ -329,3 +329,42 @@ def test_an_electron_that_waits_gives_its_place_to_others(
     finally:
         stop_engine(folder)
         engine.wait(10)
+
+
+class Failing(BaseExecutor):
+    def run(self, function: Any, args: Any, kwargs: Any, task_metadata: Any) -> Any:
+        raise ValueError("in run")
+
+    def teardown(self, task_metadata: Any) -> None:
+        raise KeyError("in teardown")
+
+
+class FailingLater(AsyncBaseExecutor):
+    async def run(self, function: Any, args: Any, kwargs: Any, task_metadata: Any) -> Any:
+        raise ValueError("in run")
+
+    async def teardown(self, task_metadata: Any) -> None:
+        raise KeyError("in teardown")
+
+
+@pytest.mark.parametrize("executor", [Failing(), FailingLater()])
+def test_what_fails_first_is_the_reason(run: Run, executor: Any) -> None:
+    result = run(ct.electron(lambda: 3, executor=executor))
+
+    assert str(result.error).splitlines()[-1] == "<lambda>(0): ValueError: in run"
+    told = "Then `teardown` raised KeyError: 'in teardown'"
+    assert result.get_node_result(0)["error"].endswith(told)
+
+
+class FailingAtTheEnd(BaseExecutor):
+    def run(self, function: Any, args: Any, kwargs: Any, task_metadata: Any) -> Any:
+        return function(*args, **kwargs)
+
+    def teardown(self, task_metadata: Any) -> None:
+        raise KeyError("in teardown")
+
+
+def test_a_teardown_that_fails_alone(run: Run) -> None:
+    result = run(ct.electron(lambda: 3, executor=FailingAtTheEnd()))
+
+    assert str(result.error).splitlines()[-1] == "<lambda>(0): KeyError: 'in teardown'"

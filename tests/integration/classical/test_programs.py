@@ -593,3 +593,30 @@ def test_a_program_waits_through_a_restart(gate: Any, run: Callable[..., ct.Resu
         gate.wait()
         gate.let_go()
         assert waiting.result(60).status == "COMPLETED"
+
+
+COUNTING = """
+import qcov as ct
+
+calls = 0
+
+@ct.electron
+def count(_, seen=[]):
+    global calls
+    calls += 1
+    seen.append(calls)
+    return calls, list(seen)
+
+def value():
+    return ct.dispatch_sync(ct.lattice(count))(0).result
+
+print(value(), value())
+"""
+
+
+@pytest.mark.usefixtures("common_engine")
+def test_what_a_function_keeps_starts_anew_with_each_dispatch(script: Any) -> None:
+    script.write(COUNTING)
+
+    for _ in range(3):  # workers stay from one to the next
+        assert script.run() == "(1, [1]) (1, [1])"
