@@ -28,6 +28,7 @@ class Functions:
         self._blobs: dict[str, bytes] = {}
         self._loaded: dict[str, Any] = {}
         self._size = 0  # of what was loaded since garbage was collected
+        self.garbage = False  #: whether functions of earlier dispatches may still be there
 
     def keep(self, task: Message) -> None:
         """Keep what came with a task, even if that is given back or fails early."""
@@ -37,10 +38,15 @@ class Functions:
 
     def begin(self) -> None:
         """What follows belongs to another dispatch."""
+        self.garbage = self.garbage or bool(self._loaded)
         self._loaded = {}
-        if self._size > _MUCH:  # a function may hold itself, and much besides
-            gc.collect()
-            self._size = 0
+        if self._size > _MUCH:  # too much to wait for a moment of rest
+            self.collect()
+
+    def collect(self) -> None:
+        """Let go of functions that hold themselves, and of what they hold: processes, memory."""
+        gc.collect()
+        self._size, self.garbage = 0, False
 
     def __getitem__(self, digest: str) -> Callable[..., Any]:
         """The function with this digest, as this dispatch has left it."""

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 _AGAIN_AFTER = 0.5  # seconds between tries while the disk is full, or the server away
 _REPORT_EVERY = 0.25  # seconds, while an electron runs
+_RESTS = 0.5  # seconds without an electron, after which there is time to tidy up
 
 _T = TypeVar("_T")
 
@@ -100,11 +101,7 @@ class Worker:
     # -- the main thread
 
     def _run_next(self, streams: Streams) -> None:
-        with self._changed:
-            while not self._waiting:
-                self._changed.wait()
-            task = self._waiting.popleft()
-            self._busy = True  # before the other thread looks
+        task = self._next()
         if self._outdated(task):
             # one that has run nothing has all that is old from the process that it was forked from
             self._leave({"did": "leave", "fresh": self._fresh})
@@ -125,6 +122,16 @@ class Worker:
         if "logs" in task:
             outcome["stderr"] += _write_logs(current)
         self._send(outcome)
+
+    def _next(self) -> Message:
+        """Wait for an electron; a while without any is the time to tidy up."""
+        while True:
+            rest = _RESTS if self._functions.garbage else None
+            with self._changed:
+                if self._changed.wait_for(lambda: bool(self._waiting), rest):
+                    self._busy = True  # before the other thread looks
+                    return self._waiting.popleft()
+            self._functions.collect()
 
     def _send(self, outcome: Message) -> None:
         try:

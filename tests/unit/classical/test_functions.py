@@ -60,3 +60,20 @@ def test_large_functions_do_not_gather() -> None:
         assert sum(each() is not None for each in seen) <= 5
     finally:
         gc.enable()
+
+
+def test_what_an_earlier_dispatch_has_left_goes_at_rest() -> None:
+    functions, blob = Functions(reading), counting()
+    functions.keep(task(blob))
+    gc.disable()
+    try:
+        left = weakref.ref(functions[address(blob)])
+        assert not functions.garbage
+        functions.begin()
+        assert functions.garbage
+        assert left() is not None
+        functions.collect()
+        assert left() is None
+        assert not functions.garbage
+    finally:
+        gc.enable()
