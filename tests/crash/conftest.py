@@ -48,12 +48,13 @@ def shown(request: pytest.FixtureRequest) -> Callable[[Any], None]:
     from chaos.report import markdown
 
     outcomes: list[Any] = []
-    path = request.config.getoption("--crash-report")
+    path, rounds = map(request.config.getoption, ("--crash-report", "--crash-rounds"))
 
     def show(outcome: Any) -> None:
         outcomes.append(outcome)
         if path:
-            Path(path).write_text(markdown(sorted(outcomes, key=lambda outcome: outcome.seed)))
+            shown = sorted(outcomes, key=lambda outcome: outcome.seed)
+            Path(path).write_text(markdown(shown, rounds=rounds))
 
     return show
 

@@ -36,8 +36,8 @@ SIGKILL shows what processes lose, not what a power cut takes from the disk.
 """
 
 
-def markdown(outcomes: Sequence[Outcome]) -> str:
-    """A page about these rounds."""
+def markdown(outcomes: Sequence[Outcome], *, rounds: int) -> str:
+    """A page about these rounds, so many of which with one engine were asked for."""
     kills = [kill for outcome in outcomes for kill in outcome.kills]
     seeds = [outcome.seed for outcome in outcomes]
     numbers = {
@@ -64,7 +64,7 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     )
     return "\n".join(
         [
-            _HEAD.format(rounds=len(outcomes)),
+            _HEAD.format(rounds=rounds),
             here,
             "",
             *_table(("what", "how many"), numbers.items()),
