@@ -48,8 +48,12 @@ def independent(count: int, *, repeats: int = 7) -> Row:
     return Row(name=name, ours=taken, theirs=None, limit=count / _PER_SECOND, count=count)
 
 
-def one(*, repeats: int = 400) -> Iterator[Row]:
-    """One electron, on the socket and, of an engine that serves pages too, through HTTP."""
+def one(*, repeats: int = 40) -> Iterator[Row]:
+    """One electron, on the socket and, of an engine that serves pages too, through HTTP.
+
+    Args:
+        repeats: How often it is run some times in a row.
+    """
     yield _one("on the socket", workflows.run_one, 2.5e-3, repeats)
     with serving() as address:
         yield _one("through HTTP", partial(workflows.run_one, address), 10e-3, repeats)
@@ -62,7 +66,7 @@ def _one(way: str, run: Callable[[], None], limit: float, repeats: int) -> Row:
         in_a_row(run, _IN_A_ROW)
         taken = in_turns(
             {each: partial(in_a_row, function, _IN_A_ROW) for each, function in ways.items()},
-            repeats=repeats // _IN_A_ROW,
+            repeats=repeats,
         )
     yard = {"theirs": taken["disk"], "yardstick": "two commits of SQLite, flushed"}
     name = f"one electron, warm, dispatch to result, {way}"

@@ -146,10 +146,10 @@ def client() -> None:
             reach("submit answered")
         return value
 
-    def watched_receive(self: Any) -> Any:
+    def watched_receive(self: Any, **about: Any) -> Any:
         if asked in ("submit", "cancel"):
             reach(f"{asked} sent")
-        return receive(self)
+        return receive(self, **about)
 
     module.Client.call = watched_call  # type: ignore[method-assign]
     module.Client._receive = watched_receive  # type: ignore[method-assign]
