@@ -277,7 +277,8 @@ def get_result(
     Raises:
         DispatchNotFound: there is no such dispatch.
         StillRunning: it has not ended in that time; a TimeoutError. It goes on.
-        EngineUnavailable: the engine was paused, and has not answered 5 seconds after that time.
+        EngineUnavailable: the engine has not answered 5 seconds after that time: it is busy, or
+            was paused.
         WrongSetting: `timeout` is not a number of seconds, or nothing is waited for.
     """
     check_id(dispatch_id)

@@ -101,11 +101,18 @@ def stray_files(store: Store, written_before: float) -> list[Path]:
     folder = store.folder / "blobs"
     if store.payloads.location != str(folder):
         return []
-    old = [path for path in folder.glob("??/*") if path.stat().st_mtime < written_before]
+    old = [path for path in folder.glob("??/*") if _is_older(path, written_before)]
     if not old:
         return []
     known = {row["digest"] for row in store.rows(sa.select(blobs.c.digest))}
     return [path for path in old if path.name not in known]
+
+
+def _is_older(path: Path, moment: float) -> bool:
+    try:
+        return path.stat().st_mtime < moment
+    except FileNotFoundError:  # a draft, which has just got its name
+        return False
 
 
 def _referenced(store: Store, damaged: list[str]) -> Iterator[str]:

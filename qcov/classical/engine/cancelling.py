@@ -64,6 +64,7 @@ class Cancelling:
         nodes = await asyncio.to_thread(self._store.get_nodes, dispatch_id)
         reason = outcomes.told(error)
         await self._commits.made(outcomes.given_up(dispatch_id, nodes, Status.FAILED, reason))
+        await self._runner.triggers.stop_those_of(dispatch_id)
         return f"Dispatch {dispatch_id} is damaged, and has ended as FAILED."
 
     async def _cancel_elsewhere(self, dispatch_id: str, node_ids: list[int] | None) -> str:

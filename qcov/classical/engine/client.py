@@ -35,7 +35,8 @@ _BOOT = (
 _ANSWERS_WITHIN = 30.0  # seconds: an engine that lives answers a ping in a hundredth of one
 _GRACE = 5.0  # seconds for what is overdue
 #: Verbs that are answered when something has happened: after their `timeout`, or whenever it is.
-#: Others may take long too, while the disk is full or a database is away; then a ping shows life.
+#: Others may take long too, while the engine is busy, the disk full or a database away: they are
+#: given up only if the process was paused.
 _WAITING = frozenset({"outcome", "progress", "run"})
 TRIES = 5  #: how often a request is made before an engine that breaks is reported
 _ROOT = str(Path(__file__).parents[3])
@@ -67,7 +68,7 @@ class Client:
             answer = self._receive(may_take_long=verb not in {*_WAITING, "ping"})
         except TimeoutError as error:
             self.close()
-            raise _silent(self.folder) from error
+            raise _overdue(self.folder) from error
         except (OSError, EOFError) as error:
             self.close()
             raise ConnectionLost(
@@ -89,7 +90,7 @@ class Client:
                 for message in self._channel.receive():
                     return message
             except TimeoutError:
-                if not (may_take_long and _lives(self.folder)):
+                if not may_take_long or _is_paused(_pid(self.folder)):
                     raise
 
     def _set_limit(self, seconds: float | None) -> None:
@@ -201,14 +202,6 @@ def announcement(folder: Path) -> Message | None:
     return cast("Message", said) if isinstance(said, dict) and "socket" in said else None
 
 
-def _lives(folder: Path) -> bool:
-    """Whether the engine answers another question."""
-    with contextlib.suppress(ConnectionLost, EngineUnavailable):
-        client = _reach(folder, _GRACE)
-        return client is not None and bool(client.ping(_GRACE))
-    return False
-
-
 def _reach(folder: Path, within: float) -> Client | None:
     about = announcement(folder)
     if about is None:
@@ -221,7 +214,7 @@ def _reach(folder: Path, within: float) -> Client | None:
         return None
     except BlockingIOError as error:  # it has not let anybody in for so long
         sock.close()
-        raise _silent(folder) from error
+        raise _overdue(folder) from error
     except PermissionError as error:
         sock.close()
         raise _foreign(folder, error) from error
@@ -254,14 +247,38 @@ def _foreign(folder: Path, error: OSError) -> StoreUnavailable:
     return StoreUnavailable(path=str(folder), reason=reason, advice=advice)
 
 
-def _silent(folder: Path) -> EngineUnavailable:
-    pid = (announcement(folder) or {}).get("pid", "of the engine")
+def _overdue(folder: Path) -> EngineUnavailable:
+    """Its answer has not come in time: because it was paused, or because it is busy."""
+    pid = _pid(folder)
+    if not _is_paused(pid):
+        return EngineUnavailable(
+            address=str(folder),
+            reason=f"process {pid} is busy, and has not answered in time",
+            advice="Ask again, or allow more time: nothing that it has acknowledged is lost.",
+        )
     return EngineUnavailable(
         address=str(folder),
-        reason=f"process {pid} does not answer",
+        reason=f"process {pid} does not answer, it was paused",
         advice=f"Let it go on (`kill -CONT {pid}`), or end it (`kill -9 {pid}`): nothing that it "
         "has acknowledged is lost.",
     )
+
+
+def _pid(folder: Path) -> int | None:
+    return (announcement(folder) or {}).get("pid")
+
+
+def _is_paused(pid: int | None) -> bool:
+    """True for a process that was stopped (SIGSTOP, Ctrl-Z); false if that cannot be known."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+    except OSError:  # not Linux, or it has ended
+        asked = ["ps", "-o", "state=", "-p", str(pid)]
+        try:
+            state = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+        except OSError:
+            return False
+    return state.strip().upper().startswith("T")
 
 
 def _is_ours(sock: socket.socket) -> bool:

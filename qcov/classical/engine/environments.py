@@ -160,8 +160,16 @@ class Environments:
         note = {"folder": folder.name, "installed": place, "packages": packages, "lived_on": needs}
         unfinished = self._folder / f"{folder.name}.tmp"
         unfinished.write_text(json.dumps(note), encoding="utf-8")
+        self._note_replaced(self._folder / f"{key}.json")
         unfinished.replace(self._folder / f"{key}.json")
         return _over(user, python, place)
+
+    def _note_replaced(self, note: Path) -> None:
+        """Let an environment that is no more known go with the next `prune`; it may be at work."""
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            folder = json.loads(note.read_text(encoding="utf-8"))["folder"]
+            text = json.dumps({"folder": folder})
+            (self._folder / f"{folder}.json").write_text(text, encoding="utf-8")
 
     def _sweep(self) -> None:
         """Remove what earlier engines have left half built."""

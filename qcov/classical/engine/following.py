@@ -9,6 +9,7 @@ from qcov.classical.engine.channel import Message
 from qcov.classical.engine.runner import Runner
 from qcov.classical.engine.runs import is_held
 from qcov.classical.engine.sharing import LOOK_AGAIN
+from qcov.classical.status import Status
 from qcov.errors import IntegrityError
 
 
@@ -36,9 +37,10 @@ class Following:
                     return run.status.value
             status = await self._read.patiently(self._store.status, dispatch_id, until=until)
             over = until is not None and self._loop.time() >= until
-            if over or not (is_held(status) or self._runner.is_elsewhere(status)):
+            if over or Status(status).terminal:
                 return status
-            await self._happens(dispatch_id, until)
+            # it waits to be started, runs elsewhere, or its end is on its way to the disk
+            await self._happens(dispatch_id, until, look_again=not is_held(status))
 
     async def outcome(self, dispatch_id: str, until: float | None = None) -> Message:
         """A dispatch's row, and its result if it has one that is not in a file.
@@ -75,9 +77,16 @@ class Following:
         state = await self._read.at_length(self._store.progress, dispatch_id, until=until)
         return {"seq": seen, **state}
 
-    async def _happens(self, root: str, until: float | None, after: int | None = None) -> None:
+    async def _happens(
+        self,
+        root: str,
+        until: float | None,
+        after: int | None = None,
+        *,
+        look_again: bool = False,
+    ) -> None:
         """Wait until something happens to a dispatch, maybe at another engine; or until then."""
-        if self._runner.sharing is not None:  # what others do is seen by looking
+        if look_again or self._runner.sharing is not None:  # what others do is seen by looking
             soon = self._loop.time() + LOOK_AGAIN
             until = soon if until is None else min(soon, until)
         with contextlib.suppress(TimeoutError):

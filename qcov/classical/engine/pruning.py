@@ -179,11 +179,12 @@ class Pruner:
         assert self._named is not None
         before = time.time() - _FRESH
         for path in await asyncio.to_thread(stray_files, self._engine.store, before):
-            about = path.stat()
-            if about.st_mtime < before and path.name not in self._named:  # still
-                path.unlink()
-                counted["blobs"] += 1
-                counted["bytes"] += about.st_size
+            with contextlib.suppress(FileNotFoundError):
+                about = path.stat()
+                if about.st_mtime < before and path.name not in self._named:  # still
+                    path.unlink()
+                    counted["blobs"] += 1
+                    counted["bytes"] += about.st_size
 
     async def _asked(self, question: Callable[[Sequence[str]], _T], digests: Sequence[str]) -> _T:
         """Ask a server in a thread, a folder here: in the meantime nothing can name a payload."""

@@ -13,6 +13,8 @@ import os
 import signal
 import socket
 import subprocess
+import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +23,8 @@ from qcov.classical.engine.channel import Message, WorkerChannel
 from qcov.classical.engine.streams import Tail, unnamed_file
 from qcov.wire import Unpacker, pack
 
+#: So many renewals within so many seconds, and workers begin even if code changes once more.
+_RENEWALS, _IN_SHORT = 3, 60.0
 _REASON_WAIT = 1.0  # seconds to wait for the zygote's word on how a worker ended
 
 #: Our own package comes last on the zygote's path: an installed one wins.
@@ -167,6 +171,7 @@ class Spawner:
         self._settings = settings
         self._zygotes: dict[tuple[str, bool, frozenset[tuple[str, str]]], _Zygote] = {}
         self._retired: list[_Zygote] = []
+        self._renewed: deque[float] = deque(maxlen=_RENEWALS)
 
     def start(self, environment: Environment) -> WorkerProcess:
         """Start a worker; messages may be sent to it at once."""
@@ -175,6 +180,7 @@ class Spawner:
             "cwd": environment.cwd,
             "sys_path": list(environment.sys_path),
             "variables": environment.variables,
+            "hurried": self._hurried(),
         }
         library = {
             name: value
@@ -191,8 +197,14 @@ class Spawner:
         zygote = self._zygotes[key] = _Zygote(environment.executable, library)
         return zygote.fork(settings, environment.preload)
 
+    def _hurried(self) -> bool:
+        """True if code changes so often that no worker would ever be up to date."""
+        recent = len(self._renewed) == _RENEWALS
+        return recent and time.monotonic() - self._renewed[0] < _IN_SHORT
+
     def renew(self, worker: WorkerProcess) -> None:
         """What a worker was forked from has imported code that has changed: no more come of it."""
+        self._renewed.append(time.monotonic())
         self._retired = [zygote for zygote in self._retired if not zygote.gone]
         for key, zygote in list(self._zygotes.items()):
             if zygote.has(worker):

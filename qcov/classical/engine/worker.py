@@ -62,6 +62,7 @@ class Worker:
         payloads: Where large payloads are.
         cores: How many cores its electrons may use.
         home: The folder that electrons run in.
+        hurried: Whether to begin even with modules that were changed since they were imported.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Worker:
         payloads: Payloads,
         cores: int,
         home: str,
+        hurried: bool,
     ) -> None:
         self._channel = channel
         self._streams = streams
@@ -86,7 +88,7 @@ class Worker:
         self._current: _Running | None = None
         self._busy = False
         self._modules = modules
-        self._fresh = True
+        self._fresh, self._hurried = True, hurried
         self._dispatch: str | None = None
         self._keys: Keys | None = None
 
@@ -151,7 +153,7 @@ class Worker:
             return False
         self._dispatch, self._keys = task["task"][0], None  # which has read the files of modules
         self._functions.begin()
-        return self._modules.changed()
+        return self._modules.changed() and not (self._fresh and self._hurried)
 
     def _lacks_home(self, task: Message) -> str:
         """Go to where the program ran; why that cannot be, if an electron needs it."""
@@ -450,8 +452,15 @@ def run_worker(
     modules.note_sites()
     gc.freeze()  # what the zygote has imported need not be walked, nor copied by being walked
     streams = Streams(*files)
-    cores, home = settings["cores"], settings["cwd"]
-    worker = Worker(channel, streams, modules=modules, payloads=payloads, cores=cores, home=home)
+    worker = Worker(
+        channel,
+        streams,
+        modules=modules,
+        payloads=payloads,
+        cores=settings["cores"],
+        home=settings["cwd"],
+        hurried=settings["hurried"],
+    )
     return worker.serve()
 
 

@@ -331,14 +331,14 @@ def test_a_sublattice_has_its_time_limit_after_a_crash(
 ) -> None:
     ct.dispatch_sync(ct.lattice(same))(1)  # the first one waits for workers to start
     inner = ct.lattice(ct.electron(gate.pass_through))
-    limited = ct.electron(inner, time_limit=3.0)
+    limited = ct.electron(inner, time_limit=8.0)
     dispatch_id = ct.dispatch(ct.lattice(lambda: limited()))()  # noqa: PLW0108
     gate.wait()
     die(engine_process(data_folder))
     assert ct.get_result(dispatch_id).status == "RUNNING"
 
     result = ct.get_result(dispatch_id, wait=True, timeout=60)
-    assert "time limit of 3 s" in str(result.error)
+    assert "time limit of 8 s" in str(result.error)
 
 
 @pytest.mark.parametrize("what", ["dispatch", "node", "sublattice"])

@@ -298,6 +298,31 @@ def test_a_package_installed_again(
     assert script.run("cache", python=mine.python) == "2 2"
 
 
+def test_work_goes_on_while_packages_come_and_go(script: Any) -> None:
+    site = script.folder / "site-packages"
+    site.mkdir()
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *filter(None, sys.path)])}
+    script.write(f"""
+        import threading
+        from pathlib import Path
+        import qcov as ct
+
+        ended = threading.Event()
+
+        def install():
+            while not ended.wait(0.01):
+                Path({str(site)!r}, "thing").mkdir()
+                Path({str(site)!r}, "thing").rmdir()
+
+        threading.Thread(target=install).start()
+        for number in range(3):
+            work = ct.lattice(lambda: ct.electron(abs)(-number))
+            print(ct.get_result(ct.dispatch(work)(), wait=True, timeout=60).result)
+        ended.set()
+    """)
+    assert script.run(env=variables).split() == ["0", "1", "2"]
+
+
 def test_what_runs_goes_on_when_a_package_is_installed(
     script: Any, gate: Any, data_folder: Path
 ) -> None:
