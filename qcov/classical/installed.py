@@ -6,13 +6,14 @@ user's: a virtual environment may lie in a project's folder, and have checkouts 
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import os
 import re
 import site
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -21,6 +22,7 @@ from qcov.classical.file_stamps import Stamp, stamp
 
 #: What folders are called that packages are installed into, those of other interpreters too.
 SITE_NAMES = ("site-packages", "dist-packages")
+_DESCRIPTIONS = (".dist-info", ".egg-info")
 #: A file in such a folder of an environment that the engine has made: it is never written again.
 OVERLAY = "qcov_user.pth"
 
@@ -95,18 +97,33 @@ def part_of_site(path: str, sites: tuple[str, ...]) -> tuple[str, str]:
 def is_distributed(folder: str, part: str) -> bool:
     """True if a distribution has put something into such a folder; else the user has."""
     top = part.partition(".")[0]
-    return normalised(top) in _distributed(folder, stamp(folder)) or any(_with(top))
+    return normalised(top) in described_in(folder) or any(_with(top))
 
 
-@lru_cache(maxsize=64)
-def _distributed(folder: str, _written: Stamp | None) -> frozenset[str]:
-    """The names of what is installed in a folder; nearly always those of its packages too."""
-    try:
-        names = os.listdir(folder)  # noqa: PTH208  # names, and many
-    except OSError:
-        return frozenset()
-    infos = (name for name in names if name.endswith((".dist-info", ".egg-info")))
-    return frozenset(normalised(name.rpartition(".")[0].partition("-")[0]) for name in infos)
+def described_in(folder: str) -> Mapping[str, str]:
+    """What is installed in a folder, by name, and where it is described there.
+
+    The names are nearly always those of the packages too. Where a description such as
+    `numpy-2.1.0.dist-info` stands as it did, the same version is installed
+    (https://packaging.python.org/specifications/recording-installed-packages).
+    """
+    return _described_in(folder, stamp(folder))
+
+
+@lru_cache(maxsize=256)
+def _described_in(folder: str, written: Stamp | None) -> Mapping[str, str]:
+    found: dict[str, str] = {}
+    if written is None:
+        return found
+    with (
+        contextlib.suppress(OSError),
+        os.scandir(folder) as entries,
+    ):  # an archive; not ours to read
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            if entry.name.endswith(_DESCRIPTIONS):
+                name = entry.name.rpartition(".")[0].partition("-")[0]
+                found.setdefault(normalised(name), entry.path)
+    return found
 
 
 def distributions_with(top: str) -> list[metadata.Distribution]:

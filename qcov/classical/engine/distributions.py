@@ -1,24 +1,15 @@
-"""What is installed along an import path, and what of it requirements live on.
-
-An installed package is described by a folder beside it, such as `numpy-2.1.0.dist-info`, whose
-name holds the version (https://packaging.python.org/specifications/recording-installed-packages):
-where that stands as it did, the same version is installed.
-"""
+"""What is installed along an import path, and what of it requirements live on."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 from collections import ChainMap
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from importlib.metadata import Distribution
 from pathlib import Path
 
-from qcov.classical.installed import normalised
+from qcov.classical.installed import described_in, normalised
 
-_DESCRIPTIONS = (".dist-info", ".egg-info")
 _NAME = re.compile(r"[\w.-]+")
 
 #: Where packages are described, by their names.
@@ -27,8 +18,7 @@ Installed = Mapping[str, str]
 
 def installed(paths: Iterable[str]) -> Installed:
     """The packages in some folders, as they are now; the first folder that has one wins."""
-    found = (_listed(path, changed) for path in paths if (changed := _changed(path)) is not None)
-    return ChainMap(*(dict(each) for each in found if each))
+    return ChainMap(*(dict(found) for path in paths if (found := described_in(path))))
 
 
 def lived_on(packages: Sequence[str], added: Installed, own: Installed) -> dict[str, str]:
@@ -63,21 +53,3 @@ def _named(packages: Sequence[str], own: Installed) -> Iterable[str]:
         except InvalidRequirement:  # an option, a path or a URL
             if not text.startswith("-") or text.startswith(("-r", "--requirement")):
                 yield from own
-
-
-@lru_cache(maxsize=256)
-def _listed(path: str, changed: int) -> Installed:  # noqa: ARG001  # asked anew after a change
-    found: dict[str, str] = {}
-    with contextlib.suppress(OSError), os.scandir(path) as entries:  # an archive; not ours to read
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            if entry.name.endswith(_DESCRIPTIONS):
-                name = entry.name.rpartition(".")[0].partition("-")[0]
-                found.setdefault(normalised(name), entry.path)
-    return found
-
-
-def _changed(path: str) -> int | None:
-    try:
-        return Path(path).stat().st_mtime_ns
-    except (OSError, ValueError):
-        return None
