@@ -290,8 +290,7 @@ def _is_tensor(kind: type) -> bool:
 
 def _tensor(tensor: Any) -> Description:
     """A tensor of Torch's, whose own way to travel names addresses."""
-    import torch
-
+    torch: Any = sys.modules["torch"]  # it has made this; type checkers may not have it
     here = tensor.detach().cpu().resolve_conj().resolve_neg()
     content = sha256(here.contiguous().reshape(-1).view(torch.uint8).numpy().data)
     device = str(tensor.device)
