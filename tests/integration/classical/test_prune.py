@@ -164,6 +164,15 @@ def test_one_that_is_damaged_keeps_its_payloads_and_lets_others_go(data_folder: 
     assert left == dict.fromkeys(left, 0)
 
 
+def test_a_damaged_dispatch_that_waits_ends_with_its_triggers(data_folder: Path) -> None:
+    trigger = ct.triggers.TimeTrigger(600)
+    held = ct.dispatch(ct.lattice(size, triggers=trigger), disable_run=True)(b"1")
+    damage(data_folder, held)
+
+    assert "damaged, and has ended as FAILED" in ct.cancel(held)
+    assert [trigger.status for trigger in ct.list_triggers()] == ["STOPPED"]
+
+
 def test_payloads_that_come_while_it_looks_stay(data_folder: Path) -> None:
     """The same constants are sent while their last dispatch is removed, again and again."""
     flow = ct.lattice(size)

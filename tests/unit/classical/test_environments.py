@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -181,6 +182,11 @@ def test_an_environment_is_kept_while_the_users_own_has_what_it_lives_on(
         assert await made() != third
 
     asyncio.run(main())
+    folder = tmp_path / "environments"
+    for note in folder.glob("*.json"):
+        os.utime(note, (1, 1))
+    assert environments.prune(1e12) == 4  # those that were replaced, too
+    assert [*folder.iterdir()] == []
 
 
 def test_what_requirements_live_on(tmp_path: Path) -> None:
