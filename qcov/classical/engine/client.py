@@ -55,7 +55,7 @@ class Client:
     def call(self, verb: str, **arguments: Any) -> Any:
         """Ask the engine; its errors are raised here.
 
-        Raises `EngineUnavailable` if it does not answer in time: it was paused.
+        Raises `EngineUnavailable` if it does not answer in time: it was paused, or is busy.
         """
         return self._ask(verb, arguments, _overdue_after(verb, arguments))
 

@@ -14,6 +14,9 @@ from qcov.store.store import Store
 class Engine:
     """The verbs that clients know, over what runs the dispatches of one store.
 
+    `submit`, `start` and `rerun` are those of `Starting`; `wait`, `outcome` and `progress` those of
+    `Following`; `cancel` is that of `Cancelling`.
+
     Args:
         store: Where they live.
         workers: How many electrons run at a time.
