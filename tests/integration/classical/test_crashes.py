@@ -650,27 +650,18 @@ def test_a_damaged_sublattice_fails_what_waits_for_it_and_nothing_else(
     assert unended(data_folder) == []
 
 
-def test_with_a_damaged_dispatch_its_sublattices_end(
-    gate: Any, data_folder: Path, engine_process: Process
+@pytest.mark.parametrize(
+    ("levels", "damaged"),
+    [(1, "created"), pytest.param(1_100, "created DESC", marks=pytest.mark.slow)],
+    ids=["the dispatch", "a sublattice below many others"],
+)
+def test_with_what_is_damaged_all_ends(
+    gate: Any, data_folder: Path, engine_process: Process, levels: int, damaged: str
 ) -> None:
-    dispatch_id = ct.dispatch(ct.lattice(below))(1, gate.pass_through)
+    dispatch_id = ct.dispatch(ct.lattice(below))(levels, gate.pass_through)
     gate.wait()
     die(engine_process(data_folder))
-    damage(data_folder, "created")
-
-    result = ct.get_result(dispatch_id, wait=True)
-    assert result.status == "FAILED"
-    assert unended(data_folder) == []
-
-
-@pytest.mark.slow
-def test_a_damaged_sublattice_below_many_others(
-    gate: Any, data_folder: Path, engine_process: Process
-) -> None:
-    dispatch_id = ct.dispatch(ct.lattice(below))(1_100, gate.pass_through)
-    gate.wait()
-    die(engine_process(data_folder))
-    damage(data_folder, "created DESC")
+    damage(data_folder, damaged)
 
     assert ct.get_result(dispatch_id, wait=True, timeout=120).status == "FAILED"
     assert unended(data_folder) == []

@@ -298,10 +298,18 @@ def test_a_package_installed_again(
     assert script.run("cache", python=mine.python) == "2 2"
 
 
-def test_work_goes_on_while_packages_come_and_go(script: Any) -> None:
+def site_of(script: Any) -> tuple[Path, dict[str, str]]:
+    """A folder that packages are installed into, and the variables with which programs see it."""
     site = script.folder / "site-packages"
     site.mkdir()
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *filter(None, sys.path)])}
+    return site, {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(site), *filter(None, sys.path)]),
+    }
+
+
+def test_work_goes_on_while_packages_come_and_go(script: Any) -> None:
+    site, variables = site_of(script)
     script.write(f"""
         import threading
         from pathlib import Path
@@ -327,9 +335,7 @@ def test_what_runs_goes_on_when_a_package_is_installed(
     script: Any, gate: Any, data_folder: Path
 ) -> None:
     """In a worker of the process that is replaced, and that then ends."""
-    site = script.folder / "site-packages"
-    site.mkdir()
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *filter(None, sys.path)])}
+    site, variables = site_of(script)
     script.write(f"""
         import os, sys
         import qcov as ct
