@@ -45,10 +45,13 @@ class Translation:
         programs: A circuit may be several, for terms that do not commute.
         read: Makes a value, or an exception, for each circuit of the batch from what came of the
             programs: raw results in their order, an exception where one failed.
+        owners: For each program, which circuit of the batch it belongs to; None if there is no
+            telling.
     """
 
     programs: Sequence[Program]
     read: Callable[[Sequence[Any]], Sequence[Any]]
+    owners: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +134,11 @@ class Provider(Protocol):
         ...
 
     @property
+    def account(self) -> str:
+        """What tells the accounts of the provider apart that jobs are counted for; no secret."""
+        ...
+
+    @property
     def limits(self) -> Limits:
         """What it takes."""
         ...
@@ -158,7 +166,10 @@ class Provider(Protocol):
         ...
 
     def fetch(self, job_id: str, programs: Sequence[Program]) -> JobOutput:
-        """The output of a job that has completed; `programs` are those that it was given."""
+        """The output of a job that has completed; `programs` are those that it was given.
+
+        The process that asks need not be the one that has submitted them.
+        """
         ...
 
     def cancel(self, job_id: str) -> JobState:
