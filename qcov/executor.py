@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from qcov.classical.executors.local import LocalExecutor
     from qcov.classical.prepared import wrapper_fn
     from qcov.qexecutors.base import BaseQExecutor
+    from qcov.qexecutors.braket import BraketQubitExecutor
     from qcov.qexecutors.braket_local import LocalBraketQubitExecutor
     from qcov.qexecutors.dask import DaskQExecutor
     from qcov.qexecutors.simulator import Simulator
@@ -21,6 +22,7 @@ __all__ = [
     "AsyncBaseExecutor",
     "BaseExecutor",
     "BaseQExecutor",
+    "BraketQubitExecutor",
     "DaskQExecutor",
     "DispatchInfo",
     "LocalBraketQubitExecutor",
@@ -36,6 +38,7 @@ _HOME_OF = {
     "DispatchInfo": "qcov.classical.executors.base",
     "LocalExecutor": "qcov.classical.executors.local",
     "BaseQExecutor": "qcov.qexecutors.base",
+    "BraketQubitExecutor": "qcov.qexecutors.braket",
     "DaskQExecutor": "qcov.qexecutors.dask",
     "LocalBraketQubitExecutor": "qcov.qexecutors.braket_local",
     "Simulator": "qcov.qexecutors.simulator",

@@ -54,6 +54,13 @@ GATES = {
 }
 
 
+def gate_of(operation: Any) -> str | None:
+    """Braket's name of an operation; None if it has none."""
+    if operation.name == "Identity" and len(operation.wires) != 1:
+        return None
+    return GATES.get(operation.name)
+
+
 def angles_of(operation: Any) -> Sequence[float]:
     """The angles of a gate of `GATES`, as Braket takes them."""
     if operation.name == "Adjoint(ISWAP)":

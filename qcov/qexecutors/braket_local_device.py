@@ -38,7 +38,7 @@ from pennylane.tape import QuantumScript
 from pennylane.transforms import broadcast_expand, defer_measurements
 from pennylane.transforms.core import CompilePipeline
 
-from qcov.qexecutors.braket_gates import GATES, angles_of
+from qcov.qexecutors.braket_gates import angles_of, gate_of
 
 qml: Any = pennylane
 
@@ -126,8 +126,7 @@ class LocalBraketDevice(Device):
         return tuple(self._run(circuit.map_to_standard_wires()) for circuit in circuits)
 
     def _knows(self, operation: Any) -> bool:
-        name = operation.name
-        if name in GATES or name in ("QubitUnitary", "GlobalPhase"):
+        if gate_of(operation) or operation.name in ("QubitUnitary", "GlobalPhase"):
             return True
         if isinstance(operation, qml.operation.Channel):
             return self._mixed
@@ -153,7 +152,7 @@ def _can_be_sampled(measurement: Any) -> bool:
 def _translated(operation: Any) -> Any:
     """An operation as the simulator's own."""
     targets = tuple(operation.wires)
-    name = GATES.get(operation.name)
+    name = gate_of(operation)
     if name is not None:
         return _GATES[name](targets, *angles_of(operation))
     if operation.name == "GlobalPhase":

@@ -22,7 +22,8 @@ PUBLIC = {
     "selectors", "set_config", "status", "stop_triggers", "triggers", "wait", "watch",
 }  # fmt: skip
 EXECUTORS = {
-    "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "DaskQExecutor", "DispatchInfo",
+    "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "BraketQubitExecutor", "DaskQExecutor",
+    "DispatchInfo",
     "LocalBraketQubitExecutor", "LocalExecutor", "QCluster", "Simulator", "wrapper_fn",
 }  # fmt: skip
 SELECTORS = {

@@ -37,7 +37,8 @@ def entangled(*extra: Any) -> list[Any]:
 
 
 GATES = [
-    qml.Identity(1), qml.X(0), qml.Y(1), qml.Z(2), qml.Hadamard(0), qml.S(0), qml.SX(1), qml.T(2),
+    qml.Identity(1), qml.Identity([0, 2]),
+    qml.X(0), qml.Y(1), qml.Z(2), qml.Hadamard(0), qml.S(0), qml.SX(1), qml.T(2),
     qml.adjoint(qml.S(0)), qml.adjoint(qml.SX(1)), qml.adjoint(qml.T(2)), qml.PhaseShift(0.3, 1),
     qml.U1(0.4, 0), qml.U2(0.4, 0.1, 0), qml.U3(0.4, 0.1, 0.2, 0), qml.Rot(0.1, 0.2, 0.3, 2),
     qml.CNOT([2, 0]), qml.CY([1, 0]), qml.CZ([0, 2]), qml.CH([0, 1]), qml.SWAP([2, 1]),
