@@ -10,7 +10,7 @@ from typing import Any, cast
 from pydantic import PrivateAttr, ValidationInfo, field_validator
 
 from qcov.budget import Budget, Unit, paying
-from qcov.journal import Journal
+from qcov.journal import JobEntry, Journal
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch, seconds
 from qcov.qexecutors.connection import Connection
 from qcov.qexecutors.job_results import told
@@ -106,7 +106,25 @@ class RemoteQExecutor(BaseQExecutor):
             budgets=tuple(dict.fromkeys((*own, *batch.budgets, *paying()))),
         )
 
-    def _job_run(self, provider: Provider, translation: Translation, batch: CircuitBatch) -> JobRun:
+    def results_again(self, batch: CircuitBatch, entry: JobEntry) -> Sequence[Any]:
+        """Wait for the jobs that a batch had in an earlier run; nothing is submitted.
+
+        Args:
+            batch: The circuits.
+            entry: One of the jobs.
+        """
+        provider = self.provider
+        translation = provider.translate(batch)
+        run = self._job_run(provider, translation, batch, entry)
+        return told(translation.read(run.results()), translation, run.parts, provider)
+
+    def _job_run(
+        self,
+        provider: Provider,
+        translation: Translation,
+        batch: CircuitBatch,
+        again: JobEntry | None = None,
+    ) -> JobRun:
         journal = Journal()
         return JobRun(
             provider,
@@ -116,4 +134,5 @@ class RemoteQExecutor(BaseQExecutor):
             journal=journal,
             keep=partial(keep_run, journal, self, batch),
             programs_of=partial(kept_programs, journal),
+            again=again,
         )
