@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from qcov.qexecutors.braket import BraketQubitExecutor
     from qcov.qexecutors.braket_local import LocalBraketQubitExecutor
     from qcov.qexecutors.dask import DaskQExecutor
+    from qcov.qexecutors.fakeqpu.executor import FakeQPU
     from qcov.qexecutors.simulator import Simulator
     from qcov.quantum.cluster import QCluster
 
@@ -25,6 +26,7 @@ __all__ = [
     "BraketQubitExecutor",
     "DaskQExecutor",
     "DispatchInfo",
+    "FakeQPU",
     "LocalBraketQubitExecutor",
     "LocalExecutor",
     "QCluster",
@@ -40,6 +42,7 @@ _HOME_OF = {
     "BaseQExecutor": "qcov.qexecutors.base",
     "BraketQubitExecutor": "qcov.qexecutors.braket",
     "DaskQExecutor": "qcov.qexecutors.dask",
+    "FakeQPU": "qcov.qexecutors.fakeqpu.executor",
     "LocalBraketQubitExecutor": "qcov.qexecutors.braket_local",
     "Simulator": "qcov.qexecutors.simulator",
     "QCluster": "qcov.quantum.cluster",

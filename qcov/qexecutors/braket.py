@@ -75,6 +75,7 @@ class BraketQubitExecutor(RemoteQExecutor):
     _session: Any = PrivateAttr(default=None)
 
     def __init__(self, device_arn: str | None = None, **settings: Any) -> None:
+        settings = self.configured(settings)
         if device_arn is not None:
             settings["device_arn"] = device_arn
         for other, name in _OTHER_NAMES.items():

@@ -81,14 +81,15 @@ class LocalBraketQubitExecutor(BaseQExecutor):
 
     _local: BraketState = PrivateAttr(default_factory=BraketState)
 
-    def __init__(self, backend: str = "default", **settings: Any) -> None:
-        if "device" in settings:
-            device = settings.pop("device")
-            if backend not in ("default", device):
+    def __init__(self, backend: str | None = None, **settings: Any) -> None:
+        given = settings if backend is None else {**settings, "backend": backend}
+        if "device" in given:
+            device = given.pop("device")
+            if given.get("backend", device) != device:
                 reason = f"is {backend!r}, and device, another name for it, {device!r}"
                 raise self._wrong("backend", reason)
-            backend = device
-        super().__init__(backend=backend, **settings)
+            given["backend"] = device
+        super().__init__(**given)
 
     @field_validator("backend", mode="before")
     @classmethod

@@ -121,6 +121,11 @@ class BraketProvider:
         return price
 
     @property
+    def prices(self) -> str | None:
+        """Where the device's price is from, and of which day."""
+        return None if self.price is None else self.price.origin
+
+    @property
     def limits(self) -> Limits:
         """A program set has as many programs as the device says; other tasks have one."""
         by_default = _SIMULATORS_AT_ONCE if self.facts.is_simulator else None

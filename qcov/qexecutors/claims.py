@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from weakref import WeakKeyDictionary
 
-from qcov.context import Context, Try, get_context
+from qcov.context import Try, get_context
 from qcov.journal import JobEntry
 
 #: A program of a job: the job's token, and its number there.
@@ -22,12 +22,17 @@ _taken: WeakKeyDictionary[Try, set[Place]] = WeakKeyDictionary()
 _lock = threading.Lock()
 
 
-class Claims:
-    """What one run of circuits has taken, in an electron or in this process."""
+def current_try() -> Try:
+    """The electron's that runs here, or else this process's only one."""
+    context = get_context()
+    return _here if context is None else context.once
 
-    def __init__(self, context: Context | None = None) -> None:
-        context = context or get_context()
-        self._once = _here if context is None else context.once
+
+class Claims:
+    """What one run of circuits has taken, in one try."""
+
+    def __init__(self, once: Try) -> None:
+        self._once = once
         self._own: set[Place] = set()
 
     def take_over(

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from qcov import budget
 from qcov.budget import Budget
-from qcov.context import get_context
+from qcov.context import Try, get_context
 from qcov.errors import (
     CircuitError,
     CircuitTimedOut,
@@ -30,7 +30,7 @@ from qcov.errors import (
 )
 from qcov.journal import Intent, JobEntry, Journal, Shortfall, State
 from qcov.policy import ErrorKind
-from qcov.qexecutors.claims import Claims, Place
+from qcov.qexecutors.claims import Claims, Place, current_try
 from qcov.qexecutors.provider import JobState, JobView, Program, Provider, Translation
 from qcov.qexecutors.splitting import parts
 from qcov.records import error_text, process_id
@@ -133,6 +133,7 @@ class JobRun:
         keep: Makes what is kept of the run, from its id and the programs of each part, so that the
             results of its jobs can be read later.
         programs_of: Gives back all programs of a job that was kept so.
+        again: A job of an earlier run whose jobs are waited for again; nothing is submitted.
         clock: What time it is.
     """
 
@@ -146,6 +147,7 @@ class JobRun:
         journal: Journal,
         keep: Callable[[str, Sequence[Sequence[int]]], None],
         programs_of: Callable[[JobEntry], Sequence[Program] | None],
+        again: JobEntry | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._provider, self._terms = provider, terms
@@ -154,8 +156,8 @@ class JobRun:
         self._journal = journal
         self._keep, self._programs_of = keep, programs_of
         self._clock = clock or SystemClock()
-        self._context = get_context()
-        self._claims = Claims(self._context)
+        self._context, self._again = get_context(), again
+        self._claims = Claims(Try() if again else current_try())
         self._run = secrets.token_hex(16)
         self._raw: list[Any] = [None] * len(self._programs)
         self._open: list[Part] = []
@@ -177,6 +179,11 @@ class JobRun:
 
     def _results(self) -> list[Any]:
         left = self._take_over()
+        if self._again:
+            reason = "its job was never submitted, or belongs to an earlier run"
+            for number in left:
+                self._raw[number] = CircuitError(executor=self._terms.executor, reason=reason)
+            left = []
         self._waiting = list(enumerate(self._cut(left)))
         if self._waiting:
             self._keep(self._run, [part for _, part in self._waiting])
@@ -198,6 +205,8 @@ class JobRun:
     def _take_over(self) -> list[int]:
         """Find programs that earlier jobs have; the numbers of the others."""
         jobs = self._journal.of_scope(self._scope, self._account, self._provider.device)
+        if self._again:
+            jobs = [(entry, keys) for entry, keys in jobs if entry.run == self._again.run]
         if not jobs:
             return list(range(len(self._programs)))
         found = self._claims.take_over(jobs, [program.key for program in self._programs])
@@ -549,6 +558,8 @@ class JobRun:
 
     @property
     def _scope(self) -> str:
+        if self._again:
+            return self._again.scope
         context = self._context
         return f"{context.dispatch_id}:{context.node_id}" if context else f"process:{process_id()}"
 

@@ -10,7 +10,8 @@ from typing import Any, cast
 from pydantic import PrivateAttr, ValidationInfo, field_validator
 
 from qcov.budget import Budget, Unit, paying
-from qcov.journal import Journal
+from qcov.errors import ExecutorOffline
+from qcov.journal import JobEntry, Journal
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch, seconds
 from qcov.qexecutors.connection import Connection
 from qcov.qexecutors.job_results import told
@@ -74,9 +75,23 @@ class RemoteQExecutor(BaseQExecutor):
         values = translation.read(run.results())
         return told(values, translation, run.parts, provider)
 
+    @property
+    def device_name(self) -> str | None:
+        """The provider's device."""
+        return self.provider.device
+
+    @property
+    def prices(self) -> str | None:
+        """What the provider's estimates are made from."""
+        return self.provider.prices
+
     def queue_depth(self) -> int | None:
-        """How many jobs wait for the device."""
-        return self.provider.queue_depth()
+        """How many jobs wait for the device; `ExecutorOffline` if it runs none now."""
+        provider = self.provider
+        if not provider.online():
+            reason = f"{provider.device} runs no jobs now"
+            raise ExecutorOffline(executor=self.name, reason=reason)
+        return provider.queue_depth()
 
     def estimate_batch(self, batch: CircuitBatch) -> list[dict[str, float]]:
         """What the jobs of a batch would cost at most, each by unit."""
@@ -103,10 +118,29 @@ class RemoteQExecutor(BaseQExecutor):
             time_limit=self.time_limit,
             others=batch.others,
             resubmit_unknown=self.resubmit_unknown,
+            prices=self.prices,
             budgets=tuple(dict.fromkeys((*own, *batch.budgets, *paying()))),
         )
 
-    def _job_run(self, provider: Provider, translation: Translation, batch: CircuitBatch) -> JobRun:
+    def results_again(self, batch: CircuitBatch, entry: JobEntry) -> Sequence[Any]:
+        """Wait for the jobs that a batch had in an earlier run; nothing is submitted.
+
+        Args:
+            batch: The circuits.
+            entry: One of the jobs.
+        """
+        provider = self.provider
+        translation = provider.translate(batch)
+        run = self._job_run(provider, translation, batch, entry)
+        return told(translation.read(run.results()), translation, run.parts, provider)
+
+    def _job_run(
+        self,
+        provider: Provider,
+        translation: Translation,
+        batch: CircuitBatch,
+        again: JobEntry | None = None,
+    ) -> JobRun:
         journal = Journal()
         return JobRun(
             provider,
@@ -116,4 +150,5 @@ class RemoteQExecutor(BaseQExecutor):
             journal=journal,
             keep=partial(keep_run, journal, self, batch),
             programs_of=partial(kept_programs, journal),
+            again=again,
         )
