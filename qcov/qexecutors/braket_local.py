@@ -85,10 +85,12 @@ class LocalBraketQubitExecutor(BaseQExecutor):
         given = settings if backend is None else {**settings, "backend": backend}
         if "device" in given:
             device = given.pop("device")
-            if given.get("backend", device) != device:
+            if given.setdefault("backend", device) != device:
                 reason = f"is {backend!r}, and device, another name for it, {device!r}"
                 raise self._wrong("backend", reason)
-            given["backend"] = device
+        given = self.configured(given)
+        if "device" in given:  # the settings' file has it by that name
+            given.setdefault("backend", given.pop("device"))
         super().__init__(**given)
 
     @field_validator("backend", mode="before")

@@ -30,7 +30,6 @@ from pennylane.measurements import (
     VarianceMP,
 )
 from pennylane.tape import QuantumScript
-from pennylane.tape.tape import rotations_and_diagonal_measurements
 from pennylane.transforms import (
     broadcast_expand,
     defer_measurements,
@@ -45,6 +44,7 @@ from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.braket_facts import DeviceFacts
 from qcov.qexecutors.braket_gates import angles_of, gate_of
 from qcov.qexecutors.braket_results import Bits, Values
+from qcov.qexecutors.pennylane_sampling import in_one_basis, values_of
 from qcov.qexecutors.provider import Program, Translation
 
 qml: Any = pennylane
@@ -232,8 +232,7 @@ def _check_size(qubits: int, device: DeviceFacts) -> None:
 
 
 def _sampling(tape: QuantumScript, device: DeviceFacts, wires: Any) -> _Part:
-    rotations, measurements = rotations_and_diagonal_measurements(tape)
-    rotations = [*rotations, *QuantumScript([], measurements).diagonalizing_gates]
+    rotations, measurements = in_one_basis(tape)
     (rotated,), _ = _decomposed(QuantumScript([*tape.operations, *rotations]), device)
     numbers = _numbered(tape, wires)
     _check_size(len(numbers), device)
@@ -261,39 +260,12 @@ def _sampling(tape: QuantumScript, device: DeviceFacts, wires: Any) -> _Part:
 
 def _of_bits(measurements: Sequence[Any], shots: Any, bits: Any, order: Wires) -> Any:
     if not shots.has_partitioned_shots:
-        return _together([_sampled(one, bits, order) for one in measurements])
-    return tuple(
-        _together([_sampled(one, bits[lower:upper], order) for one in measurements])
-        for lower, upper in shots.bins()
-    )
+        return values_of(measurements, bits, order)
+    return tuple(values_of(measurements, bits[low:high], order) for low, high in shots.bins())
 
 
 def _together(values: list[Any]) -> Any:
     return values[0] if len(values) == 1 else tuple(values)
-
-
-def _sampled(measurement: Any, bits: Any, order: Wires) -> Any:
-    """The value of a measurement whose observable is diagonal by now."""
-    signs = _signs(measurement, bits, order)
-    if signs is None:
-        return measurement.process_samples(bits, wire_order=order)
-    return np.mean(signs) if isinstance(measurement, ExpectationMP) else np.var(signs)
-
-
-def _signs(measurement: Any, bits: Any, order: Wires) -> Any:
-    """What a product of Pauli operators gives in each shot; None for other observables.
-
-    PennyLane would list all eigenvalues of the product, two to the power of its wires.
-    """
-    observable = measurement.obs
-    if not isinstance(measurement, ExpectationMP | VarianceMP) or observable is None:
-        return None
-    words = observable.pauli_rep
-    if words is None or len(words) != 1:
-        return None
-    ((word, coefficient),) = words.items()
-    columns = [order.index(wire) for wire in word]
-    return np.real(coefficient) * (1 - 2 * (bits[:, columns].sum(axis=1) % 2))
 
 
 # -- without shots -----------------------------------------------------------------------------
