@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -33,13 +33,13 @@ def journal(data_folder: Any) -> Journal:
 
 
 @pytest.fixture
-def electron() -> Iterator[Callable[[], Any]]:
+def electron() -> Callable[[], Any]:
     """What runs inside is one more try of the same electron."""
 
     def one_try() -> Any:
         return running(Context(dispatch_id="d", node_id=3, electron="e"))
 
-    yield one_try
+    return one_try
 
 
 def run(
@@ -97,7 +97,7 @@ def test_the_intent_is_written_before_and_the_id_right_after(journal: Journal) -
     assert seen == [(State.SUBMITTING, None), (State.SUBMITTED, "job-0")]
 
 
-# -- after a crash ---------------------------------------------------------------------------------
+# -- after a crash -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_retry_within_one_try_finds_the_job(journal: Journal, electron: Any) -
     assert provider.submitted == [["a"]]
 
 
-# -- providers that do not answer --------------------------------------------------------------------
+# -- providers that do not answer --------------------------------------------------------------
 
 
 def test_a_provider_may_be_out_of_reach_for_a_while(journal: Journal) -> None:
@@ -320,7 +320,7 @@ def test_results_of_another_number_are_an_error_and_not_paid_twice(
     assert provider.submitted == [["a", "b"]]
 
 
-# -- time ----------------------------------------------------------------------------------------------
+# -- time --------------------------------------------------------------------------------------
 
 
 def test_at_the_time_limit_a_job_is_cancelled_and_may_run_elsewhere(journal: Journal) -> None:
@@ -358,7 +358,7 @@ def test_without_others_its_queue_is_waited_in(journal: Journal) -> None:
     assert clock.time > 60
 
 
-# -- money and limits ----------------------------------------------------------------------------------
+# -- money and limits --------------------------------------------------------------------------
 
 
 def test_a_job_is_charged_as_it_has_used(journal: Journal) -> None:

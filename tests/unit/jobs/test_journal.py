@@ -113,7 +113,7 @@ def test_a_file_that_is_none_is_left_alone(data_folder: Path) -> None:
     assert Journal().path.read_bytes() == b"no database" * 100
 
 
-# -- many processes ------------------------------------------------------------------------------------
+# -- many processes ----------------------------------------------------------------------------
 
 _LIMIT, _PRICE = 5.0, 0.25
 
