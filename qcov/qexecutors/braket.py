@@ -27,6 +27,22 @@ _OTHER_NAMES = {
 _RUN_KWARGS = ("device_parameters", "experimental_capabilities", "reservation_arn", "tags")
 
 
+class OwnSession:
+    """A session that the user has made. It stays in its process: what is pickled has none."""
+
+    def __init__(self, session: Any = None) -> None:
+        self.session = session
+
+    def __reduce__(self) -> tuple[type[OwnSession], tuple[()]]:
+        return OwnSession, ()
+
+    def __copy__(self) -> OwnSession:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> OwnSession:
+        return self
+
+
 class BraketQubitExecutor(RemoteQExecutor):
     """Runs circuits on a quantum computer or simulator of Amazon Braket, as quantum tasks.
 
@@ -72,7 +88,7 @@ class BraketQubitExecutor(RemoteQExecutor):
     poll_interval: float = 1.0
     time_limit: float | None = 432_000.0
 
-    _session: Any = PrivateAttr(default=None)
+    _own: OwnSession = PrivateAttr(default_factory=OwnSession)
 
     def __init__(self, device_arn: str | None = None, **settings: Any) -> None:
         settings = self.configured(settings)
@@ -89,7 +105,7 @@ class BraketQubitExecutor(RemoteQExecutor):
         else:
             session = None
         super().__init__(**settings)
-        self._session = session
+        self._own = OwnSession(session)
 
     @field_validator("device_arn", mode="before")
     @classmethod
@@ -168,7 +184,7 @@ class BraketQubitExecutor(RemoteQExecutor):
         aws = AwsConnection(
             device=self.device_arn,
             executor=self.name,
-            session=self._session,
+            session=self._own.session,
             profile=self.aws_session,
             max_connections=self.max_connections,
         )

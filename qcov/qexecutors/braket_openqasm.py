@@ -15,7 +15,7 @@ import hashlib
 import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pennylane
@@ -34,7 +34,6 @@ from pennylane.transforms import (
     broadcast_expand,
     defer_measurements,
     split_non_commuting,
-    split_to_single_terms,
 )
 from pennylane.transforms.core import CompilePipeline
 from pennylane.wires import Wires
@@ -52,6 +51,8 @@ qml: Any = pennylane
 _PAULIS = {"Identity": "i", "PauliX": "x", "PauliY": "y", "PauliZ": "z", "Hadamard": "h"}
 #: Up to here a simulator's state is small enough to travel.
 _MOST_STATE_WIRES = 16
+_COMPOSITES = (qml.ops.Prod, qml.ops.Sum, qml.ops.SProd, qml.ops.LinearCombination)
+_Terms: TypeAlias = list[tuple[float, str]]
 _STATES = {"state_vector": (qubit.measure, 1), "density_matrix": (qubit_mixed.measure, 2)}
 _SHADOWS = (
     "classical shadows measure every shot in another basis, which would be a task for each of them"
@@ -182,8 +183,6 @@ def _pipeline(batch: CircuitBatch, device: DeviceFacts, sampled: bool) -> Any:
     pipeline.add_transform(broadcast_expand)
     if sampled:
         pipeline.add_transform(split_non_commuting, grouping_strategy="qwc")
-    else:
-        pipeline.add_transform(split_to_single_terms)
     return pipeline
 
 
@@ -277,19 +276,14 @@ def _exact(tape: QuantumScript, device: DeviceFacts, wires: Any) -> _Part:
             raise ValueError(f"{measurement} needs shots")
     numbers = _numbered(tape, wires)
     _check_size(len(numbers), device)
-    asked = [_pragma(one, numbers, device) for one in tape.measurements]
-    pragmas = list(dict.fromkeys(asked))
+    asked = [_terms(one, numbers, device) for one in tape.measurements]
+    pragmas = list(dict.fromkeys(pragma for terms in asked for _, pragma in terms))
     lines = [_line(gate, numbers, device) for gate in tape.operations]
     touched = {numbers[wire] for gate in tape.operations for wire in gate.wires}
     lines += _touching(set(numbers.values()) - touched, device)
+    lines += [f"#pragma braket result {pragma}" for pragma in pragmas]
     program = BraketProgram(
-        source=_source(
-            [
-                f"qubit[{len(numbers)}] q;",
-                *lines,
-                *(f"#pragma braket result {pragma}" for pragma in pragmas),
-            ]
-        ),
+        source=_source([f"qubit[{len(numbers)}] q;", *lines]),
         qubits=len(numbers),
         gates=len(tape.operations),
         asked=tuple(pragma.partition(" ")[0] for pragma in pragmas),
@@ -298,31 +292,46 @@ def _exact(tape: QuantumScript, device: DeviceFacts, wires: Any) -> _Part:
     def read(values: Values) -> Any:
         by_pragma = dict(zip(pragmas, values.values, strict=True))
         pairs = zip(tape.measurements, asked, strict=True)
-        return _together([_of_value(one, ask, by_pragma[ask], numbers) for one, ask in pairs])
+        return _together([_of_terms(one, terms, by_pragma, numbers) for one, terms in pairs])
 
     return _Part(program=_program(program, None), read=read)
 
 
-def _of_value(measurement: Any, pragma: str, value: Any, numbers: dict[Any, int]) -> Any:
+def _of_terms(
+    measurement: Any, terms: _Terms, values: dict[str, Any], numbers: dict[Any, int]
+) -> Any:
+    pragma = terms[0][1]
     if pragma in _STATES:
         measure, dimensions = _STATES[pragma]
-        state = np.reshape(value, [2] * (len(numbers) * dimensions))
+        state = np.reshape(values[pragma], [2] * (len(numbers) * dimensions))
         return measure(measurement.map_wires(numbers), state)
-    return np.asarray(value) if isinstance(measurement, ProbabilityMP) else np.float64(value)
+    if isinstance(measurement, ProbabilityMP):
+        return np.asarray(values[pragma])
+    return np.float64(sum(coefficient * values[pragma] for coefficient, pragma in terms))
 
 
-def _pragma(measurement: Any, numbers: dict[Any, int], device: DeviceFacts) -> str:
-    """What to ask a simulator for."""
+def _terms(measurement: Any, numbers: dict[Any, int], device: DeviceFacts) -> _Terms:
+    """What to ask a simulator for, each with its weight."""
     if isinstance(measurement, ProbabilityMP) and measurement.obs is None:
         if measurement._eigvals is None and "Probability" in device.results:
-            qubits = [numbers[wire] for wire in measurement.wires or numbers]
-            return "probability " + ", ".join(f"q[{qubit}]" for qubit in qubits)
-    elif isinstance(measurement, ExpectationMP | VarianceMP):
+            qubits = [f"q[{numbers[wire]}]" for wire in measurement.wires or numbers]
+            return [(1.0, "probability " + ", ".join(qubits))]
+    elif isinstance(measurement, ExpectationMP | VarianceMP) and measurement.obs is not None:
         kind = "Expectation" if isinstance(measurement, ExpectationMP) else "Variance"
-        text = None if measurement.obs is None else _observable(measurement.obs, numbers)
-        if text is not None and kind in device.results:
-            return f"{kind.lower()} {text}"
-    return _state(measurement, numbers, device)
+        parts = _parts_of(measurement.obs) if kind == "Expectation" else [(1.0, measurement.obs)]
+        texts = [_observable(part, numbers) for _, part in parts]
+        if kind in device.results and None not in texts:
+            weights = [float(np.real(weight)) for weight, _ in parts]
+            asked = [f"{kind.lower()} {text}" for text in texts]
+            return list(zip(weights, asked, strict=True))
+    return [(1.0, _state(measurement, numbers, device))]
+
+
+def _parts_of(observable: Any) -> list[tuple[Any, Any]]:
+    """An observable as a sum of others, with their weights."""
+    if isinstance(observable, _COMPOSITES):
+        return list(zip(*observable.terms(), strict=True))
+    return [(1.0, observable)]
 
 
 def _state(measurement: Any, numbers: dict[Any, int], device: DeviceFacts) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -38,6 +39,7 @@ _SIMULATORS_AT_ONCE = 35  # Braket's quota of tasks that run on one simulator at
 _ONE_BY_ONE = 5  # so many tasks are asked for by themselves; more are looked up in lists
 _LISTED = 100  # tasks in one answer
 _MOST_PAGES = 20
+_CANCEL_LOOKS, _CANCEL_PAUSE = 10, 0.5  # a device may take a moment to let go of a task
 _SECONDS_PER_AMPLITUDE = 1e-8  # of a gate, generously
 _STATES = {
     "CREATED": JobState.QUEUED,
@@ -215,12 +217,18 @@ class BraketProvider:
         return None
 
     def cancel(self, job_id: str) -> JobState:
-        """Cancel a task; how it stands then."""
+        """Cancel a task; how it stands then, or a few seconds later."""
         try:
             answer = self._aws.braket("cancel_quantum_task", quantumTaskArn=job_id)
+            state = _STATES[answer["cancellationStatus"]]
         except CircuitError:
             return _view(self._task(job_id)).state  # it may have ended by then
-        return _STATES[answer["cancellationStatus"]]
+        for _ in range(_CANCEL_LOOKS):
+            if state.over:
+                break
+            time.sleep(_CANCEL_PAUSE)
+            state = _view(self._task(job_id)).state
+        return state
 
     def fetch(self, job_id: str, programs: Sequence[Program]) -> JobOutput:
         """What came of a task, from its folder in S3."""

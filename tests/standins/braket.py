@@ -131,6 +131,7 @@ class Braket:
     spoil: Callable[[Any], Any] | None = None
     online: bool = True
     listed: bool = True  #: whether tasks are listed yet
+    slow_to_cancel: bool = False
     fails: str = ""  #: why tasks fail
     queue: str = "3"
     successful: int | None = None  #: of the shots of a task
@@ -164,6 +165,10 @@ class Braket:
         after", which does so when all is done but the answer.
         """
         self._faults.setdefault(request, []).extend(faults)
+
+    def recover(self) -> None:
+        """Forget faults that nobody has asked for."""
+        self._faults.clear()
 
     @property
     def shots(self) -> int:
@@ -215,7 +220,11 @@ class Braket:
             "deviceStatus": "ONLINE" if self.online else "OFFLINE",
             "deviceCapabilities": json.dumps(capabilities),
             "deviceQueueInfo": [
-                {"queue": "QUANTUM_TASKS_QUEUE", "queueSize": self.queue, "queuePriority": "Normal"},
+                {
+                    "queue": "QUANTUM_TASKS_QUEUE",
+                    "queueSize": self.queue,
+                    "queuePriority": "Normal",
+                },
                 {"queue": "QUANTUM_TASKS_QUEUE", "queueSize": "1", "queuePriority": "Priority"},
                 {"queue": "JOBS_QUEUE", "queueSize": "50"},
             ],
@@ -248,8 +257,8 @@ class Braket:
     def _cancelled(self, task: Task) -> dict[str, Any]:
         if task.status not in ("QUEUED", "RUNNING"):
             raise Refused(409, "ConflictException", f"the task is {task.status}")
-        task.status = "CANCELLED"
-        return {"quantumTaskArn": task.arn, "cancellationStatus": "CANCELLED"}
+        task.status = "CANCELLING" if self.slow_to_cancel else "CANCELLED"
+        return {"quantumTaskArn": task.arn, "cancellationStatus": task.status}
 
     def _looked_at(self, task: Task) -> dict[str, Any]:
         self._advance(task)
@@ -276,6 +285,8 @@ class Braket:
 
     def _advance(self, task: Task) -> None:
         """Let a task go on; it does so whenever somebody looks at it."""
+        if task.status == "CANCELLING":
+            task.status = "CANCELLED"
         if task.status not in ("QUEUED", "RUNNING") or self.held:
             return
         task.looks += 1
@@ -390,7 +401,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_PUT(self) -> None:
         path = unquote(urlparse(self.path).path)
-        self._answer("CancelQuantumTask", path.removeprefix("/quantum-task/").removesuffix("/cancel"))
+        self._answer(
+            "CancelQuantumTask", path.removeprefix("/quantum-task/").removesuffix("/cancel")
+        )
 
     def _answer(self, operation: str, argument: str) -> None:
         size = int(self.headers.get("Content-Length") or 0)
