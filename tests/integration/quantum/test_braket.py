@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import subprocess
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ import pennylane as qml
 import pytest
 
 import qcov as ct
-from qcov import policy
+from qcov import jobs, policy
 from qcov.conformance import check_executor
 from qcov.errors import (
     BudgetExceeded,
@@ -294,15 +296,53 @@ def test_the_same_circuits_have_the_same_keys(braket: Braket) -> None:
     assert len({*keys(), *keys(shots=999), *keys(angle=0.31)}) == 3
 
 
-@pytest.mark.parametrize("operation", ["GetQuantumTask", "GetDevice"])
 @pytest.mark.parametrize("fault", ["busy", "broken", "drop before", "expired"])
-def test_waiting_outlasts_what_passes(braket: Braket, operation: str, fault: str) -> None:
-    count = 2 if operation == "GetDevice" else 9
-    if (operation, fault) == ("GetDevice", "expired"):
-        count = 0  # before anything runs it is an error at once
-    braket.fault(operation, *[fault] * count)
+def test_waiting_outlasts_what_passes(braket: Braket, fault: str) -> None:
+    braket.fault("GetQuantumTask", *[fault] * 4)  # more than boto3 tries by itself
     assert run(executor(SV1), script(qml.expval(qml.Z(0)))) == [pytest.approx(0.95, abs=0.1)]
     assert len(braket.tasks) == 1
+
+
+_DIES = """
+import os, pennylane as qml
+from qcov.executor import BraketQubitExecutor
+from qcov.qexecutors.base import CircuitBatch
+
+executor = BraketQubitExecutor({arn!r}, s3_destination_folder="s3://results/some")
+provider = executor.provider
+asked = provider.submit
+
+def submit(programs, token):
+    asked(programs, token)
+    os._exit(9)
+
+if {unanswered}:
+    provider.submit = submit
+else:
+    provider.look = lambda job_ids: os._exit(9)
+circuits = [qml.tape.QuantumScript([qml.RX(angle, 0)], [qml.expval(qml.Z(0))], shots=4000)
+            for angle in (0.0, 1.0, 2.0)]
+executor.run_batch(CircuitBatch(circuits=tuple(circuits)))
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("unanswered", [True, False], ids=["no answer", "waiting"])
+@pytest.mark.parametrize(("device", "tasks"), [(GARNET, 1), (FORTE, 3)], ids=["set", "single"])
+def test_what_a_program_that_died_has_asked_for_is_found_again(
+    braket: Braket, device: Device, tasks: int, unanswered: bool
+) -> None:
+    braket.held = True
+    code = _DIES.format(arn=device.arn, unanswered=unanswered)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
+    braket.held = False
+    job = jobs.list_jobs()[0]
+    values = jobs.attach(job.name)
+    made = 1 if unanswered else tasks  # of single ones the others were never asked for
+    assert len(braket.tasks) == made
+    known = [value for value in values if not isinstance(value, Exception)]
+    assert len(known) == (3 if made == tasks else made)
+    np.testing.assert_allclose(known, np.cos([0.0, 1.0, 2.0])[: len(known)], atol=0.1)
 
 
 # -- errors --------------------------------------------------------------------------------------
