@@ -91,7 +91,6 @@ class BraketQubitExecutor(RemoteQExecutor):
     _own: OwnSession = PrivateAttr(default_factory=OwnSession)
 
     def __init__(self, device_arn: str | None = None, **settings: Any) -> None:
-        settings = self.configured(settings)
         if device_arn is not None:
             settings["device_arn"] = device_arn
         for other, name in _OTHER_NAMES.items():
@@ -106,6 +105,15 @@ class BraketQubitExecutor(RemoteQExecutor):
             session = None
         super().__init__(**settings)
         self._own = OwnSession(session)
+
+    @classmethod
+    def configured(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings, and those of its section in `qcov.conf`, which may have their other names."""
+        found = super().configured(settings)
+        for other, name in _OTHER_NAMES.items():
+            if other in found:
+                found.setdefault(name, found.pop(other))
+        return found
 
     @field_validator("device_arn", mode="before")
     @classmethod

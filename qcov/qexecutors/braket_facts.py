@@ -43,6 +43,7 @@ class DeviceFacts:
         operations: What it calls the gates that it runs.
         results: Which result types it gives without shots.
         pragmas: What else its OpenQASM may say.
+        measures_all: Whether programs must measure all of their qubits.
         qubits: How many it has.
         least_shots: Of one program; 0 if it runs without shots too.
         most_shots: Of one program.
@@ -60,6 +61,7 @@ class DeviceFacts:
     operations: frozenset[str]
     results: frozenset[str]
     pragmas: frozenset[str]
+    measures_all: bool
     qubits: int | None
     least_shots: int
     most_shots: int | None
@@ -87,6 +89,7 @@ class DeviceFacts:
             operations=frozenset(map(str.lower, program.get("supportedOperations") or [])),
             results=frozenset(one["name"] for one in results if not one.get("minShots")),
             pragmas=frozenset(map(str.lower, program.get("supportedPragmas") or [])),
+            measures_all=bool(program.get("requiresAllQubitsMeasurement")),
             qubits=below(properties, "paradigm").get("qubitCount"),
             least_shots=least or 0,
             most_shots=most,

@@ -88,10 +88,15 @@ class LocalBraketQubitExecutor(BaseQExecutor):
             if given.setdefault("backend", device) != device:
                 reason = f"is {backend!r}, and device, another name for it, {device!r}"
                 raise self._wrong("backend", reason)
-        given = self.configured(given)
-        if "device" in given:  # the settings' file has it by that name
-            given.setdefault("backend", given.pop("device"))
         super().__init__(**given)
+
+    @classmethod
+    def configured(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings, and those of its section in `qcov.conf`, where a backend may be a device."""
+        found = super().configured(settings)
+        if "device" in found:
+            found.setdefault("backend", found.pop("device"))
+        return found
 
     @field_validator("backend", mode="before")
     @classmethod

@@ -236,7 +236,8 @@ def _sampling(tape: QuantumScript, device: DeviceFacts, wires: Any) -> _Part:
     numbers = _numbered(tape, wires)
     _check_size(len(numbers), device)
     seen: Any = Wires.all_wires([one.wires or tape.wires for one in measurements])
-    measured = tuple(sorted(numbers[wire] for wire in seen))
+    asked = numbers if device.measures_all else seen
+    measured = tuple(sorted(numbers[wire] for wire in asked))
     lines = [_line(gate, numbers, device) for gate in rotated.operations]
     touched = {numbers[wire] for gate in rotated.operations for wire in gate.wires}
     lines += _touching(set(measured) - touched, device)

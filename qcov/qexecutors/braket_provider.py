@@ -89,6 +89,7 @@ class BraketProvider:
         self._aws, self.device = aws, device
         self._executor, self._options = executor, options
         self._pace = Pace(_CREATED_PER_SECOND)
+        self._completed: dict[str, dict[str, Any]] = {}  #: as they were looked at last
 
     @property
     def account(self) -> str:
@@ -160,6 +161,7 @@ class BraketProvider:
             action=_action([program.payload for program in programs]),
             tags={**self._options.tags, _TAG: token},
             **self._options.arguments,
+            **_of_hybrid_job(),
         )
         return str(answer["quantumTaskArn"])
 
@@ -175,8 +177,15 @@ class BraketProvider:
         for arn in job_ids:
             # What a list says of the end of a task may be short of the reason.
             if arn not in views or views[arn].state is JobState.FAILED:
-                views[arn] = _view(self._task(arn))
+                views[arn] = self._noted(self._task(arn))
         return views
+
+    def _noted(self, task: dict[str, Any]) -> JobView:
+        """How a task stands; where the results of a completed one are need not be asked again."""
+        view = _view(task)
+        if view.state is JobState.COMPLETED:
+            self._completed[task["quantumTaskArn"]] = task
+        return view
 
     def _listed(self, wanted: set[str]) -> dict[str, JobView]:
         views: dict[str, JobView] = {}
@@ -184,7 +193,7 @@ class BraketProvider:
         try:
             for task in self._tasks(pages):
                 if task["quantumTaskArn"] in wanted:
-                    views[task["quantumTaskArn"]] = _view(task)
+                    views[task["quantumTaskArn"]] = self._noted(task)
                     if len(views) == len(wanted):
                         break
         except CircuitError:  # it may not be allowed; each task may be asked for by itself
@@ -232,7 +241,7 @@ class BraketProvider:
 
     def fetch(self, job_id: str, programs: Sequence[Program]) -> JobOutput:
         """What came of a task, from its folder in S3."""
-        task = self._task(job_id)
+        task = self._completed.pop(job_id, None) or self._task(job_id)
         bucket, folder = task["outputS3Bucket"], task["outputS3Directory"]
         body: dict[str, Any] = self._aws.read(bucket, f"{folder}/results.json")
         payloads = [cast("BraketProgram", program.payload) for program in programs]
@@ -241,6 +250,8 @@ class BraketProvider:
             results: list[Any] = list(set_results(found, payloads, programs[0].shots or 0))
             shots = int(metadata.get("successfulShots", sum(one.shots or 0 for one in programs)))
         else:
+            if "numSuccessfulShots" not in task and _rows(body) != task["shots"]:
+                task = self._task(job_id)  # a list of tasks does not say how many have succeeded
             shots = _succeeded(task)
             results = [task_result(body, payloads[0], shots, job_id)]
         seconds = _simulated(body)
@@ -341,6 +352,12 @@ def _action(payloads: Sequence[BraketProgram]) -> str:
     return json.dumps({**_header("braket.ir.openqasm.program_set"), "programs": programs})
 
 
+def _of_hybrid_job() -> dict[str, str]:
+    """What tells that a task belongs to the hybrid job of Braket that this program runs in."""
+    token = os.environ.get("AMZN_BRAKET_JOB_TOKEN")  # as Braket's SDK has it
+    return {"jobToken": token} if token else {}
+
+
 def _header(name: str) -> dict[str, Any]:
     return {"braketSchemaHeader": {"name": name, "version": "1"}}
 
@@ -358,6 +375,10 @@ def _succeeded(task: Mapping[str, Any]) -> int:
     """How many shots of a completed task there are results of."""
     count = task.get("numSuccessfulShots")
     return int(count if count is not None else task["shots"])
+
+
+def _rows(body: Mapping[str, Any]) -> int:
+    return len(body.get("measurements") or ())
 
 
 def _simulated(body: Mapping[str, Any]) -> float | None:

@@ -45,6 +45,7 @@ class Device:
     qubits: int = 20
     shot_price: float | None = None
     noisy: bool = False
+    measures_all: bool = False
 
     @property
     def simulator(self) -> Any:
@@ -64,6 +65,7 @@ class Device:
             said["service"]["deviceCost"] = {"price": 0.075, "unit": "minute"}
         else:
             program["supportedOperations"], program["supportedPragmas"] = _QPU_GATES, []
+            program["requiresAllQubitsMeasurement"] = self.measures_all
             said["service"]["shotsRange"] = [1, 5000]
             said["service"]["deviceCost"] = {"price": self.shot_price, "unit": "shot"}
         return said
@@ -71,7 +73,9 @@ class Device:
 
 SV1 = Device(arn="arn:aws:braket:::device/quantum-simulator/amazon/sv1", qubits=34)
 DM1 = Device(arn="arn:aws:braket:::device/quantum-simulator/amazon/dm1", qubits=17, noisy=True)
-FORTE = Device(arn="arn:aws:braket:us-east-1::device/qpu/ionq/Forte-1", shot_price=0.08)
+FORTE = Device(
+    arn="arn:aws:braket:us-east-1::device/qpu/ionq/Forte-1", shot_price=0.08, measures_all=True
+)
 GARNET = Device(
     arn="arn:aws:braket:eu-north-1::device/qpu/iqm/Garnet", shot_price=0.00145, sets=100
 )
@@ -324,6 +328,9 @@ class Braket:
         action, shots = json.loads(task.request["action"]), task.request["shots"]
         if action["braketSchemaHeader"]["name"] == _SETS:
             return self._run_set(task, device, action, shots)
+        if device.measures_all:
+            source = action["source"]
+            assert f"qubit[{source.count('measure')}] q;" in source, "not all qubits are measured"
         task.successful = shots if self.successful is None else self.successful
         with warnings.catch_warnings():  # which tell noise-free circuits to go elsewhere
             warnings.simplefilter("ignore")

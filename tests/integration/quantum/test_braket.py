@@ -213,7 +213,7 @@ def test_many_tasks_are_looked_up_together(braket: Braket) -> None:
     assert len(braket.tasks) == 40
     # Without lists of tasks there would be one request for each look at each task.
     assert braket.requests["SearchQuantumTasks"] <= 8
-    assert braket.requests["GetQuantumTask"] == 40  # for where its results are
+    assert braket.requests["GetQuantumTask"] == 0
 
 
 def test_where_tasks_may_not_be_listed_each_is_asked_for(braket: Braket) -> None:
@@ -711,6 +711,25 @@ def test_the_names_of_covalent_are_known() -> None:
     assert (runs.poll_timeout_seconds, runs.poll_interval_seconds, runs.max_retries) == (60, 2, 5)
     assert runs.s3_destination_folder is None
     assert BraketQubitExecutor(SV1.arn).poll_timeout_seconds == 432_000
+
+
+def test_defaults_may_stand_in_the_settings_by_all_names(tmp_path: Path) -> None:
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (folder / "qcov.conf").write_text(
+        "[qelectron.BraketQubitExecutor]\n"
+        f'device_arn = "{SV1.arn}"\nmax_retries = 7\ns3_destination_folder = ["a", "b"]\n'
+    )
+    runs = BraketQubitExecutor()
+    assert (runs.device_arn, runs.retries, runs.s3_destination_folder) == (SV1.arn, 7, ("a", "b"))
+    assert BraketQubitExecutor(FORTE.arn, max_retries=1).retries == 1
+    assert BraketQubitExecutor(FORTE.arn, retries=1).retries == 1
+
+
+def test_tasks_of_a_hybrid_job_say_so(braket: Braket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMZN_BRAKET_JOB_TOKEN", "of-the-job")
+    run(executor(FORTE), script(qml.probs()))
+    assert [task.request["jobToken"] for task in braket.tasks.values()] == ["of-the-job"]
 
 
 def test_folders_are_text_or_pairs() -> None:

@@ -3,6 +3,7 @@
 import json
 import pickle
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -321,6 +322,17 @@ def test_device_is_another_name_of_backend() -> None:
     )
     executor.device = "braket_sv"
     assert executor.backend == "braket_sv"
+
+
+def test_defaults_may_stand_in_the_settings_by_both_names(tmp_path: Path) -> None:
+    folder = tmp_path / "config"
+    folder.mkdir()
+    section = "[qelectron.LocalBraketQubitExecutor]"
+    (folder / "qcov.conf").write_text(f'{section}\ndevice = "braket_dm"\nnum_threads = 3\n')
+    assert LocalBraketQubitExecutor().backend == "braket_dm"
+    assert LocalBraketQubitExecutor().num_threads == 3
+    assert LocalBraketQubitExecutor("braket_sv").backend == "braket_sv"
+    assert LocalBraketQubitExecutor(device="default").backend == "default"
 
 
 def test_a_change_of_backend_changes_the_simulator() -> None:
