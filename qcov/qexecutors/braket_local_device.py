@@ -15,6 +15,7 @@ the same time. So one thread at a time may be; several circuits at once need sev
 
 from __future__ import annotations
 
+import importlib
 import os
 import threading
 from collections.abc import Callable
@@ -23,9 +24,6 @@ from typing import Any
 
 import numpy as np
 import pennylane
-from braket.default_simulator import DensityMatrixSimulator, StateVectorSimulator
-from braket.default_simulator.gate_operations import BRAKET_GATES
-from braket.default_simulator.noise_operations import Kraus
 from pennylane.devices import Device, ExecutionConfig, MCMConfig, qubit, qubit_mixed
 from pennylane.devices.preprocess import (
     decompose,
@@ -42,11 +40,14 @@ from qcov.qexecutors.braket_gates import angles_of, gate_of
 
 qml: Any = pennylane
 
-_GATES: Any = BRAKET_GATES
+# Type checkers may not have the SDK, which some versions of Python have not.
+_sdk: Any = importlib.import_module("braket.default_simulator")
+_GATES: Any = importlib.import_module("braket.default_simulator.gate_operations").BRAKET_GATES
+_Kraus: Any = importlib.import_module("braket.default_simulator.noise_operations").Kraus
 _Measure = Callable[..., Any]
 _SIMULATORS: dict[str, tuple[Any, _Measure]] = {
-    "braket_sv": (StateVectorSimulator, qubit.measure_final_state),
-    "braket_dm": (DensityMatrixSimulator, qubit_mixed.measure_final_state),
+    "braket_sv": (_sdk.StateVectorSimulator, qubit.measure_final_state),
+    "braket_dm": (_sdk.DensityMatrixSimulator, qubit_mixed.measure_final_state),
 }
 
 _kernels = threading.Lock()
@@ -158,7 +159,7 @@ def _translated(operation: Any) -> Any:
     if operation.name == "GlobalPhase":
         return _GATES["gphase"](targets, -float(operation.data[0]))
     if isinstance(operation, qml.operation.Channel):
-        return Kraus(targets, operation.kraus_matrices())
+        return _Kraus(targets, operation.kraus_matrices())
     return _GATES["unitary"](targets, np.asarray(operation.matrix(), dtype=complex))
 
 

@@ -129,14 +129,15 @@ def _bits(found: Mapping[str, Any], payload: Any, shots: int) -> Bits:
 def _from_probabilities(probabilities: Mapping[str, float], shots: int) -> Any:
     """Shots with these probabilities, in no order that means anything."""
     words = list(probabilities)
-    exact = np.array([probabilities[word] for word in words]) * shots
-    counts = np.floor(exact + 1e-9).astype(int)
+    exact: Any = np.array([probabilities[word] for word in words]) * shots
+    counts: Any = np.floor(exact + 1e-9).astype(int)
     left = shots - int(counts.sum())
     if not words or not 0 <= left <= len(words):
         raise CircuitError(f"its probabilities are not those of {shots} shots")
-    counts[np.argsort(counts - exact)[:left]] += 1
-    rows = np.array([[int(bit) for bit in word] for word in words], dtype=np.int8)
-    return np.random.default_rng().permutation(np.repeat(rows, counts, axis=0))
+    counts[(counts - exact).argsort()[:left]] += 1
+    rows: Any = np.array([[int(bit) for bit in word] for word in words], dtype=np.int8)
+    random: Any = np.random.default_rng()
+    return random.permutation(rows.repeat(counts, axis=0))
 
 
 def _values(body: Mapping[str, Any], payload: Any) -> Values:
