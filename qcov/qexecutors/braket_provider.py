@@ -13,11 +13,11 @@ from functools import cached_property
 from typing import Any, cast
 
 from qcov.budget import Unit
-from qcov.errors import CircuitError
+from qcov.errors import CircuitError, TransientFailure
 from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.braket_aws import AwsConnection, was_sent
 from qcov.qexecutors.braket_facts import DeviceFacts, below
-from qcov.qexecutors.braket_openqasm import BraketProgram, translate
+from qcov.qexecutors.braket_programs import BraketProgram, translate
 from qcov.qexecutors.braket_results import set_results, task_result
 from qcov.qexecutors.pace import Pace
 from qcov.qexecutors.prices import Price, price_of
@@ -196,6 +196,8 @@ class BraketProvider:
                     views[task["quantumTaskArn"]] = self._noted(task)
                     if len(views) == len(wanted):
                         break
+        except TransientFailure:
+            raise
         except CircuitError:  # it may not be allowed; each task may be asked for by itself
             return views
         return views

@@ -567,6 +567,13 @@ def test_probabilities_do_for_shots(braket: Braket) -> None:
     np.testing.assert_allclose(halves, exact(qml.expval(qml.Z(1))), atol=0.15)
 
 
+def test_shot_vectors_need_all_their_shots(braket: Braket) -> None:
+    braket.successful = 15
+    (value,) = run(executor(FORTE), script(qml.expval(qml.Z(0)), shots=(10, 10)))
+    assert isinstance(value, CircuitError)
+    assert "only 15 of 20 shots" in str(value)
+
+
 def test_shots_that_did_not_succeed_are_not_charged(braket: Braket) -> None:
     braket.successful = 700
     (one,) = executor(FORTE).run_batch(CircuitBatch(circuits=(script(qml.expval(qml.Z(0))),)))

@@ -9,7 +9,7 @@ import pytest
 
 from qcov.errors import CircuitError
 from qcov.qexecutors.braket_facts import DeviceFacts
-from qcov.qexecutors.braket_openqasm import BraketProgram
+from qcov.qexecutors.braket_programs import BraketProgram
 from qcov.qexecutors.braket_results import set_results, task_result
 from qcov.qexecutors.provider import Limits, Program
 from qcov.qexecutors.splitting import parts
