@@ -26,6 +26,7 @@ _PAGES = (
         ),
     ),
     "docs/how-to/executors.md",
+    "docs/how-to/jobs.md",
     "docs/how-to/qelectrons.md",
     "docs/how-to/workflows.md",
     "docs/reference/api.md",
