@@ -29,6 +29,9 @@ from qcov.qexecutors.pennylane_simulation import Simulation
 from qcov.qexecutors.simulator_choice import Options, Way
 from qcov.qexecutors.simulator_state import LocalState
 
+#: Where no device is given: the one of the settings, or the class's default.
+AS_CONFIGURED: Any = object()
+
 Parallel = Literal["auto", "thread", "process", "dask", False] | None
 
 #: Settings that what a `LocalState` holds was made from.
@@ -116,8 +119,9 @@ class Simulator(BaseQExecutor):
         reason = f"must be an address such as 'tcp://10.0.0.1:8786', not {address!r}"
         raise InvalidSetting(executor=cls.__name__, setting="scheduler_address", reason=reason)
 
-    def __init__(self, device: str | None = None, **settings: Any) -> None:
-        settings = self.configured(settings if device is None else {**settings, "device": device})
+    def __init__(self, device: str = AS_CONFIGURED, **settings: Any) -> None:
+        given = {} if device is AS_CONFIGURED else {"device": device}
+        settings = self.configured({**settings, **given})
         device = settings.pop("device", type(self).model_fields["device"].default)
         options = adapter.device_settings(self._exists(device))
         way = settings.get("parallel", type(self).model_fields["parallel"].default)
