@@ -91,22 +91,18 @@ class FakeQPU(RemoteQExecutor):
 
     _own: OwnServer = PrivateAttr(default_factory=OwnServer)
 
-    def __init__(self, **settings: Any) -> None:
-        settings = self.configured(settings)
-        fields = type(self).model_fields.keys() | {"type"}
-        own = {name: value for name, value in settings.items() if name in fields}
-        direct = {name: value for name, value in settings.items() if name not in fields}
-        own["conditions"] = {**settings.get("conditions", {}), **direct}
-        if own["conditions"]:
-            Conditions.made_of(own["conditions"])
+    @classmethod
+    def as_fields(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings as fields: conditions that were given directly are put together."""
+        own = super().as_fields(settings)
+        direct = {name: own.pop(name) for name in own.keys() - cls.model_fields.keys()}
+        conditions = {**own.get("conditions", {}), **direct}
+        if conditions:
+            Conditions.made_of(conditions)
             if own.get("url") is not None:
                 reason = f"is for a provider of its own, not for one at {own['url']}"
-                raise InvalidSetting(
-                    executor=type(self).__name__,
-                    setting=min(own["conditions"]),
-                    reason=reason,
-                )
-        super().__init__(**own)
+                raise InvalidSetting(executor=cls.__name__, setting=min(conditions), reason=reason)
+        return {**own, "conditions": conditions}
 
     @property
     def server(self) -> FakeServer:
