@@ -276,6 +276,7 @@ class Braket:
             "outputS3Bucket": request["outputS3Bucket"],
             "outputS3Directory": task.key,
             "createdAt": dt.datetime.now(dt.UTC).isoformat(),
+            "actionMetadata": {"actionType": _kind(json.loads(request["action"]))},
             "tags": request.get("tags", {}),
         }
         if task.status == "QUEUED":
@@ -326,23 +327,30 @@ class Braket:
 
     def _run(self, task: Task, device: Device) -> dict[str, Any]:
         action, shots = json.loads(task.request["action"]), task.request["shots"]
-        if action["braketSchemaHeader"]["name"] == _SETS:
+        if _kind(action) == _SETS:
             return self._run_set(task, device, action, shots)
-        if device.measures_all:
-            source = action["source"]
+        source = action["source"]
+        if device.measures_all and "measure" in source:  # else all are, by themselves
             assert f"qubit[{source.count('measure')}] q;" in source, "not all qubits are measured"
         task.successful = shots if self.successful is None else self.successful
         with warnings.catch_warnings():  # which tell noise-free circuits to go elsewhere
             warnings.simplefilter("ignore")
-            ran = device.simulator.run(Program(source=action["source"]), shots=task.successful)
+            program = Program(source=action["source"], inputs=action.get("inputs"))
+            ran = device.simulator.run(program, shots=task.successful)
         body: dict[str, Any] = {
-            "braketSchemaHeader": {"name": "braket.task_result.gate_model_task_result"},
+            **_schema("gate_model_task_result"),
             "measuredQubits": list(ran.measuredQubits),
             "resultTypes": [
                 {"type": json.loads(one.type.json()), "value": _plain(one.value)}
-                for one in ran.resultTypes or []
+                for one in (ran.resultTypes or [])
+                if not shots
             ],
-            "taskMetadata": {"id": task.arn, "shots": shots, "deviceId": device.arn},
+            "taskMetadata": {
+                **_schema("task_metadata"),
+                "id": task.arn,
+                "shots": shots,
+                "deviceId": device.arn,
+            },
             "additionalMetadata": {"action": action},
         }
         if shots:
@@ -362,10 +370,15 @@ class Braket:
         assert not rest, "shots cannot be shared evenly"
         task.successful = shots
         return {
-            "braketSchemaHeader": {"name": "braket.task_result.program_set_task_result"},
+            **_schema("program_set_task_result"),
             "programResults": [self._one_of_set(device, program, each) for program in programs],
             "taskMetadata": {
+                **_schema("program_set_task_metadata"),
                 "id": task.arn,
+                "deviceId": device.arn,
+                "programMetadata": [{"executables": [{}]} for _ in programs],
+                "createdAt": "2026-11-26T00:00:00.000Z",
+                "endedAt": "2026-11-26T00:00:01.000Z",
                 "requestedShots": shots,
                 "successfulShots": shots,
                 "totalFailedExecutables": 0,
@@ -373,13 +386,29 @@ class Braket:
         }
 
     def _one_of_set(self, device: Device, program: dict[str, Any], shots: int) -> dict[str, Any]:
-        ran = device.simulator.run(Program(source=program["source"]), shots=shots)
+        inputs = {name: values[0] for name, values in (program.get("inputs") or {}).items()}
+        ran = device.simulator.run(Program(source=program["source"], inputs=inputs), shots=shots)
         result = {
+            **_schema("program_set_executable_result"),
             "inputsIndex": 0,
             "measurements": _bits(ran),
             "measuredQubits": list(ran.measuredQubits),
         }
-        return {"executableResults": [result], "source": program, "additionalMetadata": {}}
+        return {
+            **_schema("program_result"),
+            "executableResults": [result],
+            "source": program,
+            "additionalMetadata": {"action": program},
+        }
+
+
+def _kind(action: dict[str, Any]) -> str:
+    return action["braketSchemaHeader"]["name"]
+
+
+def _schema(name: str) -> dict[str, Any]:
+    """What Braket's own SDK reads results by."""
+    return {"braketSchemaHeader": {"name": f"braket.task_result.{name}", "version": "1"}}
 
 
 def _bits(ran: Any) -> list[list[int]]:
