@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from qcov.classical.executors.local import LocalExecutor
     from qcov.classical.prepared import wrapper_fn
     from qcov.qexecutors.base import BaseQExecutor
+    from qcov.qexecutors.braket import BraketQubitExecutor
+    from qcov.qexecutors.braket_local import LocalBraketQubitExecutor
     from qcov.qexecutors.dask import DaskQExecutor
     from qcov.qexecutors.fakeqpu.executor import FakeQPU
     from qcov.qexecutors.simulator import Simulator
@@ -21,9 +23,11 @@ __all__ = [
     "AsyncBaseExecutor",
     "BaseExecutor",
     "BaseQExecutor",
+    "BraketQubitExecutor",
     "DaskQExecutor",
     "DispatchInfo",
     "FakeQPU",
+    "LocalBraketQubitExecutor",
     "LocalExecutor",
     "QCluster",
     "Simulator",
@@ -36,8 +40,10 @@ _HOME_OF = {
     "DispatchInfo": "qcov.classical.executors.base",
     "LocalExecutor": "qcov.classical.executors.local",
     "BaseQExecutor": "qcov.qexecutors.base",
+    "BraketQubitExecutor": "qcov.qexecutors.braket",
     "DaskQExecutor": "qcov.qexecutors.dask",
     "FakeQPU": "qcov.qexecutors.fakeqpu.executor",
+    "LocalBraketQubitExecutor": "qcov.qexecutors.braket_local",
     "Simulator": "qcov.qexecutors.simulator",
     "QCluster": "qcov.quantum.cluster",
     "wrapper_fn": "qcov.classical.prepared",

@@ -25,8 +25,9 @@ PUBLIC = {
     "selectors", "set_config", "status", "stop_triggers", "triggers", "wait", "watch",
 }  # fmt: skip
 EXECUTORS = {
-    "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "DaskQExecutor", "DispatchInfo",
-    "FakeQPU", "LocalExecutor", "QCluster", "Simulator", "wrapper_fn",
+    "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "BraketQubitExecutor", "DaskQExecutor",
+    "DispatchInfo", "FakeQPU", "LocalBraketQubitExecutor", "LocalExecutor", "QCluster", "Simulator",
+    "wrapper_fn",
 }  # fmt: skip
 SELECTORS = {
     "Capable", "Cheapest", "Choice", "Cyclic", "Fastest", "Filter", "InOrder", "LeastBusy", "Only",
