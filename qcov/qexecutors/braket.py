@@ -107,13 +107,13 @@ class BraketQubitExecutor(RemoteQExecutor):
         self._own = OwnSession(session)
 
     @classmethod
-    def configured(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings, and those of its section in `qcov.conf`, which may have their other names."""
-        found = super().configured(settings)
+    def as_fields(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings as fields: those of `qcov.conf` may have their other names as well."""
+        fields = super().as_fields(settings)
         for other, name in _OTHER_NAMES.items():
-            if other in found:
-                found.setdefault(name, found.pop(other))
-        return found
+            if other in fields:
+                fields.setdefault(name, fields.pop(other))
+        return fields
 
     @field_validator("device_arn", mode="before")
     @classmethod

@@ -91,12 +91,12 @@ class LocalBraketQubitExecutor(BaseQExecutor):
         super().__init__(**given)
 
     @classmethod
-    def configured(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings, and those of its section in `qcov.conf`, where a backend may be a device."""
-        found = super().configured(settings)
-        if "device" in found:
-            found.setdefault("backend", found.pop("device"))
-        return found
+    def as_fields(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings as fields: in `qcov.conf` a backend may be a device as well."""
+        fields = super().as_fields(settings)
+        if "device" in fields:
+            fields.setdefault("backend", fields.pop("device"))
+        return fields
 
     @field_validator("backend", mode="before")
     @classmethod
