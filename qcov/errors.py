@@ -50,6 +50,7 @@ QcovError
     ├── UnsupportedInterface    an interface that PennyLane itself no longer supports
     ├── NotAFuture              `gather` or `as_completed` was given something else
     ├── StaleFuture             a future was asked after the derivative that it belongs to
+    ├── CannotMeasure           a benchmark cannot be run as it was asked for
     └── CircuitError            an executor could not run a circuit
         ├── CircuitRejected     the backend refused it; trying again will not help
         ├── TransientFailure    it may work when it is tried again
@@ -600,3 +601,11 @@ class StaleFuture(QuantumError):
             "returns."
         )
         self.qelectron = qelectron
+
+
+class CannotMeasure(QuantumError, ValueError):
+    """A benchmark cannot be run as it was asked for."""
+
+    def __init__(self, *, what: str, reason: str, advice: str) -> None:
+        super().__init__(f"{what} cannot be measured: {reason}. {advice}")
+        self.what, self.reason, self.advice = what, reason, advice

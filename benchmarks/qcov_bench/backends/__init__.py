@@ -1,0 +1,1 @@
+"""Quantum backends beside each other, on the same circuits."""
