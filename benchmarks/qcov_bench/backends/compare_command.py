@@ -76,7 +76,7 @@ def _read(path: Path) -> Content:
         print(f"warning: {path}: left out, as damaged: line {lines}", file=sys.stderr)
     if not content.of_kind("sample"):
         advice = "Give what `bench backends --out` has written."
-        raise CannotMeasure(what=f"a change of {path}", reason="it has no results", advice=advice)
+        raise CannotMeasure(what=f"the file {path}", reason="it has no results", advice=advice)
     return content
 
 

@@ -143,7 +143,7 @@ def subjects_of(
     made = [executor_of(one) if isinstance(one, str) else one for one in executors]
     if not made:
         advice = "Give at least one executor."
-        raise CannotMeasure(what="nothing", reason="there is no executor", advice=advice)
+        raise CannotMeasure(what="a comparison", reason="there is no executor", advice=advice)
     bare = [_bare(executor) for executor in made]
     usual = [name for name in bare if name is not None] + list(devices.USUAL)
     found = [devices.peer(name) for name in dict.fromkeys(usual if peers is None else peers)]

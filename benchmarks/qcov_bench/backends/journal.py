@@ -170,4 +170,4 @@ def _taken_up(file: BufferedRandom, source: str) -> Content:
 
 
 def _unwritable(path: Path, reason: str) -> CannotMeasure:
-    return CannotMeasure(what=f"results for the file {path}", reason=reason, advice=_OTHER)
+    return CannotMeasure(what=f"the file {path}", reason=reason, advice=_OTHER)

@@ -14,7 +14,7 @@ from qcov_bench.backends import plan
 from qcov_bench.backends.caps import Caps
 from qcov_bench.backends.cells import Bench, Cell
 from qcov_bench.backends.devices import Missing
-from qcov_bench.backends.journal import Journal
+from qcov_bench.backends.journal import Journal, Line
 from qcov_bench.backends.ledger import Ledger
 from qcov_bench.backends.machine import changed, machine, versions
 from qcov_bench.backends.plan import Case, Measure
@@ -74,12 +74,22 @@ class Session:
                 for name, value in now.items()
                 for difference in changed(line.get(name) or {}, value)
             ]
+            differences += self._other_settings(line)
             if differences:
                 raise CannotMeasure(
-                    what="more for the same file",
+                    what="going on with this file",
                     reason=f"its results were measured otherwise: {'; '.join(differences[:3])}",
                     advice="Give another path for the results.",
                 )
+
+    def _other_settings(self, run: Line) -> list[str]:
+        """Which subjects have other settings than in an earlier run."""
+        before = {one["subject"]: one.get("identity") for one in run.get("subjects", ())}
+        return [
+            f"{one.label} has other settings now"
+            for one in self.subjects
+            if before.get(one.label, one.identity) != one.identity
+        ]
 
     def _origin(self) -> dict[str, Mapping[str, object]]:
         """All that must be the same in runs that share a file; new subjects may come."""
