@@ -34,14 +34,23 @@ class Axis:
 
     def ticks(self, most: int = 6) -> list[float]:
         """Round numbers within the axis, at most about so many."""
-        numbers = _decades(self.low, self.high) if self.logarithmic else []
-        steps = ((1, 2, 5), (1, 3), (1,))
-        for digits in steps if self.logarithmic else ():
-            found = [digit * power for power in numbers for digit in digits]
-            inside = [value for value in found if self.low * 0.999 <= value <= self.high * 1.001]
-            if 2 <= len(inside) <= most or digits == (1,):
-                return inside[:: max(1, math.ceil(len(inside) / most))]
-        return _even(self.low, self.high, most)
+        inside = _round(self.low, self.high, most) if self.logarithmic else []
+        return inside if len(inside) > 1 else _even(self.low, self.high, most)
+
+
+def _round(low: float, high: float, most: int) -> list[float]:
+    """Powers of ten within an axis, with some numbers between them if there is room.
+
+    >>> _round(0.9, 110.0, 6)
+    [1.0, 3.0, 10.0, 30.0, 100.0]
+    """
+    inside: list[float] = []
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        numbers = [digit * power for power in _decades(low, high) for digit in digits]
+        inside = [number for number in numbers if low * 0.999 <= number <= high * 1.001]
+        if len(inside) <= most:
+            return inside
+    return inside[:: math.ceil(len(inside) / most)]
 
 
 def _decades(low: float, high: float) -> list[float]:
@@ -65,9 +74,8 @@ def _even(low: float, high: float, most: int) -> list[float]:
 def logarithmic(values: Sequence[float], start: float, end: float) -> Axis:
     """An axis with some room around positive numbers.
 
-    >>> axis = logarithmic([1.0, 100.0], 0.0, 10.0)
-    >>> axis.ticks()
-    [1.0, 10.0, 100.0]
+    >>> logarithmic([1.0, 100.0], 0.0, 10.0)(10.0)
+    5.0
     """
     low, high = min(values), max(values)
     room = max((high / low) ** 0.08, 1.15)

@@ -42,7 +42,7 @@ class Series:
 
 Show = Callable[[float], str]
 
-_WIDTH, _HEIGHT = 340.0, 236.0
+_WIDTH, _HEIGHT = 336.0, 232.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58.0, 14.0, 30.0, 40.0
 
 
@@ -140,7 +140,8 @@ class Columns:
         return self.names + self.places + self.texts
 
 
-NARROW = Columns(names=190, places=246, texts=84)
+NARROW = Columns(names=204, places=232, texts=80)
+MIDDLE = Columns(names=226, places=182, texts=108)
 WIDE = Columns(names=320, places=430, texts=150)
 
 _LINE = 21.0
@@ -190,7 +191,9 @@ def _dot(dot: Dot, across: Axis, y: float, columns: Columns) -> str:
     bound = f"bound s{dot.place % COLORS}"
     words = columns.names + columns.places + 12
     parts = [
-        label(dot.name, columns.names - 12, y + 4, "name", text_anchor="end"),
+        label(
+            fitted(dot.name, columns.names), columns.names - 12, y + 4, "name", text_anchor="end"
+        ),
         element("line", x1=low, x2=high, y1=y, y2=y, class_=bound),
         marker(dot.place, across(dot.value.value), y, dot.tip),
         label(dot.text, words, y + 4, "value"),
@@ -199,6 +202,22 @@ def _dot(dot: Dot, across: Axis, y: float, columns: Columns) -> str:
         x = across(dot.target)
         parts.append(element("line", x1=x, x2=x, y1=y - 7, y2=y + 7, class_="target"))
     return element("g", *parts)
+
+
+def fitted(name: str, width: float) -> str:
+    """A name that is not wider than a column, without its middle if need be.
+
+    >>> fitted("a_circuit_with_a_very_long_name.qasm", 120.0)
+    'a_circuit…ame.qasm'
+    """
+    most = int((width - 12) / _LETTER)
+    if len(name) <= most:
+        return name
+    half = (most - 1) // 2
+    return f"{name[: most - 1 - half]}…{name[-half:]}"
+
+
+_LETTER = 5.75  #: how wide one is, about
 
 
 def stack(parts: Sequence[tuple[str, float, str]], *, width: float = 150.0) -> str:

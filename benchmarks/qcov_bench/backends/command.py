@@ -10,7 +10,7 @@ from pathlib import Path
 
 from qcov.errors import QcovError
 from qcov_bench.backends import families
-from qcov_bench.backends.comparison import Comparison, compare
+from qcov_bench.backends.comparison import Comparison, check_place, compare
 from qcov_bench.backends.devices import USUAL
 from qcov_bench.backends.procedure import Procedure
 from qcov_bench.backends.terminal import progress, show
@@ -32,6 +32,7 @@ def main(arguments: Sequence[str], *, prog: str) -> None:
         return
     path = Path(wanted.out or time.strftime("backends-%Y%m%d-%H%M%S.jsonl"))
     try:
+        _check_places(wanted)
         found = _measured(wanted, path)
         show(found.lines)
         if wanted.html:
@@ -48,6 +49,12 @@ def main(arguments: Sequence[str], *, prog: str) -> None:
 
 
 _AGAIN = "the same command with --out and this path goes on there."
+
+
+def _check_places(wanted: argparse.Namespace) -> None:
+    for path, folder in ((wanted.html, False), (wanted.svg, True)):
+        if path:
+            check_place(Path(path), folder=folder)
 
 
 def _measured(wanted: argparse.Namespace, path: Path) -> Comparison:

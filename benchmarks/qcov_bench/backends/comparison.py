@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -66,9 +67,24 @@ def write(path: Path, content: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content, encoding="utf-8")
     except OSError as error:
-        raise CannotMeasure(
-            what=f"a report for {path}", reason=str(error.strerror), advice="Give another path."
-        ) from error
+        raise _unwritable(path, str(error.strerror)) from error
+
+
+def check_place(path: Path, *, folder: bool = False) -> None:
+    """Say before hours of measuring that a report cannot be written there: `CannotMeasure`."""
+    if path.exists() and path.is_dir() is not folder:
+        raise _unwritable(path, "it is a file" if folder else "it is a folder")
+    parent = path if folder else path.parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, str(error.strerror)) from error
+    if not os.access(parent, os.W_OK):
+        raise _unwritable(path, "nothing may be written there")
+
+
+def _unwritable(path: Path, reason: str) -> CannotMeasure:
+    return CannotMeasure(what=f"a report at {path}", reason=reason, advice="Give another path.")
 
 
 def compare(

@@ -9,7 +9,7 @@ def time(seconds: float) -> str:
     """Seconds in the unit that fits.
 
     >>> [time(value) for value in (2.5e-6, 0.00123, 0.5, 12.34, 150.0)]
-    ['2.5 µs', '1.23 ms', '500 ms', '12.3 s', '150 s']
+    ['2.50 µs', '1.23 ms', '500 ms', '12.3 s', '150 s']
     """
     for unit, factor in (("s", 1.0), ("ms", 1e3), ("µs", 1e6)):
         if seconds * factor >= 1 or unit == "µs":

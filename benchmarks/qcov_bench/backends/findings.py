@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
-from qcov_bench.backends import figures
+from qcov_bench.backends import figures, summary
+from qcov_bench.backends.journal import Line
 from qcov_bench.backends.statistics import Estimate
 from qcov_bench.backends.summary import Row
 
 _WORSE = 0.02  #: of a fidelity, below that of a perfect device, before it is told
 
 
-def findings(rows: Sequence[Row]) -> list[str]:
+def findings(lines: Sequence[Line], rows: Sequence[Row]) -> list[str]:
     """The sentences that stand at the head of a report."""
     told = [*_overheads(rows), *_fastest(rows), *_fidelities(rows), *_money(rows)]
+    missing = sum(max(1, len(cases)) for _, _, cases in summary.skipped(lines))
+    if missing:
+        told.append(f"{missing} measurements were not taken; see below.")
     failed = {row.subject for row in rows if row.errors}
     if failed:
         told.append(f"Something has failed on {', '.join(sorted(failed))}; see below.")

@@ -50,10 +50,8 @@ def all_plots(rows: Sequence[Row]) -> dict[str, str]:
     drawn: dict[str, str] = {}
     for quantity in (CALL, BATCH, GRADIENT):
         drawn |= by_circuit(rows, quantity)
-    for name, picture in {"overhead": overhead(rows), "quality": fidelity(rows)}.items():
-        if picture:
-            drawn[name] = picture
-    return drawn
+    quality = fidelity(rows)
+    return drawn | overhead(rows) | ({"quality": quality} if quality else {})
 
 
 def by_circuit(rows: Sequence[Row], quantity: Quantity) -> dict[str, str]:
@@ -130,22 +128,32 @@ def _words(one: Estimate, quantity: Quantity) -> str:
     return f"{quantity.show(one.value)} ({bounds}, {one.count} samples)"
 
 
-def overhead(rows: Sequence[Row]) -> str:
-    """A call's time over that of the bare device; empty where no row has one."""
-    where = places(rows)
+def overhead(rows: Sequence[Row]) -> dict[str, str]:
+    """Times over those of the bare device, of calls and of batches; none where no row has one."""
+    ways: Mapping[str, tuple[str, Callable[[Row], Estimate | None]]] = {
+        "overhead-call": ("One call", lambda row: row.overhead),
+        "overhead-batch": ("A circuit of a batch", lambda row: row.overhead_in_batch),
+    }
+    drawn: dict[str, str] = {}
+    for name, (title, of) in ways.items():
+        told = [(row, one) for row in rows if (one := of(row)) is not None]
+        if told:
+            drawn[name] = _overhead(f"{title}, over that of the bare device", told, places(rows))
+    return drawn
+
+
+def _overhead(title: str, told: _Told, where: Places) -> str:
     dots = [
         Dot(
             name=row.case,
             place=where[row.subject],
-            value=row.overhead,
-            text=figures.times(row.overhead),
-            tip=f"{row.subject}, {row.case}: {figures.times(row.overhead)}",
+            value=one,
+            text=figures.times(one),
+            tip=f"{row.subject}, {row.case}: {figures.times(one)}",
         )
-        for row in sorted(rows, key=lambda row: where[row.subject])
-        if row.overhead is not None
+        for row, one in sorted(told, key=lambda item: where[item[0].subject])
     ]
-    title = "One call, over the same call of the bare device"
-    return charts.dots(title, dots, show=_ratio, columns=charts.WIDE, at=1.0) if dots else ""
+    return charts.dots(title, dots, show=_ratio, columns=charts.MIDDLE, at=1.0)
 
 
 def _ratio(value: float) -> str:

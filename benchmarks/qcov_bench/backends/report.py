@@ -58,7 +58,9 @@ def _style(name: str) -> str:
 
 def _sections(lines: Sequence[Line], rows: Sequence[Row]) -> Iterable[str]:
     yield _header(lines, rows)
-    yield _section("In short", element("ul", *(element("li", safe(one)) for one in findings(rows))))
+    yield _section(
+        "In short", element("ul", *(element("li", safe(one)) for one in findings(lines, rows)))
+    )
     if rows:
         yield _legend(rows)
     yield _figures(
@@ -123,8 +125,7 @@ def _figures(title: str, rows: Sequence[Row], quantity: plots.Quantity, about: s
     drawn = plots.by_circuit(rows, quantity)
     if not drawn:
         return ""
-    shown = [element("figure", one) for one in drawn.values()]
-    return _section(title, element("p", safe(about)) + element("div", *shown, class_="figures"))
+    return _section(title, element("p", safe(about)) + _side_by_side(drawn))
 
 
 def _overhead(rows: Sequence[Row]) -> str:
@@ -133,7 +134,11 @@ def _overhead(rows: Sequence[Row]) -> str:
         "The line is the bare PennyLane device: left of it, an executor is faster. Whiskers that "
         "cross the line are no difference."
     )
-    return element("p", safe(about)) + element("figure", drawn) if drawn else ""
+    return element("p", safe(about)) + _side_by_side(drawn) if drawn else ""
+
+
+def _side_by_side(drawn: Mapping[str, str]) -> str:
+    return element("div", *(element("figure", one) for one in drawn.values()), class_="figures")
 
 
 def _where(rows: Sequence[Row]) -> str:

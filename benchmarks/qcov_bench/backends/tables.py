@@ -13,17 +13,21 @@ from qcov_bench.backends.terminal import quality
 
 def table(names: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 2) -> str:
     """A table of cells that are HTML already; the first `words` columns are left-aligned."""
-    head = "".join(element("th", safe(name) or "&nbsp;", scope="col") for name in names)
-    body = "".join(
-        element("tr", "".join(_cell(cell, place < words) for place, cell in enumerate(row)))
-        for row in rows
+    head = "".join(
+        element("th", safe(name) or "&nbsp;", scope="col", class_=_class(place, words))
+        for place, name in enumerate(names)
     )
+    body = "".join(element("tr", *_cells(row, words)) for row in rows)
     inside = element("thead", element("tr", head)) + element("tbody", body)
     return element("div", element("table", inside), class_="wide")
 
 
-def _cell(content: str, words: bool) -> str:
-    return f'<td class="words">{content}</td>' if words else f"<td>{content}</td>"
+def _cells(row: Sequence[str], words: int) -> list[str]:
+    return [element("td", cell, class_=_class(at, words)) for at, cell in enumerate(row)]
+
+
+def _class(place: int, words: int) -> str | None:
+    return "words" if place < words else None
 
 
 def everything(rows: Sequence[Row]) -> str:
