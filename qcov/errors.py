@@ -607,5 +607,5 @@ class CannotMeasure(QuantumError, ValueError):
     """A benchmark cannot be run as it was asked for."""
 
     def __init__(self, *, what: str, reason: str, advice: str) -> None:
-        super().__init__(f"{what}: {reason}. {advice}".rstrip())
+        super().__init__(f"{what}: {reason.rstrip('.')}. {advice}".rstrip())
         self.what, self.reason, self.advice = what, reason, advice

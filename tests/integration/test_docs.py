@@ -17,6 +17,7 @@ from qcov import errors
 _ROOT = Path(__file__).parents[2]
 _PAGES = (
     "README.md",
+    "docs/how-to/benchmark_backends.md",
     "docs/how-to/executors.md",
     "docs/how-to/qelectrons.md",
     "docs/how-to/workflows.md",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,10 +28,14 @@ class Verdict(StrEnum):
     DEARER = "more circuits"
     FAILS = "fails now"
     MACHINE = "slower, as the bare device"
+    PERHAPS_SLOWER = "perhaps slower"
+    PERHAPS_WORSE = "perhaps worse values"
     FASTER = "faster"
     BETTER = "better values"
     CHEAPER = "fewer circuits"
     WORKS = "works now"
+    PERHAPS_FASTER = "perhaps faster"
+    PERHAPS_BETTER = "perhaps better values"
     NOISE = "inside the noise"
     TOO_FEW = "too few samples to tell"
     GONE = "not measured any more"
@@ -38,6 +43,14 @@ class Verdict(StrEnum):
 
 
 REGRESSIONS = frozenset({Verdict.SLOWER, Verdict.WORSE, Verdict.DEARER, Verdict.FAILS})
+
+#: What is a finding by itself, and not among as many comparisons as there are.
+PERHAPS = {
+    Verdict.SLOWER: Verdict.PERHAPS_SLOWER,
+    Verdict.FASTER: Verdict.PERHAPS_FASTER,
+    Verdict.WORSE: Verdict.PERHAPS_WORSE,
+    Verdict.BETTER: Verdict.PERHAPS_BETTER,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,9 +93,10 @@ def changes(
     """Every measurement of both, with a verdict.
 
     A time has changed if a Mann-Whitney test says so, with at most 5 % of such findings by chance
-    over all measurements (Benjamini-Hochberg), if its bootstrap interval is clear of 1, and if
-    the medians differ by more than `threshold`. An executor that has become slower by as much as
-    its bare device has met another machine, or the same one in another mood.
+    over all measurements (Benjamini-Hochberg, executors and peers apart), if its bootstrap
+    interval is clear of 1, and if the medians differ by more than `threshold`. What would be a
+    finding if it were the only comparison has perhaps changed. An executor that has become slower
+    by as much as its bare device has met another machine, or the same one in another mood.
 
     Args:
         before: Lines of the earlier comparison.
@@ -102,19 +116,36 @@ def changes(
 def _times(
     keys: Sequence[Key], one: summary.Cells, other: summary.Cells, threshold: float
 ) -> list[Change]:
-    old = {key: _each(one[key]) for key in keys}
-    new = {key: _each(other[key]) for key in keys}
-    chances = {key: statistics.differ(old[key], new[key]) for key in keys}
-    clear = statistics.discoveries(chances, rate=RATE)
-    told: dict[Key, Change] = {}
-    for key in keys:
-        ratio = statistics.ratio(new[key], old[key])
-        plain = _plain(key, other[key][0], chances[key], old[key], new[key])
-        verdict = _verdict(ratio, threshold, clear=key in clear)
-        if verdict is Verdict.NOISE and not _could_tell(len(old[key]), len(new[key])):
-            verdict = Verdict.TOO_FEW
-        told[key] = replace(plain, verdict=verdict, ratio=ratio)
+    plain = {key: _timed(key, one[key], other[key]) for key in keys}
+    clear = _clear(plain)
+    told = {
+        key: replace(change, verdict=_verdict(change, threshold, clear=key in clear))
+        for key, change in plain.items()
+    }
+    told = {key: _weighed(change, one[key], other[key]) for key, change in told.items()}
     return [_beside_bare(told[key], told, other[key][0], threshold) for key in keys]
+
+
+def _timed(key: Key, before: Sequence[Line], after: Sequence[Line]) -> Change:
+    old, new = _each(before), _each(after)
+    plain = _plain(key, after[0], statistics.differ(old, new), old, new)
+    return replace(plain, ratio=statistics.ratio(new, old))
+
+
+_At = TypeVar("_At")
+
+
+def _clear(told: Mapping[_At, Change]) -> set[_At]:
+    """Which differences are findings, among those of executors or among those of peers."""
+    found: set[_At] = set()
+    for role in {change.role for change in told.values()}:
+        chances = {
+            at: 1.0 if change.chance is None else change.chance
+            for at, change in told.items()
+            if change.role == role
+        }
+        found |= statistics.discoveries(chances, rate=RATE)
+    return found
 
 
 def _each(cell: Sequence[Line]) -> list[float]:
@@ -137,19 +168,25 @@ def _plain(
     )
 
 
-def _verdict(ratio: Estimate | None, threshold: float, *, clear: bool) -> Verdict:
-    if ratio is None or not clear:
+def _verdict(change: Change, threshold: float, *, clear: bool) -> Verdict:
+    ratio = change.ratio
+    if ratio is None or (change.chance or 0.0) > RATE:
         return Verdict.NOISE
     if ratio.low > 1 and ratio.value > 1 + threshold:
-        return Verdict.SLOWER
-    if ratio.high < 1 and ratio.value < 1 / (1 + threshold):
-        return Verdict.FASTER
-    return Verdict.NOISE
+        verdict = Verdict.SLOWER
+    elif ratio.high < 1 and ratio.value < 1 / (1 + threshold):
+        verdict = Verdict.FASTER
+    else:
+        return Verdict.NOISE
+    return verdict if clear else PERHAPS[verdict]
 
 
-def _could_tell(old: int, new: int) -> bool:
-    """Whether so many samples could show any difference: the least p-value is 2 of all orders."""
-    return 2 / math.comb(old + new, old) <= RATE
+def _weighed(change: Change, before: Sequence[Line], after: Sequence[Line]) -> Change:
+    """The change; if samples are too few for any finding, it says that, not that there is none."""
+    old, new = len(before), len(after)
+    least = 2 / math.comb(old + new, old)  # the chance that all of one side are above the other
+    no_finding = change.verdict is Verdict.NOISE and (change.chance or 0.0) > 0
+    return replace(change, verdict=Verdict.TOO_FEW) if no_finding and least > RATE else change
 
 
 def _beside_bare(
@@ -174,20 +211,24 @@ def _qualities(keys: Sequence[Key], one: summary.Cells, other: summary.Cells) ->
         for name in _LEAST:
             old, new = summary.numbers(one[key], name), summary.numbers(other[key], name)
             if old and new:
-                plain = _plain(key, other[key][0], statistics.differ(old, new), old, new)
-                told[key, name] = replace(plain, measure=name)
-    chances = {at: change.chance or 0.0 for at, change in told.items()}
-    clear = statistics.discoveries(chances, rate=RATE)
-    return [_judged(change, clear=at in clear) for at, change in told.items()]
+                line = other[key][0]  # without shots there is no chance in a value
+                chance = statistics.differ(old, new) if line.get("shots") else 0.0
+                told[key, name] = replace(_plain(key, line, chance, old, new), measure=name)
+    clear = _clear(told)
+    return [
+        _weighed(_judged(change, clear=at in clear), one[at[0]], other[at[0]])
+        for at, change in told.items()
+    ]
 
 
 def _judged(change: Change, *, clear: bool) -> Change:
     before, after = change.before or 0.0, change.after or 0.0
-    if not clear or abs(after - before) < _LEAST[change.measure]:
+    differs = (change.chance or 0.0) <= RATE
+    if not differs or abs(after - before) < _LEAST[change.measure]:
         return change
     up_is_good = change.measure == "fidelity"
-    better = (after > before) == up_is_good
-    return replace(change, verdict=Verdict.BETTER if better else Verdict.WORSE)
+    verdict = Verdict.BETTER if (after > before) == up_is_good else Verdict.WORSE
+    return replace(change, verdict=verdict if clear else PERHAPS[verdict])
 
 
 def _counts(keys: Sequence[Key], one: summary.Cells, other: summary.Cells) -> list[Change]:

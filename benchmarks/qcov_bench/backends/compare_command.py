@@ -16,7 +16,7 @@ from rich.text import Text
 from qcov.errors import CannotMeasure
 from qcov.inert import inert
 from qcov_bench.backends import figures, journal
-from qcov_bench.backends.changes import Change, Verdict, changes, circumstances
+from qcov_bench.backends.changes import PERHAPS, Change, Verdict, changes, circumstances
 from qcov_bench.backends.journal import Content
 
 _WIDTH = 150
@@ -132,5 +132,12 @@ def _totals(found: Sequence[Change]) -> list[str]:
     counts = {verdict: sum(change.verdict is verdict for change in found) for verdict in Verdict}
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
     worse = sum(change.is_regression for change in found)
-    end = f"{worse} for the worse." if worse else "Nothing became slower or worse."
-    return [f"{len(found)} measurements: {told}.", end]
+    lines = [f"{len(found)} measurements: {told}."]
+    if any(change.verdict in PERHAPS.values() for change in found):
+        lines.append(
+            "Perhaps: too few samples for so many comparisons; more repetitions will tell."
+        )
+    return [
+        *lines,
+        f"{worse} for the worse." if worse else "Nothing surely became slower or worse.",
+    ]

@@ -16,7 +16,7 @@ from qcov_bench.backends.workload import Workload, fixed
 
 _SUFFIXES = (".qasm", ".qasm2", ".qasm3")
 _VERSION = re.compile(r"^\s*OPENQASM\s+(\d)", re.MULTILINE)
-_INCLUDE = re.compile(r'^\s*include\s+"stdgates\.inc"\s*;', re.MULTILINE)
+_INCLUDE = re.compile(r'\binclude\s+"stdgates\.inc"\s*;')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

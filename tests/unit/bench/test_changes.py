@@ -127,6 +127,15 @@ def test_values_become_worse_too(name: str, before: float, after: float, verdict
     assert {one.measure: one.verdict for one in found} == {"call": Verdict.NOISE, name: verdict}
 
 
+@pytest.mark.parametrize(("shots", "verdict"), [(None, Verdict.WORSE), (500, Verdict.TOO_FEW)])
+def test_values_without_shots_are_no_matter_of_chance(shots: int | None, verdict: Verdict) -> None:
+    before, after = ({"fidelity": value, "shots": shots} for value in (0.99, 0.5))
+
+    found = changes(cell([1.0], **before), cell([1.0], **after))
+
+    assert {one.measure: one.verdict for one in found}["fidelity"] is verdict
+
+
 def test_a_gradient_with_more_circuits_is_told_without_statistics() -> None:
     def gradient(circuits: int) -> list[Line]:
         return [{**line, "circuits": circuits} for line in cell([1.0], measure="gradient")]
@@ -152,6 +161,21 @@ def test_a_comparison_with_itself_finds_nothing() -> None:
     lines = [line for at in range(40) for line in cell(list(rng.random(9)), subject=f"s{at}")]
 
     assert {one.verdict for one in changes(lines, lines)} == {Verdict.NOISE}
+
+
+def test_what_would_be_a_finding_by_itself_has_perhaps_changed() -> None:
+    """Five samples on each side that are all apart: 1 of 126 by chance, and there are 40 cells."""
+    calm = [line for at in range(40) for line in cell([1.0, 1.1, 1.2, 1.3, 1.4], subject=f"s{at}")]
+    one = [
+        {**line, "seconds": 9.0 + line["turn"]} if line["subject"] == "s7" else line
+        for line in calm
+    ]
+    slower = [change for change in changes(calm, one) if change.verdict is not Verdict.NOISE]
+
+    assert [(change.subject, change.verdict) for change in slower] == [
+        ("s7", Verdict.PERHAPS_SLOWER)
+    ]
+    assert not slower[0].is_regression
 
 
 def test_two_runs_of_the_same_thing_hardly_ever_differ() -> None:
