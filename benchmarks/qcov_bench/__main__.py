@@ -23,6 +23,7 @@ _SUITES = {
     "parallel": "parallel",
     "engine": "engine",
     "start": "start",
+    "chaos": "chaos",
 }
 #: What has options, tables and files of its own.
 _COMMANDS = {

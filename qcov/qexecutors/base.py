@@ -31,6 +31,8 @@ from pydantic import (
 )
 
 from qcov import policy
+from qcov.budget import Budget, Unit
+from qcov.config import get_config
 from qcov.errors import CircuitError, InvalidSetting, QuantumError, suggest
 from qcov.qexecutors.capabilities import Capabilities
 from qcov.qexecutors.traffic import Traffic
@@ -74,12 +76,16 @@ class CircuitBatch:
         mcm_method: PennyLane's name of the way to measure in mid-circuit; None lets the device
             choose.
         postselect_mode: PennyLane's name of what becomes of shots that postselection drops.
+        budgets: Of the clusters that chose this executor; see `qcov.Budget`.
+        others: Whether another executor may take what this one does not run.
     """
 
     circuits: tuple[Circuit, ...]
     wires: int | tuple[Any, ...] | None = None
     mcm_method: str | None = None
     postselect_mode: str | None = None
+    budgets: tuple[Budget, ...] = ()
+    others: bool = False
 
     def only(self, indices: Sequence[int]) -> CircuitBatch:
         """The circuits at `indices`, run in the same way."""
@@ -95,6 +101,7 @@ class CircuitResult:
     device: str | None = None
     backend: str | None = None
     job_id: str | None = None
+    cost: Mapping[str, Any] | None = None  #: its share of what the job has cost, by unit
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -114,6 +121,9 @@ class BaseQExecutor(BaseModel, ABC):
         break_after: After how many transient or offline failures in a row the executor is left
             alone; 0 for never.
         break_pause: For how many seconds.
+
+    What is not given is taken from the section of its class in `qcov.conf`, such as
+    `[qelectron.Simulator]`, and else has the default.
 
     Example:
         >>> import pennylane as qml
@@ -155,9 +165,10 @@ class BaseQExecutor(BaseModel, ABC):
     @classmethod
     def _is_a_time(cls, value: object, info: ValidationInfo) -> float | None:
         name = str(info.field_name)
-        return None if value is None and name == "time_limit" else _seconds(value, cls, name)
+        return None if value is None and name == "time_limit" else seconds(value, cls, name)
 
     def __init__(self, **settings: Any) -> None:
+        settings = self.configured(settings)
         unknown = settings.keys() - type(self).model_fields.keys() - {"type"}
         for setting in sorted(unknown):
             raise InvalidSetting(
@@ -170,6 +181,16 @@ class BaseQExecutor(BaseModel, ABC):
             super().__init__(**settings)
         except ValidationError as error:
             raise _original(error, type(self).__name__) from None
+
+    @classmethod
+    def configured(cls, settings: Mapping[str, Any]) -> builtins.dict[str, Any]:
+        """Settings, and what the section of the class in `qcov.conf` says of the others.
+
+        The section of a `Simulator` is `[qelectron.Simulator]`.
+        """
+        sections = cast("Mapping[str, Mapping[str, Any]]", get_config("qelectron"))
+        own = sections.get(cls.__name__)
+        return dict(settings) if own is None else {**own, **settings}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if (
@@ -209,6 +230,15 @@ class BaseQExecutor(BaseModel, ABC):
         or an exception if only this circuit failed. Raise only if none of the circuits ran: they
         may then be run again.
         """
+
+    def budgets_for(self, leaf: BaseQExecutor) -> tuple[Budget, ...]:  # noqa: ARG002
+        """The budgets of clusters between this executor and one of its `leaves`."""
+        return ()
+
+    @property
+    def watched_limit(self) -> float | None:
+        """Seconds after which a batch is left behind; None where `run_batch` ends in time."""
+        return self.time_limit
 
     @property
     def fills_circuits(self) -> bool:
@@ -279,6 +309,23 @@ class BaseQExecutor(BaseModel, ABC):
 
     def estimate_cost(self, circuit: Circuit) -> float | None:  # noqa: ARG002
         """What `circuit` will cost, in US dollars; None, the default, if that is not known."""
+        return None
+
+    def estimate_batch(self, batch: CircuitBatch) -> list[builtins.dict[str, float]]:
+        """What a batch would cost at most: for each of its jobs, amounts by unit."""
+        costs = [self.estimate_cost(circuit) for circuit in batch.circuits]
+        known = [cost for cost in costs if cost is not None]
+        return [{Unit.USD: sum(known)} if len(known) == len(costs) else {}]
+
+    @property
+    def device_name(self) -> str | None:
+        """The device that circuits run on, if it has a name."""
+        name = getattr(self, "device", None)
+        return None if name is None else str(name)
+
+    @property
+    def prices(self) -> str | None:
+        """Where the prices of its estimates come from, and of which day they are."""
         return None
 
     def queue_depth(self) -> int | None:
@@ -413,12 +460,13 @@ def whole(value: object, least: int, executor: str, setting: str, expected: str)
     return number
 
 
-def _seconds(value: object, kind: type[BaseQExecutor], setting: str) -> float:
+def seconds(value: object, kind: type[BaseQExecutor], setting: str) -> float:
+    """`value` as a number of seconds; `InvalidSetting` for anything else."""
     strictly = setting == "time_limit"
     if not isinstance(value, bool) and isinstance(value, numbers.Real):
-        seconds = float(value)
-        if math.isfinite(seconds) and (seconds > 0 or (seconds == 0 and not strictly)):
-            return seconds
+        number = float(value)
+        if math.isfinite(number) and (number > 0 or (number == 0 and not strictly)):
+            return number
     least = "more than 0" if strictly else "0 or more"
     reason = f"must be a number of seconds, {least}, not {value!r}"
     raise InvalidSetting(executor=kind.__name__, setting=setting, reason=reason)

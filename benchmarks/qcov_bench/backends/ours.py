@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
 from typing import Any
@@ -50,15 +50,14 @@ class ExecutorSubject:
 
     @contextmanager
     def open(self, workload: Workload, shots: int | None) -> Generator[_Runner]:
-        """A qelectron on a copy of the executor that takes the case's shots."""
-        executor = copy(self.executor)
-        if "executors" not in type(executor).model_fields:  # members of a cluster keep theirs
+        """A qelectron on the executor, or on a copy that takes the case's shots."""
+        executor = self.executor
+        if executor.shots != 0:  # members of a cluster keep theirs
+            executor = copy(executor)
             executor.shots = 0
-        closes = hasattr(executor, "close")
-        with closing(executor) if closes else nullcontext():  # pyright: ignore[reportArgumentType]
-            device = qml.device("default.qubit", wires=workload.wires)
-            qnode = qml.QNode(workload.function(shots=shots), device, diff_method="parameter-shift")
-            yield _Runner(qelectron(qml.set_shots(qnode, shots=shots), executors=executor))
+        device = qml.device("default.qubit", wires=workload.wires)
+        qnode = qml.QNode(workload.function(shots=shots), device, diff_method="parameter-shift")
+        yield _Runner(qelectron(qml.set_shots(qnode, shots=shots), executors=executor))
 
 
 class _Runner:
