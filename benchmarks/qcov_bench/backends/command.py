@@ -12,6 +12,7 @@ from qcov.errors import QcovError
 from qcov_bench.backends import families
 from qcov_bench.backends.comparison import Comparison, check_place, compare
 from qcov_bench.backends.devices import USUAL
+from qcov_bench.backends.interrupt import heeded
 from qcov_bench.backends.procedure import Procedure
 from qcov_bench.backends.terminal import progress, show
 
@@ -68,7 +69,7 @@ def _measured(wanted: argparse.Namespace, path: Path) -> Comparison:
         seed=wanted.seed,
         retry=wanted.retry,
     )
-    with progress() as tell:
+    with progress() as told, heeded(told) as tell:
         return compare(
             wanted.executors or _EXECUTORS,
             circuits=wanted.circuits,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -18,6 +20,7 @@ from qcov.errors import CannotMeasure
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch, CircuitResult
 from qcov.qexecutors.simulator import Simulator
 from qcov_bench.backends import Comparison, Procedure, compare, journal
+from qcov_bench.backends.interrupt import heeded
 from qcov_bench.backends.journal import Line
 
 QUICK = Procedure(repetitions=3, batch=4, gradients=False)
@@ -315,3 +318,16 @@ def test_numbers_that_cannot_be_are_refused(setting: dict[str, Any]) -> None:
 def test_there_must_be_an_executor() -> None:
     with pytest.raises(CannotMeasure, match="there is no executor"):
         compare([])
+
+
+def test_ctrl_c_ends_it_at_the_next_step_even_where_a_library_has_swallowed_it() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with heeded(lambda *_step: None) as tell:
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)  # Python raises it here, and here it is lost
+            with pytest.raises(KeyboardInterrupt):
+                tell("the next step", 1, 2)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
