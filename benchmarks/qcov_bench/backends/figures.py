@@ -43,8 +43,8 @@ def spread(estimate: Estimate) -> str:
     >>> spread(Estimate(value=2.0, low=1.9, high=2.2, confidence=0.96, count=9))
     '-5 +10 %'
     """
-    if estimate.value <= 0:
-        return ""
+    if estimate.value <= 0 or estimate.count < 2:
+        return "once" if estimate.count == 1 else ""
     low = 100 * (1 - estimate.low / estimate.value)
     high = 100 * (estimate.high / estimate.value - 1)
     return f"-{low:.0f} +{high:.0f} %"

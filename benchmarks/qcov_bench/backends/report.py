@@ -159,20 +159,12 @@ def _gradients(rows: Sequence[Row]) -> str:
 
 
 def _not_measured(lines: Sequence[Line], rows: Sequence[Row]) -> str:
-    told = [
-        (safe(row.subject), safe(row.case), safe(f"{error:.400}"))
-        for row in rows
-        for error in row.errors
+    told = [*summary.failures(rows), *summary.skipped(lines)]
+    cells = [
+        (safe(subject), safe(summary.where(cases)), safe(f"{reason:.400}"))
+        for subject, reason, cases in told
     ]
-    told += [
-        (
-            safe(subject),
-            safe(cases[0] if len(cases) == 1 else f"{len(cases)} measurements" if cases else ""),
-            safe(reason),
-        )
-        for subject, reason, cases in summary.skipped(lines)
-    ]
-    return tables.table(("backend", "what", "why"), told, words=3) if told else ""
+    return tables.table(("backend", "what", "why"), cells, words=3) if cells else ""
 
 
 def _method(lines: Sequence[Line], rows: Sequence[Row]) -> str:

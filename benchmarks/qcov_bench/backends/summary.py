@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -192,3 +193,29 @@ def skipped(lines: Iterable[Line]) -> list[tuple[str, str, list[str]]]:
             if line.get("case"):
                 of.append(line["case"])
     return [(subject, reason, of) for (subject, reason), of in told.items()]
+
+
+def failures(rows: Iterable[Row]) -> list[tuple[str, str, list[str]]]:
+    """What has failed: backend, error, and on which circuits.
+
+    Errors that differ in numbers only are told once, as the first of them.
+    """
+    told: dict[tuple[str, str], tuple[str, list[str]]] = {}
+    for row in rows:
+        for error in row.errors:
+            measure, _, said = error.partition(": ")
+            kind = (row.subject, _NUMBERS.sub("0", said))
+            told.setdefault(kind, (said, []))[1].append(f"{row.case}: {measure}")
+    return [(subject, said, cases) for (subject, _), (said, cases) in told.items()]
+
+
+_NUMBERS = re.compile(r"\d+(\.\d+)?")
+
+
+def where(cases: Sequence[str]) -> str:
+    """One circuit by its name, several by their number.
+
+    >>> [where(cases) for cases in ([], ["ghz: call"], ["ghz: call", "ghz: batch"])]
+    ['', 'ghz: call', '2 measurements']
+    """
+    return f"{len(cases)} measurements" if len(cases) > 1 else "".join(cases)

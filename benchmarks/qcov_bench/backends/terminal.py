@@ -88,22 +88,18 @@ def quality(row: Row) -> str:
 
 def notes(lines: Sequence[Line], rows: Sequence[Row]) -> list[str]:
     """What the table does not say."""
-    told = [
-        f"{row.subject}: {row.case}: {error:.{_LONGEST}}" for row in rows for error in row.errors
-    ]
+    told: list[str] = []
+    for subject, error, cases in summary.failures(rows):
+        told.append(f"failed: {subject}, {summary.where(cases)}: {error:.{_LONGEST}}")
     for subject, reason, cases in summary.skipped(lines):
-        of = (
-            f", {len(cases)} measurements"
-            if len(cases) > 1
-            else "".join(f", {one}" for one in cases)
-        )
-        told.append(f"not measured: {subject}{of}: {reason}")
+        of = summary.where(cases)
+        told.append(f"not measured: {subject}{', ' if of else ''}{of}: {reason}")
     counts = [row.call for row in rows if row.call is not None]
     if counts and min(one.confidence for one in counts) < CONFIDENCE:
         least = min(counts, key=lambda one: one.confidence)
         told.append(
-            f"Intervals hold with {100 * least.confidence:.0f} % confidence where there are only "
-            f"{least.count} samples; 6 make it more than {100 * CONFIDENCE:.0f} %."
+            f"Some intervals hold with {100 * least.confidence:.0f} % confidence only (samples: "
+            f"{least.count}); 6 samples make it more than {100 * CONFIDENCE:.0f} %."
         )
     return told
 

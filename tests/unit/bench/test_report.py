@@ -226,3 +226,17 @@ def test_the_terminal_shows_the_same_and_obeys_no_escape_sequence() -> None:
 )
 def test_times_have_the_unit_that_fits(seconds: float, said: str) -> None:
     assert figures.time(seconds) == said
+
+
+def test_errors_that_differ_in_numbers_only_are_told_once() -> None:
+    def failure(case: str, error: str) -> Line:
+        kind = {"schema": 1, "kind": "failure", "run": "r1", "subject": "gone", "measure": "call"}
+        return {**kind, "case": case, "cell": case, "error": error}
+
+    failed = [failure("a", "Off: for 29.6 s"), failure("b", "Off: for 3 s"), failure("c", "Bad")]
+
+    assert summary.failures(summary.rows(failed)) == [
+        ("gone", "Off: for 29.6 s", ["a: call", "b: call"]),
+        ("gone", "Bad", ["c: call"]),
+    ]
+    assert "failed: gone, 2 measurements: Off: for 29.6 s" in terminal.text(failed)
