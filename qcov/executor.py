@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qcov.classical.prepared import wrapper_fn
     from qcov.qexecutors.base import BaseQExecutor
     from qcov.qexecutors.dask import DaskQExecutor
+    from qcov.qexecutors.qiskit import QiskitExecutor
     from qcov.qexecutors.simulator import Simulator
     from qcov.quantum.cluster import QCluster
 
@@ -24,6 +25,7 @@ __all__ = [
     "DispatchInfo",
     "LocalExecutor",
     "QCluster",
+    "QiskitExecutor",
     "Simulator",
     "wrapper_fn",
 ]
@@ -35,6 +37,7 @@ _HOME_OF = {
     "LocalExecutor": "qcov.classical.executors.local",
     "BaseQExecutor": "qcov.qexecutors.base",
     "DaskQExecutor": "qcov.qexecutors.dask",
+    "QiskitExecutor": "qcov.qexecutors.qiskit",
     "Simulator": "qcov.qexecutors.simulator",
     "QCluster": "qcov.quantum.cluster",
     "wrapper_fn": "qcov.classical.prepared",

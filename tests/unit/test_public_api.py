@@ -23,7 +23,7 @@ PUBLIC = {
 }  # fmt: skip
 EXECUTORS = {
     "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "DaskQExecutor", "DispatchInfo",
-    "LocalExecutor", "QCluster", "Simulator", "wrapper_fn",
+    "LocalExecutor", "QCluster", "QiskitExecutor", "Simulator", "wrapper_fn",
 }  # fmt: skip
 SELECTORS = {
     "Capable", "Cheapest", "Choice", "Cyclic", "Fastest", "Filter", "InOrder", "LeastBusy", "Only",
