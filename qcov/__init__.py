@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from qcov.version import __version__
 
 if TYPE_CHECKING:
-    from qcov import aio, executor, fs, fs_strategies, selectors
+    from qcov import aio, executor, fs, fs_strategies, jobs, selectors
+    from qcov.budget import Budget
     from qcov.classical import leptons, triggers
     from qcov.classical.deps import DepsBash, DepsCall, DepsModule, DepsPip
     from qcov.classical.dispatch import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from qcov.classical.triggers import stop_triggers
     from qcov.config import get_config, reload_config, set_config
     from qcov.context import get_context
+    from qcov.credentials import Credential
     from qcov.mapping import map  # noqa: A004
     from qcov.quantum.cache import CircuitCache
     from qcov.quantum.cluster import QCluster
@@ -40,7 +42,9 @@ if TYPE_CHECKING:
     from qcov.transport import TransportableObject
 
 __all__ = [
+    "Budget",
     "CircuitCache",
+    "Credential",
     "DepsBash",
     "DepsCall",
     "DepsModule",
@@ -65,6 +69,7 @@ __all__ = [
     "get_config",
     "get_context",
     "get_result",
+    "jobs",
     "lattice",
     "leptons",
     "list_dispatches",
@@ -84,6 +89,7 @@ __all__ = [
 
 _HOMES = {
     "qcov.aio": ("aio",),
+    "qcov.budget": ("Budget",),
     "qcov.classical.deps": ("DepsBash", "DepsCall", "DepsModule", "DepsPip"),
     "qcov.classical.dispatch": (
         *("cancel", "dispatch", "dispatch_sync", "get_result", "list_dispatches"),
@@ -98,9 +104,11 @@ _HOMES = {
     "qcov.classical.triggers": ("stop_triggers", "triggers"),
     "qcov.config": ("get_config", "reload_config", "set_config"),
     "qcov.context": ("get_context",),
+    "qcov.credentials": ("Credential",),
     "qcov.executor": ("executor",),
     "qcov.fs": ("fs",),
     "qcov.fs_strategies": ("fs_strategies",),
+    "qcov.jobs": ("jobs",),
     "qcov.mapping": ("map",),
     "qcov.quantum.cache": ("CircuitCache",),
     "qcov.quantum.cluster": ("QCluster",),
@@ -110,7 +118,7 @@ _HOMES = {
     "qcov.transport": ("TransportableObject",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("aio", "executor", "fs", "fs_strategies", "leptons", "selectors", "triggers")
+_MODULES = ("aio", "executor", "fs", "fs_strategies", "jobs", "leptons", "selectors", "triggers")
 _RENAMED = {"status": "Status"}
 
 

@@ -10,7 +10,11 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+
+class Try:
+    """One time that an electron runs; another time is another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +25,7 @@ class Context:
     node_id: int
     electron: str  #: the node's name
     cores: int = 1  #: this worker's share of the machine
+    once: Try = field(default_factory=Try, compare=False, repr=False)
 
 
 class Pending:

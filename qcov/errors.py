@@ -50,10 +50,15 @@ QcovError
     ├── UnsupportedInterface    an interface that PennyLane itself no longer supports
     ├── NotAFuture              `gather` or `as_completed` was given something else
     ├── StaleFuture             a future was asked after the derivative that it belongs to
+    ├── CredentialMissing       something secret is not where it was said to be
+    ├── JobNotFound             no job has this id
     └── CircuitError            an executor could not run a circuit
         ├── CircuitRejected     the backend refused it; trying again will not help
+        │   └── JobLost         its job may run, or have run, but cannot be reached
+        │       └── UnknownSubmission   whether there is a job cannot be known
         ├── TransientFailure    it may work when it is tried again
         ├── QuotaExceeded       the provider takes no more from this account
+        │   └── BudgetExceeded  it would cost more than is left of a budget
         └── ExecutorOffline     the executor cannot be reached
             └── CircuitTimedOut it gave no answer within its time limit
 
@@ -600,3 +605,57 @@ class StaleFuture(QuantumError):
             "returns."
         )
         self.qelectron = qelectron
+
+
+class CredentialMissing(QuantumError):
+    """Something secret is not where it was said to be."""
+
+    def __init__(self, *, source: str, reason: str) -> None:
+        super().__init__(f"there is no credential at {source}: {reason}.")
+        self.source, self.reason = source, reason
+
+
+class JobNotFound(QuantumError, LookupError):
+    """No job that qcov knows has this id."""
+
+    def __init__(self, *, job: str) -> None:
+        super().__init__(f"no job is known as {job!r}. `qcov jobs` lists those that are.")
+        self.job = job
+
+
+class BudgetExceeded(QuotaExceeded):
+    """A job would cost more than is left of a budget; it was not submitted."""
+
+    def __init__(self, *, executor: str, budget: str, needs: str, left: str) -> None:
+        super().__init__(
+            executor=executor,
+            reason=f"it needs {needs}, but of {budget} only {left} is left. Raise the budget, or "
+            "ask for fewer shots or circuits",
+        )
+        self.budget, self.needs, self.left = budget, needs, left
+
+
+class JobLost(CircuitRejected):
+    """A job may run, or have run, but cannot be reached now; it was not submitted again."""
+
+    def __init__(self, *, executor: str, job: str, reason: str) -> None:
+        super().__init__(
+            executor=executor,
+            reason=f"its job {job} cannot be reached ({reason}). It may still run and be charged. "
+            f"`qcov jobs attach {job}` asks for its results, `qcov jobs cancel {job}` ends it",
+        )
+        self.job = job
+
+
+class UnknownSubmission(JobLost):
+    """Whether a job was submitted cannot be known; it was not submitted again."""
+
+    def __init__(self, *, executor: str, job: str, reason: str) -> None:
+        CircuitRejected.__init__(
+            self,
+            executor=executor,
+            reason=f"UNKNOWN_SUBMISSION: whether its job {job} was submitted cannot be known "
+            f"({reason}). Look at the provider's list of jobs for the tag {job}; then say "
+            f"`qcov jobs resolve {job} --job-id ID`, or `--never` if there is none, and run again",
+        )
+        self.job = job

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from qcov.classical.prepared import wrapper_fn
     from qcov.qexecutors.base import BaseQExecutor
     from qcov.qexecutors.dask import DaskQExecutor
+    from qcov.qexecutors.fakeqpu.executor import FakeQPU
     from qcov.qexecutors.qiskit import QiskitExecutor
     from qcov.qexecutors.simulator import Simulator
     from qcov.quantum.cluster import QCluster
@@ -23,6 +24,7 @@ __all__ = [
     "BaseQExecutor",
     "DaskQExecutor",
     "DispatchInfo",
+    "FakeQPU",
     "LocalExecutor",
     "QCluster",
     "QiskitExecutor",
@@ -37,6 +39,7 @@ _HOME_OF = {
     "LocalExecutor": "qcov.classical.executors.local",
     "BaseQExecutor": "qcov.qexecutors.base",
     "DaskQExecutor": "qcov.qexecutors.dask",
+    "FakeQPU": "qcov.qexecutors.fakeqpu.executor",
     "QiskitExecutor": "qcov.qexecutors.qiskit",
     "Simulator": "qcov.qexecutors.simulator",
     "QCluster": "qcov.quantum.cluster",

@@ -256,6 +256,11 @@ def next_id() -> str:
     return f"{_process}{next(_numbers):012x}"
 
 
+def process_id() -> str:
+    """What no other process is called, on this machine or another."""
+    return _process
+
+
 def _new_process() -> None:
     global _process
     _process = secrets.token_hex(8)

@@ -24,6 +24,7 @@ import types
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import islice
 from types import ModuleType
 from typing import Any, cast
@@ -43,7 +44,8 @@ _Pickler = cast("Callable[..., pickle.Pickler]", vars(cloudpickle)["CloudPickler
 _register = cast("Callable[[ModuleType], None]", vars(cloudpickle)["register_pickle_by_value"])
 _unregister = cast("Callable[[ModuleType], None]", vars(cloudpickle)["unregister_pickle_by_value"])
 _registered = cast(
-    "Callable[[], set[str]]", vars(cloudpickle.cloudpickle)["list_registry_pickle_by_value"]
+    "Callable[[], set[str]]",
+    vars(import_module("cloudpickle.cloudpickle"))["list_registry_pickle_by_value"],
 )
 _DEEP = 100  # containers within containers that are compared
 _LOOKED_AT = 5_000  # opcodes, some ten microseconds each at most

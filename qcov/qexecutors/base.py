@@ -31,6 +31,7 @@ from pydantic import (
 )
 
 from qcov import policy
+from qcov.budget import Budget
 from qcov.errors import CircuitError, InvalidSetting, QuantumError, suggest
 from qcov.qexecutors.capabilities import Capabilities
 from qcov.qexecutors.traffic import Traffic
@@ -74,12 +75,16 @@ class CircuitBatch:
         mcm_method: PennyLane's name of the way to measure in mid-circuit; None lets the device
             choose.
         postselect_mode: PennyLane's name of what becomes of shots that postselection drops.
+        budgets: Of the clusters that chose this executor; see `qcov.Budget`.
+        others: Whether another executor may take what this one does not run.
     """
 
     circuits: tuple[Circuit, ...]
     wires: int | tuple[Any, ...] | None = None
     mcm_method: str | None = None
     postselect_mode: str | None = None
+    budgets: tuple[Budget, ...] = ()
+    others: bool = False
 
     def only(self, indices: Sequence[int]) -> CircuitBatch:
         """The circuits at `indices`, run in the same way."""
@@ -95,6 +100,7 @@ class CircuitResult:
     device: str | None = None
     backend: str | None = None
     job_id: str | None = None
+    cost: Mapping[str, Any] | None = None  #: its share of what the job has cost, by unit
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -155,7 +161,7 @@ class BaseQExecutor(BaseModel, ABC):
     @classmethod
     def _is_a_time(cls, value: object, info: ValidationInfo) -> float | None:
         name = str(info.field_name)
-        return None if value is None and name == "time_limit" else _seconds(value, cls, name)
+        return None if value is None and name == "time_limit" else seconds(value, cls, name)
 
     def __init__(self, **settings: Any) -> None:
         unknown = settings.keys() - type(self).model_fields.keys() - {"type"}
@@ -209,6 +215,15 @@ class BaseQExecutor(BaseModel, ABC):
         or an exception if only this circuit failed. Raise only if none of the circuits ran: they
         may then be run again.
         """
+
+    def budgets_for(self, leaf: BaseQExecutor) -> tuple[Budget, ...]:  # noqa: ARG002
+        """The budgets of clusters between this executor and one of its `leaves`."""
+        return ()
+
+    @property
+    def watched_limit(self) -> float | None:
+        """Seconds after which a batch is left behind; None where `run_batch` ends in time."""
+        return self.time_limit
 
     @property
     def fills_circuits(self) -> bool:
@@ -413,12 +428,13 @@ def whole(value: object, least: int, executor: str, setting: str, expected: str)
     return number
 
 
-def _seconds(value: object, kind: type[BaseQExecutor], setting: str) -> float:
+def seconds(value: object, kind: type[BaseQExecutor], setting: str) -> float:
+    """`value` as a number of seconds; `InvalidSetting` for anything else."""
     strictly = setting == "time_limit"
     if not isinstance(value, bool) and isinstance(value, numbers.Real):
-        seconds = float(value)
-        if math.isfinite(seconds) and (seconds > 0 or (seconds == 0 and not strictly)):
-            return seconds
+        number = float(value)
+        if math.isfinite(number) and (number > 0 or (number == 0 and not strictly)):
+            return number
     least = "more than 0" if strictly else "0 or more"
     reason = f"must be a number of seconds, {least}, not {value!r}"
     raise InvalidSetting(executor=kind.__name__, setting=setting, reason=reason)

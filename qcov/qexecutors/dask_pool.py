@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import sys
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 from qcov import transport
@@ -123,15 +125,27 @@ class DaskPool:
             reason = "the program ends, and no Dask workers are started any more. Wait for results"
             raise ExecutorOffline(executor=_EXECUTOR, reason=reason)
         module = importlib.import_module("distributed.deploy.subprocess")
-        cluster = module.SubprocessCluster(
-            n_workers=len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1,
-            threads_per_worker=1,
-            dashboard_address=None,
-        )
+        with _own_programs_first():
+            cluster = module.SubprocessCluster(
+                n_workers=len(os.sched_getaffinity(0))
+                if hasattr(os, "sched_getaffinity")
+                else os.cpu_count() or 1,
+                threads_per_worker=1,
+                dashboard_address=None,
+            )
         self._owned.append(cluster)
         return cluster
+
+
+@contextmanager
+def _own_programs_first() -> Generator[None, None, None]:
+    """Let Dask find its `dask` command: before 2026 it looks on PATH, where ours need not be."""
+    before = os.environ.get("PATH", os.defpath)
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{before}"
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
 
 
 def _distributed() -> Any:

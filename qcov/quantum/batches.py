@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any, cast
 
+from qcov.budget import Budget
 from qcov.errors import CircuitError
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, CircuitBatch, CircuitResult, ordinary
@@ -51,8 +52,13 @@ def alike(jobs: Sequence[Job], *, in_order: bool = False) -> list[list[Job]]:
 
 def _how_it_runs(job: Job) -> Any:
     request = cast("Ticket", job.ticket).request
-    how = (request.wires, request.mcm_method, request.postselect_mode)
+    how = (request.wires, request.mcm_method, request.postselect_mode, _budgets_of(job))
     return how, job.circuit.shots, adapter.measures_midway(job.circuit)
+
+
+def _budgets_of(job: Job) -> tuple[Budget, ...]:
+    asked = cast("Ticket", job.ticket).request.executor
+    return () if asked is job.executor else asked.budgets_for(job.executor)
 
 
 def cut(groups: Iterable[list[Job]], size: int) -> list[list[Job]]:
@@ -76,6 +82,8 @@ def batch_of(jobs: Sequence[Job]) -> CircuitBatch:
         wires=request.wires,
         mcm_method=request.mcm_method,
         postselect_mode=request.postselect_mode,
+        budgets=_budgets_of(jobs[0]),
+        others=len(request.executor.leaves()) > 1,
     )
 
 

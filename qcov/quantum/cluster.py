@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from copy import deepcopy
+from dataclasses import replace
 from typing import Annotated, Any, Self, TypeVar, cast
 
 from pydantic import (
@@ -19,6 +20,7 @@ from pydantic import (
 )
 
 from qcov import transport
+from qcov.budget import Budget
 from qcov.errors import InvalidQExecutor, InvalidSetting, SelectorError
 from qcov.qexecutors.base import Allowed, BaseQExecutor, Circuit, CircuitBatch
 from qcov.quantum.selection import Candidates, Selector, check_for
@@ -55,6 +57,8 @@ class QCluster(BaseQExecutor):
             circuit and keeps its own state. Where an executor failed or is left alone, `executors`
             are the others.
 
+        budget: What circuits may cost on all of its executors together; see `qcov.Budget`.
+
     `shots`, `persist_data`, `retries`, `time_limit` and the like are up to the executors in it; a
     cluster has none of its own.
 
@@ -76,6 +80,7 @@ class QCluster(BaseQExecutor):
         BeforeValidator(_executors),
     ]
     selector: str | Callable[..., Any] = "cyclic"
+    budget: Budget | None = None
 
     _select: Selector | None = PrivateAttr(default=None)
 
@@ -164,6 +169,14 @@ class QCluster(BaseQExecutor):
         """All executors that are not clusters themselves."""
         return tuple(leaf for executor in self.executors for leaf in executor.leaves())
 
+    def budgets_for(self, leaf: BaseQExecutor) -> tuple[Budget, ...]:
+        """Its own, and those of the clusters in it that `leaf` is in."""
+        own = () if self.budget is None else (self.budget,)
+        for executor in self.executors:
+            if any(one is leaf for one in executor.leaves()):
+                return own + executor.budgets_for(leaf)
+        return own
+
     def run_batch(self, batch: CircuitBatch) -> Sequence[Any]:
         """Choose an executor for every circuit; run what each of them got, all at once."""
         shares: dict[int, tuple[BaseQExecutor, list[int]]] = {}
@@ -173,13 +186,19 @@ class QCluster(BaseQExecutor):
         results: list[Any] = [None] * len(batch.circuits)
         with ThreadPoolExecutor(len(shares) or 1) as pool:
             running = [
-                (indices, pool.submit(executor.run_batch, batch.only(indices)))
+                (indices, pool.submit(executor.run_batch, self._share(batch, indices, executor)))
                 for executor, indices in shares.values()
             ]
             for indices, future in running:
                 for index, result in zip(indices, future.result(), strict=True):
                     results[index] = result
         return results
+
+    def _share(
+        self, batch: CircuitBatch, indices: Sequence[int], executor: BaseQExecutor
+    ) -> CircuitBatch:
+        budgets = batch.budgets + self.budgets_for(executor)
+        return replace(batch.only(indices), budgets=budgets, others=len(self.leaves()) > 1)
 
     # -- what the selector of a cluster around this one asks ----------------------------------
 

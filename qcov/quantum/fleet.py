@@ -43,7 +43,7 @@ class Fleet:
         lane = self._lanes.get(id(executor))
         if lane is None:
             lane = self._lanes.setdefault(id(executor), Lane(self._run, self._refuse))
-            if executor.time_limit is not None or executor.retries:
+            if executor.watched_limit is not None or executor.retries:
                 self._clock.start()
             forget = weakref.finalize(executor, _forget, self._lanes, self._troubled, id(executor))
             forget.atexit = False

@@ -71,7 +71,7 @@ class Lane:
 
     def run(self, executor: BaseQExecutor, jobs: Sequence[Job]) -> None:
         """Run jobs in this thread if it may; otherwise they wait for their turn."""
-        if executor.time_limit is not None:
+        if executor.watched_limit is not None:
             self.submit(executor, jobs, rest=False)
             return
         with self._lock:
@@ -93,7 +93,7 @@ class Lane:
     def hurry(self, executor: BaseQExecutor) -> None:
         """Run what waits in this thread, if the lane's own still rests."""
         with self._lock:
-            if not self._resting or executor.time_limit is not None:
+            if not self._resting or executor.watched_limit is not None:
                 return
             self._resting = False
         self._serve(executor)
@@ -191,7 +191,7 @@ class Lane:
             self._start(executor, rest=rest)
 
     def _start(self, executor: BaseQExecutor, *, rest: bool) -> None:
-        limited = executor.time_limit is not None
+        limited = executor.watched_limit is not None
         refuse = partial(self._turn_away, executor) if limited else None
         task = Task(partial(self._rest_and_serve, executor, rest=rest), refuse)
         self._crew.start(task, executor.name)

@@ -154,7 +154,7 @@ class CircuitRun:
             "job_id": attempt["job_id"],
             "attempts": [*map(asdict, self.before), attempt],
             "error": message,
-            "cost": None,
+            "cost": None if more.cost is None else plain(more.cost),
             "metadata": plain(more.metadata),
         }
 

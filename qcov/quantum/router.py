@@ -177,7 +177,7 @@ class Router:
         self, executor: BaseQExecutor, lane: Lane, round_: Round, jobs: list[Job]
     ) -> Callable[[], None] | None:
         """Start to count the time of a batch; what is returned ends that."""
-        limit = executor.time_limit
+        limit = executor.watched_limit
         if limit is None:
             return None
         round_.batch, started = jobs, time.time()

@@ -11,19 +11,22 @@ import qcov.aio
 import qcov.executor
 import qcov.fs
 import qcov.fs_strategies
+import qcov.jobs
 import qcov.selectors
 
 PUBLIC = {
-    "CircuitCache", "DepsBash", "DepsCall", "DepsModule", "DepsPip", "Electron", "Lattice",
-    "Lepton", "QCluster", "Result", "TransportableObject", "__version__", "aio",
+    "Budget", "CircuitCache", "Credential", "DepsBash", "DepsCall", "DepsModule", "DepsPip",
+    "Electron", "Lattice", "Lepton", "QCluster",
+    "Result", "TransportableObject", "__version__", "aio",
     "as_completed", "cancel", "dispatch", "dispatch_sync", "electron", "executor", "fs",
-    "fs_strategies", "gather", "get_config", "get_context", "get_result", "lattice", "leptons",
+    "fs_strategies", "gather", "get_config", "get_context", "get_result",
+    "jobs", "lattice", "leptons",
     "list_dispatches", "list_triggers", "map", "qelectron", "redispatch", "reload_config",
     "selectors", "set_config", "status", "stop_triggers", "triggers", "wait", "watch",
 }  # fmt: skip
 EXECUTORS = {
     "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "DaskQExecutor", "DispatchInfo",
-    "LocalExecutor", "QCluster", "QiskitExecutor", "Simulator", "wrapper_fn",
+    "FakeQPU", "LocalExecutor", "QCluster", "QiskitExecutor", "Simulator", "wrapper_fn",
 }  # fmt: skip
 SELECTORS = {
     "Capable", "Cheapest", "Choice", "Cyclic", "Fastest", "Filter", "InOrder", "LeastBusy", "Only",
@@ -31,6 +34,7 @@ SELECTORS = {
 }  # fmt: skip
 FS = {"File", "FileTransfer", "Folder", "Order", "TransferFromRemote", "TransferToRemote"}
 STRATEGIES = {"Blob", "FileTransferStrategy", "GCloud", "HTTP", "Rsync", "S3", "Shutil"}
+JOBS = {"attach", "cancel", "list_jobs", "resolve"}
 AWAITABLE = {"cancel", "dispatch", "dispatch_sync", "get_result", "redispatch"}
 
 
@@ -40,6 +44,7 @@ AWAITABLE = {"cancel", "dispatch", "dispatch_sync", "get_result", "redispatch"}
         ("qcov", PUBLIC),
         ("qcov.executor", EXECUTORS),
         ("qcov.aio", AWAITABLE),
+        ("qcov.jobs", JOBS),
         ("qcov.selectors", SELECTORS),
         ("qcov.fs", FS),
         ("qcov.fs_strategies", STRATEGIES),

@@ -1,0 +1,172 @@
+"""Budgets: what circuits may cost, reserved before a job is submitted and settled after it."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import secrets
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from qcov.errors import BudgetExceeded, InvalidSetting
+from qcov.journal import Journal, Shortfall
+
+
+class Unit(StrEnum):
+    """What costs are counted in."""
+
+    USD = "USD"  #: US dollars
+    QPU_SECONDS = "QPU seconds"  #: on the quantum computer, as IBM counts them
+    TASKS = "tasks"  #: what Amazon Braket charges for each
+    SHOTS = "shots"
+
+
+_FIELDS = {
+    "usd": Unit.USD,
+    "qpu_seconds": Unit.QPU_SECONDS,
+    "tasks": Unit.TASKS,
+    "shots": Unit.SHOTS,
+}
+
+
+class Budget(BaseModel):
+    """What circuits may cost together, at most.
+
+    Before a job is submitted, what it costs at most is reserved; once it is over, what it did cost
+    takes the place of that. All processes of a user share what is left, and a crash loses nothing
+    of it. What would cost more is refused with `BudgetExceeded`, and so is what has no known price.
+
+    Args:
+        usd: US dollars.
+        qpu_seconds: Seconds on a quantum computer.
+        tasks: Jobs that are charged one by one, as on Amazon Braket.
+        shots: Shots.
+        name: Budgets with the same name are one, in all programs of a user and for ever. Without a
+            name, this one and its copies are one.
+
+    Raises:
+        InvalidSetting: No limit was given, or one is not a number, 0 or more.
+
+    Example:
+        >>> Budget(usd=5, shots=100_000)
+        Budget(usd=5.0, shots=100000.0)
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    usd: float | None = None
+    qpu_seconds: float | None = None
+    tasks: float | None = None
+    shots: float | None = None
+    name: str | None = None
+    id: str = Field(default_factory=lambda: secrets.token_hex(16))
+
+    def __init__(self, **settings: Any) -> None:
+        known = type(self).model_fields.keys()
+        for setting in settings.keys() - known:
+            reason = f"is not a setting. Known: {', '.join(sorted(known - {'id'}))}."
+            raise InvalidSetting(executor="Budget", setting=repr(setting), reason=reason)
+        super().__init__(**settings)
+        if not self.limits:
+            reason = f"one of {', '.join(_FIELDS)}"
+            raise InvalidSetting(
+                executor="Budget", setting="a limit", reason=f"is needed: {reason}"
+            )
+
+    @field_validator(*_FIELDS, mode="before")
+    @classmethod
+    def _is_an_amount(cls, value: object) -> float | None:
+        if value is None:
+            return None
+        if not isinstance(value, bool) and isinstance(value, numbers.Real):
+            amount = float(value)
+            if math.isfinite(amount) and amount >= 0:
+                return amount
+        reason = f"must be a number, 0 or more, not {value!r}"
+        raise InvalidSetting(executor="Budget", setting="a limit", reason=reason)
+
+    @property
+    def limits(self) -> dict[str, float]:
+        """What it allows, by unit."""
+        values = ((unit, getattr(self, name)) for name, unit in _FIELDS.items())
+        return {unit: value for unit, value in values if value is not None}
+
+    @property
+    def key(self) -> str:
+        """By what it is known in all processes."""
+        return self.id if self.name is None else f"name:{self.name}"
+
+    @property
+    def spent(self) -> dict[str, float]:
+        """What was taken out of it, by unit: what jobs have cost, or may cost that still run."""
+        spent = Journal().spent(self.key)
+        return {unit: spent.get(unit, 0.0) for unit in self.limits}
+
+    @property
+    def left(self) -> dict[str, float]:
+        """What is left of it, by unit."""
+        spent = self.spent
+        return {unit: limit - spent[unit] for unit, limit in self.limits.items()}
+
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in (*_FIELDS, "name")}
+        given = (f"{name}={value!r}" for name, value in shown.items() if value is not None)
+        return f"Budget({', '.join(given)})"
+
+    __str__ = __repr__
+
+
+def allowances(budgets: Iterable[Budget]) -> dict[str, Mapping[str, float]]:
+    """What budgets allow, by the names that the journal knows them by."""
+    return {budget.key: budget.limits for budget in budgets}
+
+
+def exceeded(executor: str, short: Shortfall, budgets: Iterable[Budget]) -> BudgetExceeded:
+    """The error for a job that a budget does not allow."""
+    budget = next(one for one in budgets if one.key == short.budget)
+    if math.isnan(short.needs):
+        needs = f"a number of {short.unit} that nobody can tell beforehand"
+    else:
+        needs = amount_text(short.unit, short.needs)
+    left = amount_text(short.unit, max(0.0, short.left))
+    return BudgetExceeded(executor=executor, budget=repr(budget), needs=needs, left=left)
+
+
+def amount_text(unit: str, amount: float) -> str:
+    """An amount as people read it.
+
+    >>> amount_text("USD", 0.325), amount_text("shots", 1000.0)
+    ('$0.325', '1000 shots')
+    """
+    return f"${amount:.6g}" if unit == Unit.USD else f"{amount:.6g} {unit}"
+
+
+# -- who pays ------------------------------------------------------------------------------------
+
+_paying: tuple[Budget, ...] = ()
+
+
+def paying() -> tuple[Budget, ...]:
+    """The budgets that pay for what the electron that runs here asks for."""
+    return _paying
+
+
+@contextmanager
+def paid_from(budgets: Iterable[Budget]) -> Generator[None, None, None]:
+    """Let budgets pay for all circuits that this process asks for meanwhile, in any thread.
+
+    >>> with paid_from([Budget(usd=5, name="thesis")]):
+    ...     paying()
+    (Budget(usd=5.0, name='thesis'),)
+    """
+    global _paying
+    before = _paying
+    _paying = (*before, *budgets)
+    try:
+        yield
+    finally:
+        _paying = before

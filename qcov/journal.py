@@ -1,0 +1,456 @@
+"""The journal of jobs: what was asked of providers and what it costs; nothing is paid twice.
+
+Before a job is submitted, the intent is here, with a token that the provider will keep, and the
+money that it may cost is taken out of its budgets; both in one transaction. Once it is submitted,
+its id is here before anybody waits. Whoever is killed leaves behind what a later run needs to go
+on with the job; see `qcov.qexecutors.job_run`.
+
+The journal is one SQLite file in the data folder that all of a user's processes write, engine or
+not. It has few and small transactions, so each opens the file anew: nothing is shared by threads or
+with forked children. It keeps a rollback journal, which network file systems bear and a
+write-ahead log does not; `synchronous = EXTRA` keeps what was committed when the power fails.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from qcov import private_file
+from qcov.errors import JobNotFound, StoreUnavailable
+from qcov.settings import data_dir
+
+#: What a budget allows, by unit.
+Allowance: TypeAlias = Mapping[str, float]
+
+_FILE = "jobs.sqlite"
+_VERSION = 1
+_PATIENCE = 60.0  # seconds that one process waits for another's write
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS runs (id TEXT PRIMARY KEY, seal TEXT, payload BLOB);
+CREATE TABLE IF NOT EXISTS jobs (
+    token TEXT PRIMARY KEY, run TEXT NOT NULL, part INTEGER NOT NULL,
+    scope TEXT NOT NULL, dispatch_id TEXT, node_id INTEGER,
+    provider TEXT NOT NULL, device TEXT NOT NULL, account TEXT NOT NULL,
+    state TEXT NOT NULL, job_id TEXT, error TEXT,
+    programs INTEGER NOT NULL, shots INTEGER NOT NULL,
+    created REAL NOT NULL, submitted REAL, ended REAL, prices TEXT
+);
+CREATE INDEX IF NOT EXISTS jobs_by_scope ON jobs (scope);
+CREATE INDEX IF NOT EXISTS jobs_by_account ON jobs (account, state);
+CREATE INDEX IF NOT EXISTS jobs_by_dispatch ON jobs (dispatch_id);
+CREATE INDEX IF NOT EXISTS jobs_by_id ON jobs (job_id);
+CREATE TABLE IF NOT EXISTS programs (
+    token TEXT NOT NULL, number INTEGER NOT NULL, key TEXT NOT NULL, PRIMARY KEY (token, number)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS charges (
+    token TEXT NOT NULL, unit TEXT NOT NULL, estimate REAL NOT NULL, actual REAL,
+    PRIMARY KEY (token, unit)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS budgets (
+    budget TEXT NOT NULL, token TEXT NOT NULL, PRIMARY KEY (budget, token)
+) WITHOUT ROWID;
+"""
+
+
+class State(StrEnum):
+    """How a job stands, as far as is known here."""
+
+    SUBMITTING = "SUBMITTING"  #: asked for; whether it was taken is not known here
+    SUBMITTED = "SUBMITTED"  #: the provider has it
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    REFUSED = "REFUSED"  #: the provider never had it
+    UNKNOWN_SUBMISSION = "UNKNOWN_SUBMISSION"  #: nobody can tell whether the provider has it
+
+    @property
+    def open(self) -> bool:
+        """Whether it may still run."""
+        return self in OPEN
+
+
+OPEN = (State.SUBMITTING, State.SUBMITTED, State.UNKNOWN_SUBMISSION)
+#: What circuits may still be waiting for, or have as a result.
+_OF_USE = (*OPEN, State.COMPLETED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A job that is about to be submitted.
+
+    Args:
+        token: What the provider is asked to keep with the job: 32 hex digits.
+        run: The run of circuits that it is a part of.
+        part: Which one, from 0.
+        scope: Who may take over the job: the electron, or this process.
+        dispatch_id: The dispatch of that electron.
+        node_id: Its node.
+        provider: The provider's name.
+        device: The device's name.
+        account: What tells apart all that jobs are counted for together.
+        keys: Of its programs; see `qcov.qexecutors.provider.Program`.
+        shots: Of all programs together.
+        estimate: What it costs at most, by unit.
+        prices: Which prices the estimate is made from.
+    """
+
+    token: str
+    run: str
+    part: int
+    scope: str
+    dispatch_id: str | None
+    node_id: int | None
+    provider: str
+    device: str
+    account: str
+    keys: Sequence[str]
+    shots: int
+    estimate: Mapping[str, float]
+    prices: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEntry:
+    """A job in the journal."""
+
+    token: str
+    run: str
+    part: int
+    scope: str
+    dispatch_id: str | None
+    node_id: int | None
+    provider: str
+    device: str
+    account: str
+    state: State
+    job_id: str | None
+    error: str | None
+    programs: int
+    shots: int
+    created: float  #: unix seconds
+    submitted: float | None
+    ended: float | None
+    prices: str | None
+
+    @property
+    def name(self) -> str:
+        """What it is called: by the provider's id, or by the token until that is known."""
+        return self.job_id or self.token
+
+
+@dataclass(frozen=True, slots=True)
+class Shortfall:
+    """A budget that does not allow a job."""
+
+    budget: str
+    unit: str
+    needs: float
+    left: float
+
+
+class Journal:
+    """The journal in a file; by default the one in the data folder.
+
+    Every method raises `StoreUnavailable` if the file cannot be used.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path or data_dir() / _FILE
+
+    # -- a job's life ------------------------------------------------------------------------
+
+    def keep_run(self, run: str, payload: bytes, seal: str) -> None:
+        """Keep what a run of circuits can be read again from."""
+        with self._writing() as db:
+            db.execute("INSERT INTO runs VALUES (?, ?, ?)", (run, seal, payload))
+
+    def intend(
+        self,
+        intent: Intent,
+        allowances: Mapping[str, Allowance],
+        pending: int | None = None,
+    ) -> Shortfall | int | None:
+        """Write down a job that is about to be submitted, and take its cost out of its budgets.
+
+        Args:
+            intent: The job.
+            allowances: Of all budgets that it is to be paid from, by their id.
+            pending: How many jobs of its account may wait or run.
+
+        Returns:
+            None if it may be submitted. Otherwise nothing was written: the budget that does not
+            allow it, or how many jobs there are if they are too many.
+        """
+        with self._writing() as db:
+            if pending is not None and (open_jobs := _count_open(db, intent.account)) >= pending:
+                return open_jobs
+            for budget, allowance in allowances.items():
+                if short := _shortfall(db, budget, allowance, intent.estimate):
+                    return short
+            _insert(db, intent)
+            db.executemany(
+                "INSERT INTO budgets VALUES (?, ?)", [(name, intent.token) for name in allowances]
+            )
+        return None
+
+    def submitted(self, token: str, job_id: str) -> None:
+        """Write down the id that the provider has given a job."""
+        with self._writing() as db:
+            db.execute(
+                "UPDATE jobs SET state = ?, job_id = ?, submitted = ?, ended = NULL, error = NULL "
+                "WHERE token = ?",
+                (State.SUBMITTED, job_id, time.time(), token),
+            )
+
+    def unknown(self, token: str, reason: str) -> None:
+        """Write down that nobody can tell whether a job was submitted; its cost stays reserved."""
+        with self._writing() as db:
+            db.execute(
+                "UPDATE jobs SET state = ?, error = ? WHERE token = ?",
+                (State.UNKNOWN_SUBMISSION, reason, token),
+            )
+
+    def ended(
+        self,
+        token: str,
+        state: State,
+        actual: Mapping[str, float] | None,
+        error: str | None = None,
+    ) -> None:
+        """Write down how a job has ended, and settle its cost; the first end counts.
+
+        Args:
+            token: Of the job.
+            state: Its end.
+            actual: What it has used, by unit; None if that is not known: then the estimate counts.
+            error: Why it failed.
+        """
+        with self._writing() as db:
+            changed = db.execute(
+                f"UPDATE jobs SET state = ?, ended = ?, error = ? WHERE token = ? "  # noqa: S608
+                f"AND state IN ({_marks(OPEN)})",
+                (state, time.time(), error, token, *OPEN),
+            ).rowcount
+            if changed and actual is not None:
+                _settle(db, token, actual)
+
+    # -- what a later run goes on with ---------------------------------------------------------
+
+    def of_scope(self, scope: str, account: str, device: str) -> list[tuple[JobEntry, list[str]]]:
+        """Jobs that a scope has had and may still use, oldest first, with the keys of programs."""
+        with self._reading() as db:
+            rows = db.execute(
+                f"SELECT * FROM jobs WHERE scope = ? AND account = ? AND device = ? "  # noqa: S608
+                f"AND state IN ({_marks(_OF_USE)}) ORDER BY created, part",
+                (scope, account, device, *_OF_USE),
+            ).fetchall()
+            return [(_entry(row), _keys(db, row["token"])) for row in rows]
+
+    def run_of(self, run: str) -> tuple[str, bytes] | None:
+        """Seal and payload of a run of circuits; None if they were not kept."""
+        with self._reading() as db:
+            row = db.execute("SELECT seal, payload FROM runs WHERE id = ?", (run,)).fetchone()
+            return None if row is None else (row["seal"], row["payload"])
+
+    def jobs_of_run(self, run: str) -> list[JobEntry]:
+        """All jobs of a run of circuits, in the order of their parts."""
+        return self._jobs("run = ? ORDER BY part, created", run)
+
+    # -- what people ask -----------------------------------------------------------------------
+
+    def jobs(
+        self, *, only_open: bool = False, dispatch_id: str | None = None, limit: int = 1000
+    ) -> list[JobEntry]:
+        """Jobs, newest first."""
+        where, values = ["1"], list[Any]()
+        if only_open:
+            where.append(f"state IN ({_marks(OPEN)})")
+            values += OPEN
+        if dispatch_id is not None:
+            where.append("dispatch_id = ?")
+            values.append(dispatch_id)
+        return self._jobs(f"{' AND '.join(where)} ORDER BY created DESC LIMIT ?", *values, limit)
+
+    def open_of_account(self, account: str) -> list[JobEntry]:
+        """Jobs of an account that may still run."""
+        marks = _marks(OPEN)
+        return self._jobs(f"account = ? AND state IN ({marks}) ORDER BY created", account, *OPEN)
+
+    def find(self, name: str) -> JobEntry:
+        """The job with that id of its provider, or that token, or whose token begins so.
+
+        Raises:
+            JobNotFound: There is none, or more than one.
+        """
+        found = self._jobs("job_id = ? OR token = ? LIMIT 2", name, name)
+        if not found and len(name) >= _SHORTEST and name.isalnum():
+            found = self._jobs("token LIKE ? LIMIT 2", f"{name}%")
+        if len(found) != 1:
+            raise JobNotFound(job=name)
+        return found[0]
+
+    def charges(self, since: float = 0.0) -> list[Mapping[str, Any]]:
+        """What jobs have cost: a row for each job and unit, oldest first."""
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT jobs.token, job_id, dispatch_id, provider, device, state, created, prices, "
+                "unit, estimate, actual FROM charges JOIN jobs USING (token) WHERE created >= ? "
+                "ORDER BY created, part, unit",
+                (since,),
+            ).fetchall()
+            return [dict(row) for row in rows]
+
+    def spent(self, budget: str) -> dict[str, float]:
+        """What was taken out of a budget, reserved or settled, by unit."""
+        with self._reading() as db:
+            return _spent(db, budget)
+
+    # -- the file ------------------------------------------------------------------------------
+
+    def _jobs(self, where: str, *values: Any) -> list[JobEntry]:
+        with self._reading() as db:
+            rows = db.execute(f"SELECT * FROM jobs WHERE {where}", values)  # noqa: S608
+            return [_entry(row) for row in rows]
+
+    @contextmanager
+    def _reading(self) -> Generator[sqlite3.Connection, None, None]:
+        with self._open() as db:
+            yield db
+
+    @contextmanager
+    def _writing(self) -> Generator[sqlite3.Connection, None, None]:
+        with self._open() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+            except BaseException:
+                db.rollback()
+                raise
+            db.commit()
+
+    @contextmanager
+    def _open(self) -> Generator[sqlite3.Connection, None, None]:
+        try:
+            with closing(self._connect()) as db:
+                yield db
+        except (OSError, sqlite3.Error) as error:
+            advice = "Set QCOV_DATA_DIR to a folder of yours on a local disk."
+            raise StoreUnavailable(path=str(self.path), reason=str(error), advice=advice) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        if not self.path.exists():
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private_file.touch(self.path).close()
+            private_file.sync_folder(self.path.parent)
+        db = sqlite3.connect(self.path, timeout=_PATIENCE, isolation_level=None)
+        try:
+            db.row_factory = sqlite3.Row
+            db.execute("PRAGMA synchronous = EXTRA")
+            if db.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                _make_tables(db)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+_LATELY = 600.0  #: seconds that a submission may take
+_SHORTEST = 6  #: characters of a token that are enough to name a job
+
+
+def _make_tables(db: sqlite3.Connection) -> None:
+    db.execute("BEGIN IMMEDIATE")
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > _VERSION:
+        raise sqlite3.DatabaseError(
+            f"it was made by a newer qcov (version {version} of the journal, not {_VERSION})"
+        )
+    for statement in _SCHEMA.split(";"):
+        db.execute(statement)
+    db.execute(f"PRAGMA user_version = {_VERSION}")
+    db.commit()
+
+
+def _insert(db: sqlite3.Connection, intent: Intent) -> None:
+    db.execute(
+        "INSERT INTO jobs (token, run, part, scope, dispatch_id, node_id, provider, device, "
+        "account, state, programs, shots, created, prices) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+        (
+            intent.token, intent.run, intent.part, intent.scope, intent.dispatch_id, intent.node_id,
+            intent.provider, intent.device, intent.account, State.SUBMITTING, len(intent.keys),
+            intent.shots, time.time(), intent.prices,
+        ),
+    )  # fmt: skip
+    db.executemany(
+        "INSERT INTO programs VALUES (?, ?, ?)",
+        [(intent.token, number, key) for number, key in enumerate(intent.keys)],
+    )
+    db.executemany(
+        "INSERT INTO charges (token, unit, estimate) VALUES (?, ?, ?)",
+        [(intent.token, unit, amount) for unit, amount in intent.estimate.items()],
+    )
+
+
+def _settle(db: sqlite3.Connection, token: str, actual: Mapping[str, float]) -> None:
+    """What is not among the actual amounts was not used."""
+    db.execute("UPDATE charges SET actual = 0 WHERE token = ?", (token,))
+    db.executemany(
+        "INSERT INTO charges VALUES (?, ?, 0, ?) "
+        "ON CONFLICT (token, unit) DO UPDATE SET actual = excluded.actual",
+        [(token, unit, amount) for unit, amount in actual.items()],
+    )
+
+
+def _shortfall(
+    db: sqlite3.Connection, budget: str, allowance: Allowance, needs: Mapping[str, float]
+) -> Shortfall | None:
+    spent = _spent(db, budget)
+    for unit, allowed in allowance.items():
+        left = allowed - spent.get(unit, 0.0)
+        if unit not in needs:
+            return Shortfall(budget, unit, float("nan"), left)
+        if needs[unit] > left + _ROUNDING * allowed:
+            return Shortfall(budget, unit, needs[unit], left)
+    return None
+
+
+_ROUNDING = 1e-12  #: of an allowance: what sums of its parts may differ by
+
+
+def _spent(db: sqlite3.Connection, budget: str) -> dict[str, float]:
+    rows = db.execute(
+        "SELECT unit, sum(coalesce(actual, estimate)) FROM charges JOIN budgets USING (token) "
+        "WHERE budget = ? GROUP BY unit",
+        (budget,),
+    )
+    return dict(rows.fetchall())
+
+
+def _count_open(db: sqlite3.Connection, account: str) -> int:
+    """How many jobs the provider has, as far as is known; what was asked for lately counts too."""
+    query = (
+        "SELECT count(*) FROM jobs WHERE account = ? AND (state = ? OR (state = ? AND created > ?))"
+    )
+    values = (account, State.SUBMITTED, State.SUBMITTING, time.time() - _LATELY)
+    return db.execute(query, values).fetchone()[0]
+
+
+def _keys(db: sqlite3.Connection, token: str) -> list[str]:
+    rows = db.execute("SELECT key FROM programs WHERE token = ? ORDER BY number", (token,))
+    return [row["key"] for row in rows]
+
+
+def _entry(row: sqlite3.Row) -> JobEntry:
+    values: dict[str, Any] = {**row, "state": State(row["state"])}
+    return JobEntry(**values)
+
+
+def _marks(values: Iterable[object]) -> str:
+    return ", ".join("?" for _ in values)
