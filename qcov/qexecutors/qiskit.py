@@ -186,7 +186,7 @@ class QiskitExecutor(BaseQExecutor):
             return programs.read([])
         try:
             job, raw = self._local.run(
-                programs.pubs, self._state.next_seed(self.seed), self.max_time
+                programs.pubs, self._state.next_seed(self._seed), self.max_time
             )
         except Exception as error:
             if len(batch.circuits) == 1:
