@@ -35,6 +35,7 @@ from qcov.transport import by_value, shorten
 if TYPE_CHECKING:
     from typing_extensions import TypeIs
 
+    from qcov.budget import Budget
     from qcov.classical.electron import Electron
     from qcov.classical.files.transfer import FileTransfer
     from qcov.classical.lattice import Lattice
@@ -324,11 +325,14 @@ class Builder:
     def _function(
         self, function: Callable[..., Any], name: str, settings: Mapping[str, Any]
     ) -> int:
-        passed = inherited(settings, self._metadata) if is_lattice(function) else {}
+        budgets = self._metadata.get("budget")
+        passed: dict[str, Any] = {}
+        if is_lattice(function):
+            passed = {**inherited(settings, self._metadata), "budget": budgets}
         modules = _first(settings.get("deps_module"), self._metadata.get("deps_module"))
         key = (id(function), id(modules), *map(id, passed.values()))
         if key not in self._functions:
-            sent = self._as_sublattice(function, passed) if passed else function
+            sent = self._as_sublattice(function, passed) if passed else _paid(function, budgets)
             blob = whole_blob(sent, what=f"the function of electron {name!r}")
             digest = self._keep(sent, blob)
             self._functions[key] = len(self.graph.functions)
@@ -415,3 +419,11 @@ def _key_text(key: object) -> str:
         parts = ("" if part is None else repr(part) for part in (bounds.start, bounds.stop))
         return ":".join(parts) if bounds.step is None else f"{':'.join(parts)}:{bounds.step!r}"
     return repr(key)
+
+
+def _paid(function: Callable[..., Any], budgets: Sequence[Budget] | None) -> Callable[..., Any]:
+    if not budgets:  # nearly always
+        return function
+    from qcov.classical.paid import Paid
+
+    return Paid(function, budgets)

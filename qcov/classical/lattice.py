@@ -104,6 +104,8 @@ class Lattice:
         made = copy.copy(self)
         # modules have travelled with it: they are not to be found where it is built
         made.metadata = inherited(self.metadata, metadata) | {"triggers": None, "deps_module": None}
+        budgets = (*(self.metadata["budget"] or ()), *(metadata.get("budget") or ()))
+        made.metadata["budget"] = budgets or None  # it draws on both
         made._replacements, made._asked = dict(replacements), {}
         return made
 
@@ -201,6 +203,8 @@ def lattice(
             * `executor`, `deps_bash`, `deps_pip`, `call_before`, `call_after`: as for electrons.
             * `workflow_executor`: where sublattices are built and results are put together.
             * `triggers`: what runs its dispatches, one or several.
+            * `budget`: what the circuits of its electrons and sublattices may cost, in all of its
+              dispatches together; see `qcov.Budget`.
 
     Raises:
         InvalidExecutor: an argument is not an executor, or nobody knows its name.

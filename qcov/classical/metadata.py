@@ -26,6 +26,7 @@ from qcov.classical.files.transfer import FileTransfer
 from qcov.errors import WrongSetting, suggest
 
 if TYPE_CHECKING:
+    from qcov.budget import Budget
     from qcov.classical.triggers import BaseTrigger
 
 #: What runs before or after an electron: functions are accepted as they are.
@@ -59,6 +60,7 @@ class LatticeSettings(Shared, total=False):
 
     workflow_executor: str | AnyExecutor | None
     triggers: BaseTrigger | Sequence[BaseTrigger] | None
+    budget: Budget | Sequence[Budget] | None
 
 
 _BACKEND = "backend=... is deprecated: write executor=..."
@@ -66,7 +68,7 @@ _BACKEND = "backend=... is deprecated: write executor=..."
 #: What electrons take from their lattice, and sublattices from the one around them.
 INHERITED = ("executor", "deps_bash", "deps_pip", "call_before", "call_after", "deps_module")
 ELECTRON = (*INHERITED, "files", "retries", "retry_delay", "time_limit", "cache")
-LATTICE = (*INHERITED, "workflow_executor", "triggers")
+LATTICE = (*INHERITED, "workflow_executor", "triggers", "budget")
 
 
 def checked(settings: Mapping[str, object], known: Sequence[str]) -> dict[str, Any]:
@@ -122,10 +124,22 @@ def _triggers(_name: str, value: object) -> list[BaseTrigger]:
     return cast("list[BaseTrigger]", list(several))
 
 
+def _budgets(name: str, value: object) -> tuple[Budget, ...]:
+    from qcov.budget import Budget
+
+    several = cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else [value]
+    for each in several:
+        if not isinstance(each, Budget):
+            expected = "a qcov.Budget, or a list of them"
+            raise WrongSetting(setting=name, got=shown(each), expected=expected)
+    return tuple(cast("Sequence[Budget]", several))
+
+
 _CHECKS: dict[str, Callable[[str, object], object]] = {
     **dict.fromkeys(("retries", "retry_delay", "time_limit"), _number),
     **dict.fromkeys(("executor", "workflow_executor"), _executor),
     **dict.fromkeys(("call_before", "call_after"), as_calls),
+    "budget": _budgets,
     "cache": _flag,
     "deps_bash": lambda _name, value: as_bash(value),
     "deps_module": lambda _name, value: as_modules(value),

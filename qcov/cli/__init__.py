@@ -22,6 +22,8 @@ from qcov.cli import (
     demo,
     dispatches,
     executors,
+    fakeqpu,
+    jobs,
     retention,
     server,
     triggers,
@@ -73,6 +75,8 @@ demo.add_to(app)
 bench.add_to(app)
 config.add_to(app)
 executors.add_to(app)
+jobs.add_to(app)
+fakeqpu.add_to(app)
 retention.add_to(app)
 database.add_to(app)
 

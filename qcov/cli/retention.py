@@ -37,7 +37,10 @@ def prune(
     for each in statuses:
         if each not in _ENDED:
             fail(f"--status: {each!r} is not how a dispatch ends; {', '.join(_ENDED)} are", code=2)
-    asked = {"ended_before": time.time() - _seconds(older_than), "statuses": statuses}
+    asked = {
+        "ended_before": time.time() - seconds_in(older_than, "--older-than"),
+        "statuses": statuses,
+    }
     found = call("prune", **asked, dry_run=True)["dispatches"]
     if dry_run:
         return say_json({"dispatches": found}) if as_json else say(f"{_counted(found)} would go.")
@@ -67,8 +70,9 @@ def _told_of(damaged: list[str]) -> str:
     )
 
 
-def _seconds(text: str) -> float:
+def seconds_in(text: str, option: str) -> float:
+    """A length of time that an option was given, in seconds."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhdw])", text.strip())
     if found is None:
-        fail(f"--older-than: {text!r} is no length of time; write 90s, 15m, 12h, 30d or 8w", code=2)
+        fail(f"{option}: {text!r} is no length of time; write 90s, 15m, 12h, 30d or 8w", code=2)
     return float(found[1]) * _UNITS[found[2]]

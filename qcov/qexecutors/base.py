@@ -31,7 +31,8 @@ from pydantic import (
 )
 
 from qcov import policy
-from qcov.budget import Budget
+from qcov.budget import Budget, Unit
+from qcov.config import get_config
 from qcov.errors import CircuitError, InvalidSetting, QuantumError, suggest
 from qcov.qexecutors.capabilities import Capabilities
 from qcov.qexecutors.traffic import Traffic
@@ -121,6 +122,9 @@ class BaseQExecutor(BaseModel, ABC):
             alone; 0 for never.
         break_pause: For how many seconds.
 
+    What is not given is taken from the section of its class in `qcov.conf`, such as
+    `[qelectron.Simulator]`, and else has the default.
+
     Example:
         >>> import pennylane as qml
         >>> class Mine(BaseQExecutor):
@@ -164,6 +168,7 @@ class BaseQExecutor(BaseModel, ABC):
         return None if value is None and name == "time_limit" else seconds(value, cls, name)
 
     def __init__(self, **settings: Any) -> None:
+        settings = self.configured(settings)
         unknown = settings.keys() - type(self).model_fields.keys() - {"type"}
         for setting in sorted(unknown):
             raise InvalidSetting(
@@ -176,6 +181,16 @@ class BaseQExecutor(BaseModel, ABC):
             super().__init__(**settings)
         except ValidationError as error:
             raise _original(error, type(self).__name__) from None
+
+    @classmethod
+    def configured(cls, settings: Mapping[str, Any]) -> builtins.dict[str, Any]:
+        """Settings, and what the section of the class in `qcov.conf` says of the others.
+
+        The section of a `Simulator` is `[qelectron.Simulator]`.
+        """
+        sections = cast("Mapping[str, Mapping[str, Any]]", get_config("qelectron"))
+        own = sections.get(cls.__name__)
+        return dict(settings) if own is None else {**own, **settings}
 
     def __setattr__(self, name: str, value: Any) -> None:
         if (
@@ -294,6 +309,23 @@ class BaseQExecutor(BaseModel, ABC):
 
     def estimate_cost(self, circuit: Circuit) -> float | None:  # noqa: ARG002
         """What `circuit` will cost, in US dollars; None, the default, if that is not known."""
+        return None
+
+    def estimate_batch(self, batch: CircuitBatch) -> list[builtins.dict[str, float]]:
+        """What a batch would cost at most: for each of its jobs, amounts by unit."""
+        costs = [self.estimate_cost(circuit) for circuit in batch.circuits]
+        known = [cost for cost in costs if cost is not None]
+        return [{Unit.USD: sum(known)} if len(known) == len(costs) else {}]
+
+    @property
+    def device_name(self) -> str | None:
+        """The device that circuits run on, if it has a name."""
+        name = getattr(self, "device", None)
+        return None if name is None else str(name)
+
+    @property
+    def prices(self) -> str | None:
+        """Where the prices of its estimates come from, and of which day they are."""
         return None
 
     def queue_depth(self) -> int | None:

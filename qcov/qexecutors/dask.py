@@ -29,9 +29,7 @@ class DaskQExecutor(Simulator):
 
     parallel: Parallel = "dask"
 
-    def __init__(
-        self, device: str = "default.qubit", *, client: Any = None, **settings: Any
-    ) -> None:
+    def __init__(self, device: str | None = None, *, client: Any = None, **settings: Any) -> None:
         if settings.get("parallel", "dask") != "dask":
             raise InvalidSetting(
                 executor=type(self).__name__,

@@ -114,7 +114,7 @@ def _sampled(circuit: Any, batch: CircuitBatch, known: Collection[str], executor
             finish(tuple(next(rest) for _ in part))
             for part, finish in zip(parts, finishes, strict=True)
         ]
-        return together(tuple(whole))
+        return _as_scalars(together(tuple(whole)))
 
     return Samplings(circuits=[one for part in parts for one in part], finish=finish_all)
 
@@ -147,6 +147,13 @@ def _one(tape: Any, known: Collection[str], executor: str) -> Sampled:
         return tuple(values_of(measurements, bits[low:high], tape.wires) for low, high in bins)
 
     return Sampled(qubits=len(tape.wires), gates=gates, shots=tape.shots.total_shots, read=read)
+
+
+def _as_scalars(value: Any) -> Any:
+    """Numbers as PennyLane's simulators give them, where transforms have made arrays of them."""
+    if isinstance(value, tuple | list):
+        return type(value)(map(_as_scalars, value))
+    return value[()] if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
 
 def with_all_wires(circuit: Any, batch: CircuitBatch) -> Any:

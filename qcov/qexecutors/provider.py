@@ -139,6 +139,11 @@ class Provider(Protocol):
         ...
 
     @property
+    def prices(self) -> str | None:
+        """Where the prices of estimates come from, and of which day; None if there are none."""
+        ...
+
+    @property
     def limits(self) -> Limits:
         """What it takes."""
         ...

@@ -10,6 +10,7 @@ from typing import Any, cast
 from pydantic import PrivateAttr, ValidationInfo, field_validator
 
 from qcov.budget import Budget, Unit, paying
+from qcov.errors import ExecutorOffline
 from qcov.journal import JobEntry, Journal
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch, seconds
 from qcov.qexecutors.connection import Connection
@@ -74,9 +75,23 @@ class RemoteQExecutor(BaseQExecutor):
         values = translation.read(run.results())
         return told(values, translation, run.parts, provider)
 
+    @property
+    def device_name(self) -> str | None:
+        """The provider's device."""
+        return self.provider.device
+
+    @property
+    def prices(self) -> str | None:
+        """What the provider's estimates are made from."""
+        return self.provider.prices
+
     def queue_depth(self) -> int | None:
-        """How many jobs wait for the device."""
-        return self.provider.queue_depth()
+        """How many jobs wait for the device; `ExecutorOffline` if it runs none now."""
+        provider = self.provider
+        if not provider.online():
+            reason = f"{provider.device} runs no jobs now"
+            raise ExecutorOffline(executor=self.name, reason=reason)
+        return provider.queue_depth()
 
     def estimate_batch(self, batch: CircuitBatch) -> list[dict[str, float]]:
         """What the jobs of a batch would cost at most, each by unit."""
@@ -103,6 +118,7 @@ class RemoteQExecutor(BaseQExecutor):
             time_limit=self.time_limit,
             others=batch.others,
             resubmit_unknown=self.resubmit_unknown,
+            prices=self.prices,
             budgets=tuple(dict.fromkeys((*own, *batch.budgets, *paying()))),
         )
 

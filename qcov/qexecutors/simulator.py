@@ -116,7 +116,9 @@ class Simulator(BaseQExecutor):
         reason = f"must be an address such as 'tcp://10.0.0.1:8786', not {address!r}"
         raise InvalidSetting(executor=cls.__name__, setting="scheduler_address", reason=reason)
 
-    def __init__(self, device: str = "default.qubit", **settings: Any) -> None:
+    def __init__(self, device: str | None = None, **settings: Any) -> None:
+        settings = self.configured(settings if device is None else {**settings, "device": device})
+        device = settings.pop("device", type(self).model_fields["device"].default)
         options = adapter.device_settings(self._exists(device))
         way = settings.get("parallel", type(self).model_fields["parallel"].default)
         if way != "dask" and settings.get("scheduler_address") is not None:

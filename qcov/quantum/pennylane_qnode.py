@@ -68,6 +68,17 @@ class Gradient:
     max_diff: int
 
 
+_SHIFTS = {
+    "finite-diff": qml.gradients.finite_diff,
+    "hadamard": qml.gradients.hadamard_grad,
+    "spsa": qml.gradients.spsa_grad,
+}
+
+
+def _named(method: Any) -> bool:
+    return method is None or isinstance(method, str)
+
+
 class BatchQNode(pennylane.QNode):
     """A QNode on a `BatchDevice` whose calls share no state, so that threads may share it."""
 
@@ -157,6 +168,24 @@ class BatchQNode(pennylane.QNode):
         return not self.device.takes_snapshots
 
     @adapter.unrecorded
+    def shifted(self, call: Call) -> list[Any]:
+        """The circuits that a derivative of a call runs besides it, where no device has its own.
+
+        What nobody has marked as trainable is differentiated by all of its parameters.
+        """
+        tapes = call.pipeline((call.tape,))[0] if len(call.pipeline) else (call.tape,)
+        method: Any = self.diff_method
+        transform = _SHIFTS.get(method, qml.gradients.param_shift) if _named(method) else method
+        shifted: list[Any] = []
+        for tape in tapes:
+            numbers: Any = adapter.with_numpy_parameters(tape)
+            if not tape.trainable_params:
+                numbers.trainable_params = range(len(numbers.get_parameters(trainable_only=False)))
+            else:
+                numbers.trainable_params = tape.trainable_params
+            shifted += transform(numbers)[0]
+        return shifted
+
     def circuits(self, call: Call) -> tuple[Sequence[Any], Callable[[Any], Any]]:
         """The circuits that a concrete call runs, and what makes the call's value of their results.
 

@@ -18,19 +18,20 @@ from qcov.errors import (
     UnsupportedInterface,
 )
 from qcov.qexecutors import pennylane_adapter as adapter
-from qcov.qexecutors.base import BaseQExecutor
+from qcov.qexecutors.base import BaseQExecutor, CircuitBatch
 from qcov.qexecutors.callers import frames_of_ours
 from qcov.qexecutors.simulator import Simulator
 from qcov.quantum import pennylane_qnode, router
 from qcov.quantum.cache import CircuitCache, as_cache
 from qcov.quantum.cluster import QCluster
 from qcov.quantum.device import QElectronDevice
+from qcov.quantum.estimate import Estimate, estimate
 from qcov.quantum.futures import CircuitFuture, afterwards
 from qcov.quantum.pennylane_values import with_own_arrays
 from qcov.quantum.recording import Caller
 from qcov.quantum.selection import Selector
 from qcov.quantum.selectors import check_selector
-from qcov.quantum.tickets import Ticket
+from qcov.quantum.tickets import Request, Ticket
 from qcov.quantum.waiting import WaitingCalls, fulfil
 from qcov.records import CircuitRecord
 
@@ -110,6 +111,44 @@ class QElectron(pennylane_qnode.BatchQNode):
             future = CircuitFuture()
             future.set_exception(error)
             return future
+
+    def estimate(self, *args: Any, gradient: bool = False, **kwargs: Any) -> Estimate:
+        """What a call would cost; nothing runs, and nothing is submitted.
+
+        Args:
+            args: What the circuit would be called with.
+            gradient: Whether its derivative is to be taken as well: by parameter-shift, or as the
+                QNode says. Without arguments that are marked as trainable it is taken by all
+                parameters.
+            kwargs: What the circuit would be called with.
+
+        Returns:
+            A bill for each executor: of a cluster, each may have to run all circuits.
+
+        Example:
+            >>> import pennylane as qml
+            >>> @qelectron
+            ... @qml.qnode(qml.device("default.qubit", wires=1))
+            ... def circuit(angle):
+            ...     qml.RX(angle, wires=0)
+            ...     return qml.expval(qml.Z(0))
+            >>> circuit.estimate(0.3)
+            Simulator(default.qubit): 1 circuit in 1 job, at most $0
+        """
+        call = self.build(args, kwargs)
+        tapes = [[call.tape] if not len(call.pipeline) else list(call.pipeline((call.tape,))[0])]
+        if gradient:
+            tapes.append(self.shifted(call))
+        requests = [
+            self._device.request(
+                [adapter.with_numpy_parameters(tape) for tape in own],
+                self.mcm_method,
+                self.postselect_mode,
+            )
+            for own in tapes
+            if own
+        ]
+        return estimate([_batch_of(request) for request in requests], self._device.executor)
 
     def _later(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> CircuitFuture:
         call = self.build(args, kwargs)
@@ -272,6 +311,15 @@ def qelectron(
         return QElectron(qnode, executor, name, description, as_cache(cache), by_default=by_default)
 
     return decorate if qnode is None else decorate(qnode)
+
+
+def _batch_of(request: Request) -> CircuitBatch:
+    return CircuitBatch(
+        circuits=request.circuits,
+        wires=request.wires,
+        mcm_method=request.mcm_method,
+        postselect_mode=request.postselect_mode,
+    )
 
 
 def _check(qnode: Any) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.reuse import Known
+from qcov.classical.engine.spawn import Environment
 from qcov.classical.engine.tasks import Task
 from qcov.classical.status import Status
 from qcov.store.changes import Changes
@@ -42,6 +43,11 @@ class Gone:
     def stop_task(self, key: tuple[str, int, int]) -> bool:  # noqa: ARG002
         """All tasks have been stopped."""
         return True
+
+    def cancel_jobs(
+        self, dispatch_id: str, nodes: Collection[int], environment: Environment
+    ) -> None:
+        """They are the other engine's."""
 
     def start_child(
         self, run: Run, node: int, manifest: Message, began: float, changes: Changes

@@ -141,6 +141,7 @@ class Run:
                 raise NodeNotFound(dispatch_id=self.id, node_id=number)
         step = self._schedule.apply(CancelRequested(nodes=chosen))
         stopped = {*step.stop, *(number for number, _ in step.settled)}
+        self._services.cancel_jobs(self.id, step.stop, self._environment)
         if chosen is None and step.ended is None and not self.status.terminal:
             self.status = Status.CANCELING
             row = {"of_dispatch": self.id, "new_status": "CANCELING"}

@@ -22,10 +22,12 @@ from qcov.classical.engine.intake import add_dispatch, understanding
 from qcov.classical.engine.pool import Pool
 from qcov.classical.engine.pruning import Pruner
 from qcov.classical.engine.reading import Reading
+from qcov.classical.engine.remote_jobs import RemoteJobs
 from qcov.classical.engine.reuse import Earlier, Known
 from qcov.classical.engine.run import Run
 from qcov.classical.engine.runs import Runs, is_held
 from qcov.classical.engine.sharing import LOOK_AGAIN, Sharing
+from qcov.classical.engine.spawn import Environment
 from qcov.classical.engine.tasks import Task
 from qcov.classical.engine.triggers import Triggers
 from qcov.classical.status import Status
@@ -54,6 +56,7 @@ class Runner:
         self._pool = Pool(size=workers, settings=settings)
         self._hosts = Pool(size=_HOSTED, settings=settings)
         self._environments = Environments(store.folder / "environments")
+        self._remote_jobs = RemoteJobs()
         self.blobs_used = BlobCache(store.inline_blob)
         self.events = Events()
         self.runs = Runs(self, store)
@@ -77,7 +80,7 @@ class Runner:
         """True while dispatches run."""
         recovering = self.sharing is not None and self.sharing.recovering
         running = bool(self.runs) or bool(self.commits.waiting)
-        return running or recovering or self.triggers.busy
+        return running or recovering or self.triggers.busy or self._remote_jobs.busy
 
     def close(self) -> None:
         """Stop the workers; what ran will run again when the store is next opened."""
@@ -203,6 +206,12 @@ class Runner:
         """Stop an electron; False if the workers do not have it."""
         self._environments.drop(key)
         return self._pool.stop(key) or self._hosts.stop(key)
+
+    def cancel_jobs(
+        self, dispatch_id: str, nodes: Collection[int], environment: Environment
+    ) -> None:
+        """Cancel what electrons have at providers of quantum computers."""
+        self._remote_jobs.cancel(dispatch_id, nodes, environment)
 
     def start_child(
         self, run: Run, node: int, manifest: Message, began: float, changes: Changes

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.reuse import Known
+from qcov.classical.engine.spawn import Environment
 from qcov.classical.engine.tasks import Task
 from qcov.classical.status import Status
 from qcov.store.changes import Changes
@@ -46,6 +47,12 @@ class Services(Protocol):
 
     def stop_task(self, key: tuple[str, int, int]) -> bool:
         """Stop an electron; False if the workers do not have it."""
+        ...
+
+    def cancel_jobs(
+        self, dispatch_id: str, nodes: Collection[int], environment: Environment
+    ) -> None:
+        """Cancel what electrons have at providers of quantum computers."""
         ...
 
     def start_child(

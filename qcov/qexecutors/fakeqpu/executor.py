@@ -79,6 +79,7 @@ class FakeQPU(RemoteQExecutor):
     _own: OwnServer = PrivateAttr(default_factory=OwnServer)
 
     def __init__(self, **settings: Any) -> None:
+        settings = self.configured(settings)
         fields = type(self).model_fields.keys() | {"type"}
         own = {name: value for name, value in settings.items() if name in fields}
         direct = {name: value for name, value in settings.items() if name not in fields}

@@ -83,7 +83,7 @@ class FakeJobs:
     def _new(self, token: str, programs: Sequence[Mapping[str, Any]]) -> FakeJob:
         now = time.time()
         job = FakeJob(
-            id=f"fake-{uuid.UUID(int=self.chance.getrandbits(128))}",
+            id=f"fake-{uuid.uuid4()}",  # a seed must not give two providers the same ids
             token=token,
             programs=list(programs),
             starts=now + self.conditions.queue_time,

@@ -54,6 +54,11 @@ class FakeProvider:
         return "fakeqpu"
 
     @property
+    def prices(self) -> str | None:
+        """Its own."""
+        return f"those of {self.account}"
+
+    @property
     def limits(self) -> Limits:
         """What it says."""
         about = self._device()

@@ -1,0 +1,53 @@
+"""`fakeqpu`: a provider of a quantum computer that is not one."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import typer
+
+from qcov.cli.output import fail, say
+
+
+def add_to(app: typer.Typer) -> None:
+    """Give the application this verb."""
+    app.command()(fakeqpu)
+
+
+def fakeqpu(
+    conditions: list[str] = typer.Argument(
+        None, metavar="[NAME=VALUE ...]", help="What it is like: queue_time=2 fail=0.1 ..."
+    ),
+    port: int = typer.Option(0, "--port", "-p", min=0, max=65535, help="0 takes a free one."),
+    token: str | None = typer.Option(
+        None, "--token", help="What requests must carry: env:NAME or file:PATH."
+    ),
+) -> None:
+    """Run a fake provider on this machine until Ctrl-C, for `ct.executor.FakeQPU(url=...)`."""
+    from qcov.credentials import Credential
+    from qcov.qexecutors.fakeqpu.conditions import Conditions
+    from qcov.qexecutors.fakeqpu.server import FakeServer
+
+    made = Conditions.made_of(dict(map(_setting, conditions or ())))
+    secret = "" if token is None else Credential(token).reveal()
+    try:
+        server = FakeServer(made, port=port, token=secret)
+    except OSError as error:
+        fail(f"cannot listen on port {port}: {error.strerror}")
+    say(f"A fake provider runs at {server.url}")
+    say(f"ct.executor.FakeQPU(url={server.url!r})")
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    server.close()
+    say(json.dumps(server.jobs.ledger()))
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, separator, value = text.partition("=")
+    if not separator:
+        fail(f"{text!r} is no NAME=VALUE", code=2)
+    try:
+        return name, json.loads(value)
+    except ValueError:
+        return name, value
