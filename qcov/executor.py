@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from qcov.qexecutors.base import BaseQExecutor
     from qcov.qexecutors.dask import DaskQExecutor
     from qcov.qexecutors.fakeqpu.executor import FakeQPU
+    from qcov.qexecutors.ibmq import IBMQExecutor
     from qcov.qexecutors.qiskit import QiskitExecutor
     from qcov.qexecutors.simulator import Simulator
     from qcov.quantum.cluster import QCluster
@@ -25,6 +26,7 @@ __all__ = [
     "DaskQExecutor",
     "DispatchInfo",
     "FakeQPU",
+    "IBMQExecutor",
     "LocalExecutor",
     "QCluster",
     "QiskitExecutor",
@@ -40,6 +42,7 @@ _HOME_OF = {
     "BaseQExecutor": "qcov.qexecutors.base",
     "DaskQExecutor": "qcov.qexecutors.dask",
     "FakeQPU": "qcov.qexecutors.fakeqpu.executor",
+    "IBMQExecutor": "qcov.qexecutors.ibmq",
     "QiskitExecutor": "qcov.qexecutors.qiskit",
     "Simulator": "qcov.qexecutors.simulator",
     "QCluster": "qcov.quantum.cluster",

@@ -3,51 +3,65 @@
 from __future__ import annotations
 
 import re
-import time
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import Field, PrivateAttr, field_validator
 
 from qcov.errors import CircuitError, InvalidSetting, suggest
+from qcov.journal import JobEntry
 from qcov.qexecutors import pennylane_adapter as adapter
-from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch, CircuitResult, whole
+from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch, whole
 from qcov.qexecutors.callers import frames_of_ours
 from qcov.qexecutors.capabilities import Capabilities
+from qcov.qexecutors.ibm_executor import (
+    LEAST_BUSY,
+    IBMExecutor,
+    earlier_backend,
+    in_order,
+    in_parts,
+)
+from qcov.qexecutors.job_run import JobRun
+from qcov.qexecutors.provider import Provider, Translation
 from qcov.qexecutors.qiskit_names import RETIRED_SIMULATORS, is_retired, local_name
 from qcov.qexecutors.qiskit_options import PrimitiveOptions, read_options
+from qcov.qexecutors.qiskit_runs import LocalRun
 from qcov.qexecutors.qiskit_state import LocalState
 
 if TYPE_CHECKING:
+    from qcov.qexecutors.ibm_provider import IBMProvider
     from qcov.qexecutors.qiskit_local import LocalBackend
-    from qcov.qexecutors.qiskit_programs import Translator
 
 Device = Literal["local_sampler", "sampler"]
 
 _DEVICES = ("local_sampler", "sampler")
 #: Settings that what stands was made from.
-_OF_WHAT_RUNS = frozenset({"device", "backend", "options", "optimization_level", "seed"})
+_OF_WHAT_RUNS = frozenset({"device", "backend", "channel", "options", "optimization_level", "seed"})
 _DURATION = re.compile(r"(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+)s?)?")
 _BEST = 3  #: Covalent's level of optimisation
 
 
-class QiskitExecutor(BaseQExecutor):
+class QiskitExecutor(IBMExecutor):
     """Runs circuits on Qiskit's sampler, a whole batch in one job.
 
     Args:
-        device: "local_sampler" runs on this machine, without noise or with a fake backend's.
+        device: "local_sampler" runs on this machine, without noise or with a fake backend's;
+            "sampler" at IBM Quantum.
         backend: For "local_sampler": "aer_simulator" (the default), "statevector", or a fake
-            backend such as "fake_manila".
+            backend such as "fake_manila". For "sampler": the name of one of IBM's, or "least_busy",
+            the default.
         shots: A number overrides the QNode's own; 0 takes those.
         single_job: Whether a batch is one job; otherwise each circuit is one.
         optimization_level: Of transpilation to the backend, from 0 to 3; circuits for simulators
             without noise are left as they are.
         local_transpile: Circuits are always transpiled here, for backends take no others.
-        max_time: Seconds that a job may run, or text such as "1h 30m".
+        max_time: Seconds that a job may run, on the QPU if there is one; or text such as "1h 30m".
         seed: Of the samplers on this machine; each job draws further numbers.
         options: Of the primitives and the pass manager; those of Covalent's time are understood.
+            With a `resilience_level` above 0, expectation values are left to `EstimatorV2`.
 
     Raises:
         InvalidSetting: A setting or an option does not exist, or has a wrong value.
@@ -104,7 +118,7 @@ class QiskitExecutor(BaseQExecutor):
 
     @field_validator("max_time", mode="before")
     @classmethod
-    def _is_a_duration(cls, value: object) -> float | None:
+    def _is_a_limit(cls, value: object) -> float | None:
         if value is None:
             return None
         seconds = _seconds_of(value)
@@ -140,31 +154,123 @@ class QiskitExecutor(BaseQExecutor):
     def run_batch(self, batch: CircuitBatch) -> Sequence[Any]:
         """Run all circuits of `batch`; an exception stands where one failed."""
         batch = self._with_shots(batch)
-        parts = [batch] if self.single_job else [batch.only([at]) for at in _range(batch)]
-        return [value for part in parts for value in self._run_here(part)]
+        if self.runs_here:
+            alone = [batch.only([at]) for at in range(len(batch.circuits))]
+            parts = [batch] if self.single_job else alone
+            return [value for part in parts for value in self._local_run.results(part)]
+        estimated = self._estimated(batch)
+        ran = [(numbers, self._run_there(part)) for numbers, part in in_parts(batch, estimated)]
+        return in_order(ran, len(batch.circuits))
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether circuits run on this machine."""
+        gone = (self.backend or "").lower() in RETIRED_SIMULATORS
+        return self.device == "local_sampler" or self.channel == "local" or gone
 
     @property
     def capabilities(self) -> Capabilities:
         """Shots are needed; a fake backend has as many wires as the real one."""
-        return Capabilities(analytic=False, wires=self._local.qubits)
+        return Capabilities(analytic=False, wires=self._local.qubits if self.runs_here else None)
 
     def refusal(self, circuit: Circuit) -> str | None:
         """Why the backend cannot run `circuit`; None if it can."""
         batch = self._with_shots(CircuitBatch(circuits=(circuit,)))
-        programs = self._translator.programs(batch)
-        if programs.pubs:
-            return None
-        (error,) = programs.read([])
-        return getattr(error, "reason", None) if isinstance(error, Exception) else None
-
-    def estimate_cost(self, circuit: Circuit) -> float | None:  # noqa: ARG002
-        """Nothing."""
-        return 0.0
+        if self.runs_here:
+            return self._local_run.refusal(batch)
+        return self._ibm.refusal(batch)
 
     def cache_key(self) -> object | None:
         """The backend, how circuits are fitted to it, and the versions of what runs them."""
-        settings = (self.device, local_name(self.backend), self._level, self.options, self.seed)
+        backend = local_name(self.backend) if self.runs_here else self.backend
+        settings = (self.device, backend, self._level, self.options, self.seed)
         return (*settings, tuple(map(_version, _PACKAGES)))
+
+    # -- at IBM Quantum ----------------------------------------------------------------------
+
+    @property
+    def watched_limit(self) -> float | None:
+        """The time limit here; jobs at IBM Quantum are cancelled at theirs."""
+        return self.time_limit if self.runs_here else super().watched_limit
+
+    @property
+    def device_name(self) -> str | None:
+        """The backend."""
+        return self._local.name if self.runs_here else super().device_name
+
+    @property
+    def prices(self) -> str | None:
+        """Nothing: IBM charges seconds, whose price depends on the plan."""
+        return None
+
+    def queue_depth(self) -> int | None:
+        """How many jobs wait for the backend; nobody waits for this machine."""
+        return 0 if self.runs_here else super().queue_depth()
+
+    def estimate_batch(self, batch: CircuitBatch) -> list[dict[str, float]]:
+        """What the jobs of a batch would cost at most."""
+        if self.runs_here:
+            return BaseQExecutor.estimate_batch(self, batch)
+        return super().estimate_batch(self._with_shots(batch))
+
+    def estimate_cost(self, circuit: Circuit) -> float | None:
+        """Nothing here, and an unknown number of dollars at IBM Quantum."""
+        return 0.0 if self.runs_here else super().estimate_cost(circuit)
+
+    def _connect(self) -> IBMProvider:
+        try:
+            from qcov.qexecutors.ibm_provider import IBMProvider, JobSettings
+        except ImportError as error:
+            raise self._not_installed(error) from error
+        settings = JobSettings(
+            executor=self.name,
+            options=self._primitive_options,
+            level=self._level,
+            together=self.single_job,
+            most_jobs=self._most_jobs,
+            max_time=self.max_time,
+        )
+        backend = None if self.backend in LEAST_BUSY else self.backend
+        return IBMProvider(self._account(), backend, settings, earlier_backend)
+
+    @property
+    def _ibm(self) -> IBMProvider:
+        return cast("IBMProvider", self.provider)
+
+    @property
+    def _most_jobs(self) -> int | None:
+        """How many jobs may wait at IBM Quantum at once; None for what it takes."""
+        return None
+
+    def _run_there(self, batch: CircuitBatch) -> Sequence[Any]:
+        with self._ibm.capped(capped=bool(self.terms(batch).budgets)):
+            return super().run_batch(batch)
+
+    def _estimated(self, batch: CircuitBatch) -> list[bool]:
+        """For each circuit, whether an estimator runs it: a job has circuits for one primitive."""
+        from qcov.qexecutors.qiskit_programs import estimable
+
+        if not self._primitive_options.resilience_level:
+            return [False] * len(batch.circuits)
+        found = [estimable(circuit) for circuit in batch.circuits]
+        if not all(found):
+            warnings.warn(
+                f"{self.name}: resilience_level is EstimatorV2's, which gives expectation values "
+                "of sums of Pauli words. Circuits that measure anything else run without it.",
+                stacklevel=frames_of_ours(),
+            )
+        return found
+
+    def _job_run(
+        self,
+        provider: Provider,
+        translation: Translation,
+        batch: CircuitBatch,
+        again: JobEntry | None = None,
+    ) -> JobRun:
+        # What is kept of the run must find its jobs again, whichever backend is least busy then.
+        pinned = self.model_copy(update={"backend": provider.device})
+        return super(QiskitExecutor, pinned)._job_run(provider, translation, batch, again)
 
     # -- on this machine ---------------------------------------------------------------------
 
@@ -173,62 +279,31 @@ class QiskitExecutor(BaseQExecutor):
         return self._state.backend(self._make_local)
 
     @property
-    def _translator(self) -> Translator:
-        from qcov.qexecutors.qiskit_programs import Translator
-
-        local = self._local
-        return Translator(executor=self.name, qubits=local.qubits, dynamic=local.dynamic)
-
-    def _run_here(self, batch: CircuitBatch) -> list[Any]:
-        started = time.perf_counter()
-        programs = self._translator.programs(batch)
-        if not programs.pubs:
-            return programs.read([])
-        try:
-            job, raw = self._local.run(
-                programs.pubs, self._state.next_seed(self._seed), self.max_time
-            )
-        except Exception as error:
-            if len(batch.circuits) == 1:
-                raise
-            return [value for at in _range(batch) for value in self._alone(batch.only([at]), error)]
-        share = (time.perf_counter() - started) / len(batch.circuits)
-        return [self._result(value, job, share) for value in programs.read(raw)]
-
-    def _alone(self, batch: CircuitBatch, error: Exception) -> list[Any]:
-        """One circuit of a job that failed: the others are not to blame for it."""
-        if isinstance(error, TimeoutError):
-            return [error]
-        try:
-            return self._run_here(batch)
-        except Exception as own:  # noqa: BLE001  # it becomes the circuit's result
-            return [own]
-
-    def _result(self, value: Any, job: str, seconds: float) -> Any:
-        if isinstance(value, Exception):
-            return value
-        return CircuitResult(
-            value=value,
-            execution_time=seconds,
+    def _local_run(self) -> LocalRun:
+        return LocalRun(
+            executor=self.name,
             device=self.device,
-            backend=self._local.name,
-            job_id=job,
+            backend=self._local,
+            next_seed=lambda: self._state.next_seed(self._seed),
+            seconds=self.max_time,
         )
 
     def _make_local(self) -> LocalBackend:
         try:
             from qcov.qexecutors.qiskit_local import LocalBackend
         except ImportError as error:
-            reason = f"{error.name} is not installed: pip install 'qcov[qiskit]'"
-            raise CircuitError(reason, executor=self.name) from error
-        options = self._primitive_options
+            raise self._not_installed(error) from error
         return LocalBackend(
             local_name(self.backend),
             level=self._level,
-            passes=options.passes,
+            passes=self._primitive_options.passes,
             simulator={name: one for name, one in self._simulator.items() if name != _SEED},
             executor=self.name,
         )
+
+    def _not_installed(self, error: ImportError) -> CircuitError:
+        reason = f"{error.name} is not installed: pip install 'qcov[qiskit]'"
+        return CircuitError(reason, executor=self.name)
 
     @property
     def _primitive_options(self) -> PrimitiveOptions:
@@ -254,12 +329,7 @@ class QiskitExecutor(BaseQExecutor):
         circuits = [
             one if one.shots else adapter.with_shots(one, self.shots) for one in batch.circuits
         ]
-        return CircuitBatch(
-            circuits=tuple(circuits),
-            wires=batch.wires,
-            mcm_method=batch.mcm_method,
-            postselect_mode=batch.postselect_mode,
-        )
+        return replace(batch, circuits=tuple(circuits))
 
     def _check_backend(self) -> None:
         name = (self.backend or "").lower()
@@ -269,24 +339,20 @@ class QiskitExecutor(BaseQExecutor):
                 "simulator of this machine; say backend='aer_simulator'.",
                 stacklevel=frames_of_ours(),
             )
-        elif self.device == "local_sampler" and name.startswith("ibm"):
+        elif self.runs_here and name.startswith("ibm"):
             fake = f"fake_{name.partition('_')[2]}"
             why = "is retired" if is_retired(name) else "is a machine of IBM's"
             reason = f"{why}, and 'local_sampler' runs on this one. {fake!r} may have its noise"
             raise InvalidSetting(
                 executor=self.name, setting=f"backend={self.backend!r}", reason=reason
             )
-        elif self.device == "local_sampler" and local_name(self.backend) == self.backend:
+        elif self.runs_here and local_name(self.backend) == self.backend:
             _ = self._local  # which knows the names of fake backends
 
 
 _SEED = "seed_simulator"
 _LEVELS = "a whole number from 0 to 3"
 _PACKAGES = ("pennylane", "qiskit", "qiskit-aer", "qiskit-ibm-runtime")
-
-
-def _range(batch: CircuitBatch) -> range:
-    return range(len(batch.circuits))
 
 
 def _version(package: str) -> str | None:

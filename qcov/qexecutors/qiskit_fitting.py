@@ -22,14 +22,17 @@ from qcov.qexecutors.qiskit_programs import Pub
 _MAX_FITTED = 512
 
 
-@dataclass(slots=True, kw_only=True)
-class Sweep:
-    """Programs that follow each other and differ in their numbers only: one pub of a primitive.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A program and its circuit that fits the backend, with parameters for the numbers."""
 
-    Args:
-        pubs: The programs.
-        circuit: The circuit that fits the backend, with parameters for the numbers.
-    """
+    pub: Pub
+    circuit: QuantumCircuit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """Programs that follow each other and differ in their numbers only: one pub of a primitive."""
 
     pubs: Sequence[Pub]
     circuit: QuantumCircuit
@@ -39,17 +42,20 @@ class Sweep:
         """Of each program."""
         return self.pubs[0].shots
 
-    @property
-    def for_sampler(self) -> tuple[QuantumCircuit, Any, int]:
-        """What a `SamplerV2` runs."""
-        return self.circuit, self._values, self.shots
+    def for_sampler(self, number: int = 0) -> tuple[QuantumCircuit, Any, int]:
+        """What a `SamplerV2` runs; its result knows the number again."""
+        return self._numbered(number), self._values, self.shots
 
-    @property
-    def for_estimator(self) -> tuple[QuantumCircuit, Any, Any, float]:
+    def for_estimator(self, number: int = 0) -> tuple[QuantumCircuit, Any, Any, float]:
         """What an `EstimatorV2` runs: a row for each observable, a column for each program."""
         laid_out = [one.apply_layout(self.circuit.layout) for one in self.pubs[0].sparse]
         observables = laid_out if self._values is None else [[one] for one in laid_out]
-        return self.circuit, observables, self._values, self.shots**-0.5
+        return self._numbered(number), observables, self._values, self.shots**-0.5
+
+    def _numbered(self, number: int) -> QuantumCircuit:
+        circuit = self.circuit.copy()
+        circuit.metadata = {NUMBER: number}
+        return circuit
 
     @property
     def _values(self) -> Any:
@@ -58,15 +64,9 @@ class Sweep:
         order = [parameter.index for parameter in self.circuit.parameters]  # type: ignore[attr-defined]
         return np.array([one.values for one in self.pubs])[:, order]
 
-    def split(self, result: Any) -> list[Mapping[str, Any]]:
-        """What a primitive gave for this pub, for each of the programs."""
-        data = dict(result.data.items())
-        if self.pubs[0].observables:
-            means = np.reshape(data["evs"], (len(self.pubs[0].observables), -1))
-            return [{"evs": means[:, column]} for column in range(len(self.pubs))]
-        if self._values is None:
-            return [data]
-        return [{name: bits[row] for name, bits in data.items()} for row in range(len(self.pubs))]
+
+#: What a pub's number is called in the metadata of its circuit.
+NUMBER = "qcov"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,21 +94,13 @@ class Fitting:
         if self.backend is not None:
             self._known = frozenset(self.backend.operation_names)
 
-    def sweeps(self, pubs: Iterable[Pub]) -> list[Sweep]:
-        """Group programs that may run as one, in their order, and fit them."""
-        sweeps: list[Sweep] = []
-        for _, group in groupby(pubs, key=_alike):
-            alike = list(group)
-            circuit = self._circuit(alike[0])
-            if circuit.num_parameters:
-                sweeps.append(Sweep(pubs=alike, circuit=circuit))
-            else:  # also where the pass manager has found that no number matters
-                sweeps += [Sweep(pubs=[one], circuit=self._circuit(one)) for one in alike]
-        return sweeps
+    def fit(self, pub: Pub) -> Fitted:
+        """A program with a circuit that fits."""
+        return Fitted(pub=pub, circuit=self._circuit(pub))
 
     def _circuit(self, pub: Pub) -> QuantumCircuit:
         if not self.parametrised:
-            return self._fit(pub.structure.circuit(pub.values))
+            return self._transpiled(pub.structure.circuit(pub.values))
         # Not all backends have parameters inside conditions.
         values = pub.values if pub.structure.bits else None
         key = (pub.structure, values)
@@ -117,10 +109,10 @@ class Fitting:
             if found is None:
                 if len(self._fitted) >= _MAX_FITTED:
                     self._fitted.clear()
-                found = self._fitted[key] = self._fit(pub.structure.circuit(values))
+                found = self._fitted[key] = self._transpiled(pub.structure.circuit(values))
             return found
 
-    def _fit(self, circuit: QuantumCircuit) -> QuantumCircuit:
+    def _transpiled(self, circuit: QuantumCircuit) -> QuantumCircuit:
         if self.backend is None:
             return circuit
         if not self.parametrised and circuit.count_ops().keys() <= self._known:
@@ -132,10 +124,36 @@ class Fitting:
         return self._manager.run(circuit)
 
 
-def split(sweeps: Sequence[Sweep], results: Sequence[Any]) -> list[Any]:
-    """What a primitive gave, for each program in order."""
-    return [raw for sweep, one in zip(sweeps, results, strict=True) for raw in sweep.split(one)]
+def sweeps_of(programs: Iterable[Fitted]) -> list[Sweep]:
+    """Group programs that may run as one, in their order."""
+    sweeps: list[Sweep] = []
+    for _, group in groupby(programs, key=_alike):
+        alike = list(group)
+        circuit = alike[0].circuit
+        if circuit.num_parameters:
+            sweeps.append(Sweep(pubs=[one.pub for one in alike], circuit=circuit))
+        else:  # also where the pass manager has found that no number matters
+            sweeps += [Sweep(pubs=[one.pub], circuit=one.circuit) for one in alike]
+    return sweeps
 
 
-def _alike(pub: Pub) -> Hashable:
+def raw_results(results: Iterable[Any]) -> list[Mapping[str, Any]]:
+    """What a primitive gave, for each program in order; a sweep's result has several."""
+    return [raw for result in results for raw in _rows(dict(result.data.items()))]
+
+
+def _rows(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    means = data.get("evs")
+    if means is not None:  # a row for each observable
+        means = np.asarray(means)
+        columns = means.reshape(len(means), -1) if means.ndim else means.reshape(1, 1)
+        return [{"evs": column} for column in columns.T]
+    shape = next((bits.shape for bits in data.values()), ())
+    if not shape:
+        return [data]
+    return [{name: bits[row] for name, bits in data.items()} for row in range(shape[0])]
+
+
+def _alike(program: Fitted) -> Hashable:
+    pub = program.pub
     return pub.structure, pub.shots, pub.observables

@@ -18,7 +18,7 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import SamplerV2
 
 from qcov.errors import CircuitError, CircuitTimedOut, InvalidSetting, suggest
-from qcov.qexecutors.qiskit_fitting import Fitting, split
+from qcov.qexecutors.qiskit_fitting import Fitting, raw_results, sweeps_of
 from qcov.qexecutors.qiskit_names import AER, STATEVECTOR, normal_name
 from qcov.qexecutors.qiskit_programs import Pub
 
@@ -79,15 +79,15 @@ class LocalBackend:
             CircuitTimedOut: It took longer than `seconds`.
             CircuitError: The simulator failed.
         """
-        sweeps = self._fitting.sweeps(pubs)
-        job = self._sampler(seed).run([sweep.for_sampler for sweep in sweeps])
+        sweeps = sweeps_of(map(self._fitting.fit, pubs))
+        job = self._sampler(seed).run([sweep.for_sampler() for sweep in sweeps])
         try:
             result = job.result() if seconds is None else _wait(job.result, seconds)
         except TimeoutError as error:
             raise CircuitTimedOut(executor=self._executor, seconds=seconds or 0.0) from error
         except ValueError as error:  # Aer has logged why, and tells only that shots are missing
             raise CircuitError(_NO_SHOTS, executor=self._executor) from error
-        return job.job_id(), split(sweeps, result)
+        return job.job_id(), raw_results(result)
 
     def _sampler(self, seed: int | None) -> Any:
         if self.exact:

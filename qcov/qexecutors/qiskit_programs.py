@@ -82,12 +82,14 @@ class Programs:
 
     Args:
         pubs: What is run.
+        owners: For each of them, which circuit of the batch it belongs to.
         read: Turns raw results, in the order of `pubs`, into a value or an exception for each
             circuit. A raw result is a dictionary with the bits by register, or with the means as
             "evs", or an exception.
     """
 
     pubs: Sequence[Pub]
+    owners: Sequence[int]
     read: Callable[[Sequence[Any]], list[Any]]
 
 
@@ -149,7 +151,10 @@ class Translator:
                 start = end
             return values
 
-        return Programs(pubs=[piece.pub for one in wholes for piece in one.pieces], read=read)
+        owned = [(owner, piece) for owner, one in enumerate(wholes) for piece in one.pieces]
+        return Programs(
+            pubs=[piece.pub for _, piece in owned], owners=[owner for owner, _ in owned], read=read
+        )
 
     def _whole(self, circuit: Any, batch: CircuitBatch) -> _Whole:
         try:

@@ -26,7 +26,7 @@ PUBLIC = {
 }  # fmt: skip
 EXECUTORS = {
     "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "DaskQExecutor", "DispatchInfo",
-    "FakeQPU", "LocalExecutor", "QCluster", "QiskitExecutor", "Simulator", "wrapper_fn",
+    "FakeQPU", "IBMQExecutor", "LocalExecutor", "QCluster", "QiskitExecutor", "Simulator", "wrapper_fn",
 }  # fmt: skip
 SELECTORS = {
     "Capable", "Cheapest", "Choice", "Cyclic", "Fastest", "Filter", "InOrder", "LeastBusy", "Only",

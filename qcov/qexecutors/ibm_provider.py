@@ -1,0 +1,432 @@
+"""IBM Quantum as executors reach it: one backend, by IBM's SDK.
+
+Part of the adapter around IBM's SDK: only what starts with `ibm_` imports it.
+"""
+
+# pyright: basic
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from qiskit_ibm_runtime import Batch, EstimatorV2, SamplerV2
+
+from qcov.budget import Unit
+from qcov.errors import CircuitRejected, InvalidSetting, suggest
+from qcov.qexecutors.base import CircuitBatch
+from qcov.qexecutors.ibm_account import FREE_PLAN, Account, id_of, plan_of
+from qcov.qexecutors.ibm_calls import Calls
+from qcov.qexecutors.ibm_errors import was_sent
+from qcov.qexecutors.provider import (
+    Amounts,
+    JobOutput,
+    JobState,
+    JobView,
+    Limits,
+    Program,
+    Translation,
+)
+from qcov.qexecutors.qiskit_fitting import NUMBER, Fitted, Fitting, raw_results, sweeps_of
+from qcov.qexecutors.qiskit_options import PrimitiveOptions
+from qcov.qexecutors.qiskit_programs import Translator
+
+_T = TypeVar("_T")
+_log = logging.getLogger("qcov.ibm")
+
+_SECONDS = 180.0  #: for what is not the sending of circuits
+_SENDING = 900.0  #: the SDK's own
+_TRIES = 3  #: to close a batch
+#: Of a Sampler's job: https://quantum.cloud.ibm.com/docs/guides/job-limits (read 2026-11).
+_MAX_EXECUTIONS = 10_000_000
+_MAX_BYTES = 25_000_000  #: uploads of 33 MB were cut off: qiskit-ibm-runtime issue 497
+_PENDING_OF_FREE_PLAN = 3
+_BYTES_OF_A_GATE, _BYTES_OF_A_CIRCUIT = 60, 3000
+#: Seconds of a job besides its circuits, and how much more than expected it may take:
+#: https://quantum.cloud.ibm.com/docs/guides/estimate-job-run-time has 4.1 s for a first example.
+_OVERHEAD, _MARGIN = 4.0, 1.5
+_REP_DELAY = 250e-6  #: seconds between two shots, where a backend does not say
+_OF_A_LAYER, _OF_A_READOUT = 1e-7, 4e-6  #: seconds
+#: How much longer mitigation by each resilience level takes, about.
+_BY_RESILIENCE = (1, 2, 8)
+
+_STATES = {
+    "INITIALIZING": JobState.QUEUED,
+    "QUEUED": JobState.QUEUED,
+    "RUNNING": JobState.RUNNING,
+    "DONE": JobState.COMPLETED,
+    "ERROR": JobState.FAILED,
+    "CANCELLED": JobState.CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSettings:
+    """How jobs are made.
+
+    Args:
+        executor: Who asks.
+        options: Of the primitives.
+        level: Of optimisation.
+        together: Whether a job may have several circuits.
+        most_jobs: How many jobs may wait at once; None for what the plan allows.
+        max_time: Seconds that a job may take on the QPU.
+    """
+
+    executor: str
+    options: PrimitiveOptions = field(default_factory=PrimitiveOptions)
+    level: int = 3
+    together: bool = True
+    most_jobs: int | None = None
+    max_time: float | None = None
+
+
+class _Own(threading.local):
+    """What belongs to the run of one thread."""
+
+    mode: Any = None  #: the batch that is open
+    capped = False  #: whether jobs may take no longer than their estimate
+    most_shots = 1  #: of a program
+
+
+class IBMProvider:
+    """One backend of IBM Quantum. Safe under threads.
+
+    Args:
+        account: Whose.
+        backend: Its name; None for the least busy one that has enough qubits.
+        settings: How jobs are made.
+        earlier: Gives the name of the backend that has jobs of the same electron already, from the
+            account; it goes before the least busy one.
+    """
+
+    name = "IBM Quantum"
+    prices = None
+    idempotent = False
+
+    def __init__(
+        self,
+        account: Account,
+        backend: str | None,
+        settings: JobSettings,
+        earlier: Callable[[str], str | None] = lambda _: None,
+    ) -> None:
+        self._settings, self._wanted, self._earlier = settings, backend, earlier
+        self._own = _Own()
+        self._calls = Calls()
+        self._jobs: dict[str, Any] = {}
+        self._choosing = threading.Lock()
+        self._chosen: _Chosen | None = None
+        self._service: Any = self._ask(account.connect)
+
+    # -- which backend -----------------------------------------------------------------------
+
+    def _backend(self, qubits: int = 1) -> _Chosen:
+        """The backend, chosen the first time that somebody needs it."""
+        with self._choosing:
+            if self._chosen is None:
+                self._chosen = self._ask(lambda: self._choose(qubits))
+            return self._chosen
+
+    def _choose(self, qubits: int) -> _Chosen:
+        name = self._wanted or self._earlier(self._account_of(self._service.active_instance()))
+        backend = self._named(name) if name else self._least_busy(qubits)
+        plan = plan_of(self._service)
+        level, passes = self._settings.level, self._settings.options.passes
+        return _Chosen(
+            backend=backend,
+            plan=plan,
+            account=self._account_of(plan["crn"]),
+            fitting=Fitting(backend=backend, level=level, passes=passes),
+        )
+
+    def _named(self, name: str) -> Any:
+        try:
+            return self._service.backend(name)
+        except Exception as error:
+            if type(error).__name__ != "QiskitBackendNotFoundError":
+                raise
+            known = [one.name for one in self._service.backends()]
+            reason = f"is no backend of this account. {suggest(name, known)}"
+            raise InvalidSetting(
+                executor=self._settings.executor, setting=f"backend={name!r}", reason=reason
+            ) from error
+
+    def _least_busy(self, qubits: int) -> Any:
+        try:
+            return self._service.least_busy(min_num_qubits=qubits)
+        except Exception as error:
+            if type(error).__name__ != "QiskitBackendNotFoundError":
+                raise
+            reason = f"no backend that runs now has the {qubits} qubits that it needs"
+            raise CircuitRejected(reason, executor=self._settings.executor) from error
+
+    @property
+    def device(self) -> str:
+        """The backend's name."""
+        return self._backend().backend.name
+
+    @property
+    def account(self) -> str:
+        """The instance that pays."""
+        return self._backend().account
+
+    @staticmethod
+    def _account_of(crn: str) -> str:
+        return id_of(crn)
+
+    # -- what it takes -----------------------------------------------------------------------
+
+    @property
+    def limits(self) -> Limits:
+        """What IBM documents, for programs with as many shots as those of this thread's run."""
+        programs = max(1, _MAX_EXECUTIONS // self._own.most_shots)
+        free = self._backend().plan.get("plan") == FREE_PLAN
+        pending = [self._settings.most_jobs, _PENDING_OF_FREE_PLAN if free else None]
+        return Limits(
+            programs=programs if self._settings.together else 1,
+            size=_MAX_BYTES,
+            pending=min((one for one in pending if one is not None), default=None),
+        )
+
+    def translate(self, batch: CircuitBatch) -> Translation:
+        """Programs that fit the backend; circuits are transpiled here, before anything is open."""
+        qubits = max((len(circuit.wires) for circuit in batch.circuits), default=1)
+        chosen = self._backend(qubits)
+        programs = self._translator(chosen).programs(batch)
+        self._own.most_shots = max((pub.shots for pub in programs.pubs), default=1)
+        fitted = [chosen.fitting.fit(pub) for pub in programs.pubs]
+        return Translation(
+            programs=[
+                Program(payload=one, key=one.pub.key, shots=one.pub.shots, size=_size(one))
+                for one in fitted
+            ],
+            read=programs.read,
+            owners=programs.owners,
+        )
+
+    def refusal(self, batch: CircuitBatch) -> str | None:
+        """Why the backend cannot run the only circuit of a batch; None if it can."""
+        chosen = self._backend(len(batch.circuits[0].wires))
+        programs = self._translator(chosen).programs(batch)
+        (value,) = (None,) if programs.pubs else programs.read([])
+        return getattr(value, "reason", None)
+
+    def _translator(self, chosen: _Chosen) -> Translator:
+        return Translator(
+            executor=self._settings.executor,
+            qubits=chosen.backend.num_qubits,
+            dynamic="if_else" in chosen.backend.operation_names,
+            estimate=self._settings.options.resilience_level > 0,
+        )
+
+    # -- jobs --------------------------------------------------------------------------------
+
+    def submit(self, programs: Sequence[Program], token: str) -> str:
+        """Submit one job, with the token among its tags."""
+        fitted = [program.payload for program in programs]
+        mode, seconds = self._own.mode, self._most_seconds(programs)
+        target = mode or self._backend().backend
+        job = self._ask(lambda: self._run(fitted, token, target, seconds), _SENDING)
+        return self._known(job).job_id()
+
+    def _run(self, fitted: Sequence[Fitted], token: str, target: Any, seconds: int | None) -> Any:
+        sweeps: Any = list(enumerate(sweeps_of(fitted)))
+        options = self._settings.options
+        if fitted[0].pub.observables:
+            settings = {**options.estimator, "resilience_level": options.resilience_level}
+            primitive: Any = EstimatorV2(mode=target, options=_tagged(settings, token, seconds))
+            return primitive.run([sweep.for_estimator(number) for number, sweep in sweeps])
+        primitive = SamplerV2(mode=target, options=_tagged(options.sampler, token, seconds))
+        return primitive.run([sweep.for_sampler(number) for number, sweep in sweeps])
+
+    def look(self, job_ids: Sequence[str]) -> Mapping[str, JobView]:
+        """How jobs stand: the SDK asks for each of them."""
+        return {job_id: self._ask(lambda one=job_id: self._view(one)) for job_id in job_ids}
+
+    def _view(self, job_id: str) -> JobView:
+        job = self._job(job_id)
+        state = _STATES.get(job.status(), JobState.RUNNING)
+        return JobView(state=state, error=job.error_message() if state is JobState.FAILED else None)
+
+    def fetch(self, job_id: str, programs: Sequence[Program]) -> JobOutput:  # noqa: ARG002
+        """The results, put into the order in which circuits were sent."""
+        results, usage = self._ask(lambda: self._results(job_id), _SENDING)
+        self._jobs.pop(job_id, None)
+        return JobOutput(
+            results=raw_results(sorted(results, key=_number_of)),
+            amounts=None if usage is None else {Unit.QPU_SECONDS: usage},
+            seconds=usage,
+            metadata=self._backend().told,
+        )
+
+    def _results(self, job_id: str) -> tuple[list[Any], float | None]:
+        job = self._job(job_id)
+        return list(job.result()), self._usage(job)
+
+    def used(self, job_id: str) -> Amounts | None:
+        """The QPU seconds that IBM charges for a job."""
+        usage = self._ask(lambda: self._usage(self._job(job_id)))
+        return None if usage is None else {Unit.QPU_SECONDS: usage}
+
+    def _usage(self, job: Any) -> float | None:
+        usage = job.metrics().get("usage", {}).get("quantum_seconds")
+        return None if usage is None else float(usage)
+
+    def cancel(self, job_id: str) -> JobState:
+        """Cancel a job that has not ended."""
+        return self._ask(lambda: self._cancel(job_id))
+
+    def _cancel(self, job_id: str) -> JobState:
+        try:
+            self._job(job_id).cancel()
+        except Exception as error:
+            if type(error).__name__ != "RuntimeInvalidStateError":  # it has ended
+                raise
+        self._jobs.pop(job_id, None)  # which believes that it is cancelled
+        return _STATES.get(self._job(job_id).status(), JobState.RUNNING)
+
+    def find(self, token: str) -> str | None:
+        """The oldest job with a token among its tags."""
+        found = self._ask(
+            lambda: self._service.jobs(limit=2, job_tags=[tag_of(token)], descending=False)
+        )
+        return found[0].job_id() if found else None
+
+    def _job(self, job_id: str) -> Any:
+        found = self._jobs.get(job_id)
+        return found or self._known(self._service.job(job_id))
+
+    def _known(self, job: Any) -> Any:
+        self._jobs[job.job_id()] = job
+        return job
+
+    # -- the backend -------------------------------------------------------------------------
+
+    def online(self) -> bool:
+        """Whether the backend is operational."""
+        return bool(self._status().operational)
+
+    def queue_depth(self) -> int | None:
+        """How many jobs wait for it."""
+        return self._status().pending_jobs
+
+    def _status(self) -> Any:
+        return self._ask(self._backend().backend.status)
+
+    # -- money -------------------------------------------------------------------------------
+
+    def estimate(self, programs: Sequence[Program]) -> Amounts | None:
+        """QPU seconds that a job takes at most; jobs that budgets pay for are ended there."""
+        seconds = _OVERHEAD + sum(map(self._seconds_of, programs))
+        factor = _BY_RESILIENCE[self._settings.options.resilience_level]
+        bounds = [math.ceil(_MARGIN * factor * seconds), *self._limits_of_time()]
+        return {Unit.QPU_SECONDS: float(min(bounds))}
+
+    def _seconds_of(self, program: Program) -> float:
+        fitted: Fitted = program.payload
+        backend = self._backend().backend
+        delay = getattr(backend, "default_rep_delay", None) or _REP_DELAY
+        one = fitted.circuit.depth() * _OF_A_LAYER + _OF_A_READOUT
+        groups = sum(len(terms) for terms in fitted.pub.observables) or 1
+        return fitted.pub.shots * groups * (delay + one)
+
+    def _limits_of_time(self) -> list[float]:
+        told = (self._settings.max_time, self._settings.options.sampler.get("max_execution_time"))
+        return [float(one) for one in told if one is not None]
+
+    def _most_seconds(self, programs: Sequence[Program]) -> int | None:
+        """What a job may take: what the user says, and what its budget has reserved."""
+        bounds = self._limits_of_time()
+        if self._own.capped:
+            bounds += (self.estimate(programs) or {}).values()
+        return max(1, math.ceil(min(bounds))) if bounds else None
+
+    @contextmanager
+    def capped(self, *, capped: bool) -> Generator[None]:
+        """End jobs of this thread that take longer than was estimated, if a budget pays."""
+        self._own.capped = capped
+        try:
+            yield
+        finally:
+            self._own.capped = False
+
+    # -- batches -----------------------------------------------------------------------------
+
+    @contextmanager
+    def running(self, jobs: int) -> Generator[None]:
+        """Around several jobs, a batch of IBM's, so that they are queued as one; always closed."""
+        self._own.mode = self._opened() if jobs > 1 else None
+        try:
+            yield
+        finally:
+            mode, self._own.mode = self._own.mode, None
+            if mode is not None:
+                self._close(mode)
+
+    def _opened(self) -> Any:
+        """A new batch; None where there is none to be had: jobs do without."""
+        backend = self._backend().backend
+        try:
+            return self._ask(lambda: Batch(backend=backend))
+        except Exception as error:  # noqa: BLE001  # it only makes them run one after the other
+            _log.warning("no batch for the jobs on %s: %s", self.device, error)
+            return None
+
+    def _close(self, mode: Any) -> None:
+        for _ in range(_TRIES):
+            try:
+                self._ask(mode.close)
+            except Exception as error:  # noqa: BLE001  # the results are worth more
+                _log.warning("batch %s could not be closed: %s", mode.session_id, error)
+            else:
+                return
+
+    def sent(self, error: BaseException) -> bool | None:
+        """After `submit` failed: False if there is no job, None if that cannot be known."""
+        return was_sent(error)
+
+    def _ask(self, call: Callable[[], _T], seconds: float = _SECONDS) -> _T:
+        return self._calls.ask(call, seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen:
+    """A backend, who pays for it, and what fits circuits to it."""
+
+    backend: Any
+    plan: Mapping[str, Any]
+    account: str
+    fitting: Fitting
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What is worth remembering of it."""
+        return {name: value for name, value in self.plan.items() if name != "crn"}
+
+
+def tag_of(token: str) -> str:
+    """The tag by which a job is found again."""
+    return f"qcov-{token}"
+
+
+def _tagged(options: Mapping[str, Any], token: str, seconds: int | None) -> dict[str, Any]:
+    environment = dict(options.get("environment", {}))
+    environment["job_tags"] = [*(environment.get("job_tags") or ()), tag_of(token)]
+    limit = {} if seconds is None else {"max_execution_time": seconds}
+    return {**options, **limit, "environment": environment}
+
+
+def _number_of(result: Any) -> int:
+    """Which pub a result is of; results without a number stay where they are."""
+    return result.metadata.get("circuit_metadata", {}).get(NUMBER, 0)
+
+
+def _size(program: Fitted) -> int:
+    gates = len(program.circuit.data)
+    return _BYTES_OF_A_CIRCUIT + _BYTES_OF_A_GATE * gates + 8 * len(program.pub.values)
