@@ -14,7 +14,9 @@ from typing import Any
 from qiskit_ibm_runtime import QiskitRuntimeService
 
 from qcov.credentials import Credential
-from qcov.errors import InvalidSetting
+from qcov.errors import ExecutorOffline, InvalidSetting, TransientFailure
+from qcov.policy import ErrorKind
+from qcov.qexecutors.ibm_errors import kind_of
 
 #: The free plan: the only one that is used unasked.
 FREE_PLAN = "open"
@@ -53,12 +55,18 @@ class Account:
 
     def _explained(self, error: Exception) -> Exception:
         """An error of the SDK's with what to do, where that is known."""
-        name, text = type(error).__name__, str(error)
+        name, text, kind = type(error).__name__, str(error), kind_of(error)
+        if kind is ErrorKind.OFFLINE or kind is ErrorKind.TRANSIENT:
+            failure = ExecutorOffline if kind is ErrorKind.OFFLINE else TransientFailure
+            return failure(f"IBM Quantum cannot be asked: {error}", executor=self.executor)
         if name == "AccountNotFoundError":
             reason = (
                 "is needed: no account is saved. Give a reference such as "
                 "'env:QISKIT_IBM_TOKEN', or save an account with QiskitRuntimeService.save_account"
             )
+            return InvalidSetting(executor=self.executor, setting="ibmqx_token", reason=reason)
+        if "valid API token" in text:
+            reason = "is not a key of IBM Quantum, or no longer one"
             return InvalidSetting(executor=self.executor, setting="ibmqx_token", reason=reason)
         if name == "InvalidAccountError" or "does not have access to the instance" in text:
             reason = f"does not fit the account: {text}"

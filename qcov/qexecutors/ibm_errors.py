@@ -11,10 +11,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from qcov import policy
-from qcov.errors import QuantumError
+from qcov.errors import (
+    CircuitRejected,
+    ExecutorOffline,
+    QcovError,
+    QuantumError,
+    QuotaExceeded,
+    TransientFailure,
+)
 from qcov.policy import ErrorKind
 
 _CODE = re.compile(r"(?:Error code:? |\"code\":\s*)(\d{4})")
+_SAID = re.compile(r"for url: \S+?\. (.+?), Error code: (\d+)")
 _TOO_MANY = re.compile(r"too many (5\d\d) error responses")
 _KINDS_OF_CODES = {
     1004: ErrorKind.OFFLINE,  # the backend is not available
@@ -34,6 +42,13 @@ _KINDS_OF_STATUSES = {
     429: ErrorKind.TRANSIENT,
     503: ErrorKind.OFFLINE,
 }
+_CLASSES = {
+    ErrorKind.TRANSIENT: TransientFailure,
+    ErrorKind.QUOTA: QuotaExceeded,
+    ErrorKind.OFFLINE: ExecutorOffline,
+    ErrorKind.PERMANENT: CircuitRejected,
+}
+_FOR_GOOD = frozenset({401, 403, 404})  #: whatever code comes with them
 #: Of requests and urllib3: nobody was reached.
 _UNREACHED = frozenset({"NewConnectionError", "ConnectTimeoutError", "NameResolutionError"})
 _REFUSED = range(400, 500)
@@ -41,7 +56,10 @@ _REFUSED = range(400, 500)
 
 def kind_of(error: BaseException) -> ErrorKind:
     """What an error says about another try."""
-    for one in _causes(error):
+    causes = list(_causes(error))
+    if any(_status(one) in _FOR_GOOD for one in causes):
+        return ErrorKind.PERMANENT
+    for one in causes:
         kind = _kind_of_one(one)
         if kind is not None:
             return kind
@@ -65,6 +83,22 @@ def _kind_of_one(error: BaseException) -> ErrorKind | None:
 
 def _kind_of_status(status: int) -> ErrorKind:
     return ErrorKind.PERMANENT if status in _REFUSED else ErrorKind.TRANSIENT
+
+
+def as_ours(error: BaseException, executor: str) -> Exception:
+    """An error of the SDK's as one of qcov's, which says the same; qcov's own stay as they are."""
+    if isinstance(error, QcovError):
+        return error
+    ours = _CLASSES[kind_of(error)](f"IBM Quantum says: {_brief(error)}", executor=executor)
+    ours.__cause__ = error
+    return ours
+
+
+def _brief(error: BaseException) -> str:
+    """What IBM has said, without what the SDK has put around it; else all of it."""
+    text = _text(error)
+    said = _SAID.search(text)
+    return f"{said[1]} (error code {said[2]})" if said else text.strip("'\"")
 
 
 def was_sent(error: BaseException) -> bool | None:

@@ -42,6 +42,8 @@ _log = logging.getLogger("qcov.ibm")
 _SECONDS = 180.0  #: for what is not the sending of circuits
 _SENDING = 900.0  #: the SDK's own
 _TRIES = 3  #: to close a batch
+_TAGS = ("qcov",)  #: of all jobs, besides the token of each
+_MOST = 10  #: jobs with one token, of which there should be one
 #: Of a Sampler's job: https://quantum.cloud.ibm.com/docs/guides/job-limits (read 2026-11).
 _MAX_EXECUTIONS = 10_000_000
 _MAX_BYTES = 25_000_000  #: uploads of 33 MB were cut off: qiskit-ibm-runtime issue 497
@@ -228,12 +230,34 @@ class IBMProvider:
     # -- jobs --------------------------------------------------------------------------------
 
     def submit(self, programs: Sequence[Program], token: str) -> str:
-        """Submit one job, with the token among its tags."""
+        """Submit one job, with the token among its tags.
+
+        The SDK's HTTP library asks again by itself where a connection breaks after the job was
+        made (urllib3 takes the end of a TLS stream for one that never began). What was made twice
+        by that is cancelled at once.
+        """
         fitted = [program.payload for program in programs]
         mode, seconds = self._own.mode, self._most_seconds(programs)
         target = mode or self._backend().backend
         job = self._ask(lambda: self._run(fitted, token, target, seconds), _SENDING)
-        return self._known(job).job_id()
+        job_id = self._known(job).job_id()
+        self._cancel_others(job_id, token)
+        return job_id
+
+    def _cancel_others(self, job_id: str, token: str) -> None:
+        """Cancel all jobs with a token but one."""
+        try:
+            for other in self._ask(lambda: self._with_token(token)):
+                if other != job_id:
+                    state = self.cancel(other)
+                    _log.warning("job %s was made twice: %s is %s", job_id, other, state)
+        except Exception as error:  # noqa: BLE001  # the job is there, and must be known
+            _log.warning("whether job %s was made twice is not known: %s", job_id, error)
+
+    def _with_token(self, token: str) -> list[str]:
+        """The jobs with a token among their tags, oldest first."""
+        found = self._service.jobs(limit=_MOST, job_tags=[token], descending=False)
+        return [job.job_id() for job in found]
 
     def _run(self, fitted: Sequence[Fitted], token: str, target: Any, seconds: int | None) -> Any:
         sweeps: Any = list(enumerate(sweeps_of(fitted)))
@@ -293,10 +317,8 @@ class IBMProvider:
 
     def find(self, token: str) -> str | None:
         """The oldest job with a token among its tags."""
-        found = self._ask(
-            lambda: self._service.jobs(limit=2, job_tags=[tag_of(token)], descending=False)
-        )
-        return found[0].job_id() if found else None
+        found = self._ask(lambda: self._with_token(token))
+        return found[0] if found else None
 
     def _job(self, job_id: str) -> Any:
         found = self._jobs.get(job_id)
@@ -391,8 +413,8 @@ class IBMProvider:
         """After `submit` failed: False if there is no job, None if that cannot be known."""
         return was_sent(error)
 
-    def _ask(self, call: Callable[[], _T], seconds: float = _SECONDS) -> _T:
-        return self._calls.ask(call, seconds)
+    def _ask(self, call: Callable[[], _T], seconds: float | None = None) -> _T:
+        return self._calls.ask(call, _SECONDS if seconds is None else seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -410,14 +432,9 @@ class _Chosen:
         return {name: value for name, value in self.plan.items() if name != "crn"}
 
 
-def tag_of(token: str) -> str:
-    """The tag by which a job is found again."""
-    return f"qcov-{token}"
-
-
 def _tagged(options: Mapping[str, Any], token: str, seconds: int | None) -> dict[str, Any]:
     environment = dict(options.get("environment", {}))
-    environment["job_tags"] = [*(environment.get("job_tags") or ()), tag_of(token)]
+    environment["job_tags"] = [*(environment.get("job_tags") or ()), *_TAGS, token]
     limit = {} if seconds is None else {"max_execution_time": seconds}
     return {**options, **limit, "environment": environment}
 

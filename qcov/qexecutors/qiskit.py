@@ -17,6 +17,7 @@ from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch, whole
 from qcov.qexecutors.callers import frames_of_ours
 from qcov.qexecutors.capabilities import Capabilities
+from qcov.qexecutors.ibm_errors import as_ours
 from qcov.qexecutors.ibm_executor import (
     LEAST_BUSY,
     IBMExecutor,
@@ -244,7 +245,17 @@ class QiskitExecutor(IBMExecutor):
 
     def _run_there(self, batch: CircuitBatch) -> Sequence[Any]:
         with self._ibm.capped(capped=bool(self.terms(batch).budgets)):
-            return super().run_batch(batch)
+            try:
+                results = super().run_batch(batch)
+            except Exception as error:
+                raise as_ours(error, self.name) from error
+        return [self._with_own_error(result) for result in results]
+
+    def _with_own_error(self, result: Any) -> Any:
+        value = result.value
+        if not isinstance(value, Exception):
+            return result
+        return replace(result, value=as_ours(value, self.name))
 
     def _estimated(self, batch: CircuitBatch) -> list[bool]:
         """For each circuit, whether an estimator runs it: a job has circuits for one primitive."""

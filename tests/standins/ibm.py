@@ -56,6 +56,7 @@ class Job:
     reason_code: int | None = None
     result: str | None = None
     seconds: float = 0.0
+    looks: int = 0  #: how often somebody has asked for it; it runs at the second time
 
     @property
     def tags(self) -> list[str]:
@@ -122,8 +123,8 @@ class IBM:
 
         Args:
             request: Method and path; ids in it are written as `*`.
-            how: A status such as "429", or "drop before" and "drop after" the work is done, or
-                "hang" until the service is closed.
+            how: A status such as "429", with one of IBM's codes as "400/3458", or "drop before"
+                and "drop after" the work is done, or "hang" until the service is closed.
             times: How often.
         """
         self.faults.setdefault(request, []).append(Fault(how, times))
@@ -161,7 +162,8 @@ class IBM:
 
     def advance(self, job: Job) -> None:
         """Run a job, unless jobs are held."""
-        if self.hold or job.status != "Queued":
+        job.looks += 1
+        if self.hold or job.status != "Queued" or job.looks < 2:
             return
         job.seconds = _SECONDS_OF_A_JOB
         if self.fail_jobs is not None:
@@ -268,9 +270,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _goes_wrong(self, how: str) -> bool:
         """Do what a fault says; whether the request is worked on all the same."""
-        if how.isdigit():
-            error = {"code": 3458 if how == "429" else 1217, "message": f"broken with {how}"}
-            self._send({"error": error, "errors": [error]}, int(how))
+        if how[0].isdigit():
+            status, _, code = how.partition("/")
+            error = {"code": int(code or 1000), "message": f"broken with {how}"}
+            self._send({"error": error, "errors": [error]}, int(status))
         elif how == "drop before":
             self._hang_up()
         elif how == "hang":
@@ -375,9 +378,9 @@ class _Handler(BaseHTTPRequestHandler):
         return {"jobs": list(map(self.ibm.describe, found)), "count": len(found)}
 
     def _job(self, job: Job, rest: list[str]) -> tuple[Any, int]:
-        self.ibm.advance(job)
         match rest:
             case []:
+                self.ibm.advance(job)
                 return self.ibm.describe(job), 200
             case ["results"]:
                 return job.result or "", 200

@@ -26,7 +26,8 @@ PUBLIC = {
 }  # fmt: skip
 EXECUTORS = {
     "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "DaskQExecutor", "DispatchInfo",
-    "FakeQPU", "IBMQExecutor", "LocalExecutor", "QCluster", "QiskitExecutor", "Simulator", "wrapper_fn",
+    "FakeQPU", "IBMQExecutor", "LocalExecutor", "QCluster", "QiskitExecutor", "Simulator",
+    "wrapper_fn",
 }  # fmt: skip
 SELECTORS = {
     "Capable", "Cheapest", "Choice", "Cyclic", "Fastest", "Filter", "InOrder", "LeastBusy", "Only",
