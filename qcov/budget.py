@@ -10,7 +10,14 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from qcov.errors import BudgetExceeded, InvalidSetting
 from qcov.journal import Journal, Shortfall
@@ -62,7 +69,7 @@ class Budget(BaseModel):
     qpu_seconds: float | None = None
     tasks: float | None = None
     shots: float | None = None
-    name: str | None = None
+    name: str | None = Field(default=None, min_length=1)
     id: str = Field(default_factory=lambda: secrets.token_hex(16))
 
     def __init__(self, **settings: Any) -> None:
@@ -70,7 +77,10 @@ class Budget(BaseModel):
         for setting in settings.keys() - known:
             reason = f"is not a setting. Known: {', '.join(sorted(known - {'id'}))}."
             raise InvalidSetting(executor="Budget", setting=repr(setting), reason=reason)
-        super().__init__(**settings)
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            raise _refused(error) from None
         if not self.limits:
             reason = f"one of {', '.join(_FIELDS)}"
             raise InvalidSetting(
@@ -79,7 +89,7 @@ class Budget(BaseModel):
 
     @field_validator(*_FIELDS, mode="before")
     @classmethod
-    def _is_an_amount(cls, value: object) -> float | None:
+    def _is_an_amount(cls, value: object, info: ValidationInfo) -> float | None:
         if value is None:
             return None
         if not isinstance(value, bool) and isinstance(value, numbers.Real):
@@ -87,7 +97,7 @@ class Budget(BaseModel):
             if math.isfinite(amount) and amount >= 0:
                 return amount
         reason = f"must be a number, 0 or more, not {value!r}"
-        raise InvalidSetting(executor="Budget", setting="a limit", reason=reason)
+        raise InvalidSetting(executor="Budget", setting=str(info.field_name), reason=reason)
 
     @property
     def limits(self) -> dict[str, float]:
@@ -118,6 +128,16 @@ class Budget(BaseModel):
         return f"Budget({', '.join(given)})"
 
     __str__ = __repr__
+
+
+def _refused(error: ValidationError) -> InvalidSetting:
+    problem = error.errors()[0]
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, InvalidSetting):
+        return cause
+    setting = ".".join(map(str, problem["loc"]))
+    reason = f"{problem['msg'].removeprefix('Input ')}, not {problem['input']!r}"
+    return InvalidSetting(executor="Budget", setting=setting, reason=reason)
 
 
 def allowances(budgets: Iterable[Budget]) -> dict[str, Mapping[str, float]]:

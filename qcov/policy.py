@@ -217,10 +217,14 @@ _BY_CLASS: tuple[tuple[ErrorKind, tuple[type[BaseException], ...]], ...] = (
     (ErrorKind.TRANSIENT, (TransientFailure, ConnectionError, TimeoutError, BrokenExecutor)),
 )
 _UNREACHABLE = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN})
-#: Of requests, httpx, urllib3 and botocore, none of which derives from Python's own.
+#: Of requests, httpx, urllib3 and botocore, none of which derives from Python's own. What hangs up
+#: in the midst of an answer breaks HTTP's protocol.
 _TRANSIENT_NAMES = frozenset(
-    {"ConnectionError", "HTTPClientError", "NetworkError", "Timeout", "TimeoutException"}
-)
+    {
+        "ChunkedEncodingError", "ConnectionError", "HTTPClientError", "NetworkError",
+        "ProtocolError", "Timeout", "TimeoutException",
+    }
+)  # fmt: skip
 _BY_STATUS = {
     402: ErrorKind.QUOTA,
     408: ErrorKind.TRANSIENT,

@@ -23,6 +23,7 @@ _SUITES = {
     "parallel": "parallel",
     "engine": "engine",
     "start": "start",
+    "chaos": "chaos",
 }
 _WIDTH = 160  #: a terminal that is narrower breaks the lines, rather than the words in a column
 _PACKAGES = ("qcov", "pennylane", "pennylane-lightning", "numpy", "sqlalchemy", "distributed")

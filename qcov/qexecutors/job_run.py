@@ -22,10 +22,12 @@ from qcov.budget import Budget
 from qcov.context import Try, get_context
 from qcov.errors import (
     CircuitError,
+    CircuitRejected,
     CircuitTimedOut,
     ExecutorOffline,
     JobLost,
     QuotaExceeded,
+    TransientFailure,
     UnknownSubmission,
 )
 from qcov.journal import Intent, JobEntry, Journal, Shortfall, State
@@ -442,7 +444,7 @@ class JobRun:
         part.amounts = self._used(part.name)
         self._journal.ended(part.token, state, part.amounts, view.error)
         reason = f"its job {part.name} {_ENDS[state]}: {view.error or 'the provider says no more'}"
-        self._fail(part, CircuitError(executor=self._terms.executor, reason=reason))
+        self._fail(part, _FAILURES[view.kind](executor=self._terms.executor, reason=reason))
 
     def _fetch(self, part: Part) -> None:
         began = self._clock.now()
@@ -569,6 +571,12 @@ class JobRun:
 
 
 _UNWANTED = Program(payload=None, key="", shots=None)
+_FAILURES: Mapping[ErrorKind, type[CircuitError]] = {
+    ErrorKind.TRANSIENT: TransientFailure,
+    ErrorKind.QUOTA: QuotaExceeded,
+    ErrorKind.OFFLINE: ExecutorOffline,
+    ErrorKind.PERMANENT: CircuitRejected,
+}
 _ENDS = {State.FAILED: "failed", State.CANCELLED: "was cancelled"}
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
 
+from qcov.policy import ErrorKind
 from qcov.qexecutors.base import CircuitBatch
 
 #: What something costs, in the provider's own units: see `qcov.budget.Unit`.
@@ -95,11 +96,13 @@ class JobView:
     Args:
         state: What the provider says.
         error: Why it failed, in the provider's words.
+        kind: What that says about another try.
         position: In the queue.
     """
 
     state: JobState
     error: str | None = None
+    kind: ErrorKind = ErrorKind.PERMANENT
     position: int | None = None
 
 

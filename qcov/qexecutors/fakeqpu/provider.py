@@ -14,6 +14,7 @@ import numpy as np
 
 from qcov.budget import Unit
 from qcov.errors import CircuitRejected, TransientFailure
+from qcov.policy import ErrorKind
 from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.fakeqpu.machine import GATES, bits_of
 from qcov.qexecutors.pennylane_sampling import Sampled, Samplings, sampled
@@ -100,7 +101,10 @@ class FakeProvider:
         """How jobs stand, in one request."""
         found = self._ask("GET", "/jobs", params={"id": list(job_ids)})["jobs"]
         return {
-            one["id"]: JobView(state=JobState(one["state"]), error=one["error"]) for one in found
+            one["id"]: JobView(
+                state=JobState(one["state"]), error=one["error"], kind=ErrorKind.TRANSIENT
+            )
+            for one in found
         }
 
     def fetch(self, job_id: str, programs: Sequence[Program]) -> JobOutput:
