@@ -12,7 +12,7 @@ from pydantic import field_validator
 from qcov.context import get_context
 from qcov.credentials import Credential
 from qcov.errors import InvalidSetting, suggest
-from qcov.journal import Journal
+from qcov.journal import Journal, State
 from qcov.policy import ErrorKind
 from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.callers import frames_of_ours
@@ -114,7 +114,8 @@ def earlier_backend(account: str) -> str | None:
     if context is None:
         return None
     for entry in Journal().jobs(dispatch_id=context.dispatch_id):
-        if entry.node_id == context.node_id and entry.account.endswith(account):
+        of_use = entry.state.open or entry.state is State.COMPLETED
+        if of_use and entry.node_id == context.node_id and entry.account.endswith(account):
             return entry.device
     return None
 

@@ -18,6 +18,7 @@ _ROOT = Path(__file__).parents[2]
 _PAGES = (
     "README.md",
     "docs/how-to/executors.md",
+    "docs/how-to/ibm_quantum.md",
     "docs/how-to/qelectrons.md",
     "docs/how-to/qiskit.md",
     "docs/how-to/workflows.md",
