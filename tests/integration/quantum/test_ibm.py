@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import pickle
 import re
 import sqlite3
+import threading
 import traceback
 import warnings
 from collections.abc import Iterator
@@ -38,6 +40,7 @@ from qcov.qexecutors.base import BaseQExecutor, CircuitBatch
 from qcov.qexecutors.ibmq import IBMQExecutor
 from qcov.qexecutors.qiskit import QiskitExecutor
 from tests.standins.ibm import CRN, IBM, PAID_CRN, serving
+from tests.waiting import until
 
 pytestmark = [pytest.mark.process, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -533,3 +536,43 @@ def test_the_journal_holds_no_key(ibm: IBM, tmp_path: Path) -> None:
     assert re.search("fake_manila", dump)
     assert ibm.token not in dump
     assert ibm.token.encode().hex().upper() not in dump
+
+
+# -- a crash -----------------------------------------------------------------------------------
+
+
+@ct.electron(retries=1)
+def measure(folder: str) -> list[float]:
+    """Ends its own process once its job is submitted, the first time that it runs."""
+    first = Path(folder, "first")
+    if not first.exists():
+        first.touch()
+        threading.Thread(target=_end_once_submitted, daemon=True).start()
+    settings: dict[str, Any] = {"ibmqx_token": "env:IBM_KEY", "instance": CRN, "poll_interval": 0.05}
+    runs = QiskitExecutor(device="sampler", shots=200, **settings)
+    script = qml.tape.QuantumScript([qml.X(0)], [qml.expval(qml.Z(0))], shots=200)
+    results = runs.run_batch(CircuitBatch(circuits=(script,) * 3, wires=1))
+    return [float(one.value) for one in results]
+
+
+def _end_once_submitted() -> None:
+    until(lambda: any(entry.job_id for entry in ct.jobs.list_jobs()), 60)
+    os._exit(9)
+
+
+def test_an_electron_that_is_killed_finds_its_job_wherever_it_ran(ibm: IBM, tmp_path: Path) -> None:
+    ibm.hold = True
+    dispatch_id = ct.dispatch(ct.lattice(lambda: measure(str(tmp_path))))()
+    until(lambda: any(entry.job_id for entry in ct.jobs.list_jobs()), 60)
+    # Another backend is the least busy one by now.
+    ibm.waiting = {"fake_manila": 0, "fake_lima": 50, "fake_jakarta": 60}
+    asked = ibm.count(SUBMIT)
+    until(lambda: ibm.count("GET /backends/*/configuration") > 1, 60)  # by the second process
+    ibm.hold = False
+
+    result = ct.get_result(dispatch_id, wait=True)
+
+    np.testing.assert_allclose(result.result, [-1, -1, -1], atol=0.35)
+    assert (asked, ibm.count(SUBMIT), len(ibm.jobs)) == (1, 1, 1)
+    (entry,) = ct.jobs.list_jobs()
+    assert (entry.device, entry.state) == ("fake_lima", "COMPLETED")
