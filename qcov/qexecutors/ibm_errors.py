@@ -6,6 +6,7 @@ its errors `from None` and without a status; what it has seen is still in their 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -52,6 +53,7 @@ _FOR_GOOD = frozenset({401, 403, 404})  #: whatever code comes with them
 #: Of requests and urllib3: nobody was reached.
 _UNREACHED = frozenset({"NewConnectionError", "ConnectTimeoutError", "NameResolutionError"})
 _REFUSED = range(400, 500)
+_UNREADABLE = (json.JSONDecodeError, UnicodeError)
 
 
 def kind_of(error: BaseException) -> ErrorKind:
@@ -114,8 +116,9 @@ def was_sent(error: BaseException) -> bool | None:
     requests = [one for one in map(_request_of, causes) if one is not None]
     if requests:
         return None if any(_asks_for_a_job(request) for request in requests) else False
-    # What the SDK itself refuses, before it asks; all else may have come later.
-    return False if isinstance(error, ValueError | QuantumError) else None
+    # What the SDK itself refuses, before it asks; what it cannot read came after that.
+    refused = isinstance(error, ValueError | QuantumError)
+    return False if refused and not any(isinstance(one, _UNREADABLE) for one in causes) else None
 
 
 def _asks_for_a_job(request: Any) -> bool:

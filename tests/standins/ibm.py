@@ -124,7 +124,8 @@ class IBM:
         Args:
             request: Method and path; ids in it are written as `*`.
             how: A status such as "429", with one of IBM's codes as "400/3458", or "drop before"
-                and "drop after" the work is done, or "hang" until the service is closed.
+                and "drop after" the work is done, or "garble" the answer, or "hang" until the
+                service is closed.
             times: How often.
         """
         self.faults.setdefault(request, []).append(Fault(how, times))
@@ -263,6 +264,8 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self._answer()
         if how == "drop after":
             self._hang_up()
+        elif how == "garble":
+            self._send(json.dumps(answer[0])[:-9], answer[1])
         else:
             self._send(*answer)
 
@@ -279,7 +282,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif how == "hang":
             self.ibm.woken.wait(60)
             self._hang_up()
-        return how == "drop after"
+        return how in ("drop after", "garble")
 
     def _hang_up(self) -> None:
         self.close_connection = True
