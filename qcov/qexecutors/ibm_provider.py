@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from qiskit.primitives import PrimitiveResult
 from qiskit_ibm_runtime import Batch, EstimatorV2, SamplerV2
 
 from qcov.budget import Unit
-from qcov.errors import CircuitRejected, InvalidSetting, suggest
+from qcov.errors import CircuitRejected, InvalidSetting, TransientFailure, suggest
 from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.ibm_account import FREE_PLAN, Account, id_of, plan_of
 from qcov.qexecutors.ibm_calls import Calls
@@ -291,7 +292,11 @@ class IBMProvider:
 
     def _results(self, job_id: str) -> tuple[list[Any], float | None]:
         job = self._job(job_id)
-        return list(job.result()), self._usage(job)
+        result = job.result()
+        if not isinstance(result, PrimitiveResult):  # the SDK gives text as it is
+            reason = f"the results of job {job_id} came damaged"
+            raise TransientFailure(reason, executor=self._settings.executor)
+        return list(result), self._usage(job)
 
     def used(self, job_id: str) -> Amounts | None:
         """The QPU seconds that IBM charges for a job."""

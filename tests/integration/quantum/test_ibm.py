@@ -549,7 +549,11 @@ def measure(folder: str) -> list[float]:
     if not first.exists():
         first.touch()
         threading.Thread(target=_end_once_submitted, daemon=True).start()
-    settings: dict[str, Any] = {"ibmqx_token": "env:IBM_KEY", "instance": CRN, "poll_interval": 0.05}
+    settings: dict[str, Any] = {
+        "ibmqx_token": "env:IBM_KEY",
+        "instance": CRN,
+        "poll_interval": 0.05,
+    }
     runs = QiskitExecutor(device="sampler", shots=200, **settings)
     script = qml.tape.QuantumScript([qml.X(0)], [qml.expval(qml.Z(0))], shots=200)
     results = runs.run_batch(CircuitBatch(circuits=(script,) * 3, wires=1))
