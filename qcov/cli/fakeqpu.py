@@ -31,6 +31,8 @@ def fakeqpu(
     from qcov.qexecutors.fakeqpu.server import FakeServer
 
     made = Conditions.made_of(dict(map(_setting, conditions or ())))
+    awaited = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)  # in the threads of the server as well
     secret = "" if token is None else Credential(token).reveal()
     try:
         server = FakeServer(made, port=port, token=secret)
@@ -38,7 +40,7 @@ def fakeqpu(
         fail(f"cannot listen on port {port}: {error.strerror}")
     say(f"A fake provider runs at {server.url}")
     say(f"ct.executor.FakeQPU(url={server.url!r})")
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    signal.sigwait(awaited)
     server.close()
     say(json.dumps(server.jobs.ledger()))
 

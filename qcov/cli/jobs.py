@@ -73,7 +73,10 @@ def attach(job: str = _JOB, as_json: bool = AS_JSON) -> None:
         say_json([_plain(value) for value in values])
         return
     for value in values:
-        say(f"error: {value}" if isinstance(value, BaseException) else repr(value))
+        if not isinstance(value, BaseException):
+            say(repr(value))
+    for error in (value for value in values if isinstance(value, BaseException)):
+        fail(str(error))
 
 
 @jobs.command()

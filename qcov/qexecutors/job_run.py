@@ -38,6 +38,7 @@ from qcov.qexecutors.splitting import parts
 from qcov.records import error_text, process_id
 
 _SHORTEST, _GROWTH = 0.02, 1.5  # seconds before the second look, and how waits grow
+_KNOWN_AFTER = 60.0  # seconds that a provider may need until it knows a job that it has taken
 _ONLINE_EVERY = 30.0  # seconds between two questions whether a device still runs jobs
 
 
@@ -108,6 +109,7 @@ class Part:
     begun: float = 0.0
     running: float | None = None  #: since when it is known to run
     unread: float | None = None  #: since when its results are there and cannot be read
+    absent: float | None = None  #: since when the provider does not know it
     timing: dict[str, float] = field(default_factory=dict[str, float])
     amounts: Mapping[str, float] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -206,6 +208,11 @@ class JobRun:
 
     def _take_over(self) -> list[int]:
         """Find programs that earlier jobs have; the numbers of the others."""
+        if self._again and self._again.account != self._account:
+            reason = (
+                f"it was submitted as {self._again.account}, and the executor is {self._account}"
+            )
+            raise JobLost(executor=self._terms.executor, job=self._again.name, reason=reason)
         jobs = self._journal.of_scope(self._scope, self._account, self._provider.device)
         if self._again:
             jobs = [(entry, keys) for entry, keys in jobs if entry.run == self._again.run]
@@ -372,7 +379,7 @@ class JobRun:
         job_id = self._sought(part)
         if job_id is not None:
             return job_id
-        if self._provider.idempotent and self._patient():
+        if self._provider.idempotent and self._may_pass(error) and self._patient():
             self._rest()
             return None
         raise self._unknown(part, error_text(error)) from error
@@ -411,12 +418,21 @@ class JobRun:
         views = self._asked_for([part.name for part in self._open])
         for part in tuple(self._open) if views is not None else ():
             view = (views or {}).get(part.name)
-            if view is not None:
+            if view is None:
+                self._miss(part)
+            else:
                 self._take_note(part, view)
         self._leave_offline()
         if self._open and self._late():
             limit = self._terms.time_limit or 0.0
             self._give_up(self._open, CircuitTimedOut(executor=self._terms.executor, seconds=limit))
+
+    def _miss(self, part: Part) -> None:
+        """The provider does not know a job; some need a while to know one everywhere."""
+        part.absent = part.absent or self._clock.now()
+        if self._clock.now() - part.absent > _KNOWN_AFTER:
+            reason = f"{self._provider.name} knows no such job, as {self._account}"
+            self._fail(part, JobLost(executor=self._terms.executor, job=part.name, reason=reason))
 
     def _asked_for(self, job_ids: Sequence[str]) -> Mapping[str, JobView] | None:
         """How jobs stand; None if the provider is out of reach for a while."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -47,6 +48,7 @@ class FakeProvider:
         self.account = url
         self._executor, self._secret = executor, secret
         self._http = httpx.Client(base_url=url, timeout=_TIME_LIMIT, trust_env=False)
+        weakref.finalize(self, self._http.close).atexit = False
         self._about: Mapping[str, Any] | None = None
 
     @property
@@ -158,6 +160,8 @@ class FakeProvider:
 
     def sent(self, error: BaseException) -> bool | None:
         """A refusal is an answer; of what broke nobody knows whether it was heard."""
+        if isinstance(error, CircuitRejected):
+            return False
         if isinstance(error, httpx.HTTPStatusError):
             return False if error.response.status_code != _BROKEN else None
         return False if isinstance(error, httpx.ConnectError) else None
