@@ -17,6 +17,7 @@ from qiskit.primitives import StatevectorSampler
 from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import SamplerV2
 
+from qcov.context import get_context
 from qcov.errors import CircuitError, CircuitTimedOut, InvalidSetting, suggest
 from qcov.qexecutors.qiskit_fitting import Fitting, raw_results, sweeps_of
 from qcov.qexecutors.qiskit_names import AER, STATEVECTOR, normal_name
@@ -80,7 +81,8 @@ class LocalBackend:
             CircuitError: The simulator failed.
         """
         sweeps = sweeps_of(map(self._fitting.fit, pubs))
-        job = self._sampler(seed).run([sweep.for_sampler() for sweep in sweeps])
+        qubits = max(pub.structure.qubits for pub in pubs)
+        job = self._sampler(seed, qubits).run([sweep.for_sampler() for sweep in sweeps])
         try:
             result = job.result() if seconds is None else _wait(job.result, seconds)
         except TimeoutError as error:
@@ -89,18 +91,31 @@ class LocalBackend:
             raise CircuitError(_NO_SHOTS, executor=self._executor) from error
         return job.job_id(), raw_results(result)
 
-    def _sampler(self, seed: int | None) -> Any:
+    def _sampler(self, seed: int | None, qubits: int) -> Any:
         if self.exact:
             return StatevectorSampler(seed=seed)
-        aer = getattr(self._own, "aer", None)
+        threads = 1 if qubits < _THREADS_PAY_FROM else _cores()
+        known: dict[int, AerSimulator] = self._own.__dict__
+        aer = known.get(threads)
         if aer is None:
-            aer = self._own.aer = self._aer()
+            aer = known[threads] = self._aer(threads)
         return SamplerV2.from_backend(aer, seed=seed)
 
-    def _aer(self) -> AerSimulator:
+    def _aer(self, threads: int) -> AerSimulator:
+        options = {"max_parallel_threads": threads, **self._simulator}
         if self._backend is None:
-            return AerSimulator(**self._simulator)
-        return AerSimulator.from_backend(self._backend, **self._simulator)
+            return AerSimulator(**options)
+        return AerSimulator.from_backend(self._backend, **options)
+
+
+#: Below this Aer's threads get in each other's way: where other programs run too, by factors.
+_THREADS_PAY_FROM = 14  # qubits; from here on Aer itself shares a state among them
+
+
+def _cores() -> int:
+    """How many threads a large circuit may have: an electron has a share of the cores."""
+    context = get_context()
+    return context.cores if context else 0  # Aer's word for all
 
 
 _NO_SHOTS = (
