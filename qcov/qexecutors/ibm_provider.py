@@ -12,17 +12,18 @@ import math
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from qiskit.primitives import PrimitiveResult
 from qiskit_ibm_runtime import Batch, EstimatorV2, SamplerV2
 
 from qcov.budget import Unit
-from qcov.errors import CircuitRejected, InvalidSetting, TransientFailure, suggest
+from qcov.errors import TransientFailure
 from qcov.qexecutors.base import CircuitBatch
-from qcov.qexecutors.ibm_account import FREE_PLAN, Account, id_of, plan_of
+from qcov.qexecutors.ibm_account import FREE_PLAN, Account, id_of
+from qcov.qexecutors.ibm_backends import Chosen, JobSettings, choose
 from qcov.qexecutors.ibm_calls import Calls
+from qcov.qexecutors.ibm_costs import limits_of, seconds_of_job, size_of
 from qcov.qexecutors.ibm_errors import was_sent
 from qcov.qexecutors.provider import (
     Amounts,
@@ -33,8 +34,7 @@ from qcov.qexecutors.provider import (
     Program,
     Translation,
 )
-from qcov.qexecutors.qiskit_fitting import NUMBER, Fitted, Fitting, raw_results, sweeps_of
-from qcov.qexecutors.qiskit_options import PrimitiveOptions
+from qcov.qexecutors.qiskit_fitting import NUMBER, Fitted, raw_results, sweeps_of
 from qcov.qexecutors.qiskit_programs import Translator
 
 _T = TypeVar("_T")
@@ -45,18 +45,6 @@ _SENDING = 900.0  #: the SDK's own
 _TRIES = 3  #: to close a batch
 _TAGS = ("qcov",)  #: of all jobs, besides the token of each
 _MOST = 10  #: jobs with one token, of which there should be one
-#: Of a Sampler's job: https://quantum.cloud.ibm.com/docs/guides/job-limits (read 2026-11).
-_MAX_EXECUTIONS = 10_000_000
-_MAX_BYTES = 25_000_000  #: uploads of 33 MB were cut off: qiskit-ibm-runtime issue 497
-_PENDING_OF_FREE_PLAN = 3
-_BYTES_OF_A_GATE, _BYTES_OF_A_CIRCUIT = 60, 3000
-#: Seconds of a job besides its circuits, and how much more than expected it may take:
-#: https://quantum.cloud.ibm.com/docs/guides/estimate-job-run-time has 4.1 s for a first example.
-_OVERHEAD, _MARGIN = 4.0, 1.5
-_REP_DELAY = 250e-6  #: seconds between two shots, where a backend does not say
-_OF_A_LAYER, _OF_A_READOUT = 1e-7, 4e-6  #: seconds
-#: How much longer mitigation by each resilience level takes, about.
-_BY_RESILIENCE = (1, 2, 8)
 
 _STATES = {
     "INITIALIZING": JobState.QUEUED,
@@ -66,27 +54,6 @@ _STATES = {
     "ERROR": JobState.FAILED,
     "CANCELLED": JobState.CANCELLED,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobSettings:
-    """How jobs are made.
-
-    Args:
-        executor: Who asks.
-        options: Of the primitives.
-        level: Of optimisation.
-        together: Whether a job may have several circuits.
-        most_jobs: How many jobs may wait at once; None for what the plan allows.
-        max_time: Seconds that a job may take on the QPU.
-    """
-
-    executor: str
-    options: PrimitiveOptions = field(default_factory=PrimitiveOptions)
-    level: int = 3
-    together: bool = True
-    most_jobs: int | None = None
-    max_time: float | None = None
 
 
 class _Own(threading.local):
@@ -124,50 +91,22 @@ class IBMProvider:
         self._calls = Calls()
         self._jobs: dict[str, Any] = {}
         self._choosing = threading.Lock()
-        self._chosen: _Chosen | None = None
+        self._chosen: Chosen | None = None
         self._service: Any = self._ask(account.connect)
 
     # -- which backend -----------------------------------------------------------------------
 
-    def _backend(self, qubits: int = 1) -> _Chosen:
+    def _backend(self, qubits: int = 1) -> Chosen:
         """The backend, chosen the first time that somebody needs it."""
         with self._choosing:
             if self._chosen is None:
                 self._chosen = self._ask(lambda: self._choose(qubits))
             return self._chosen
 
-    def _choose(self, qubits: int) -> _Chosen:
-        name = self._wanted or self._earlier(self._account_of(self._service.active_instance()))
-        backend = self._named(name) if name else self._least_busy(qubits)
-        plan = plan_of(self._service)
-        level, passes = self._settings.level, self._settings.options.passes
-        return _Chosen(
-            backend=backend,
-            plan=plan,
-            account=self._account_of(plan["crn"]),
-            fitting=Fitting(backend=backend, level=level, passes=passes),
-        )
-
-    def _named(self, name: str) -> Any:
-        try:
-            return self._service.backend(name)
-        except Exception as error:
-            if type(error).__name__ != "QiskitBackendNotFoundError":
-                raise
-            known = [one.name for one in self._service.backends()]
-            reason = f"is no backend of this account. {suggest(name, known)}"
-            raise InvalidSetting(
-                executor=self._settings.executor, setting=f"backend={name!r}", reason=reason
-            ) from error
-
-    def _least_busy(self, qubits: int) -> Any:
-        try:
-            return self._service.least_busy(min_num_qubits=qubits)
-        except Exception as error:
-            if type(error).__name__ != "QiskitBackendNotFoundError":
-                raise
-            reason = f"no backend that runs now has the {qubits} qubits that it needs"
-            raise CircuitRejected(reason, executor=self._settings.executor) from error
+    def _choose(self, qubits: int) -> Chosen:
+        account = id_of(self._service.active_instance())
+        name = self._wanted or self._earlier(account)
+        return choose(self._service, name, qubits, self._settings)
 
     @property
     def device(self) -> str:
@@ -179,22 +118,16 @@ class IBMProvider:
         """The instance that pays."""
         return self._backend().account
 
-    @staticmethod
-    def _account_of(crn: str) -> str:
-        return id_of(crn)
-
     # -- what it takes -----------------------------------------------------------------------
 
     @property
     def limits(self) -> Limits:
         """What IBM documents, for programs with as many shots as those of this thread's run."""
-        programs = max(1, _MAX_EXECUTIONS // self._own.most_shots)
-        free = self._backend().plan.get("plan") == FREE_PLAN
-        pending = [self._settings.most_jobs, _PENDING_OF_FREE_PLAN if free else None]
-        return Limits(
-            programs=programs if self._settings.together else 1,
-            size=_MAX_BYTES,
-            pending=min((one for one in pending if one is not None), default=None),
+        return limits_of(
+            free=self._backend().plan.get("plan") == FREE_PLAN,
+            together=self._settings.together,
+            most_jobs=self._settings.most_jobs,
+            shots=self._own.most_shots,
         )
 
     def translate(self, batch: CircuitBatch) -> Translation:
@@ -206,7 +139,7 @@ class IBMProvider:
         fitted = [chosen.fitting.fit(pub) for pub in programs.pubs]
         return Translation(
             programs=[
-                Program(payload=one, key=one.pub.key, shots=one.pub.shots, size=_size(one))
+                Program(payload=one, key=one.pub.key, shots=one.pub.shots, size=size_of(one))
                 for one in fitted
             ],
             read=programs.read,
@@ -220,7 +153,7 @@ class IBMProvider:
         (value,) = (None,) if programs.pubs else programs.read([])
         return getattr(value, "reason", None)
 
-    def _translator(self, chosen: _Chosen) -> Translator:
+    def _translator(self, chosen: Chosen) -> Translator:
         return Translator(
             executor=self._settings.executor,
             qubits=chosen.backend.num_qubits,
@@ -296,7 +229,8 @@ class IBMProvider:
         if not isinstance(result, PrimitiveResult):  # the SDK gives text as it is
             reason = f"the results of job {job_id} came damaged"
             raise TransientFailure(reason, executor=self._settings.executor)
-        return list(result), self._usage(job)
+        pubs: Any = result
+        return [*pubs], self._usage(job)
 
     def used(self, job_id: str) -> Amounts | None:
         """The QPU seconds that IBM charges for a job."""
@@ -350,18 +284,9 @@ class IBMProvider:
 
     def estimate(self, programs: Sequence[Program]) -> Amounts | None:
         """QPU seconds that a job takes at most; jobs that budgets pay for are ended there."""
-        seconds = _OVERHEAD + sum(map(self._seconds_of, programs))
-        factor = _BY_RESILIENCE[self._settings.options.resilience_level]
-        bounds = [math.ceil(_MARGIN * factor * seconds), *self._limits_of_time()]
-        return {Unit.QPU_SECONDS: float(min(bounds))}
-
-    def _seconds_of(self, program: Program) -> float:
-        fitted: Fitted = program.payload
-        backend = self._backend().backend
-        delay = getattr(backend, "default_rep_delay", None) or _REP_DELAY
-        one = fitted.circuit.depth() * _OF_A_LAYER + _OF_A_READOUT
-        groups = sum(len(terms) for terms in fitted.pub.observables) or 1
-        return fitted.pub.shots * groups * (delay + one)
+        resilience = self._settings.options.resilience_level
+        seconds = seconds_of_job(programs, self._backend().backend, resilience)
+        return {Unit.QPU_SECONDS: float(min([seconds, *self._limits_of_time()]))}
 
     def _limits_of_time(self) -> list[float]:
         told = (self._settings.max_time, self._settings.options.sampler.get("max_execution_time"))
@@ -422,21 +347,6 @@ class IBMProvider:
         return self._calls.ask(call, _SECONDS if seconds is None else seconds)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Chosen:
-    """A backend, who pays for it, and what fits circuits to it."""
-
-    backend: Any
-    plan: Mapping[str, Any]
-    account: str
-    fitting: Fitting
-
-    @property
-    def told(self) -> Mapping[str, Any]:
-        """What is worth remembering of it."""
-        return {name: value for name, value in self.plan.items() if name != "crn"}
-
-
 def _tagged(options: Mapping[str, Any], token: str, seconds: int | None) -> dict[str, Any]:
     environment = dict(options.get("environment", {}))
     environment["job_tags"] = [*(environment.get("job_tags") or ()), *_TAGS, token]
@@ -447,8 +357,3 @@ def _tagged(options: Mapping[str, Any], token: str, seconds: int | None) -> dict
 def _number_of(result: Any) -> int:
     """Which pub a result is of; results without a number stay where they are."""
     return result.metadata.get("circuit_metadata", {}).get(NUMBER, 0)
-
-
-def _size(program: Fitted) -> int:
-    gates = len(program.circuit.data)
-    return _BYTES_OF_A_CIRCUIT + _BYTES_OF_A_GATE * gates + 8 * len(program.pub.values)

@@ -220,7 +220,8 @@ class QiskitExecutor(IBMExecutor):
 
     def _connect(self) -> IBMProvider:
         try:
-            from qcov.qexecutors.ibm_provider import IBMProvider, JobSettings
+            from qcov.qexecutors.ibm_backends import JobSettings
+            from qcov.qexecutors.ibm_provider import IBMProvider
         except ImportError as error:
             raise self._not_installed(error) from error
         settings = JobSettings(

@@ -17,7 +17,7 @@ import numpy as np
 from qiskit.circuit import QuantumCircuit
 from qiskit.transpiler import generate_preset_pass_manager
 
-from qcov.qexecutors.qiskit_programs import Pub
+from qcov.qexecutors.qiskit_pubs import Pub
 
 _MAX_FITTED = 512
 

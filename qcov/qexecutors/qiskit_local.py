@@ -21,7 +21,7 @@ from qcov.context import get_context
 from qcov.errors import CircuitError, CircuitTimedOut, InvalidSetting, suggest
 from qcov.qexecutors.qiskit_fitting import Fitting, raw_results, sweeps_of
 from qcov.qexecutors.qiskit_names import AER, STATEVECTOR, normal_name
-from qcov.qexecutors.qiskit_programs import Pub
+from qcov.qexecutors.qiskit_pubs import Pub
 
 
 class LocalBackend:
@@ -95,7 +95,7 @@ class LocalBackend:
         if self.exact:
             return StatevectorSampler(seed=seed)
         threads = 1 if qubits < _THREADS_PAY_FROM else _cores()
-        known: dict[int, AerSimulator] = self._own.__dict__
+        known: dict[Any, AerSimulator] = self._own.__dict__
         aer = known.get(threads)
         if aer is None:
             aer = known[threads] = self._aer(threads)

@@ -10,9 +10,8 @@ Part of the adapter around PennyLane; see `qcov.qexecutors.pennylane_adapter`.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,55 +24,22 @@ from pennylane.measurements import (
     SampleMP,
     VarianceMP,
 )
-from pennylane.ops import Conditional, MeasurementValue, MidMeasure, PauliMeasure
-from pennylane.tape import QuantumScript
-from pennylane.tape.tape import rotations_and_diagonal_measurements
-from qiskit.quantum_info import SparsePauliOp
 
 from qcov.errors import CircuitRejected
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import CircuitBatch
-from qcov.qexecutors.qiskit_circuits import KNOWN, Parts, Structure
+from qcov.qexecutors.qiskit_circuits import KNOWN, Parts
+from qcov.qexecutors.qiskit_midway import decomposed, with_virtual_wires
+from qcov.qexecutors.qiskit_pubs import Piece, Pub
+from qcov.qexecutors.qiskit_shots import sampled
 
 qml: Any = pennylane
 _transforms: Any = pennylane.transforms
-_decompose: Any = preprocess.decompose
 _validate_wires: Any = preprocess.validate_device_wires
 
 _FROM_SHOTS = (ExpectationMP, VarianceMP, ProbabilityMP, SampleMP, CountsMP)
 _DYNAMIC = ("device", "one-shot")  #: PennyLane's names for measuring when it is written
 _DEFERRED = (None, "deferred")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pub:
-    """A circuit as a primitive takes it, before it is fitted to a backend.
-
-    Args:
-        structure: The circuit without its numbers.
-        values: The numbers.
-        shots: How often it runs.
-        observables: For an estimator: terms of Pauli words, the first letter for the last qubit,
-            and their coefficients. Empty for a sampler.
-    """
-
-    structure: Structure
-    values: tuple[float, ...]
-    shots: int
-    observables: tuple[tuple[tuple[str, float], ...], ...] = ()
-
-    @property
-    def key(self) -> str:
-        """The same for equal programs in all processes."""
-        numbers = [value.hex() for value in self.values]
-        told = repr((self.structure, numbers, self.shots, self.observables))
-        return hashlib.sha256(told.encode()).hexdigest()
-
-    @property
-    def sparse(self) -> list[SparsePauliOp]:
-        """The observables as Qiskit has them."""
-        qubits = self.structure.qubits
-        return [SparsePauliOp.from_list(terms, num_qubits=qubits) for terms in self.observables]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,18 +60,10 @@ class Programs:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Piece:
-    """One program of a circuit, and how its result is read."""
-
-    pub: Pub
-    read: Callable[[Any], Any]
-
-
-@dataclass(slots=True, kw_only=True)
 class _Whole:
     """A circuit: its programs, or why it has none."""
 
-    pieces: Sequence[_Piece] = ()
+    pieces: Sequence[Piece] = ()
     finish: Callable[[Sequence[Any]], Any] | None = None
     error: Exception | None = None
 
@@ -226,16 +184,10 @@ class Translator:
         """Circuits of known gates, each with measurements that can be made together."""
         circuit = _with_all_wires(circuit, batch)
         if dynamic:
-            circuit = _with_virtual_wires(circuit)
+            circuit = with_virtual_wires(circuit)
         else:
             (circuit,), _ = _transforms.defer_measurements(circuit, allow_postselect=False)
-        (circuit,), _ = _decompose(
-            circuit,
-            stopping_condition=_is_known,
-            target_gates=KNOWN,
-            skip_initial_state_prep=False,
-            name=self.executor,
-        )
+        circuit = decomposed(circuit, self.executor)
         tapes, together = _transforms.broadcast_expand(circuit)
         if self.estimate and all(map(estimable, tapes)):
             return tapes, together
@@ -254,10 +206,10 @@ class Translator:
 
         return [tape for part in parts for tape in part], finish_all
 
-    def _piece(self, tape: Any) -> _Piece:
+    def _piece(self, tape: Any) -> Piece:
         if self.estimate and estimable(tape):
             return _estimated(tape)
-        return _sampled(tape)
+        return sampled(tape)
 
 
 def estimable(circuit: Any) -> bool:
@@ -291,12 +243,6 @@ def _is_plain(circuit: Any) -> bool:
     return all(operation.name in KNOWN for operation in circuit.operations)
 
 
-def _is_known(operation: Any) -> bool:
-    if isinstance(operation, Conditional):
-        return operation.base.name in KNOWN
-    return operation.name in KNOWN or isinstance(operation, MidMeasure)
-
-
 def _with_all_wires(circuit: Any, batch: CircuitBatch) -> Any:
     """The circuit with wires for measurements that name none."""
     wires = batch.wires
@@ -308,167 +254,7 @@ def _with_all_wires(circuit: Any, batch: CircuitBatch) -> Any:
     return named
 
 
-# -- measurements in the midst of a circuit ----------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Bit:
-    """The label of a wire that stands for what a measurement in the midst has given."""
-
-    number: int
-
-
-def _with_virtual_wires(circuit: Any) -> Any:
-    """The circuit with conditionals of known gates, and measured bits as if they were wires."""
-    operations: list[Any] = []
-    bit_of: dict[Any, _Bit] = {}
-    for operation in circuit.operations:
-        if isinstance(operation, PauliMeasure):
-            raise CircuitRejected("it measures Pauli words in its midst", executor="Qiskit")
-        if isinstance(operation, MidMeasure):
-            bit_of[operation.meas_uid] = _Bit(len(bit_of))
-        if isinstance(operation, Conditional):
-            operations += [Conditional(operation.meas_val, one) for one in _known(operation.base)]
-        else:
-            operations.append(operation)
-    measurements = [_of_bits(one, bit_of) for one in circuit.measurements]
-    return QuantumScript(operations, measurements, shots=circuit.shots)
-
-
-def _known(operation: Any) -> Sequence[Any]:
-    """An operation as known ones."""
-    if operation.name in KNOWN:
-        return [operation]
-    (tape,), _ = _decompose(
-        QuantumScript([operation]),
-        stopping_condition=_is_known,
-        target_gates=KNOWN,
-        skip_initial_state_prep=False,
-        name="Qiskit",
-    )
-    return tape.operations
-
-
-def _of_bits(measurement: Any, bit_of: Mapping[Any, _Bit]) -> Any:
-    """A measurement of values from the midst as one of wires that stand for them."""
-    values = measurement.mv
-    if values is None:
-        return measurement
-    alone = isinstance(values, MeasurementValue)
-    ones = [one for value in ([values] if alone else values) for one in value.measurements]
-    settings: dict[str, Any] = {"wires": qml.wires.Wires([bit_of[one.meas_uid] for one in ones])}
-    if alone:
-        settings["eigvals"] = measurement.eigvals()
-    if isinstance(measurement, CountsMP):
-        settings["all_outcomes"] = measurement.all_outcomes
-    return type(measurement)(**settings)
-
-
-# -- programs of a sampler ---------------------------------------------------------------------
-
-
-def _sampled(tape: Any) -> _Piece:
-    rotations, measurements = _in_one_basis(tape)
-    of = _wires_of(measurements)
-    measured = [wire for wire in of if not isinstance(wire, _Bit)]
-    parts = Parts([wire for wire in tape.wires if not isinstance(wire, _Bit)])
-    parts.add(tape.operations)
-    parts.add(gate for rotation in rotations for gate in _known(rotation))
-    reading = _Reading(
-        measurements=measurements,
-        columns=qml.wires.Wires([*measured, *map(_Bit, range(parts.bits))]),
-        ends=len(measured),
-        shots=tape.shots,
-        postselected=parts.postselected,
-    )
-    structure = parts.structure(measured)
-    pub = Pub(structure=structure, values=tuple(parts.values), shots=tape.shots.total_shots)
-    return _Piece(pub=pub, read=reading.read)
-
-
-def _wires_of(measurements: Iterable[Any]) -> Sequence[Any]:
-    return list(dict.fromkeys(wire for one in measurements for wire in one.wires))
-
-
-def _in_one_basis(tape: Any) -> tuple[list[Any], Sequence[Any]]:
-    """Gates that turn all observables to where they can be read, and what is measured then."""
-    with qml.queuing.QueuingManager.stop_recording():
-        diagonalized: Any = rotations_and_diagonal_measurements(tape)
-        rotations, measurements = list(diagonalized[0]), diagonalized[1]
-        for before, one in zip(tape.measurements, measurements, strict=True):
-            if isinstance(one, CountsMP):
-                one.all_outcomes = before.all_outcomes
-            if one.obs is not None:
-                rotations += _gates_of(one.obs)
-    return rotations, measurements
-
-
-def _gates_of(observable: Any) -> Sequence[Any]:
-    return observable.diagonalizing_gates()
-
-
-@dataclass(slots=True, kw_only=True)
-class _Reading:
-    """How the shots of one program become what its tape measures.
-
-    Args:
-        measurements: In the basis in which shots are.
-        columns: Which wire each column of the shots stands for.
-        ends: How many of them are of measurements at the end.
-        shots: The tape's, which may be several in one.
-        postselected: The values that bits must have, for a shot to count.
-    """
-
-    measurements: Sequence[Any]
-    columns: Any
-    ends: int
-    shots: Any
-    postselected: Mapping[int, int] = field(default_factory=dict)
-
-    def read(self, result: Any) -> Any:
-        """The values of one result of a sampler."""
-        samples = _samples_of(result, len(self.columns))
-        if len(samples) != self.shots.total_shots:
-            reason = f"it gave {len(samples)} shots instead of {self.shots.total_shots}"
-            raise CircuitRejected(reason, executor="the sampler")
-        if not self.shots.has_partitioned_shots:
-            return self._values(samples)
-        return tuple(self._values(samples[low:high]) for low, high in self.shots.bins())
-
-    def _values(self, samples: np.ndarray) -> Any:
-        for bit, value in self.postselected.items():
-            samples = samples[samples[:, self.ends + bit] == value]
-        values = [_value(one, samples, self.columns) for one in self.measurements]
-        return values[0] if len(values) == 1 else tuple(values)
-
-
-def _value(measurement: Any, samples: np.ndarray, order: Any) -> Any:
-    value = measurement.process_samples(samples, wire_order=order)
-    if isinstance(measurement, CountsMP | SampleMP):
-        return value
-    return np.asarray(value, dtype=float)[()]
-
-
-def _samples_of(data: Mapping[str, Any], columns: int) -> np.ndarray:
-    """A row for each shot: first the bits that were measured at the end, then those before."""
-    parts = [_bits_of(data[name]) for name in ("meas", "mid") if name in data]
-    samples = np.concatenate(parts, axis=1) if parts else np.zeros((0, 0), dtype=np.int64)
-    if samples.shape[1] != columns:
-        reason = f"it gave {samples.shape[1]} bits for each shot instead of {columns}"
-        raise CircuitRejected(reason, executor="the sampler")
-    return samples
-
-
-def _bits_of(bits: Any) -> np.ndarray:
-    """Qiskit's packed bits, the last of which is the first qubit's."""
-    unpacked = np.unpackbits(bits.array.reshape(-1, bits.array.shape[-1]), axis=-1)
-    return unpacked[:, ::-1][:, : bits.num_bits].astype(np.int64)
-
-
-# -- programs of an estimator ------------------------------------------------------------------
-
-
-def _estimated(tape: Any) -> _Piece:
+def _estimated(tape: Any) -> Piece:
     parts = Parts(tape.wires)
     parts.add(tape.operations)
     position = {wire: qubit for qubit, wire in enumerate(tape.wires)}
@@ -479,7 +265,7 @@ def _estimated(tape: Any) -> _Piece:
         shots=tape.shots.total_shots,
         observables=observables,
     )
-    return _Piece(pub=pub, read=_read_means)
+    return Piece(pub=pub, read=_read_means)
 
 
 def _terms(sentence: Any, position: Mapping[Any, int]) -> tuple[tuple[str, float], ...]:

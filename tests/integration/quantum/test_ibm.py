@@ -39,6 +39,7 @@ from qcov.qexecutors import ibm_provider
 from qcov.qexecutors.base import BaseQExecutor, CircuitBatch
 from qcov.qexecutors.ibmq import IBMQExecutor
 from qcov.qexecutors.qiskit import QiskitExecutor
+from qcov.qexecutors.qiskit_fitting import Fitting
 from tests.standins.ibm import CRN, IBM, PAID_CRN, serving
 from tests.waiting import until
 
@@ -154,13 +155,13 @@ def test_circuits_are_transpiled_before_a_batch_is_open(
     ibm: IBM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened_at: list[int] = []
-    fit = ibm_provider.Fitting.fit
+    fit = Fitting.fit
 
     def watched(self: Any, pub: Any) -> Any:
         opened_at.append(ibm.count(OPEN))
         return fit(self, pub)
 
-    monkeypatch.setattr(ibm_provider.Fitting, "fit", watched)
+    monkeypatch.setattr(Fitting, "fit", watched)
     executor(single_job=False).run_batch(circuits(3))
 
     assert opened_at == [0, 0, 0]
