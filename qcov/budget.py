@@ -103,7 +103,7 @@ class Budget(BaseModel):
     def limits(self) -> dict[str, float]:
         """What it allows, by unit."""
         values = ((unit, getattr(self, name)) for name, unit in _FIELDS.items())
-        return {unit: value for unit, value in values if value is not None}
+        return {str(unit): value for unit, value in values if value is not None}
 
     @property
     def key(self) -> str:

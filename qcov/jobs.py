@@ -6,13 +6,16 @@ not: its jobs are attached here, by their ids.
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from qcov.errors import CircuitError, JobLost, WrongSetting
+from qcov.errors import JobLost, QcovError, WrongSetting
 from qcov.journal import JobEntry, Journal, State
 from qcov.qexecutors.kept_runs import KeptRun, kept_run
 from qcov.qexecutors.provider import JobState
+from qcov.records import error_text
 
 __all__ = ["attach", "cancel", "list_jobs", "resolve"]
 
@@ -52,7 +55,8 @@ def attach(job: str) -> list[Any]:
     journal = Journal()
     entry = journal.find(job)
     kept = _kept(journal, entry)
-    results = kept.executor.results_again(kept.batch, entry)
+    with _reaching(entry):
+        results = kept.executor.results_again(kept.batch, entry)
     return [getattr(result, "value", result) for result in results]
 
 
@@ -70,19 +74,15 @@ def cancel(job: str) -> JobEntry:
     entry = journal.find(job)
     if not entry.state.open:
         return entry
-    provider = _kept(journal, entry).executor.provider
-    try:
+    executor = _kept(journal, entry).executor
+    with _reaching(entry):
+        provider = executor.provider
         job_id = entry.job_id or provider.find(entry.token)
         if job_id is None:
             reason = "the provider has no job with its tag (yet)"
             raise JobLost(executor=entry.provider, job=entry.name, reason=reason)
         state = provider.cancel(job_id)
         used = provider.used(job_id) if state in _SPOILT else None
-    except CircuitError:
-        raise
-    except Exception as error:  # a provider's own
-        reason = f"{type(error).__name__}: {error}"
-        raise JobLost(executor=entry.provider, job=entry.name, reason=reason) from error
     if entry.job_id is None:
         journal.submitted(entry.token, job_id)
     if state in _SPOILT:
@@ -119,6 +119,17 @@ def resolve(job: str, *, job_id: str | None = None, never: bool = False) -> JobE
     else:
         journal.ended(entry.token, State.REFUSED, {}, "it was said that it was never submitted")
     return journal.find(entry.token)
+
+
+@contextmanager
+def _reaching(entry: JobEntry) -> Generator[None, None, None]:
+    try:
+        yield
+    except QcovError:
+        raise
+    except Exception as error:  # a provider's own
+        reason = error_text(error)
+        raise JobLost(executor=entry.provider, job=entry.name, reason=reason) from error
 
 
 def _kept(journal: Journal, entry: JobEntry) -> KeptRun:

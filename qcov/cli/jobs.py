@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import typer
 
@@ -74,7 +74,7 @@ def attach(job: str = _JOB, as_json: bool = AS_JSON) -> None:
         return
     for value in values:
         if not isinstance(value, BaseException):
-            say(repr(value))
+            say(repr(_plain(value)))
     for error in (value for value in values if isinstance(value, BaseException)):
         fail(str(error))
 
@@ -205,4 +205,8 @@ def _amount(unit: str, amount: float) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, BaseException):
         return {"error": str(value)}
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in cast("Sequence[Any]", value)]
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in cast("Mapping[Any, Any]", value).items()}
     return value.tolist() if hasattr(value, "tolist") else value

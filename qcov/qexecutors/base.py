@@ -38,6 +38,8 @@ from qcov.qexecutors.capabilities import Capabilities
 from qcov.qexecutors.traffic import Traffic
 from qcov.records import error_text
 
+_Error = TypeVar("_Error", bound=Exception)
+
 
 class Circuit(Protocol):
     """What qcov needs of a PennyLane `QuantumScript`, the form in which circuits travel."""
@@ -168,29 +170,43 @@ class BaseQExecutor(BaseModel, ABC):
         return None if value is None and name == "time_limit" else seconds(value, cls, name)
 
     def __init__(self, **settings: Any) -> None:
-        settings = self.configured(settings)
-        unknown = settings.keys() - type(self).model_fields.keys() - {"type"}
-        for setting in sorted(unknown):
-            raise InvalidSetting(
-                executor=type(self).__name__,
-                setting=repr(setting),
-                reason=f"is not a setting. {suggest(setting, self._settings())}",
-            )
-        settings.pop("type", None)
+        configured = self._configured()
         try:
-            super().__init__(**settings)
+            fields = self.as_fields({**configured, **settings})
+            self._refuse_unknown(fields)
+            super().__init__(**fields)
         except ValidationError as error:
-            raise _original(error, type(self).__name__) from None
+            raise self._told_of(configured, _original(error, type(self).__name__)) from None
+        except QuantumError as error:
+            raise self._told_of(configured, error) from None
 
     @classmethod
-    def configured(cls, settings: Mapping[str, Any]) -> builtins.dict[str, Any]:
-        """Settings, and what the section of the class in `qcov.conf` says of the others.
+    def as_fields(cls, settings: Mapping[str, Any]) -> builtins.dict[str, Any]:
+        """Settings as the fields of the model; for subclasses that take others as well."""
+        return {name: value for name, value in settings.items() if name != "type"}
 
-        The section of a `Simulator` is `[qelectron.Simulator]`.
-        """
+    @classmethod
+    def _configured(cls) -> Mapping[str, Any]:
+        """What the section of the class in `qcov.conf` says, such as `[qelectron.Simulator]`."""
         sections = cast("Mapping[str, Mapping[str, Any]]", get_config("qelectron"))
-        own = sections.get(cls.__name__)
-        return dict(settings) if own is None else {**own, **settings}
+        return sections.get(cls.__name__, {})
+
+    @classmethod
+    def _told_of(cls, configured: Mapping[str, Any], error: _Error) -> _Error:
+        """The error, with a word about settings that did not stand in the call."""
+        if configured:
+            names, section = ", ".join(sorted(configured)), f"[qelectron.{cls.__name__}]"
+            error.add_note(f"Of its settings, {names} may come from {section} in qcov.conf.")
+        return error
+
+    @classmethod
+    def _refuse_unknown(cls, settings: Iterable[str]) -> None:
+        for setting in sorted(set(settings) - cls.model_fields.keys()):
+            raise InvalidSetting(
+                executor=cls.__name__,
+                setting=repr(setting),
+                reason=f"is not a setting. {suggest(setting, cls._settings())}",
+            )
 
     def __setattr__(self, name: str, value: Any) -> None:
         if (

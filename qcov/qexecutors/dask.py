@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from qcov.errors import InvalidSetting
-from qcov.qexecutors.simulator import Parallel, Simulator
+from qcov.qexecutors.simulator import AS_CONFIGURED, Parallel, Simulator
 
 
 class DaskQExecutor(Simulator):
@@ -29,7 +29,7 @@ class DaskQExecutor(Simulator):
 
     parallel: Parallel = "dask"
 
-    def __init__(self, device: str | None = None, *, client: Any = None, **settings: Any) -> None:
+    def __init__(self, device: str = AS_CONFIGURED, *, client: Any = None, **settings: Any) -> None:
         if settings.get("parallel", "dask") != "dask":
             raise InvalidSetting(
                 executor=type(self).__name__,

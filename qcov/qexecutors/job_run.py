@@ -599,7 +599,8 @@ _ENDS = {State.FAILED: "failed", State.CANCELLED: "was cancelled"}
 def estimated(provider: Provider, programs: Sequence[Program]) -> dict[str, float]:
     """What one job with these programs costs at most, by unit."""
     known = provider.estimate(programs) or {}
-    return {budget.Unit.TASKS: 1.0, budget.Unit.SHOTS: float(_shots(programs)), **known}
+    amounts = {budget.Unit.TASKS: 1.0, budget.Unit.SHOTS: float(_shots(programs)), **known}
+    return {str(unit): amount for unit, amount in amounts.items()}
 
 
 def _shots(programs: Iterable[Program]) -> int:

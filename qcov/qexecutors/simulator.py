@@ -29,6 +29,9 @@ from qcov.qexecutors.pennylane_simulation import Simulation
 from qcov.qexecutors.simulator_choice import Options, Way
 from qcov.qexecutors.simulator_state import LocalState
 
+#: Where no device is given: the one of the settings, or the class's default.
+AS_CONFIGURED: Any = object()
+
 Parallel = Literal["auto", "thread", "process", "dask", False] | None
 
 #: Settings that what a `LocalState` holds was made from.
@@ -116,17 +119,19 @@ class Simulator(BaseQExecutor):
         reason = f"must be an address such as 'tcp://10.0.0.1:8786', not {address!r}"
         raise InvalidSetting(executor=cls.__name__, setting="scheduler_address", reason=reason)
 
-    def __init__(self, device: str | None = None, **settings: Any) -> None:
-        settings = self.configured(settings if device is None else {**settings, "device": device})
-        device = settings.pop("device", type(self).model_fields["device"].default)
-        options = adapter.device_settings(self._exists(device))
-        way = settings.get("parallel", type(self).model_fields["parallel"].default)
+    def __init__(self, device: str = AS_CONFIGURED, **settings: Any) -> None:
+        super().__init__(**settings if device is AS_CONFIGURED else {**settings, "device": device})
+
+    @classmethod
+    def as_fields(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings as fields: what the device takes goes to `device_options`."""
+        fields = {name: one.default for name, one in cls.model_fields.items()}
+        device, way = (settings.get(name, fields[name]) for name in ("device", "parallel"))
+        options = adapter.device_settings(cls._exists(device))
         if way != "dask" and settings.get("scheduler_address") is not None:
             reason = f"is for parallel='dask'; with parallel={way!r} it would have no effect"
-            raise InvalidSetting(
-                executor=type(self).__name__, setting="scheduler_address", reason=reason
-            )
-        super().__init__(device=device, **self._with_options(options, settings))
+            raise InvalidSetting(executor=cls.__name__, setting="scheduler_address", reason=reason)
+        return super().as_fields(cls._with_options(options, settings))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _TOGETHER:  # what fits together, `__init__` says

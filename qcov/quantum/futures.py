@@ -127,8 +127,9 @@ class CircuitFuture(concurrent.futures.Future[Any]):
 
     def _press(self, timeout: float | None) -> None:
         self.start()
-        if timeout is None and self.hurry is not None and not super().done():
-            self.hurry()
+        hurry = self.hurry  # None as soon as another thread has the result
+        if timeout is None and hurry is not None and not super().done():
+            hurry()
 
     def __reduce__(self) -> tuple[object, ...]:
         # As Python's own objects do it, so that whoever pickles can say what contains it.

@@ -19,6 +19,7 @@ _PAGES = (
     "README.md",
     "docs/how-to/executors.md",
     "docs/how-to/ibm_quantum.md",
+    "docs/how-to/jobs.md",
     "docs/how-to/qelectrons.md",
     "docs/how-to/qiskit.md",
     "docs/how-to/workflows.md",

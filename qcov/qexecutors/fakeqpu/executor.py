@@ -19,24 +19,37 @@ from qcov.records import process_id
 
 
 class OwnServer:
-    """A provider of an executor's own. Copies, pickles and forked children start their own."""
+    """A provider of an executor's own, in the process that made it; pickles and forks lead there.
 
-    def __init__(self) -> None:
+    Args:
+        url: Where it is, if not in this process.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
         self._lock = threading.Lock()
         self._server: FakeServer | None = None
         self._process = process_id()
+        self._url = url
 
-    def get(self, conditions: Mapping[str, Any]) -> FakeServer:
+    def url(self, conditions: Mapping[str, Any]) -> str:
+        """Where it is; it is started if nobody has started it."""
+        if self._url is None and self._server is not None:
+            return self._server.url  # in a forked child too
+        return self._url or self.here(conditions).url
+
+    def here(self, conditions: Mapping[str, Any]) -> FakeServer:
         """The provider, started the first time."""
+        if self._url is not None or self._process != process_id():
+            reason = "is in another process"
+            raise InvalidSetting(executor="FakeQPU", setting="its provider", reason=reason)
         with self._lock:
-            if self._server is None or self._process != process_id():
+            if self._server is None:
                 self._server = FakeServer(Conditions.made_of(conditions))
-                self._process = process_id()
                 weakref.finalize(self, self._server.close).atexit = False
             return self._server
 
-    def __reduce__(self) -> tuple[type[OwnServer], tuple[()]]:
-        return OwnServer, ()
+    def __reduce__(self) -> tuple[type[OwnServer], tuple[str | None]]:
+        return OwnServer, (self._url if self._server is None else self._server.url,)
 
     def __copy__(self) -> OwnServer:
         return OwnServer()
@@ -48,9 +61,9 @@ class OwnServer:
 class FakeQPU(RemoteQExecutor):
     """Runs circuits on a fake provider, over HTTP on this machine: to try out what real ones do.
 
-    It queues, takes its time, is noisy, breaks and costs as it is told. Without a `url`, each
-    process that uses the executor has a provider of its own, which ends with it; one that processes
-    share, and that outlives them, is started by `qcov fakeqpu`.
+    It queues, takes its time, is noisy, breaks and costs as it is told. Without a `url`, it has a
+    provider of its own in the process that made it, which ends with that; workers reach it there.
+    One that outlives programs is started by `qcov fakeqpu`.
 
     Args:
         url: Where the provider is.
@@ -78,22 +91,18 @@ class FakeQPU(RemoteQExecutor):
 
     _own: OwnServer = PrivateAttr(default_factory=OwnServer)
 
-    def __init__(self, **settings: Any) -> None:
-        settings = self.configured(settings)
-        fields = type(self).model_fields.keys() | {"type"}
-        own = {name: value for name, value in settings.items() if name in fields}
-        direct = {name: value for name, value in settings.items() if name not in fields}
-        own["conditions"] = {**settings.get("conditions", {}), **direct}
-        if own["conditions"]:
-            Conditions.made_of(own["conditions"])
+    @classmethod
+    def as_fields(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings as fields: conditions that were given directly are put together."""
+        own = super().as_fields(settings)
+        direct = {name: own.pop(name) for name in own.keys() - cls.model_fields.keys()}
+        conditions = {**own.get("conditions", {}), **direct}
+        if conditions:
+            Conditions.made_of(conditions)
             if own.get("url") is not None:
                 reason = f"is for a provider of its own, not for one at {own['url']}"
-                raise InvalidSetting(
-                    executor=type(self).__name__,
-                    setting=min(own["conditions"]),
-                    reason=reason,
-                )
-        super().__init__(**own)
+                raise InvalidSetting(executor=cls.__name__, setting=min(conditions), reason=reason)
+        return {**own, "conditions": conditions}
 
     @property
     def server(self) -> FakeServer:
@@ -105,10 +114,15 @@ class FakeQPU(RemoteQExecutor):
         if self.url is not None:
             reason = "has the provider that the executor uses"
             raise InvalidSetting(executor=type(self).__name__, setting=self.url, reason=reason)
-        return self._own.get(self.conditions)
+        return self._own.here(self.conditions)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        if self.url is None:
+            self._own.url(self.conditions)  # so that the pickle leads there
+        return super().__getstate__()
 
     def _connect(self) -> FakeProvider:
-        url = self.url or self.server.url
+        url = self.url or self._own.url(self.conditions)
         return FakeProvider(url, self._secret, self.name)
 
     def _secret(self) -> str | None:

@@ -168,7 +168,7 @@ def test_a_cluster_takes_its_executors_without_their_name() -> None:
 
 
 def test_a_cluster_names_only_settings_that_it_takes() -> None:
-    with pytest.raises(InvalidSetting, match=r"'selectr'.*Known: executors, selector\.$"):
+    with pytest.raises(InvalidSetting, match=r"'selectr'.*Known: budget, executors, selector\.$"):
         QCluster([Simulator()], selectr="random")
 
 
