@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from qcov.classical.executors.local import LocalExecutor
     from qcov.classical.prepared import wrapper_fn
     from qcov.qexecutors.base import BaseQExecutor
+    from qcov.qexecutors.braket import BraketQubitExecutor
+    from qcov.qexecutors.braket_local import LocalBraketQubitExecutor
     from qcov.qexecutors.dask import DaskQExecutor
     from qcov.qexecutors.fakeqpu.executor import FakeQPU
     from qcov.qexecutors.ibmq import IBMQExecutor
@@ -23,10 +25,12 @@ __all__ = [
     "AsyncBaseExecutor",
     "BaseExecutor",
     "BaseQExecutor",
+    "BraketQubitExecutor",
     "DaskQExecutor",
     "DispatchInfo",
     "FakeQPU",
     "IBMQExecutor",
+    "LocalBraketQubitExecutor",
     "LocalExecutor",
     "QCluster",
     "QiskitExecutor",
@@ -40,9 +44,11 @@ _HOME_OF = {
     "DispatchInfo": "qcov.classical.executors.base",
     "LocalExecutor": "qcov.classical.executors.local",
     "BaseQExecutor": "qcov.qexecutors.base",
+    "BraketQubitExecutor": "qcov.qexecutors.braket",
     "DaskQExecutor": "qcov.qexecutors.dask",
     "FakeQPU": "qcov.qexecutors.fakeqpu.executor",
     "IBMQExecutor": "qcov.qexecutors.ibmq",
+    "LocalBraketQubitExecutor": "qcov.qexecutors.braket_local",
     "QiskitExecutor": "qcov.qexecutors.qiskit",
     "Simulator": "qcov.qexecutors.simulator",
     "QCluster": "qcov.quantum.cluster",

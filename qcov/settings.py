@@ -256,6 +256,9 @@ SETTINGS: Mapping[str, Setting] = {
     "workflow_data.db_path": Setting(kind="path", default=_within("qcov.sqlite")),
     "workflow_data.db_url": _words(),  # no database: the file in the data folder
     "workflow_data.seal_key": Setting(kind="path", default=_within("seal.key")),
+    "costs.prices": Setting(
+        kind="path", default=lambda: str(config_file().with_name("prices.toml"))
+    ),
     # For how many seconds an engine has its dispatches, where several share a database.
     "engine.lease": Setting(kind="number", default=30.0, least=1),
     "workflow_data.storage_type": Setting(kind="text", default="local", choices=("local",)),

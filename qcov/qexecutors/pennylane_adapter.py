@@ -25,6 +25,12 @@ from typing import Any, cast
 import numpy as np
 import pennylane
 from pennylane.devices import Device
+from pennylane.exceptions import (
+    DecompositionUndefinedError,
+    DeviceError,
+    QuantumFunctionError,
+    WireError,
+)
 from pennylane.measurements import Shots
 from pennylane.queuing import AnnotatedQueue, QueuingManager
 from pennylane.transforms import convert_to_numpy_parameters
@@ -181,6 +187,15 @@ def is_simulator(device: Device) -> bool:
 
 
 _SIMULATORS = frozenset({"default", "lightning", "null", "reference"})
+
+
+#: What devices raise for circuits that they cannot run.
+REFUSALS: tuple[type[Exception], ...] = (
+    DecompositionUndefinedError,
+    DeviceError,
+    QuantumFunctionError,
+    WireError,
+)
 
 
 def device_wires(device: Device) -> int | tuple[Any, ...] | None:

@@ -30,12 +30,14 @@ class Program:
             whose calibration changes: the same in every process.
         shots: How often it runs; None if it is analytic.
         size: Bytes of the payload, about.
+        alone: Whether it must be the only one of its job.
     """
 
     payload: Any
     key: str
     shots: int | None
     size: int = 0
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,7 @@ class Limits:
         programs: In one job.
         size: Bytes in one job.
         shots: Of one program.
+        total_shots: Of all programs of one job together.
         pending: Jobs of one account that wait or run at the same time.
         per_second: Requests.
     """
@@ -70,6 +73,7 @@ class Limits:
     programs: int | None = None
     size: int | None = None
     shots: int | None = None
+    total_shots: int | None = None
     pending: int | None = None
     per_second: float | None = None
 

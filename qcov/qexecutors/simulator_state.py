@@ -93,7 +93,7 @@ class LocalState:
                     pool.close()
             self._threads = self._processes = self._dask = None
 
-    def __reduce__(self) -> tuple[type[LocalState], tuple[Any]]:
+    def __reduce__(self) -> tuple[type[LocalState], tuple[Any, ...]]:
         return LocalState, (self.template,)
 
     def __deepcopy__(self, _memo: object) -> LocalState:

@@ -18,17 +18,26 @@ def parts(programs: Sequence[Program], limits: Limits) -> list[list[int]]:
     ([[0, 1, 2], [3, 4]], [[0, 1], [2, 3], [4]])
     """
     found: list[list[int]] = []
-    size = 0
     for number, program in enumerate(programs):
-        if not found or _is_full(found[-1], size + program.size, limits):
+        if not found or not _fits(program, [programs[one] for one in found[-1]], limits):
             found.append([])
-            size = 0
         found[-1].append(number)
-        size += program.size
     return found
 
 
-def _is_full(part: Sequence[int], size: int, limits: Limits) -> bool:
-    if limits.programs is not None and len(part) >= limits.programs:
+def _fits(program: Program, part: Sequence[Program], limits: Limits) -> bool:
+    """Whether a job that has some programs takes one more."""
+    if not part:
         return True
-    return bool(part) and limits.size is not None and size > limits.size
+    if program.alone or part[0].alone:
+        return False
+    together = (*part, program)
+    return (
+        _within(len(together), limits.programs)
+        and _within(sum(one.size for one in together), limits.size)
+        and _within(sum(one.shots or 0 for one in together), limits.total_shots)
+    )
+
+
+def _within(amount: int, limit: int | None) -> bool:
+    return limit is None or amount <= limit

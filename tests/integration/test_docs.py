@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib.util
 import re
 import subprocess
 import sys
@@ -17,6 +18,14 @@ from qcov import errors
 _ROOT = Path(__file__).parents[2]
 _PAGES = (
     "README.md",
+    "docs/how-to/benchmark_backends.md",
+    pytest.param(
+        "docs/how-to/braket.md",
+        marks=pytest.mark.skipif(
+            importlib.util.find_spec("braket") is None,
+            reason="Braket's SDK supports Python 3.11 and 3.12",
+        ),
+    ),
     "docs/how-to/executors.md",
     "docs/how-to/ibm_quantum.md",
     "docs/how-to/jobs.md",

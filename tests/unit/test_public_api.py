@@ -25,8 +25,9 @@ PUBLIC = {
     "selectors", "set_config", "status", "stop_triggers", "triggers", "wait", "watch",
 }  # fmt: skip
 EXECUTORS = {
-    "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "DaskQExecutor", "DispatchInfo",
-    "FakeQPU", "IBMQExecutor", "LocalExecutor", "QCluster", "QiskitExecutor", "Simulator",
+    "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "BraketQubitExecutor", "DaskQExecutor",
+    "DispatchInfo", "FakeQPU", "IBMQExecutor", "LocalBraketQubitExecutor", "LocalExecutor",
+    "QCluster", "QiskitExecutor", "Simulator",
     "wrapper_fn",
 }  # fmt: skip
 SELECTORS = {
