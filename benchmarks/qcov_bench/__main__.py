@@ -21,6 +21,7 @@ _SUITES = {
     "qelectrons": "qelectron",
     "circuits": "circuits",
     "parallel": "parallel",
+    "qiskit": "qiskit_jobs",
     "engine": "engine",
     "start": "start",
     "chaos": "chaos",

@@ -27,8 +27,10 @@ _PAGES = (
         ),
     ),
     "docs/how-to/executors.md",
+    "docs/how-to/ibm_quantum.md",
     "docs/how-to/jobs.md",
     "docs/how-to/qelectrons.md",
+    "docs/how-to/qiskit.md",
     "docs/how-to/workflows.md",
     "docs/reference/api.md",
 )
