@@ -50,6 +50,7 @@ QcovError
     ├── UnsupportedInterface    an interface that PennyLane itself no longer supports
     ├── NotAFuture              `gather` or `as_completed` was given something else
     ├── StaleFuture             a future was asked after the derivative that it belongs to
+    ├── CannotMeasure           a benchmark cannot be run as it was asked for
     ├── CredentialMissing       something secret is not where it was said to be
     ├── JobNotFound             no job has this id
     └── CircuitError            an executor could not run a circuit
@@ -605,6 +606,14 @@ class StaleFuture(QuantumError):
             "returns."
         )
         self.qelectron = qelectron
+
+
+class CannotMeasure(QuantumError, ValueError):
+    """A benchmark cannot be run as it was asked for."""
+
+    def __init__(self, *, what: str, reason: str, advice: str) -> None:
+        super().__init__(f"{what}: {reason.rstrip('.')}. {advice}".rstrip())
+        self.what, self.reason, self.advice = what, reason, advice
 
 
 class CredentialMissing(QuantumError):

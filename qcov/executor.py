@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from qcov.qexecutors.braket_local import LocalBraketQubitExecutor
     from qcov.qexecutors.dask import DaskQExecutor
     from qcov.qexecutors.fakeqpu.executor import FakeQPU
+    from qcov.qexecutors.ibmq import IBMQExecutor
+    from qcov.qexecutors.qiskit import QiskitExecutor
     from qcov.qexecutors.simulator import Simulator
     from qcov.quantum.cluster import QCluster
 
@@ -27,9 +29,11 @@ __all__ = [
     "DaskQExecutor",
     "DispatchInfo",
     "FakeQPU",
+    "IBMQExecutor",
     "LocalBraketQubitExecutor",
     "LocalExecutor",
     "QCluster",
+    "QiskitExecutor",
     "Simulator",
     "wrapper_fn",
 ]
@@ -43,7 +47,9 @@ _HOME_OF = {
     "BraketQubitExecutor": "qcov.qexecutors.braket",
     "DaskQExecutor": "qcov.qexecutors.dask",
     "FakeQPU": "qcov.qexecutors.fakeqpu.executor",
+    "IBMQExecutor": "qcov.qexecutors.ibmq",
     "LocalBraketQubitExecutor": "qcov.qexecutors.braket_local",
+    "QiskitExecutor": "qcov.qexecutors.qiskit",
     "Simulator": "qcov.qexecutors.simulator",
     "QCluster": "qcov.quantum.cluster",
     "wrapper_fn": "qcov.classical.prepared",

@@ -21,9 +21,15 @@ _SUITES = {
     "qelectrons": "qelectron",
     "circuits": "circuits",
     "parallel": "parallel",
+    "qiskit": "qiskit_jobs",
     "engine": "engine",
     "start": "start",
     "chaos": "chaos",
+}
+#: What has options, tables and files of its own.
+_COMMANDS = {
+    "backends": "qcov_bench.backends.command",
+    "compare": "qcov_bench.backends.compare_command",
 }
 _WIDTH = 160  #: a terminal that is narrower breaks the lines, rather than the words in a column
 _PACKAGES = ("qcov", "pennylane", "pennylane-lightning", "numpy", "sqlalchemy", "distributed")
@@ -36,7 +42,12 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "qcov_bench") ->
         arguments: What was typed; by default, what this program was given.
         prog: What the program is called in its help.
     """
-    wanted = _parse(arguments, prog)
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    if typed and typed[0] in _COMMANDS:
+        command = importlib.import_module(_COMMANDS[typed[0]])
+        command.main(typed[1:], prog=f"{prog} {typed[0]}")
+        return
+    wanted = _parse(typed, prog)
     signal.signal(signal.SIGTERM, _end)  # or the engine that is measured would stay behind
     console = Console(width=max(Console().width, _WIDTH))
     console.print(_machine())
@@ -54,8 +65,8 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "qcov_bench") ->
         sys.exit(1)
 
 
-def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+def _parse(arguments: Sequence[str], prog: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__, epilog=_epilog(prog))
     parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(_SUITES)}")
     parser.add_argument("--strict", action="store_true", help="fail if a goal is missed")
     parser.add_argument(
@@ -73,6 +84,13 @@ def _parse(arguments: Sequence[str] | None, prog: str) -> argparse.Namespace:
     if unknown:
         parser.error(f"no suite {', '.join(sorted(unknown))}; there are {', '.join(_SUITES)}")
     return wanted
+
+
+def _epilog(prog: str) -> str:
+    return (
+        f"Besides: `{prog} backends` measures quantum backends beside each other, and "
+        f"`{prog} compare A B` says what has changed between two of its results; each has --help."
+    )
 
 
 def _end(*_: object) -> NoReturn:

@@ -17,7 +17,7 @@ def add_to(app: typer.Typer) -> None:
 def bench(
     arguments: list[str] = typer.Argument(None, help="Suites and their options; see --help."),
 ) -> None:
-    """Measure qcov against its yardsticks, side by side; all suites, or those that are named."""
+    """Measure qcov, side by side with its yardsticks; or backends (`backends`, `compare`)."""
     from qcov_bench.__main__ import main
 
     main(arguments or [], prog="qcov bench")

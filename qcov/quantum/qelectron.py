@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from qcov.errors import (
 )
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, CircuitBatch
+from qcov.qexecutors.callers import frames_of_ours
 from qcov.qexecutors.simulator import Simulator
 from qcov.quantum import pennylane_qnode, router
 from qcov.quantum.cache import CircuitCache, as_cache
@@ -385,17 +385,9 @@ def _default(device: Any) -> Simulator:
     warnings.warn(
         f"the device {device.name!r} is none that qcov's Simulator can make: circuits will run on "
         "'default.qubit'. Say where with executors=...",
-        stacklevel=_frames_of_ours(),
+        stacklevel=frames_of_ours(),
     )
     return Simulator()
-
-
-def _frames_of_ours() -> int:
-    """How far up the user's line is, seen from whoever calls this."""
-    frame, count = sys._getframe(1), 1  # pyright: ignore[reportPrivateUsage]
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("qcov."):
-        frame, count = frame.f_back, count + 1
-    return count
 
 
 def _brief(executor: BaseQExecutor) -> str:

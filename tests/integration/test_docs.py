@@ -18,6 +18,7 @@ from qcov import errors
 _ROOT = Path(__file__).parents[2]
 _PAGES = (
     "README.md",
+    "docs/how-to/benchmark_backends.md",
     pytest.param(
         "docs/how-to/braket.md",
         marks=pytest.mark.skipif(
@@ -26,8 +27,10 @@ _PAGES = (
         ),
     ),
     "docs/how-to/executors.md",
+    "docs/how-to/ibm_quantum.md",
     "docs/how-to/jobs.md",
     "docs/how-to/qelectrons.md",
+    "docs/how-to/qiskit.md",
     "docs/how-to/workflows.md",
     "docs/reference/api.md",
 )

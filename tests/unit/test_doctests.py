@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 import qcov
+import qcov_bench.backends
 import qcov_server
 
 #: Modules that do something when they are imported.
@@ -17,7 +18,7 @@ PROGRAMS = {"qcov.__main__"}
 
 
 def modules() -> Iterator[str]:
-    for package in (qcov, qcov_server):
+    for package in (qcov, qcov_server, qcov_bench.backends):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             if found.name not in PROGRAMS and ".migrations." not in found.name:
                 yield found.name

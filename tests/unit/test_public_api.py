@@ -26,7 +26,8 @@ PUBLIC = {
 }  # fmt: skip
 EXECUTORS = {
     "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "BraketQubitExecutor", "DaskQExecutor",
-    "DispatchInfo", "FakeQPU", "LocalBraketQubitExecutor", "LocalExecutor", "QCluster", "Simulator",
+    "DispatchInfo", "FakeQPU", "IBMQExecutor", "LocalBraketQubitExecutor", "LocalExecutor",
+    "QCluster", "QiskitExecutor", "Simulator",
     "wrapper_fn",
 }  # fmt: skip
 SELECTORS = {

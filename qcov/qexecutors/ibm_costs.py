@@ -1,0 +1,64 @@
+"""What jobs at IBM Quantum cost, and what IBM takes in one job.
+
+Part of the adapter around IBM's SDK: only what starts with `ibm_` imports it.
+"""
+
+# pyright: basic
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from qcov.qexecutors.provider import Limits, Program
+from qcov.qexecutors.qiskit_fitting import Fitted
+
+#: Of a Sampler's job: https://quantum.cloud.ibm.com/docs/guides/job-limits (read 2026-11).
+_MAX_EXECUTIONS = 10_000_000
+_MAX_BYTES = 25_000_000  #: uploads of 33 MB were cut off: qiskit-ibm-runtime issue 497
+_PENDING_OF_FREE_PLAN = 3
+_BYTES_OF_A_GATE, _BYTES_OF_A_CIRCUIT, _BYTES_OF_A_NUMBER = 60, 3000, 8
+#: Seconds of a job besides its circuits, and how much more than expected it may take:
+#: https://quantum.cloud.ibm.com/docs/guides/estimate-job-run-time has 4.1 s for a first example.
+_OVERHEAD, _MARGIN = 4.0, 1.5
+_REP_DELAY = 250e-6  #: seconds between two shots, where a backend does not say
+_OF_A_LAYER, _OF_A_READOUT = 1e-7, 4e-6  #: seconds
+#: How much longer mitigation by each resilience level takes, about.
+_BY_RESILIENCE = (1, 2, 8)
+
+
+def seconds_of_job(programs: Sequence[Program], backend: Any, resilience: int) -> int:
+    """The seconds on the QPU that a job takes at most, as far as can be told."""
+    seconds = _OVERHEAD + sum(_seconds_of(program.payload, backend) for program in programs)
+    return math.ceil(_MARGIN * _BY_RESILIENCE[resilience] * seconds)
+
+
+def _seconds_of(program: Fitted, backend: Any) -> float:
+    delay = getattr(backend, "default_rep_delay", None) or _REP_DELAY
+    one = program.circuit.depth() * _OF_A_LAYER + _OF_A_READOUT
+    terms = sum(len(terms) for terms in program.pub.observables) or 1
+    return program.pub.shots * terms * (delay + one)
+
+
+def size_of(program: Fitted) -> int:
+    """The bytes of a program, about."""
+    gates, numbers = len(program.circuit.data), len(program.pub.values)
+    return _BYTES_OF_A_CIRCUIT + _BYTES_OF_A_GATE * gates + _BYTES_OF_A_NUMBER * numbers
+
+
+def limits_of(*, free: bool, together: bool, most_jobs: int | None, shots: int) -> Limits:
+    """What IBM takes.
+
+    Args:
+        free: Whether the plan is the free one.
+        together: Whether a job may have several circuits.
+        most_jobs: How many jobs may wait, by the executor.
+        shots: The most that a program has.
+    """
+    pending = [most_jobs, _PENDING_OF_FREE_PLAN if free else None]
+    return Limits(
+        programs=max(1, _MAX_EXECUTIONS // shots) if together else 1,
+        size=_MAX_BYTES,
+        pending=min((one for one in pending if one is not None), default=None),
+    )
