@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import wait
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass
@@ -84,7 +85,14 @@ class _Runner:
         """As futures, all of which are waited for."""
 
         def all_at_once() -> list[Any]:
-            return gather([self._circuit.run_later(point) for point in points])
+            futures = [self._circuit.run_later(point) for point in points]
+            try:
+                return gather(futures)
+            except BaseException:  # what still runs would be in the way of what is next
+                for future in futures:
+                    future.cancel()
+                wait(futures)
+                raise
 
         seconds, values, ran = _recorded(all_at_once)
         return Run(seconds=seconds, values=values, circuits=len(ran), usd=money.of_records(ran))

@@ -25,7 +25,7 @@ def test_what_is_appended_is_there_at_once_and_read_again(tmp_path: Path) -> Non
 
     assert lines_of(path) == [END]  # before it is closed
     file.close()
-    assert list(Journal.open(path)) == [END]
+    assert list(journal.read(path).lines) == [END]
 
 
 def test_without_a_file_lines_are_only_remembered() -> None:

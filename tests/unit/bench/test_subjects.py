@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,30 @@ def test_an_executor_takes_the_shots_of_the_case() -> None:
 
     assert value == 5
     assert executor.shots == 77
+
+
+class Failing(BaseQExecutor):
+    """Fails the first circuit at once, and takes its time for the others."""
+
+    def run_batch(self, batch: CircuitBatch) -> Sequence[Any]:
+        RUNS.append("begun")
+        if len(RUNS) > 1:
+            time.sleep(0.05)  # what it takes, so that it is still at it when the error is there
+        RUNS.append("ended")
+        return [ValueError("no")] * len(batch.circuits)
+
+
+RUNS: list[str] = []
+
+
+def test_nothing_of_a_batch_that_has_failed_still_runs() -> None:
+    RUNS.clear()
+    subject = ExecutorSubject(executor=Failing(max_batch=1), label="it")
+
+    with subject.open(textbook.ghz(2, 1, 0), 5) as runner, pytest.raises(ValueError, match="no"):
+        runner.batch([np.zeros(0)] * 4)
+
+    assert RUNS.count("begun") == RUNS.count("ended") > 0
 
 
 def test_a_device_has_a_label_of_its_own() -> None:
