@@ -38,6 +38,10 @@ class Calls:
                 self._leave(queue)
             raise
 
+    def __del__(self) -> None:
+        if self._queue is not None:
+            self._queue.put(None)  # its thread would wait for ever
+
     def _leave(self, queue: _Queue) -> None:
         """Let a thread alone that hangs, with all that waits for it."""
         with self._lock:

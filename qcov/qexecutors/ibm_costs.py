@@ -30,7 +30,8 @@ _BY_RESILIENCE = (1, 2, 8)
 
 def seconds_of_job(programs: Sequence[Program], backend: Any, resilience: int) -> int:
     """The seconds on the QPU that a job takes at most, as far as can be told."""
-    seconds = _OVERHEAD + sum(_seconds_of(program.payload, backend) for program in programs)
+    known = [program.payload for program in programs if program.payload is not None]
+    seconds = _OVERHEAD + sum(_seconds_of(program, backend) for program in known)
     return math.ceil(_MARGIN * _BY_RESILIENCE[resilience] * seconds)
 
 
