@@ -49,6 +49,7 @@ CREATE INDEX IF NOT EXISTS jobs_by_id ON jobs (job_id);
 CREATE TABLE IF NOT EXISTS programs (
     token TEXT NOT NULL, number INTEGER NOT NULL, key TEXT NOT NULL, PRIMARY KEY (token, number)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS programs_by_key ON programs (key);
 CREATE TABLE IF NOT EXISTS charges (
     token TEXT NOT NULL, unit TEXT NOT NULL, estimate REAL NOT NULL, actual REAL,
     PRIMARY KEY (token, unit)
@@ -238,20 +239,31 @@ class Journal:
                 f"AND state IN ({_marks(OPEN)})",
                 (state, time.time(), error, token, *OPEN),
             ).rowcount
-            if changed and actual is not None:
+            if actual is not None and (changed or _is_unsettled(db, token, state)):
                 _settle(db, token, actual)
 
     # -- what a later run goes on with ---------------------------------------------------------
 
-    def of_scope(self, scope: str, account: str, device: str) -> list[tuple[JobEntry, list[str]]]:
-        """Jobs that a scope has had and may still use, oldest first, with the keys of programs."""
+    def of_scope(
+        self, scope: str, account: str, device: str, keys: Iterable[str]
+    ) -> list[tuple[JobEntry, list[str]]]:
+        """Jobs that a scope has had and may still use, oldest first, with the keys of programs.
+
+        Only those with a program that has one of `keys`.
+        """
         with self._reading() as db:
-            rows = db.execute(
-                f"SELECT * FROM jobs WHERE scope = ? AND account = ? AND device = ? "  # noqa: S608
-                f"AND state IN ({_marks(_OF_USE)}) ORDER BY created, part",
-                (scope, account, device, *_OF_USE),
-            ).fetchall()
-            return [(_entry(row), _keys(db, row["token"])) for row in rows]
+            found = {
+                row["token"]: _entry(row)
+                for some in _cut(sorted(set(keys)))
+                for row in db.execute(
+                    f"SELECT DISTINCT jobs.* FROM programs JOIN jobs USING (token) "  # noqa: S608
+                    f"WHERE key IN ({_marks(some)}) AND scope = ? AND account = ? AND device = ? "
+                    f"AND state IN ({_marks(_OF_USE)})",
+                    (*some, scope, account, device, *_OF_USE),
+                )
+            }
+            entries = sorted(found.values(), key=lambda entry: (entry.created, entry.part))
+            return [(entry, _keys(db, entry.token)) for entry in entries]
 
     def run_of(self, run: str) -> tuple[str, bytes] | None:
         """Seal and payload of a run of circuits; None if they were not kept."""
@@ -362,6 +374,7 @@ class Journal:
 
 
 _LATELY = 600.0  #: seconds that a submission may take
+_MOST_VALUES = 500
 _SHORTEST = 6  #: characters of a token that are enough to name a job
 
 
@@ -396,6 +409,15 @@ def _insert(db: sqlite3.Connection, intent: Intent) -> None:
         "INSERT INTO charges (token, unit, estimate) VALUES (?, ?, ?)",
         [(intent.token, unit, amount) for unit, amount in intent.estimate.items()],
     )
+
+
+def _is_unsettled(db: sqlite3.Connection, token: str, state: State) -> bool:
+    """Whether a job has ended so, and nobody has said what it has cost."""
+    query = (
+        "SELECT 1 FROM jobs JOIN charges USING (token) "
+        "WHERE token = ? AND state = ? AND actual IS NULL"
+    )
+    return db.execute(query, (token, state)).fetchone() is not None
 
 
 def _settle(db: sqlite3.Connection, token: str, actual: Mapping[str, float]) -> None:
@@ -440,6 +462,11 @@ def _count_open(db: sqlite3.Connection, account: str) -> int:
     )
     values = (account, State.SUBMITTED, State.SUBMITTING, time.time() - _LATELY)
     return db.execute(query, values).fetchone()[0]
+
+
+def _cut(values: Sequence[str]) -> list[Sequence[str]]:
+    """As many at a time as one statement takes."""
+    return [values[at : at + _MOST_VALUES] for at in range(0, len(values), _MOST_VALUES)]
 
 
 def _keys(db: sqlite3.Connection, token: str) -> list[str]:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from qcov.qexecutors.base import CircuitResult
-from qcov.qexecutors.job_run import Part, estimated
+from qcov.qexecutors.job_run import estimated
+from qcov.qexecutors.job_terms import Part
 from qcov.qexecutors.provider import Program, Provider, Translation
 
 

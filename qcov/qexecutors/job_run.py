@@ -5,20 +5,16 @@
                 -> intent and money in the journal -> submit -> id in the journal
 
 Killed at any point, it leaves a journal from which the next try goes on: a job whose id is there is
-waited for; one that was only asked for is sought by its token. If nobody can tell whether the
-provider has it, that is said, and it is not submitted again.
+waited for; one that was only asked for is sought by its token (see `qcov.qexecutors.submission`).
 """
 
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from qcov import budget
-from qcov.budget import Budget
 from qcov.context import Try, get_context
 from qcov.errors import (
     CircuitError,
@@ -32,97 +28,15 @@ from qcov.errors import (
 )
 from qcov.journal import Intent, JobEntry, Journal, Shortfall, State
 from qcov.policy import ErrorKind
-from qcov.qexecutors.claims import Claims, Place, current_try
+from qcov.qexecutors.claims import Claims, current_try
+from qcov.qexecutors.job_terms import Clock, Part, SystemClock, Terms
 from qcov.qexecutors.provider import JobState, JobView, Program, Provider, Translation
 from qcov.qexecutors.splitting import parts
+from qcov.qexecutors.submission import UNWANTED, Contact, Submission
 from qcov.records import error_text, process_id
 
-_SHORTEST, _GROWTH = 0.02, 1.5  # seconds before the second look, and how waits grow
 _KNOWN_AFTER = 60.0  # seconds that a provider may need until it knows a job that it has taken
 _ONLINE_EVERY = 30.0  # seconds between two questions whether a device still runs jobs
-
-
-class Clock(Protocol):
-    """What a run needs of time; tests have a fake one."""
-
-    def now(self) -> float:
-        """Seconds since some moment."""
-        ...
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-        ...
-
-
-class SystemClock:
-    """The real time."""
-
-    def now(self) -> float:
-        """Seconds since some moment."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
-    """On which terms circuits run as jobs.
-
-    Args:
-        executor: What the executor is called.
-        longest_pause: Seconds between two looks at jobs, at most.
-        patience: Seconds that a provider may be out of reach.
-        time_limit: Seconds that jobs may take; then they are cancelled.
-        others: Whether another executor may take what this device leaves waiting.
-        resubmit_unknown: Whether to submit again what may have been submitted.
-        budgets: What pays for the jobs.
-        prices: Which prices estimates are made from.
-    """
-
-    executor: str
-    longest_pause: float = 2.0
-    patience: float = 900.0
-    time_limit: float | None = None
-    others: bool = False
-    resubmit_unknown: bool = False
-    budgets: Sequence[Budget] = ()
-    prices: str | None = None
-
-
-@dataclass(slots=True, kw_only=True)
-class Part:
-    """A job, and what this run wants of it.
-
-    Args:
-        token: What the provider knows it by before it has an id.
-        programs: All of the job.
-        wanted: Numbers of programs of this run, by their numbers in the job.
-        job_id: Once it is known.
-    """
-
-    token: str
-    programs: Sequence[Program]
-    wanted: Mapping[int, int]
-    job_id: str | None = None
-    begun: float = 0.0
-    running: float | None = None  #: since when it is known to run
-    unread: float | None = None  #: since when its results are there and cannot be read
-    absent: float | None = None  #: since when the provider does not know it
-    timing: dict[str, float] = field(default_factory=dict[str, float])
-    amounts: Mapping[str, float] | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-    @property
-    def name(self) -> str:
-        """What people know it by."""
-        return self.job_id or self.token
-
-    @property
-    def places(self) -> list[Place]:
-        """Where what is wanted is."""
-        return [(self.token, number) for number in self.wanted]
 
 
 class JobRun:
@@ -155,11 +69,12 @@ class JobRun:
         clock: Clock | None = None,
     ) -> None:
         self._provider, self._terms = provider, terms
-        self._programs, self._owners = translation.programs, translation.owners
-        self._classify = classify
-        self._journal = journal
-        self._keep, self._programs_of = keep, programs_of
+        self._programs = translation.programs
         self._clock = clock or SystemClock()
+        self._journal = journal
+        self._contact = Contact(provider, terms, classify, self._clock)
+        self._submission = Submission(self._contact, journal)
+        self._keep, self._programs_of = keep, programs_of
         self._context, self._again = get_context(), again
         self._claims = Claims(Try() if again else current_try())
         self._run = secrets.token_hex(16)
@@ -167,9 +82,7 @@ class JobRun:
         self._open: list[Part] = []
         self._waiting: list[tuple[int, list[int]]] = []
         self.parts: list[Part] = []  #: all jobs that something was wanted of
-        self._started = self._clock.now()
-        self._reached = self._asked = self._started
-        self._pause = _SHORTEST
+        self._asked = self._clock.now()  # whether the device is online
 
     def results(self) -> list[Any]:
         """A raw result or an exception for each program.
@@ -196,7 +109,7 @@ class JobRun:
                 self._start_more()
                 self._look()
                 if self._waiting or self._open:
-                    self._rest()
+                    self._contact.rest()
         return self._raw
 
     def _cut(self, numbers: Sequence[int]) -> list[list[int]]:
@@ -213,12 +126,13 @@ class JobRun:
                 f"it was submitted as {self._again.account}, and the executor is {self._account}"
             )
             raise JobLost(executor=self._terms.executor, job=self._again.name, reason=reason)
-        jobs = self._journal.of_scope(self._scope, self._account, self._provider.device)
+        keys = [program.key for program in self._programs]
+        jobs = self._journal.of_scope(self._scope, self._account, self._provider.device, keys)
         if self._again:
             jobs = [(entry, keys) for entry, keys in jobs if entry.run == self._again.run]
         if not jobs:
             return list(range(len(self._programs)))
-        found = self._claims.take_over(jobs, [program.key for program in self._programs])
+        found = self._claims.take_over(jobs, keys)
         wanted: dict[str, dict[int, int]] = {}
         for number, (token, place) in found.items():
             wanted.setdefault(token, {})[place] = number
@@ -239,7 +153,7 @@ class JobRun:
         self.parts.append(part)
         try:
             if part.job_id is None:
-                part.job_id = self._found_again(part)
+                self._submission.find(part)
         except Exception as error:  # noqa: BLE001  # it is the circuits' that were in the job
             self._fail(part, error)
         else:
@@ -249,24 +163,9 @@ class JobRun:
         if len(wanted) == entry.programs:
             return [self._programs[wanted[place]] for place in range(entry.programs)]
         return self._programs_of(entry) or [
-            self._programs[wanted[place]] if place in wanted else _UNWANTED
+            self._programs[wanted[place]] if place in wanted else UNWANTED
             for place in range(entry.programs)
         ]
-
-    def _found_again(self, part: Part) -> str:
-        """The id of a job that was asked for by a process that is gone."""
-        job_id = self._sought(part)
-        if job_id is None:
-            knows_all = all(program is not _UNWANTED for program in part.programs)
-            if (self._provider.idempotent or self._terms.resubmit_unknown) and knows_all:
-                return self._submit(part)
-            raise self._unknown(part, "who asked for it was stopped before an answer came")
-        self._journal.submitted(part.token, job_id)
-        return job_id
-
-    def _unknown(self, part: Part, reason: str) -> UnknownSubmission:
-        self._journal.unknown(part.token, reason)
-        return UnknownSubmission(executor=self._terms.executor, job=part.token, reason=reason)
 
     # -- new jobs ------------------------------------------------------------------------------
 
@@ -279,8 +178,7 @@ class JobRun:
                 if not self._intended(part, number):
                     return  # too many jobs wait already
                 self.parts.append(part)
-                self._claims.take(part.places)
-                self._submit(part)
+                self._submission.submit(part)
             except UnknownSubmission as error:
                 self._waiting.pop(0)
                 self._fail(part, error)
@@ -305,6 +203,7 @@ class JobRun:
 
     def _intended(self, part: Part, number: int) -> bool:
         """Write down a job before it is submitted; False if it has to wait for others."""
+        self._claims.take(part.places)  # before another thread sees the job in the journal
         limit, context = self._provider.limits.pending, self._context
         intent = Intent(
             token=part.token,
@@ -318,32 +217,28 @@ class JobRun:
             account=self._account,
             keys=[program.key for program in part.programs],
             shots=_shots(part.programs),
-            estimate=self.estimate(part.programs),
+            estimate=estimated(self._provider, part.programs),
             prices=self._terms.prices,
         )
         answer = self._journal.intend(intent, budget.allowances(self._terms.budgets), limit)
+        if answer is not None:
+            self._claims.give_back(part.places)
         if isinstance(answer, Shortfall):
             raise budget.exceeded(self._terms.executor, answer, self._terms.budgets)
         if answer is not None and not self._open:
             self._make_room(answer)
         return answer is None
 
-    def estimate(self, programs: Sequence[Program]) -> dict[str, float]:
-        """What a job with these programs costs at most, by unit."""
-        return estimated(self._provider, programs)
-
     def _make_room(self, count: int) -> None:
         """See whether jobs of others, which this one waits for, have ended."""
         entries = [one for one in self._journal.open_of_account(self._account) if one.job_id]
         mine = [entry for entry in entries if entry.device == self._provider.device]
-        views = self._asked_for([entry.name for entry in mine])
-        if views is None:
-            return
+        views = self._contact.look([entry.name for entry in mine])
         for entry in mine:
-            view = views.get(entry.name)
+            view = (views or {}).get(entry.name)
             if view is not None and view.state.over:
                 self._note_end(entry.token, entry.name, view)
-        if self._late():
+        if self._contact.late:
             reason = (
                 f"{count} of its jobs wait or run, and it takes no more; `qcov jobs` lists them"
             )
@@ -352,47 +247,8 @@ class JobRun:
     def _note_end(self, token: str, job_id: str, view: JobView) -> None:
         """Write down the end of a job whose results nobody here wants."""
         state = State(view.state)
-        amounts = None if state is State.COMPLETED else self._used(job_id)
+        amounts = None if state is State.COMPLETED else self._contact.used(job_id)
         self._journal.ended(token, state, amounts, view.error)
-
-    def _submit(self, part: Part) -> str:
-        """Submit a job whose intent is written down, and write down its id."""
-        while True:
-            try:
-                job_id = self._provider.submit(part.programs, part.token)
-            except Exception as error:  # noqa: BLE001  # a provider's own
-                job_id = self._after_failed_submit(part, error)
-            if job_id is not None:
-                part.job_id = job_id
-                self._journal.submitted(part.token, job_id)
-                self._reached = self._clock.now()
-                return job_id
-
-    def _after_failed_submit(self, part: Part, error: Exception) -> str | None:
-        """The id of a job whose submission failed and that is there all the same.
-
-        None if it may be submitted again; raises if not.
-        """
-        if self._provider.sent(error) is False:
-            self._journal.ended(part.token, State.REFUSED, {}, error_text(error))
-            raise error
-        job_id = self._sought(part)
-        if job_id is not None:
-            return job_id
-        if self._provider.idempotent and self._may_pass(error) and self._patient():
-            self._rest()
-            return None
-        raise self._unknown(part, error_text(error)) from error
-
-    def _sought(self, part: Part) -> str | None:
-        """Ask the provider for a job by its token."""
-        while True:
-            try:
-                return self._provider.find(part.token)
-            except Exception as error:
-                if not self._may_pass(error) or not self._patient():
-                    raise self._unknown(part, error_text(error)) from error
-            self._rest()
 
     def _refuse(self, error: Exception) -> None:
         """Nothing more is submitted; raise if nothing was."""
@@ -409,13 +265,13 @@ class JobRun:
 
     # -- waiting -------------------------------------------------------------------------------
 
-    def _rest(self) -> None:
-        self._clock.sleep(self._pause)
-        self._pause = min(self._pause * _GROWTH, self._terms.longest_pause)
-
     def _look(self) -> None:
         """See how jobs stand, and take what has come of them."""
-        views = self._asked_for([part.name for part in self._open])
+        try:
+            views = self._contact.look([part.name for part in self._open])
+        except Exception as error:  # noqa: BLE001  # a provider's own
+            self._lose(error)
+            return
         for part in tuple(self._open) if views is not None else ():
             view = (views or {}).get(part.name)
             if view is None:
@@ -423,7 +279,7 @@ class JobRun:
             else:
                 self._take_note(part, view)
         self._leave_offline()
-        if self._open and self._late():
+        if self._open and self._contact.late:
             limit = self._terms.time_limit or 0.0
             self._give_up(self._open, CircuitTimedOut(executor=self._terms.executor, seconds=limit))
 
@@ -434,20 +290,6 @@ class JobRun:
             reason = f"{self._provider.name} knows no such job, as {self._account}"
             self._fail(part, JobLost(executor=self._terms.executor, job=part.name, reason=reason))
 
-    def _asked_for(self, job_ids: Sequence[str]) -> Mapping[str, JobView] | None:
-        """How jobs stand; None if the provider is out of reach for a while."""
-        if not job_ids:
-            return {}
-        try:
-            views = self._provider.look(job_ids)
-        except Exception as error:  # noqa: BLE001  # a provider's own
-            if self._may_pass(error) and self._patient():
-                return None
-            self._lose(error)
-            return None
-        self._reached = self._clock.now()
-        return views
-
     def _take_note(self, part: Part, view: JobView) -> None:
         if view.state is JobState.RUNNING and part.running is None:
             part.running = self._clock.now()
@@ -457,7 +299,7 @@ class JobRun:
             self._fetch(part)
             return
         state = State(view.state)
-        part.amounts = self._used(part.name)
+        part.amounts = self._contact.used(part.name)
         self._journal.ended(part.token, state, part.amounts, view.error)
         reason = f"its job {part.name} {_ENDS[state]}: {view.error or 'the provider says no more'}"
         self._fail(part, _FAILURES[view.kind](executor=self._terms.executor, reason=reason))
@@ -468,12 +310,12 @@ class JobRun:
             output = self._provider.fetch(part.name, part.programs)
         except Exception as error:  # noqa: BLE001  # a provider's own
             part.unread = part.unread or began
-            if self._may_pass(error) and began - part.unread < self._terms.patience:
+            if self._contact.may_pass(error) and began - part.unread < self._terms.patience:
                 return
             self._journal.ended(part.token, State.COMPLETED, None, error_text(error))
             self._fail(part, self._lost(part, error))
             return
-        self._reached = self._clock.now()
+        self._contact.answered()
         if len(output.results) != len(part.programs):
             count = f"{len(output.results)} results for {len(part.programs)} circuits"
             error = CircuitError(executor=self._terms.executor, reason=_garbled(part.name, count))
@@ -493,24 +335,7 @@ class JobRun:
         fetch = self._clock.now() - fetching
         return {"queue": max(0.0, waited - run), "run": run, "fetch": fetch}
 
-    def _used(self, job_id: str) -> Mapping[str, float] | None:
-        try:
-            return self._provider.used(job_id)
-        except Exception:  # noqa: BLE001  # then the estimate counts
-            return None
-
     # -- what goes wrong -----------------------------------------------------------------------
-
-    def _late(self) -> bool:
-        limit = self._terms.time_limit
-        return limit is not None and self._clock.now() - self._started >= limit
-
-    def _patient(self) -> bool:
-        return self._clock.now() - self._reached < self._terms.patience and not self._late()
-
-    def _may_pass(self, error: Exception) -> bool:
-        """Whether the provider may answer if it is asked again."""
-        return self._classify(error) is not ErrorKind.PERMANENT
 
     def _leave_offline(self) -> None:
         """Take what waits for a device that runs no jobs any more elsewhere."""
@@ -538,10 +363,13 @@ class JobRun:
             except Exception:  # noqa: BLE001  # nothing is confirmed
                 state = JobState.QUEUED
             if state is JobState.CANCELLED:
-                part.amounts = self._used(part.name)
+                part.amounts = self._contact.used(part.name)
                 self._journal.ended(part.token, State.CANCELLED, part.amounts, str(error))
                 self._fail(part, error)
-            elif not may_stay:
+                continue
+            if state is JobState.COMPLETED:  # just now
+                self._fetch(part)
+            if part in self._open and not may_stay:
                 self._fail(part, self._lost(part, error))
 
     def _lost(self, part: Part, error: Exception) -> JobLost:
@@ -586,7 +414,6 @@ class JobRun:
         return f"{self._provider.name} {self._provider.account}".strip()
 
 
-_UNWANTED = Program(payload=None, key="", shots=None)
 _FAILURES: Mapping[ErrorKind, type[CircuitError]] = {
     ErrorKind.TRANSIENT: TransientFailure,
     ErrorKind.QUOTA: QuotaExceeded,

@@ -15,7 +15,8 @@ from qcov.journal import JobEntry, Journal
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch, seconds
 from qcov.qexecutors.connection import Connection
 from qcov.qexecutors.job_results import told
-from qcov.qexecutors.job_run import JobRun, Terms, estimated
+from qcov.qexecutors.job_run import JobRun, estimated
+from qcov.qexecutors.job_terms import Terms
 from qcov.qexecutors.kept_runs import keep_run, kept_programs
 from qcov.qexecutors.provider import Provider, Translation
 from qcov.qexecutors.splitting import parts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from qcov.qexecutors.provider import Limits, Program
 
@@ -17,26 +18,37 @@ def parts(programs: Sequence[Program], limits: Limits) -> list[list[int]]:
     >>> parts(some, Limits(programs=3)), parts(some, Limits(size=9))
     ([[0, 1, 2], [3, 4]], [[0, 1], [2, 3], [4]])
     """
-    found: list[list[int]] = []
+    found: list[_Part] = []
     for number, program in enumerate(programs):
-        if not found or not _fits(program, [programs[one] for one in found[-1]], limits):
-            found.append([])
-        found[-1].append(number)
-    return found
+        if not found or not found[-1].takes(program, limits):
+            found.append(_Part())
+        found[-1].add(number, program)
+    return [part.numbers for part in found]
 
 
-def _fits(program: Program, part: Sequence[Program], limits: Limits) -> bool:
-    """Whether a job that has some programs takes one more."""
-    if not part:
-        return True
-    if program.alone or part[0].alone:
-        return False
-    together = (*part, program)
-    return (
-        _within(len(together), limits.programs)
-        and _within(sum(one.size for one in together), limits.size)
-        and _within(sum(one.shots or 0 for one in together), limits.total_shots)
-    )
+@dataclass(slots=True)
+class _Part:
+    """Programs of one job, and how much they are together."""
+
+    numbers: list[int] = field(default_factory=list[int])
+    size: int = 0
+    shots: int = 0
+    alone: bool = False
+
+    def takes(self, program: Program, limits: Limits) -> bool:
+        """Whether the job may have one more."""
+        return not (self.alone or program.alone) and (
+            _within(len(self.numbers) + 1, limits.programs)
+            and _within(self.size + program.size, limits.size)
+            and _within(self.shots + (program.shots or 0), limits.total_shots)
+        )
+
+    def add(self, number: int, program: Program) -> None:
+        """Put a program in."""
+        self.numbers.append(number)
+        self.size += program.size
+        self.shots += program.shots or 0
+        self.alone = program.alone
 
 
 def _within(amount: int, limit: int | None) -> bool:

@@ -20,7 +20,8 @@ from qcov.errors import (
     UnknownSubmission,
 )
 from qcov.journal import Intent, Journal, State
-from qcov.qexecutors.job_run import JobRun, Terms
+from qcov.qexecutors.job_run import JobRun
+from qcov.qexecutors.job_terms import Terms
 from qcov.qexecutors.provider import Limits
 from tests.unit.jobs.scripted import FakeClock, Killed, Scripted, raising, translation
 
@@ -274,6 +275,34 @@ def test_what_may_have_been_heard_is_not_submitted_again(journal: Journal) -> No
     assert isinstance(second, ExecutorOffline)
     assert provider.submitted == []
     assert states(journal) == [State.UNKNOWN_SUBMISSION]
+
+
+def test_a_refusal_after_silence_proves_nothing(journal: Journal) -> None:
+    """The first time may have been heard: what is refused now may be there already."""
+    provider = Scripted(
+        idempotent=True, knows_tags=False, before=raising(TimeoutError(), ValueError("no"))
+    )
+
+    (error,) = run(journal, provider, "a")
+
+    assert isinstance(error, UnknownSubmission)
+    assert states(journal) == [State.UNKNOWN_SUBMISSION]
+
+
+def test_a_job_that_another_thread_submits_is_left_alone(journal: Journal) -> None:
+    """The other one sees it in the journal before the provider has taken it."""
+    inner: list[Results] = []
+
+    def meanwhile() -> None:
+        if not inner:
+            inner.append([])
+            inner[0] = run(journal, other, "a")
+
+    other = Scripted()
+    outer = run(journal, Scripted(before=meanwhile), "a")
+
+    assert (inner, outer) == ([["a of job-0"]], ["a of job-0"])
+    assert states(journal) == [State.COMPLETED, State.COMPLETED]
 
 
 def test_a_refusal_is_raised_and_costs_nothing(journal: Journal) -> None:

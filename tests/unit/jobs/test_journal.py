@@ -53,6 +53,33 @@ def test_the_first_end_counts(data_folder: Path) -> None:
     assert budget.spent == {"USD": 3.0}
 
 
+def test_who_knows_the_cost_may_come_later(data_folder: Path) -> None:
+    """Another program has only seen that the job is over."""
+    journal, budget = Journal(), Budget(usd=10)
+    journal.intend(intent("t", usd=4.0), allowances([budget]))
+    journal.ended("t", State.COMPLETED, None)
+    journal.ended("t", State.COMPLETED, {"USD": 3.0})
+    journal.ended("t", State.COMPLETED, {"USD": 1.0})
+    assert budget.spent == {"USD": 3.0}
+
+
+def test_many_jobs_of_one_program_do_not_slow_the_next(data_folder: Path) -> None:
+    """Only those with the same circuits are looked at."""
+    journal = Journal()
+    journal.intend(intent("t"), {})
+    assert [entry.token for entry, _ in journal.of_scope("s", "a", "d", ["k"] * 2000)] == ["t"]
+    assert journal.of_scope("s", "a", "d", ["other"]) == []
+    with sqlite3.connect(journal.path) as db:
+        plan = " ".join(
+            row[3]
+            for row in db.execute(
+                "EXPLAIN QUERY PLAN SELECT DISTINCT jobs.* FROM programs JOIN jobs USING (token) "
+                "WHERE key IN ('k') AND scope = 's'"
+            )
+        )
+    assert "SCAN" not in plan
+
+
 def test_what_has_no_actual_cost_counts_as_estimated(data_folder: Path) -> None:
     journal, budget = Journal(), Budget(usd=10)
     journal.intend(intent("t", usd=4.0), allowances([budget]))
