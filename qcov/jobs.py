@@ -7,7 +7,7 @@ not: its jobs are attached here, by their ids.
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from qcov.qexecutors.kept_runs import KeptRun, kept_run
 from qcov.qexecutors.provider import JobState
 from qcov.records import error_text
 
-__all__ = ["attach", "cancel", "list_jobs", "resolve"]
+__all__ = ["attach", "cancel", "list_jobs", "refresh", "resolve"]
 
 
 def list_jobs(
@@ -58,6 +58,29 @@ def attach(job: str) -> list[Any]:
     with _reaching(entry):
         results = kept.executor.results_again(kept.batch, entry)
     return [getattr(result, "value", result) for result in results]
+
+
+def refresh() -> list[JobEntry]:
+    """Ask providers how all open jobs stand, and write down those that have ended.
+
+    A program that waits for its jobs does so itself; this is for those of programs that are gone,
+    whose money would stay reserved. Jobs whose provider does not answer stay as they are.
+
+    Returns:
+        The jobs that have ended.
+    """
+    journal = Journal()
+    open_jobs = [entry for entry in journal.jobs(only_open=True) if entry.job_id is not None]
+    ended: list[JobEntry] = []
+    for entry in open_jobs:
+        with suppress(QcovError), _reaching(entry):
+            provider = _kept(journal, entry).executor.provider
+            view = provider.look([entry.name]).get(entry.name)
+            if view is not None and view.state.over:
+                used = provider.used(entry.name) if view.state in _SPOILT else None
+                journal.ended(entry.token, State(view.state), used, view.error)
+                ended.append(journal.find(entry.token))
+    return ended
 
 
 def cancel(job: str) -> JobEntry:

@@ -80,6 +80,21 @@ def attach(job: str = _JOB, as_json: bool = AS_JSON) -> None:
 
 
 @jobs.command()
+def refresh(as_json: bool = AS_JSON) -> None:
+    """Ask providers how the open jobs of programs that are gone stand."""
+    from qcov import jobs as public
+
+    ended = public.refresh()
+    if as_json:
+        say_json([asdict(entry) for entry in ended])
+        return
+    for entry in ended:
+        say(f"Job {entry.name} is {entry.state}.")
+    if not ended:
+        say("No job has ended that was not known to.")
+
+
+@jobs.command()
 def cancel(
     job: str | None = typer.Argument(None, help="Its id, its token, or how the token begins."),
     dispatch: str | None = typer.Option(None, "--dispatch", help="All open jobs of a dispatch."),

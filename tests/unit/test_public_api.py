@@ -36,7 +36,7 @@ SELECTORS = {
 }  # fmt: skip
 FS = {"File", "FileTransfer", "Folder", "Order", "TransferFromRemote", "TransferToRemote"}
 STRATEGIES = {"Blob", "FileTransferStrategy", "GCloud", "HTTP", "Rsync", "S3", "Shutil"}
-JOBS = {"attach", "cancel", "list_jobs", "resolve"}
+JOBS = {"attach", "cancel", "list_jobs", "refresh", "resolve"}
 AWAITABLE = {"cancel", "dispatch", "dispatch_sync", "get_result", "redispatch"}
 
 

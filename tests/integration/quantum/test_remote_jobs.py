@@ -196,6 +196,8 @@ def test_a_killed_script_s_job_can_be_attached(
     process.kill()
     process.wait()
     (job,) = ct.jobs.list_jobs(only_open=True)
+    assert ct.jobs.refresh() == []
+    change(provider, queue_time=0.0)
 
     assert ct.jobs.attach(job.token[:8]) == [-1.0]
     assert provider.jobs.ledger()["jobs"] == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,21 @@ def test_jobs_and_what_they_cost_are_listed(run: Run) -> None:
     }  # fmt: skip
     for by in ("day", "dispatch", "job"):
         assert "0.335" in run("costs", "--by", by, "--since", "1d").out
+
+
+def test_jobs_of_programs_that_are_gone_are_asked_for(run: Run) -> None:
+    executor = ct.executor.FakeQPU(usd_per_task=2.0, usd_per_shot=0.0)
+    circuit_on(executor)(0.0)
+    (job,) = ct.jobs.list_jobs()
+    with sqlite3.connect(Journal().path) as journal:  # as if nobody had waited for it
+        journal.execute("UPDATE jobs SET state = 'SUBMITTED', ended = NULL")
+        journal.execute("UPDATE charges SET actual = NULL")
+
+    assert run("jobs", "refresh").out == f"Job {job.name} is COMPLETED.\n"
+    assert run("jobs", "refresh").out == "No job has ended that was not known to.\n"
+    assert json.loads(run("jobs", "refresh", "--json").out) == []
+    (row,) = json.loads(run("costs", "--json").out)
+    assert (row["USD"], row["unsettled"]) == (2.0, 1)
 
 
 def test_results_are_attached(run: Run) -> None:
