@@ -20,7 +20,8 @@ from pydantic import (
 )
 
 from qcov.errors import BudgetExceeded, InvalidSetting
-from qcov.journal import Journal, Shortfall
+from qcov.job_entries import Shortfall
+from qcov.journal import Journal
 
 
 class Unit(StrEnum):

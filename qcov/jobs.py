@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from qcov.errors import JobLost, QcovError, WrongSetting
-from qcov.journal import JobEntry, Journal, State
+from qcov.job_entries import JobEntry, State
+from qcov.journal import Journal
 from qcov.qexecutors.kept_runs import KeptRun, kept_run
 from qcov.qexecutors.provider import JobState
 from qcov.records import error_text

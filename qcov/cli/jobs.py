@@ -14,7 +14,8 @@ from qcov.budget import Unit, amount_text
 from qcov.cli.dispatches import AS_JSON
 from qcov.cli.output import fail, moment, note, say, say_json, say_table
 from qcov.cli.retention import seconds_in
-from qcov.journal import JobEntry, Journal
+from qcov.job_entries import JobEntry
+from qcov.journal import Journal
 
 jobs = typer.Typer(help="Jobs at providers of quantum computers.", invoke_without_command=True)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import time
+from typing import Any
 
 import typer
 
 from qcov.classical.engine.client import call
 from qcov.classical.status import Status
 from qcov.cli.output import fail, say, say_json, warn
+from qcov.journal import Journal
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _NAMED = 10  # damaged dispatches, in a warning
@@ -37,23 +39,25 @@ def prune(
     for each in statuses:
         if each not in _ENDED:
             fail(f"--status: {each!r} is not how a dispatch ends; {', '.join(_ENDED)} are", code=2)
-    asked = {
-        "ended_before": time.time() - seconds_in(older_than, "--older-than"),
-        "statuses": statuses,
-    }
+    before = time.time() - seconds_in(older_than, "--older-than")
+    asked: dict[str, Any] = {"ended_before": before, "statuses": statuses}
     found = call("prune", **asked, dry_run=True)["dispatches"]
     if dry_run:
         return say_json({"dispatches": found}) if as_json else say(f"{_counted(found)} would go.")
     if found and not (yes or as_json):
         typer.confirm(f"Remove {_counted(found)} for ever?", abort=True)
     removed = call("prune", **asked)
+    journal = Journal()
+    runs = journal.forget_circuits(before) if journal.path.exists() else 0
     if removed["damaged"]:
         warn(_told_of(removed["damaged"]))
     if as_json:
-        return say_json(removed)
+        return say_json({**removed, "circuits_of_jobs": runs})
     freed = f"{removed['blobs']} payloads, {removed['bytes'] / 1e6:.1f} MB"
     if removed["environments"]:
         freed += f"; environments for packages: {removed['environments']}"
+    if runs:
+        freed += f"; circuits that ran as jobs together: {runs}"
     return say(f"{_counted(removed['dispatches'])} removed; {freed}.")
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from weakref import WeakKeyDictionary
 
 from qcov.context import Try, get_context
-from qcov.journal import JobEntry
+from qcov.job_entries import JobEntry
 
 #: A program of a job: the job's token, and its number there.
 Place = tuple[str, int]

@@ -12,7 +12,8 @@ from pydantic import field_validator
 from qcov.context import get_context
 from qcov.credentials import Credential
 from qcov.errors import InvalidSetting, suggest
-from qcov.journal import Journal, State
+from qcov.job_entries import State
+from qcov.journal import Journal
 from qcov.policy import ErrorKind
 from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.callers import frames_of_ours

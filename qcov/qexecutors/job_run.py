@@ -26,7 +26,8 @@ from qcov.errors import (
     TransientFailure,
     UnknownSubmission,
 )
-from qcov.journal import Intent, JobEntry, Journal, Shortfall, State
+from qcov.job_entries import Intent, JobEntry, Shortfall, State
+from qcov.journal import Journal
 from qcov.policy import ErrorKind
 from qcov.qexecutors.claims import Claims, current_try
 from qcov.qexecutors.job_terms import Clock, Part, SystemClock, Terms

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from qcov import private_file, transport
 from qcov.errors import IntegrityError, SerializationError, TransportError
-from qcov.journal import JobEntry, Journal
+from qcov.job_entries import JobEntry
+from qcov.journal import Journal
 from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.provider import Program
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import Field, PrivateAttr, field_validator
 
 from qcov.errors import CircuitError, InvalidSetting, suggest
-from qcov.journal import JobEntry
+from qcov.job_entries import JobEntry
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch, whole
 from qcov.qexecutors.callers import frames_of_ours

@@ -11,7 +11,8 @@ from pydantic import PrivateAttr, ValidationInfo, field_validator
 
 from qcov.budget import Budget, Unit, paying
 from qcov.errors import ExecutorOffline
-from qcov.journal import JobEntry, Journal
+from qcov.job_entries import JobEntry
+from qcov.journal import Journal
 from qcov.qexecutors.base import BaseQExecutor, Circuit, CircuitBatch, seconds
 from qcov.qexecutors.connection import Connection
 from qcov.qexecutors.job_results import told

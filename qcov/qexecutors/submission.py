@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from qcov.errors import UnknownSubmission
-from qcov.journal import Journal, State
+from qcov.job_entries import State
+from qcov.journal import Journal
 from qcov.policy import ErrorKind
 from qcov.qexecutors.job_terms import Clock, Part, Terms
 from qcov.qexecutors.provider import JobView, Program, Provider

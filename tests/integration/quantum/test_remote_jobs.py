@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 import qcov as ct
-from qcov.journal import Journal, State
+from qcov.job_entries import State
+from qcov.journal import Journal
 from qcov.qexecutors.fakeqpu.conditions import Conditions
 from qcov.qexecutors.fakeqpu.server import FakeServer
 from tests.conftest import engine_pid

@@ -13,7 +13,8 @@ import pennylane as qml
 import pytest
 
 import qcov as ct
-from qcov.journal import Intent, Journal
+from qcov.job_entries import Intent
+from qcov.journal import Journal
 
 if TYPE_CHECKING:
     from conftest import Run

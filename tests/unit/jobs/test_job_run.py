@@ -19,7 +19,8 @@ from qcov.errors import (
     QuotaExceeded,
     UnknownSubmission,
 )
-from qcov.journal import Intent, Journal, State
+from qcov.job_entries import Intent, State
+from qcov.journal import Journal
 from qcov.qexecutors.job_run import JobRun
 from qcov.qexecutors.job_terms import Terms
 from qcov.qexecutors.provider import Limits

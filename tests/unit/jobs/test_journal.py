@@ -7,13 +7,15 @@ import os
 import signal
 import sqlite3
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
 from qcov.budget import Budget, allowances
 from qcov.errors import InvalidSetting, JobNotFound, StoreUnavailable
-from qcov.journal import Intent, Journal, Shortfall, State
+from qcov.job_entries import Intent, Shortfall, State
+from qcov.journal import Journal
 
 
 def intent(token: str, *, usd: float = 1.0, account: str = "a", dispatch: str = "") -> Intent:
@@ -51,6 +53,22 @@ def test_the_first_end_counts(data_folder: Path) -> None:
 
     assert journal.find("t" * 1).state is State.COMPLETED
     assert budget.spent == {"USD": 3.0}
+
+
+def test_circuits_of_jobs_that_ended_long_ago_go(data_folder: Path) -> None:
+    journal = Journal()
+    journal.keep_run("r", b"circuits", "seal")
+    for token in ("t1", "t2"):
+        journal.intend(intent(token), {})
+    journal.ended("t1", State.COMPLETED, {"USD": 1.0})
+
+    later = time.time() + 1
+    assert journal.forget_circuits(later) == 0  # the other job of the run may still be read
+    journal.ended("t2", State.COMPLETED, {"USD": 1.0})
+    assert journal.forget_circuits(0.0) == 0
+    assert journal.forget_circuits(later) == 1
+    assert journal.run_of("r") is None
+    assert len(journal.charges()) == 2
 
 
 def test_who_knows_the_cost_may_come_later(data_folder: Path) -> None:
