@@ -82,7 +82,9 @@ def test_what_has_travelled_has_the_same_key() -> None:
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr.decode()
     told = dict(zip(sent, ran.stdout.decode().split(), strict=True))
-    assert [name for name, one in sent.items() if key(one) != told[name]] == []
+    lost = {"dataclass method"} if cloudpickle.__version__ < "3" else set[str]()
+    changed = {name for name, one in sent.items() if key(one) != told[name]}
+    assert changed == lost  # cloudpickle 2 sends dataclasses with slots without their values
 
 
 #: A program that has some of everything.

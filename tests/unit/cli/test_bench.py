@@ -13,7 +13,7 @@ def test_its_help_names_the_command_that_was_typed_and_the_suites(run: Run) -> N
 
     assert ran.code == 0
     assert ran.out.startswith("usage: qcov bench ")
-    assert "qelectrons, circuits, parallel, engine, start" in ran.out
+    assert "qelectrons, circuits, parallel, qiskit, engine, start," in ran.out
 
 
 def test_a_suite_that_does_not_exist_is_refused(run: Run) -> None:

@@ -12,7 +12,7 @@ from qcov.errors import InvalidSetting, UnknownDevice
 from qcov.executor import BaseQExecutor, DaskQExecutor, FakeQPU, Simulator
 
 
-class Mine(BaseQExecutor):
+class Flavoured(BaseQExecutor):
     flavour: str = "plain"
 
     def run_batch(self, batch: Any) -> Any:
@@ -22,12 +22,12 @@ class Mine(BaseQExecutor):
 def test_what_is_not_given_is_as_configured() -> None:
     ct.set_config("qelectron.Simulator.device", "lightning.qubit")
     ct.set_config("qelectron.Simulator.workers", 3)
-    ct.set_config({"qelectron.Mine.flavour": "sweet", "qelectron.Mine.retries": 7})
+    ct.set_config({"qelectron.Flavoured.flavour": "sweet", "qelectron.Flavoured.retries": 7})
 
     assert (Simulator().device, Simulator().workers) == ("lightning.qubit", 3)
     assert (Simulator("default.qubit").device, Simulator(workers=1).workers) == ("default.qubit", 1)
-    assert (Mine().flavour, Mine().retries) == ("sweet", 7)
-    assert Mine(flavour="bitter").flavour == "bitter"
+    assert (Flavoured().flavour, Flavoured().retries) == ("sweet", 7)
+    assert Flavoured(flavour="bitter").flavour == "bitter"
     assert DaskQExecutor().device == "default.qubit"  # a class of its own
 
 
@@ -38,16 +38,21 @@ def test_conditions_of_a_fake_provider() -> None:
 
 
 def test_copies_and_json_do_not_change_with_the_settings() -> None:
-    before = Mine()
-    ct.set_config("qelectron.Mine.flavour", "sweet")
+    before = Flavoured()
+    ct.set_config("qelectron.Flavoured.flavour", "sweet")
     assert BaseQExecutor.from_data(before.model_dump(mode="json")).flavour == "plain"
 
 
 @pytest.mark.parametrize(
     ("key", "value", "error", "message"),
     [
-        ("Mine.flavor", "x", InvalidSetting, "'flavor' is not a setting. Did you mean 'flavour'?"),
-        ("Mine.retries", "many", InvalidSetting, "retries must be a whole number"),
+        (
+            "Flavoured.flavor",
+            "x",
+            InvalidSetting,
+            "'flavor' is not a setting. Did you mean 'flavour'?",
+        ),
+        ("Flavoured.retries", "many", InvalidSetting, "retries must be a whole number"),
         ("Simulator.device", "no.such", UnknownDevice, "no PennyLane device is called 'no.such'"),
     ],
 )
@@ -56,5 +61,5 @@ def test_what_is_configured_wrongly_is_said(
 ) -> None:
     ct.set_config(f"qelectron.{key}", value)
     with pytest.raises(error, match=re.escape(message)) as refused:
-        (Mine if key.startswith("Mine") else Simulator)()
+        (Flavoured if key.startswith("Flavoured") else Simulator)()
     assert any("[qelectron." in note for note in refused.value.__notes__)
