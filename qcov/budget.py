@@ -141,14 +141,20 @@ def _refused(error: ValidationError) -> InvalidSetting:
     return InvalidSetting(executor="Budget", setting=setting, reason=reason)
 
 
-def allowances(budgets: Iterable[Budget]) -> dict[str, Mapping[str, float]]:
-    """What budgets allow, by the names that the journal knows them by."""
-    return {budget.key: budget.limits for budget in budgets}
+def allowances(budgets: Iterable[Budget]) -> Mapping[str, Mapping[str, float]]:
+    """What budgets allow, by the names that the journal knows them by; of several, the least."""
+    allowed: dict[str, dict[str, float]] = {}
+    for budget in budgets:
+        own = allowed.setdefault(budget.key, {})
+        for unit, limit in budget.limits.items():
+            own[unit] = min(limit, own.get(unit, limit))
+    return allowed
 
 
 def exceeded(executor: str, short: Shortfall, budgets: Iterable[Budget]) -> BudgetExceeded:
     """The error for a job that a budget does not allow."""
-    budget = next(one for one in budgets if one.key == short.budget)
+    named = [one for one in budgets if one.key == short.budget and short.unit in one.limits]
+    budget = min(named, key=lambda one: one.limits[short.unit])
     if math.isnan(short.needs):
         needs = f"a number of {short.unit} that nobody can tell beforehand"
     else:
@@ -168,12 +174,12 @@ def amount_text(unit: str, amount: float) -> str:
 
 # -- who pays ------------------------------------------------------------------------------------
 
-_paying: tuple[Budget, ...] = ()
+_paying: list[Budget] = []
 
 
 def paying() -> tuple[Budget, ...]:
     """The budgets that pay for what the electron that runs here asks for."""
-    return _paying
+    return tuple(_paying)
 
 
 @contextmanager
@@ -184,10 +190,10 @@ def paid_from(budgets: Iterable[Budget]) -> Generator[None, None, None]:
     ...     paying()
     (Budget(usd=5.0, name='thesis'),)
     """
-    global _paying
-    before = _paying
-    _paying = (*before, *budgets)
+    own = list(budgets)
+    _paying.extend(own)
     try:
         yield
     finally:
-        _paying = before
+        for budget in own:  # others may have come and gone meanwhile
+            _paying.remove(budget)

@@ -95,6 +95,12 @@ class Credential:
     def __bool__(self) -> bool:
         return True
 
+    def __copy__(self) -> Credential:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Credential:
+        return self
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Credential, (self.reference,)
 

@@ -105,17 +105,18 @@ class Journal:
         """Write down the id that the provider has given a job."""
         with self._writing() as db:
             db.execute(
-                "UPDATE jobs SET state = ?, job_id = ?, submitted = ?, ended = NULL, error = NULL "
-                "WHERE token = ?",
-                (State.SUBMITTED, job_id, time.time(), token),
+                f"UPDATE jobs SET state = ?, job_id = ?, submitted = ?, error = NULL "  # noqa: S608
+                f"WHERE token = ? AND state IN ({_marks(OPEN)})",
+                (State.SUBMITTED, job_id, time.time(), token, *OPEN),
             )
 
     def unknown(self, token: str, reason: str) -> None:
         """Write down that nobody can tell whether a job was submitted; its cost stays reserved."""
         with self._writing() as db:
             db.execute(
-                "UPDATE jobs SET state = ?, error = ? WHERE token = ?",
-                (State.UNKNOWN_SUBMISSION, reason, token),
+                f"UPDATE jobs SET state = ?, error = ? WHERE token = ? "  # noqa: S608
+                f"AND state IN ({_marks(OPEN)})",
+                (State.UNKNOWN_SUBMISSION, reason, token, *OPEN),
             )
 
     def ended(
@@ -130,7 +131,8 @@ class Journal:
         Args:
             token: Of the job.
             state: Its end.
-            actual: What it has used, by unit; None if that is not known: then the estimate counts.
+            actual: What it has used, by unit, nothing if it is empty. What is not among it, or
+                None, is not known: then the estimate counts.
             error: Why it failed.
         """
         with self._writing() as db:
@@ -333,8 +335,9 @@ def _is_unsettled(db: sqlite3.Connection, token: str, state: State) -> bool:
 
 
 def _settle(db: sqlite3.Connection, token: str, actual: Mapping[str, float]) -> None:
-    """What is not among the actual amounts was not used."""
-    db.execute("UPDATE charges SET actual = 0 WHERE token = ?", (token,))
+    """What is not among the actual amounts counts as estimated; without any, nothing was used."""
+    default = "estimate" if actual else "0"
+    db.execute(f"UPDATE charges SET actual = {default} WHERE token = ?", (token,))  # noqa: S608
     db.executemany(
         "INSERT INTO charges VALUES (?, ?, 0, ?) "
         "ON CONFLICT (token, unit) DO UPDATE SET actual = excluded.actual",

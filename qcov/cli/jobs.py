@@ -117,7 +117,11 @@ def cancel(
     failed = False
     for name in names:
         try:
-            ended.append(public.cancel(name))
+            entry = public.cancel(name)
+            ended.append(entry)
+            if entry.state.open:
+                failed = True
+                note(f"{entry.name}: the provider has not confirmed it")
         except QcovError as error:
             failed = True
             note(f"{name}: {error}")

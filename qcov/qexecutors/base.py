@@ -18,7 +18,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from inspect import isabstract
-from typing import Any, Protocol, Self, SupportsIndex, TypeAlias, TypeVar, cast
+from typing import (
+    Any,
+    Protocol,
+    Self,
+    SupportsIndex,
+    TypeAlias,
+    TypeVar,
+    cast,
+    get_args,
+)
 
 from pydantic import (
     BaseModel,
@@ -33,6 +42,7 @@ from pydantic import (
 from qcov import policy
 from qcov.budget import Budget, Unit
 from qcov.config import get_config
+from qcov.credentials import Credential
 from qcov.errors import CircuitError, InvalidSetting, QuantumError, suggest
 from qcov.qexecutors.capabilities import Capabilities
 from qcov.qexecutors.traffic import Traffic
@@ -135,7 +145,7 @@ class BaseQExecutor(BaseModel, ABC):
         ...         return qml.execute(batch.circuits, device, diff_method=None)
     """
 
-    model_config = ConfigDict(extra="forbid", validate_assignment=True)
+    model_config = ConfigDict(extra="forbid", validate_assignment=True, hide_input_in_errors=True)
 
     shots: int | None = 0
     persist_data: bool = True
@@ -176,7 +186,7 @@ class BaseQExecutor(BaseModel, ABC):
             self._refuse_unknown(fields)
             super().__init__(**fields)
         except ValidationError as error:
-            raise self._told_of(configured, _original(error, type(self).__name__)) from None
+            raise self._told_of(configured, _original(error, type(self))) from None
         except QuantumError as error:
             raise self._told_of(configured, error) from None
 
@@ -219,7 +229,7 @@ class BaseQExecutor(BaseModel, ABC):
         try:
             super().__setattr__(name, value)
         except ValidationError as error:
-            raise _original(error, type(self).__name__) from None
+            raise _original(error, type(self)) from None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BaseQExecutor) or type(self) is not type(other):
@@ -499,7 +509,7 @@ def _integer(value: object) -> int | None:
         return None
 
 
-def _original(error: ValidationError, executor: str) -> Exception:
+def _original(error: ValidationError, kind: type[BaseQExecutor]) -> Exception:
     """The first problem that pydantic found: our own error if a validator raised one."""
     problem = error.errors()[0]
     cause = problem.get("ctx", {}).get("error")
@@ -507,9 +517,13 @@ def _original(error: ValidationError, executor: str) -> Exception:
         return cause
     setting = ".".join(map(str, problem["loc"])) or "settings"
     if problem["type"] == "missing":
-        return InvalidSetting(executor=executor, setting=repr(setting), reason="must be given")
-    return InvalidSetting(
-        executor=executor,
-        setting=setting,
-        reason=f"{problem['msg'].removeprefix('Input ')}, not {problem['input']!r}",
-    )
+        return InvalidSetting(executor=kind.__name__, setting=repr(setting), reason="must be given")
+    told = problem["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    got = "" if _is_secret(kind, setting) else f", not {problem['input']!r}"
+    return InvalidSetting(executor=kind.__name__, setting=setting, reason=f"{told}{got}")
+
+
+def _is_secret(kind: type[BaseQExecutor], setting: str) -> bool:
+    """Whether a setting is a credential, of which nothing may be told."""
+    field = kind.model_fields.get(setting)
+    return field is not None and Credential in (field.annotation, *get_args(field.annotation))

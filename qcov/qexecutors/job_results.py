@@ -69,7 +69,7 @@ class _Bill:
 
 def _price_of_a_shot(job: Part, provider: Provider) -> Mapping[str, float]:
     """What each shot of a job has cost: what it has used, or else the estimate, is shared."""
-    amounts = job.amounts or estimated(provider, job.programs)
+    amounts = estimated(provider, job.programs) if job.amounts is None else job.amounts
     shots = sum(map(_weight, job.programs))
     return {unit: amount / shots for unit, amount in amounts.items()}
 

@@ -10,6 +10,7 @@ waited for; one that was only asked for is sought by its token (see `qcov.qexecu
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -31,10 +32,13 @@ from qcov.journal import Journal
 from qcov.policy import ErrorKind
 from qcov.qexecutors.claims import Claims, current_try
 from qcov.qexecutors.job_terms import Clock, Part, SystemClock, Terms
+from qcov.qexecutors.pace import Pace
 from qcov.qexecutors.provider import JobState, JobView, Program, Provider, Translation
 from qcov.qexecutors.splitting import parts
 from qcov.qexecutors.submission import UNWANTED, Contact, Submission
 from qcov.records import error_text, process_id
+
+_log = logging.getLogger("qcov.jobs")
 
 _KNOWN_AFTER = 60.0  # seconds that a provider may need until it knows a job that it has taken
 _ONLINE_EVERY = 30.0  # seconds between two questions whether a device still runs jobs
@@ -54,6 +58,7 @@ class JobRun:
         programs_of: Gives back all programs of a job that was kept so.
         again: A job of an earlier run whose jobs are waited for again; nothing is submitted.
         clock: What time it is.
+        pace: What requests keep to.
     """
 
     def __init__(
@@ -68,12 +73,13 @@ class JobRun:
         programs_of: Callable[[JobEntry], Sequence[Program] | None],
         again: JobEntry | None = None,
         clock: Clock | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._provider, self._terms = provider, terms
         self._programs = translation.programs
         self._clock = clock or SystemClock()
         self._journal = journal
-        self._contact = Contact(provider, terms, classify, self._clock)
+        self._contact = Contact(provider, terms, classify, self._clock, pace)
         self._submission = Submission(self._contact, journal)
         self._keep, self._programs_of = keep, programs_of
         self._context, self._again = get_context(), again
@@ -84,6 +90,8 @@ class JobRun:
         self._waiting: list[tuple[int, list[int]]] = []
         self.parts: list[Part] = []  #: all jobs that something was wanted of
         self._asked = self._clock.now()  # whether the device is online
+        self._absent: dict[str, float] = {}  #: since when jobs of others are not known
+        self._told_of_waiting = 0
 
     def results(self) -> list[Any]:
         """A raw result or an exception for each program.
@@ -102,7 +110,7 @@ class JobRun:
             for number in left:
                 self._raw[number] = CircuitError(executor=self._terms.executor, reason=reason)
             left = []
-        self._waiting = list(enumerate(self._cut(left)))
+        self._waiting = list(enumerate(self._cut(self._within_limits(left))))
         if self._waiting:
             self._keep(self._run, [part for _, part in self._waiting])
         with self._provider.running(len(self._waiting)):
@@ -112,6 +120,19 @@ class JobRun:
                 if self._waiting or self._open:
                     self._contact.rest()
         return self._raw
+
+    def _within_limits(self, numbers: Iterable[int]) -> list[int]:
+        """Those of the programs that the provider takes; the others are refused here."""
+        most = self._provider.limits.shots
+        kept: list[int] = []
+        for number in numbers:
+            shots = self._programs[number].shots or 0
+            if most is None or shots <= most:
+                kept.append(number)
+                continue
+            reason = f"{self._provider.device} takes {most} shots, not {shots}"
+            self._raw[number] = CircuitRejected(executor=self._terms.executor, reason=reason)
+        return kept
 
     def _cut(self, numbers: Sequence[int]) -> list[list[int]]:
         programs = [self._programs[number] for number in numbers]
@@ -154,7 +175,7 @@ class JobRun:
         self.parts.append(part)
         try:
             if part.job_id is None:
-                self._submission.find(part)
+                self._submission.find(part, may_submit=self._again is None)
         except Exception as error:  # noqa: BLE001  # it is the circuits' that were in the job
             self._fail(part, error)
         else:
@@ -233,17 +254,33 @@ class JobRun:
     def _make_room(self, count: int) -> None:
         """See whether jobs of others, which this one waits for, have ended."""
         entries = [one for one in self._journal.open_of_account(self._account) if one.job_id]
-        mine = [entry for entry in entries if entry.device == self._provider.device]
-        views = self._contact.look([entry.name for entry in mine])
-        for entry in mine:
+        if self._told_of_waiting < count:
+            self._told_of_waiting = count
+            _log.warning("%s waits for room: %s jobs of its account are open", self._scope, count)
+        views = self._views_of_others([entry.name for entry in entries])
+        for entry in entries if views is not None else ():
             view = (views or {}).get(entry.name)
-            if view is not None and view.state.over:
+            if view is None:
+                self._forget_later(entry)
+            elif view.state.over:
                 self._note_end(entry.token, entry.name, view)
         if self._contact.late:
             reason = (
                 f"{count} of its jobs wait or run, and it takes no more; `qcov jobs` lists them"
             )
             raise QuotaExceeded(executor=self._terms.executor, reason=reason)
+
+    def _views_of_others(self, job_ids: Sequence[str]) -> Mapping[str, JobView] | None:
+        try:
+            return self._contact.look(job_ids)
+        except Exception:  # noqa: BLE001  # they are others' jobs: one's own is refused if need be
+            return None
+
+    def _forget_later(self, entry: JobEntry) -> None:
+        """A job that the provider does not know any more takes no room; what became of it?"""
+        since = self._absent.setdefault(entry.token, self._clock.now())
+        if self._clock.now() - since > _KNOWN_AFTER:
+            self._journal.unknown(entry.token, f"{self._provider.name} knows no such job any more")
 
     def _note_end(self, token: str, job_id: str, view: JobView) -> None:
         """Write down the end of a job whose results nobody here wants."""
@@ -292,6 +329,7 @@ class JobRun:
             self._fail(part, JobLost(executor=self._terms.executor, job=part.name, reason=reason))
 
     def _take_note(self, part: Part, view: JobView) -> None:
+        part.absent = None
         if view.state is JobState.RUNNING and part.running is None:
             part.running = self._clock.now()
         if not view.state.over:
@@ -308,15 +346,17 @@ class JobRun:
     def _fetch(self, part: Part) -> None:
         began = self._clock.now()
         try:
-            output = self._provider.fetch(part.name, part.programs)
+            output = self._contact.turn().fetch(part.name, part.programs)
         except Exception as error:  # noqa: BLE001  # a provider's own
             part.unread = part.unread or began
             if self._contact.may_pass(error) and began - part.unread < self._terms.patience:
                 return
+            part.ended = True
             self._journal.ended(part.token, State.COMPLETED, None, error_text(error))
             self._fail(part, self._lost(part, error))
             return
         self._contact.answered()
+        part.ended = True
         if len(output.results) != len(part.programs):
             count = f"{len(output.results)} results for {len(part.programs)} circuits"
             error = CircuitError(executor=self._terms.executor, reason=_garbled(part.name, count))
@@ -345,7 +385,7 @@ class JobRun:
             return
         self._asked = now
         try:
-            if self._provider.online():
+            if self._contact.turn().online():
                 return
         except Exception:  # noqa: BLE001  # no answer says nothing about the device
             return
@@ -360,7 +400,7 @@ class JobRun:
         """Cancel jobs. Only what the provider confirms to be cancelled may run elsewhere."""
         for part in tuple(given_up):
             try:
-                state = self._provider.cancel(part.name)
+                state = self._contact.turn().cancel(part.name)
             except Exception:  # noqa: BLE001  # nothing is confirmed
                 state = JobState.QUEUED
             if state is JobState.CANCELLED:
@@ -392,8 +432,13 @@ class JobRun:
             self._raw[number] = error
 
     def _give_back_failed(self) -> None:
-        """What has no result may be sought again by the next try."""
+        """What has no result may be sought again by the next try.
+
+        A program's own jobs whose results cannot be read are left: its next circuit is a new one.
+        """
         for part in self.parts:
+            if part.ended and self._context is None:
+                continue
             failed = [
                 (part.token, place)
                 for place, number in part.wanted.items()

@@ -82,6 +82,7 @@ class Part:
     unsure: bool = False
     running: float | None = None  #: since when it is known to run
     unread: float | None = None  #: since when its results are there and cannot be read
+    ended: bool = False  #: whether its results are there, readable or not
     absent: float | None = None  #: since when the provider does not know it
     timing: dict[str, float] = field(default_factory=dict[str, float])
     amounts: Mapping[str, float] | None = None

@@ -153,4 +153,5 @@ class RemoteQExecutor(BaseQExecutor):
             keep=partial(keep_run, journal, self, batch),
             programs_of=partial(kept_programs, journal),
             again=again,
+            pace=self._connection.pace(provider.limits.per_second),
         )

@@ -57,8 +57,10 @@ def _how_it_runs(job: Job) -> Any:
 
 
 def _budgets_of(job: Job) -> tuple[Budget, ...]:
-    asked = cast("Ticket", job.ticket).request.executor
-    return () if asked is job.executor else asked.budgets_for(job.executor)
+    request = cast("Ticket", job.ticket).request
+    if request.executor is job.executor:  # nearly always
+        return request.budgets
+    return request.budgets + request.executor.budgets_for(job.executor)
 
 
 def cut(groups: Iterable[list[Job]], size: int) -> list[list[Job]]:

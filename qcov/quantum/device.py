@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from qcov.budget import paying
 from qcov.context import get_context
 from qcov.qexecutors.base import BaseQExecutor, Circuit
 from qcov.quantum import flights, router
@@ -42,6 +43,7 @@ class QElectronDevice(BatchDevice):
             wires=self.executor_wires,
             mcm_method=mcm_method,
             postselect_mode=postselect_mode,
+            budgets=paying(),
             diff_method=self._diff_method,
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from qcov.budget import Budget
 from qcov.context import Context, get_context
 from qcov.policy import ErrorKind
 from qcov.qexecutors.base import BaseQExecutor, Circuit
@@ -28,6 +29,7 @@ class Request:
     wires: int | tuple[Any, ...] | None
     mcm_method: str | None
     postselect_mode: str | None
+    budgets: tuple[Budget, ...] = ()  #: that pay where the circuits are asked for
     diff_method: str | None = None  #: how the circuits are being differentiated, if they are
 
 

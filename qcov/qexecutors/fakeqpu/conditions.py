@@ -22,6 +22,7 @@ class Conditions(BaseModel):
         usd_per_task: Price of a job, in US dollars.
         usd_per_shot: Price of a shot.
         max_programs: Circuits that it takes in one job.
+        max_per_second: Requests that it answers; more are refused with 429.
         max_pending: Jobs that it lets wait or run at once; more are refused with 429.
         idempotent: Whether it gives the job that stands to who submits its token again.
         readout_error: Probability that a qubit is read wrongly.
@@ -50,6 +51,7 @@ class Conditions(BaseModel):
     usd_per_task: float = Field(default=0.3, ge=0)
     usd_per_shot: float = Field(default=0.00035, ge=0)
     max_programs: int = Field(default=100, ge=1)
+    max_per_second: float | None = Field(default=None, gt=0)
     max_pending: int = Field(default=100, ge=1)
     idempotent: bool = True
     readout_error: float = Field(default=0.0, ge=0, le=0.5)

@@ -134,10 +134,11 @@ class FakeJobs:
             if job.results is None:
                 job.results = [
                     {
+                        "number": number,
                         "key": program["key"],
                         "bits": machine.run(program, self.conditions, job.ends, self._draws()),
                     }
-                    for program in job.programs
+                    for number, program in enumerate(job.programs)
                 ]
             return list(job.results)
 

@@ -65,7 +65,12 @@ class FakeProvider:
     def limits(self) -> Limits:
         """What it says."""
         about = self._device()
-        return Limits(programs=about["max_programs"], size=_MAX_BODY, pending=about["max_pending"])
+        return Limits(
+            programs=about["max_programs"],
+            size=_MAX_BODY,
+            pending=about["max_pending"],
+            per_second=about["max_per_second"],
+        )
 
     @property
     def idempotent(self) -> bool:
@@ -112,13 +117,9 @@ class FakeProvider:
     def fetch(self, job_id: str, programs: Sequence[Program]) -> JobOutput:
         """The results, put into the order of the programs by their keys."""
         answer = self._ask("GET", f"/jobs/{job_id}/results")
-        found: dict[str, list[str]] = {}
-        for one in answer["results"]:
-            own = found.setdefault(one["key"], [])
-            if one["bits"] not in own:  # it comes twice
-                own.append(one["bits"])
+        found = {one["number"]: one for one in answer["results"]}  # one may come twice
         try:
-            results = [_bits(found, program) for program in programs]
+            results = [_bits(found[at], program) for at, program in enumerate(programs)]
         except (KeyError, ValueError, IndexError) as error:
             reason = f"the results of job {job_id} are not those of its circuits"
             raise TransientFailure(reason, executor=self._executor) from error
@@ -138,7 +139,9 @@ class FakeProvider:
     def used(self, job_id: str) -> Amounts | None:
         """What it has charged."""
         found = self._ask("GET", "/jobs", params={"id": [job_id]})["jobs"]
-        return {Unit.USD: found[0]["usd"]} if found else None
+        if not found:
+            return None
+        return {Unit.USD: found[0]["usd"]} if found[0]["usd"] else {}
 
     def online(self) -> bool:
         """What it says now."""
@@ -201,12 +204,12 @@ def _program(circuit: Sampled) -> Program:
     return Program(payload=payload, key=key, shots=circuit.shots, size=sys.getsizeof(text))
 
 
-def _bits(found: Mapping[str, list[str]], program: Program) -> np.ndarray | None:
+def _bits(result: Mapping[str, Any], program: Program) -> np.ndarray | None:
     if program.payload is None:  # nobody wants it
         return None
-    own = found[program.key]
-    packed = own.pop(0) if len(own) > 1 else own[0]
-    return bits_of(packed, program.payload["qubits"], program.payload["shots"])
+    if result["key"] != program.key:
+        raise ValueError(result["key"])
+    return bits_of(result["bits"], program.payload["qubits"], program.payload["shots"])
 
 
 def _value(whole: Samplings | CircuitRejected, raw: Sequence[Any]) -> Any:

@@ -60,6 +60,7 @@ class FakeServer:
         self.jobs = FakeJobs(conditions)
         self.dead = False  #: hangs up on everybody
         self._token = token
+        self._heard: list[float] = []  #: when it was asked in the last second
         self._lock = threading.Lock()
         self._http = _Http(("127.0.0.1", port), self)
         self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
@@ -86,11 +87,20 @@ class FakeServer:
                 return "drop" if chance() < conditions.drop_after else None
             if self.dead or chance() < conditions.drop:
                 return "drop"
-            if chance() < conditions.busy:
+            if chance() < conditions.busy or self._too_often():
                 raise _Answer(429, "too many requests")
             if chance() < conditions.broken:
                 raise _Answer(500, "something broke")
         return None
+
+    def _too_often(self) -> bool:
+        """Whether requests come faster than they may."""
+        most, now = self.jobs.conditions.max_per_second, time.monotonic()
+        self._heard = [when for when in self._heard if now - when < 1.0]
+        if most is not None and len(self._heard) >= max(1.0, most):
+            return True
+        self._heard.append(now)
+        return False
 
     def allow(self, headers: Mapping[str, str]) -> None:
         """Refuse who must not ask."""
@@ -189,6 +199,7 @@ class FakeServer:
             "usd_per_shot": conditions.usd_per_shot,
             "max_programs": conditions.max_programs,
             "max_pending": conditions.max_pending,
+            "max_per_second": conditions.max_per_second,
             "idempotent": conditions.idempotent,
             "calibration": calibration(conditions, time.time()),
         }

@@ -160,6 +160,29 @@ def test_a_lattice_s_budget_is_shared_by_its_electrons(
     assert provider.jobs.ledger()["jobs"] == 1
 
 
+def test_circuits_that_outlive_their_electron_are_paid_from_its_budget(
+    data_folder: Path, provider: FakeServer
+) -> None:
+    @ct.qelectron(executors=ct.executor.FakeQPU(url=provider.url, max_batch=1))
+    @qml.set_shots(100)
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def circuit(angle: float) -> Any:
+        qml.RX(angle, wires=0)
+        return qml.expval(qml.Z(0))
+
+    @ct.electron
+    def asks() -> None:
+        for step in range(4):
+            circuit.run_later(0.1 * step)
+
+    @ct.lattice(budget=ct.Budget(usd=0))
+    def workflow() -> None:
+        return asks()
+
+    assert ct.dispatch_sync(workflow)().status == "COMPLETED"
+    assert provider.jobs.ledger()["jobs"] == 0
+
+
 def test_a_sublattice_draws_on_the_budget_around_it(
     data_folder: Path, provider: FakeServer, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from qcov.credentials import Credential
 from qcov.errors import CredentialMissing
+from qcov.executor import FakeQPU
 
 SECRET = "canary-2f9c"
 
@@ -99,3 +100,22 @@ def test_equal_secrets_are_equal() -> None:
     assert Credential(SECRET) == Credential(SECRET)
     assert Credential(SECRET) != Credential("env:X")
     assert hash(Credential(SECRET)) == hash(Credential(SECRET))
+
+
+def test_a_copy_writes_nothing(data_folder: Path) -> None:
+    assert copy.deepcopy(Credential(SECRET)).reveal() == SECRET
+    assert not data_folder.exists()
+
+
+@pytest.mark.parametrize("value", [SECRET.encode(), [SECRET], {"token": SECRET}, "with another"])
+def test_a_wrong_token_is_not_told(value: object) -> None:
+    """Such as what `open(path, "rb").read()` gives, or a right one beside what is wrong."""
+    settings = {"token": SECRET, "retries": "many"} if value == "with another" else {"token": value}
+    for make in (FakeQPU, FakeQPU.model_validate):
+        try:
+            make(**settings) if make is FakeQPU else make(settings)
+        except ValueError as error:
+            told = "".join(traceback.format_exception(error))
+            assert SECRET not in told
+        else:
+            pytest.fail("it was taken")

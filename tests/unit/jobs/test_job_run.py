@@ -19,11 +19,11 @@ from qcov.errors import (
     QuotaExceeded,
     UnknownSubmission,
 )
-from qcov.job_entries import Intent, State
+from qcov.job_entries import Intent, JobEntry, State
 from qcov.journal import Journal
 from qcov.qexecutors.job_run import JobRun
 from qcov.qexecutors.job_terms import Terms
-from qcov.qexecutors.provider import Limits
+from qcov.qexecutors.provider import JobState, Limits
 from tests.unit.jobs.scripted import FakeClock, Killed, Scripted, raising, translation
 
 Results = list[Any]
@@ -45,7 +45,12 @@ def electron() -> Callable[[], Any]:
 
 
 def run(
-    journal: Journal, provider: Scripted, *names: str, clock: FakeClock | None = None, **terms: Any
+    journal: Journal,
+    provider: Scripted,
+    *names: str,
+    clock: FakeClock | None = None,
+    again: JobEntry | None = None,
+    **terms: Any,
 ) -> Results:
     made = JobRun(
         provider,
@@ -55,6 +60,7 @@ def run(
         journal=journal,
         keep=lambda _run, _parts: None,
         programs_of=lambda _entry: None,
+        again=again,
         clock=clock or FakeClock(),
     )
     return made.results()
@@ -350,6 +356,74 @@ def test_results_of_another_number_are_an_error_and_not_paid_twice(
     assert provider.submitted == [["a", "b"]]
 
 
+def test_a_refusal_is_not_believed_where_the_job_is_there(journal: Journal) -> None:
+    """An SDK has asked twice by itself: the first answer was lost, the second time was refused."""
+
+    provider = Scripted(after=raising(ValueError("429 by the second try")))
+
+    assert run(journal, provider, "a") == ["a of job-0"]
+    assert provider.submitted == [["a"]]
+    assert states(journal) == [State.COMPLETED]
+
+
+def test_who_only_attaches_submits_nothing(journal: Journal, electron: Any) -> None:
+    provider = Scripted(idempotent=True, before=raising(Killed()))
+    with electron(), pytest.raises(Killed):
+        run(journal, provider, "a")
+    (entry,) = journal.jobs()
+
+    (error,) = run(journal, provider, "a", again=entry)
+
+    assert isinstance(error, UnknownSubmission)
+    assert provider.submitted == []
+
+
+def test_a_job_that_is_not_known_now_and_then_is_waited_for(journal: Journal) -> None:
+    class Forgetful(Scripted):
+        def look(self, job_ids: Sequence[str]) -> Any:
+            seen = super().look(job_ids)
+            return {} if len(self.requests) % 40 in (3, 4) else seen
+
+    assert run(journal, Forgetful(looks=300), "a", clock=FakeClock()) == ["a of job-0"]
+
+
+def test_a_job_that_the_provider_does_not_know_is_lost(journal: Journal) -> None:
+    class Ignorant(Scripted):
+        def look(self, job_ids: Sequence[str]) -> Any:
+            return {}
+
+    clock = FakeClock()
+    (error,) = run(journal, Ignorant(), "a", clock=clock)
+
+    assert isinstance(error, JobLost)
+    assert "knows no such job" in str(error)
+    assert 60 < clock.time < 70
+
+
+def test_results_that_cannot_be_read_are_not_the_next_circuit_s(journal: Journal) -> None:
+    provider = Scripted(on_fetch=raising(PermissionError("garbled")))
+    (error,) = run(journal, provider, "a")
+    assert isinstance(error, JobLost)
+
+    assert run(journal, provider, "a") == ["a of job-1"]
+
+
+def test_too_many_shots_are_refused_before_anything_is_submitted(journal: Journal) -> None:
+    provider = Scripted(limits=Limits(shots=9))
+    results = run(journal, provider, "a")
+    assert "one takes 9 shots, not 10" in str(results[0])
+    assert provider.submitted == []
+
+
+def test_what_completes_just_as_it_is_cancelled_is_taken(journal: Journal) -> None:
+    class Late(Scripted):
+        def cancel(self, job_id: str) -> Any:
+            self.looks = 0
+            return JobState.COMPLETED
+
+    assert run(journal, Late(looks=1000), "a", time_limit=5.0) == ["a of job-0"]
+
+
 # -- time --------------------------------------------------------------------------------------
 
 
@@ -435,6 +509,22 @@ def test_what_has_no_price_is_not_paid_in_dollars(journal: Journal) -> None:
         run(journal, Scripted(usd=None), "a", budgets=[Budget(usd=100)])
 
 
+def test_of_budgets_with_one_name_the_least_holds(journal: Journal) -> None:
+    budgets = [Budget(usd=0.5, name="thesis"), Budget(usd=100, shots=5, name="thesis")]
+    with pytest.raises(BudgetExceeded, match=r"Budget\(usd=0.5, name='thesis'\)"):
+        run(journal, Scripted(), "a", budgets=budgets)
+    with pytest.raises(BudgetExceeded, match="10 shots"):
+        run(journal, Scripted(), "a", budgets=[Budget(usd=9, name="other"), *budgets[1:]])
+
+
+def test_units_that_a_provider_does_not_tell_of_count_as_estimated(journal: Journal) -> None:
+    budget = Budget(shots=25, tasks=5)
+    run(journal, Scripted(), "a", "b", budgets=[budget])
+    assert budget.left == {"shots": 5.0, "tasks": 4.0}
+    with pytest.raises(BudgetExceeded):
+        run(journal, Scripted(), "c", budgets=[budget])
+
+
 def test_all_budgets_are_drawn_on(journal: Journal) -> None:
     large, small = Budget(usd=10), Budget(usd=0.5)
     with pytest.raises(BudgetExceeded, match=r"Budget\(usd=0.5\)"):
@@ -442,11 +532,11 @@ def test_all_budgets_are_drawn_on(journal: Journal) -> None:
     assert large.left == {"USD": 10.0}
 
 
-def _of_others(journal: Journal, token: str) -> None:
+def _of_others(journal: Journal, token: str, device: str = "one") -> None:
     journal.intend(
         Intent(
             token=token, run="other", part=0, scope="other", dispatch_id=None, node_id=None,
-            provider="Scripted", device="one", account="Scripted me", keys=["k"], shots=1,
+            provider="Scripted", device=device, account="Scripted me", keys=["k"], shots=1,
             estimate={},
         ),
         {},
@@ -471,6 +561,25 @@ def test_jobs_of_others_that_have_ended_make_room(journal: Journal) -> None:
 
     assert run(journal, provider, "a") == ["a of job-0"]
     assert states(journal) == [State.COMPLETED, State.COMPLETED]
+
+
+def test_jobs_of_others_on_another_device_make_room_as_well(journal: Journal) -> None:
+    _of_others(journal, "t", device="two")
+    journal.submitted("t", "job-of-others")
+
+    assert run(journal, Scripted(limits=Limits(pending=1), looks=2), "a") == ["a of job-0"]
+
+
+def test_jobs_of_others_that_nobody_knows_any_more_take_no_room(journal: Journal) -> None:
+    class Forgetful(Scripted):
+        def look(self, job_ids: Sequence[str]) -> Any:
+            return super().look([job for job in job_ids if job in self.jobs])
+
+    _of_others(journal, "t")
+    journal.submitted("t", "long gone")
+
+    assert run(journal, Forgetful(limits=Limits(pending=1)), "a") == ["a of job-0"]
+    assert states(journal) == [State.UNKNOWN_SUBMISSION, State.COMPLETED]
 
 
 def test_jobs_of_others_that_stay_are_waited_for_until_the_time_limit(journal: Journal) -> None:

@@ -98,6 +98,16 @@ def test_many_jobs_of_one_program_do_not_slow_the_next(data_folder: Path) -> Non
     assert "SCAN" not in plan
 
 
+def test_what_has_ended_stays_ended(data_folder: Path) -> None:
+    journal, budget = Journal(), Budget(usd=10)
+    journal.intend(intent("t", usd=4.0), allowances([budget]))
+    journal.ended("t", State.CANCELLED, {})
+    journal.submitted("t", "late")
+    journal.unknown("t", "later")
+    assert (journal.find("t").state, journal.find("t").job_id) == (State.CANCELLED, None)
+    assert budget.left == {"USD": 10.0}
+
+
 def test_what_has_no_actual_cost_counts_as_estimated(data_folder: Path) -> None:
     journal, budget = Journal(), Budget(usd=10)
     journal.intend(intent("t", usd=4.0), allowances([budget]))

@@ -114,6 +114,15 @@ def test_what_goes_wrong_changes_no_value(
     assert server.jobs.ledger()["programs"] == 12
 
 
+def test_requests_keep_to_what_the_provider_takes(start: Callable[..., FakeServer]) -> None:
+    server = start(max_per_second=20.0, queue_time=0.5)
+    executor = FakeQPU(url=server.url, poll_interval=0.01, retries=0)
+
+    assert number_of(prepared_on(executor)(3)) == 3  # a refusal would be raised
+
+    assert server.jobs.ledger()["jobs"] == 1
+
+
 def test_results_that_stay_wrong_are_an_error(start: Callable[..., FakeServer]) -> None:
     server = start(truncate=1.0)
     executor = FakeQPU(url=server.url, patience=0.2, poll_interval=0.05, retries=0)
