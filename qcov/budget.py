@@ -73,7 +73,10 @@ class Budget(BaseModel):
     name: str | None = Field(default=None, min_length=1)
     id: str = Field(default_factory=lambda: secrets.token_hex(16))
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *amounts: object, **settings: Any) -> None:
+        if amounts:
+            reason = f"is given without its unit: say usd={amounts[0]!r} or the like"
+            raise InvalidSetting(executor="Budget", setting="a limit", reason=reason)
         known = type(self).model_fields.keys()
         for setting in settings.keys() - known:
             reason = f"is not a setting. Known: {', '.join(sorted(known - {'id'}))}."

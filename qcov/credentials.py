@@ -21,10 +21,12 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from qcov import private_file
-from qcov.errors import CredentialMissing
+from qcov.errors import CredentialMissing, InvalidSetting
 from qcov.settings import data_dir
 
 _KEPT = "kept:"
+_WHAT = "must be text: env:NAME, file:PATH, keyring:SERVICE/USER or the secret itself"
+_EMPTY = re.compile(r"(env|file|keyring|kept):")
 _REFERENCE = re.compile(r"(env|file|keyring|kept):.+", re.DOTALL)
 
 
@@ -57,6 +59,8 @@ class Credential:
         self._secret: str | None = None
         if isinstance(source, Credential):
             self._reference, self._secret = source._reference, source._secret
+        elif not _is_text(source) or _EMPTY.fullmatch(source):
+            raise InvalidSetting(executor="Credential", setting="source", reason=_WHAT)
         elif _REFERENCE.fullmatch(source):
             self._reference = source
         else:
@@ -120,12 +124,16 @@ class Credential:
         )
 
 
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
 def _validated(value: object) -> Credential:
     if isinstance(value, Credential):
         return value
     if isinstance(value, str) and value:
         return Credential(value)
-    raise ValueError("must be text: env:NAME, file:PATH, keyring:SERVICE/USER or the secret itself")
+    raise ValueError(_WHAT)
 
 
 def _from_environment(name: str) -> str:

@@ -628,7 +628,10 @@ class JobNotFound(QuantumError, LookupError):
     """No job that qcov knows has this id."""
 
     def __init__(self, *, job: str) -> None:
-        super().__init__(f"no job is known as {job!r}. `qcov jobs` lists those that are.")
+        super().__init__(
+            f"no job is known as {job!r}, or more than one begins so. `qcov jobs` lists them, "
+            "`qcov jobs --dispatch ID` those of a dispatch."
+        )
         self.job = job
 
 

@@ -109,7 +109,7 @@ def cancel(job: str) -> JobEntry:
         used = provider.used(job_id) if state in _SPOILT else None
     if entry.job_id is None:
         journal.submitted(entry.token, job_id)
-    if state in _SPOILT:
+    if state.over:
         journal.ended(entry.token, State(state), used)
     return journal.find(entry.token)
 

@@ -198,14 +198,19 @@ class Journal:
         return self._jobs(f"account = ? AND state IN ({marks}) ORDER BY created", account, *OPEN)
 
     def find(self, name: str) -> JobEntry:
-        """The job with that id of its provider, or that token, or whose token begins so.
+        """The job with that id of its provider, or that token, or where one of them begins so.
 
         Raises:
             JobNotFound: There is none, or more than one.
         """
         found = self._jobs("job_id = ? OR token = ? LIMIT 2", name, name)
-        if not found and len(name) >= _SHORTEST and name.isalnum():
-            found = self._jobs("token LIKE ? LIMIT 2", f"{name}%")
+        if not found and len(name) >= _SHORTEST:
+            beginning = (len(name), name)
+            found = self._jobs(
+                "substr(token, 1, ?) = ? OR substr(job_id, 1, ?) = ? LIMIT 2",
+                *beginning,
+                *beginning,
+            )
         if len(found) != 1:
             raise JobNotFound(job=name)
         return found[0]
@@ -267,8 +272,10 @@ class Journal:
             with closing(self._connect()) as db:
                 yield db
         except (OSError, sqlite3.Error) as error:
-            advice = "Set QCOV_DATA_DIR to a folder of yours on a local disk."
-            raise StoreUnavailable(path=str(self.path), reason=str(error), advice=advice) from error
+            reason = f"the journal of jobs, {self.path.name}: {error}"
+            raise StoreUnavailable(
+                path=str(self.path.parent), reason=reason, advice=_ADVICE
+            ) from error
 
     def _connect(self) -> sqlite3.Connection:
         if not self.path.exists():
@@ -287,9 +294,13 @@ class Journal:
         return db
 
 
+_ADVICE = (
+    "Nothing is submitted without it. If it is damaged, put back a copy; without one, move it away "
+    "and look at the providers' lists for jobs that still run."
+)
 _LATELY = 600.0  #: seconds that a submission may take
 _MOST_VALUES = 500
-_SHORTEST = 6  #: characters of a token that are enough to name a job
+_SHORTEST = 4  #: characters of a token or an id that are enough to name a job
 
 
 def _make_tables(db: sqlite3.Connection) -> None:

@@ -14,7 +14,7 @@ from qcov.budget import Unit, amount_text
 from qcov.cli.dispatches import AS_JSON
 from qcov.cli.output import fail, moment, note, say, say_json, say_table
 from qcov.cli.retention import seconds_in
-from qcov.job_entries import JobEntry
+from qcov.job_entries import JobEntry, State
 from qcov.journal import Journal
 
 jobs = typer.Typer(help="Jobs at providers of quantum computers.", invoke_without_command=True)
@@ -103,9 +103,6 @@ def cancel(
     as_json: bool = AS_JSON,
 ) -> None:
     """Cancel a job, or those of a dispatch."""
-    from qcov import jobs as public
-    from qcov.errors import QcovError
-
     if (job is None) == (dispatch is None):
         fail("say which job, or which dispatch: `qcov jobs cancel ID`", code=2)
     if job is not None:
@@ -113,26 +110,32 @@ def cancel(
     else:
         found = Journal().jobs(only_open=True, dispatch_id=dispatch)
         names = [entry.token for entry in found if not node or entry.node_id in node]
-    ended: list[JobEntry] = []
-    failed = False
-    for name in names:
-        try:
-            entry = public.cancel(name)
-            ended.append(entry)
-            if entry.state.open:
-                failed = True
-                note(f"{entry.name}: the provider has not confirmed it")
-        except QcovError as error:
-            failed = True
-            note(f"{name}: {error}")
+    ended = [entry for name in names if (entry := _cancelled(name)) is not None]
     if as_json:
         say_json([asdict(entry) for entry in ended])
     for entry in () if as_json else ended:
         say(f"Job {entry.name} is {entry.state}.")
-    if failed:
+    if len(ended) < len(names) or any(entry.state.open for entry in ended):
         fail("not all jobs could be cancelled")
     if not names and not as_json:
         say("No job is open.")
+
+
+def _cancelled(name: str) -> JobEntry | None:
+    """A job that was to be cancelled, as it stands then; None if that could not be tried."""
+    from qcov import jobs as public
+    from qcov.errors import QcovError
+
+    try:
+        entry = public.cancel(name)
+    except QcovError as error:
+        note(f"{name}: {error}")
+        return None
+    if entry.state is State.COMPLETED:
+        note(f"{entry.name} had ended already: `qcov jobs attach` reads its results")
+    elif entry.state.open:
+        note(f"{entry.name}: the provider has not confirmed it")
+    return entry
 
 
 @jobs.command()

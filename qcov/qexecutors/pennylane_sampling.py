@@ -31,6 +31,7 @@ qml: Any = pennylane
 _of_tapes: Any = transforms
 _of_devices: Any = preprocess
 
+_SUMS = (qml.ops.Sum, qml.ops.LinearCombination)
 _FROM_SHOTS = (ExpectationMP, VarianceMP, ProbabilityMP, SampleMP, CountsMP)
 
 
@@ -78,12 +79,22 @@ def sampled(
         CircuitRejected: Shots cannot give what it measures, or a gate cannot be made of known ones.
     """
     _check(circuit, executor)
+    check_numbers(circuit, executor)
     try:
         return _sampled(circuit, batch, known, executor)
     except CircuitRejected:
         raise
     except Exception as error:  # PennyLane refuses in many ways
         raise CircuitRejected(str(error) or repr(error), executor=executor) from error
+
+
+def check_numbers(circuit: Any, executor: str) -> None:
+    """Raise `CircuitRejected` for a parameter that is not a finite number."""
+    for operation in circuit.operations:
+        for value in operation.data:
+            if not np.all(np.isfinite(np.asarray(value))):
+                reason = f"a parameter of {operation.name} is {value}, not a finite number"
+                raise CircuitRejected(reason, executor=executor)
 
 
 def _check(circuit: Any, executor: str) -> None:
@@ -94,6 +105,9 @@ def _check(circuit: Any, executor: str) -> None:
         if not isinstance(measurement, _FROM_SHOTS):
             kind = type(measurement).__name__.removesuffix("MP")
             reason = f"it measures {kind}, which does not follow from shots; a Simulator can"
+            raise CircuitRejected(reason, executor=executor)
+        if isinstance(measurement, VarianceMP) and isinstance(measurement.obs, _SUMS):
+            reason = "it measures the variance of a sum, whose terms are measured one by one"
             raise CircuitRejected(reason, executor=executor)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from qcov.errors import UnknownSubmission
+from qcov.errors import StoreUnavailable, UnknownSubmission
 from qcov.job_entries import State
 from qcov.journal import Journal
 from qcov.policy import ErrorKind
@@ -116,7 +116,11 @@ class Submission:
                 part.job_id = self._contact.turn().submit(part.programs, part.token)
             except Exception as error:  # noqa: BLE001  # a provider's own
                 part.job_id = self._after(part, error)
-        self._journal.submitted(part.token, part.job_id)
+        try:
+            self._journal.submitted(part.token, part.job_id)
+        except StoreUnavailable as error:
+            error.add_note(f"Job {part.job_id} runs at {self._provider.name}, and is charged.")
+            raise
         self._contact.answered()
 
     def find(self, part: Part, *, may_submit: bool) -> None:

@@ -87,7 +87,7 @@ def tell_of_executors(flight: Flight, index: int) -> None:
         if one.executor is not flight.executor
     ]
     if getattr(error, "executor", None) != flight.executor.name:  # else it says that itself
-        notes.insert(0, f"The circuit ran on {flight.executor.name}.")
+        notes.insert(0, f"The circuit was given to {flight.executor.name}.")
     for note in notes:
         if note not in known:
             error.add_note(note)

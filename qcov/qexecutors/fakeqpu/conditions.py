@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,6 +23,7 @@ class Conditions(BaseModel):
         usd_per_shot: Price of a shot.
         max_programs: Circuits that it takes in one job.
         max_per_second: Requests that it answers; more are refused with 429.
+        max_shots: Shots that it takes of one program.
         max_pending: Jobs that it lets wait or run at once; more are refused with 429.
         idempotent: Whether it gives the job that stands to who submits its token again.
         readout_error: Probability that a qubit is read wrongly.
@@ -52,6 +53,7 @@ class Conditions(BaseModel):
     usd_per_shot: float = Field(default=0.00035, ge=0)
     max_programs: int = Field(default=100, ge=1)
     max_per_second: float | None = Field(default=None, gt=0)
+    max_shots: int = Field(default=1_000_000, ge=1)
     max_pending: int = Field(default=100, ge=1)
     idempotent: bool = True
     readout_error: float = Field(default=0.0, ge=0, le=0.5)
@@ -70,10 +72,15 @@ class Conditions(BaseModel):
     seed: int | None = None
 
     @classmethod
-    def made_of(cls, settings: Mapping[str, Any]) -> Conditions:
-        """Conditions from settings; `InvalidSetting` for what is none."""
+    def made_of(cls, settings: Mapping[str, Any], others: Iterable[str] = ()) -> Conditions:
+        """Conditions from settings; `InvalidSetting` for what is none.
+
+        Args:
+            settings: Conditions by name.
+            others: What else could have been meant by a wrong name.
+        """
         for name in settings.keys() - cls.model_fields.keys():
-            reason = f"is not a setting. {suggest(name, cls.model_fields)}"
+            reason = f"is not a setting. {suggest(name, [*cls.model_fields, *others])}"
             raise InvalidSetting(executor="FakeQPU", setting=repr(name), reason=reason)
         try:
             return cls(**settings)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import weakref
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, field_validator
 
 from qcov.credentials import Credential
 from qcov.errors import InvalidSetting
@@ -16,6 +17,8 @@ from qcov.qexecutors.fakeqpu.provider import FakeProvider
 from qcov.qexecutors.fakeqpu.server import FakeServer
 from qcov.qexecutors.remote import RemoteQExecutor
 from qcov.records import process_id
+
+_URL = re.compile(r"https?://[^\s/]+(/\S*)?")
 
 
 class OwnServer:
@@ -98,11 +101,19 @@ class FakeQPU(RemoteQExecutor):
         direct = {name: own.pop(name) for name in own.keys() - cls.model_fields.keys()}
         conditions = {**own.get("conditions", {}), **direct}
         if conditions:
-            Conditions.made_of(conditions)
+            Conditions.made_of(conditions, cls.model_fields)
             if own.get("url") is not None:
                 reason = f"is for a provider of its own, not for one at {own['url']}"
                 raise InvalidSetting(executor=cls.__name__, setting=min(conditions), reason=reason)
         return {**own, "conditions": conditions}
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _is_an_address(cls, url: object) -> str | None:
+        if url is None or (isinstance(url, str) and _URL.fullmatch(url)):
+            return url
+        reason = f"must be an address such as 'http://127.0.0.1:5555', not {url!r}"
+        raise InvalidSetting(executor=cls.__name__, setting="url", reason=reason)
 
     @property
     def server(self) -> FakeServer:

@@ -42,8 +42,8 @@ def check(program: Mapping[str, Any], conditions: Conditions) -> None:
         raise RefusedProgram(f"there is no gate {unknown[0]}")
     if qubits > conditions.qubits or not used <= set(range(qubits)):
         raise RefusedProgram(f"the device has {conditions.qubits} qubits")
-    if shots < 1:
-        raise RefusedProgram("a program needs shots")
+    if not 1 <= shots <= conditions.max_shots:
+        raise RefusedProgram(f"a program has 1 to {conditions.max_shots} shots")
 
 
 def run(

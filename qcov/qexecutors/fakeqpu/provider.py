@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 
 from qcov.budget import Unit
-from qcov.errors import CircuitRejected, TransientFailure
+from qcov.errors import CircuitRejected, ExecutorOffline, TransientFailure
 from qcov.policy import ErrorKind
 from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.fakeqpu.machine import GATES, bits_of
@@ -68,6 +68,7 @@ class FakeProvider:
         return Limits(
             programs=about["max_programs"],
             size=_MAX_BODY,
+            shots=about["max_shots"],
             pending=about["max_pending"],
             per_second=about["max_per_second"],
         )
@@ -163,11 +164,9 @@ class FakeProvider:
 
     def sent(self, error: BaseException) -> bool | None:
         """A refusal is an answer; of what broke nobody knows whether it was heard."""
-        if isinstance(error, CircuitRejected):
-            return False
         if isinstance(error, httpx.HTTPStatusError):
             return False if error.response.status_code != _BROKEN else None
-        return False if isinstance(error, httpx.ConnectError) else None
+        return None if isinstance(error, httpx.TransportError) else False  # it was never sent
 
     def _device(self) -> Mapping[str, Any]:
         about = self._about
@@ -182,7 +181,11 @@ class FakeProvider:
     def _ask(self, method: str, path: str, **content: Any) -> Any:
         secret = self._secret()
         headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
-        answer = self._http.request(method, path, headers=headers, **content)
+        try:
+            answer = self._http.request(method, path, headers=headers, **content)
+        except httpx.ConnectError as error:
+            reason = f"nobody answers at {self.account}"
+            raise ExecutorOffline(reason, executor=self._executor) from error
         if answer.status_code == _REFUSED:
             raise CircuitRejected(answer.json()["error"], executor=self._executor)
         answer.raise_for_status()

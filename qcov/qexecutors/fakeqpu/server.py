@@ -199,6 +199,7 @@ class FakeServer:
             "usd_per_shot": conditions.usd_per_shot,
             "max_programs": conditions.max_programs,
             "max_pending": conditions.max_pending,
+            "max_shots": conditions.max_shots,
             "max_per_second": conditions.max_per_second,
             "idempotent": conditions.idempotent,
             "calibration": calibration(conditions, time.time()),

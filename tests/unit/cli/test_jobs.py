@@ -90,7 +90,7 @@ def test_results_are_attached(run: Run) -> None:
     assert json.loads(run("jobs", "attach", job.token[:8], "--json").out) == [1.0]
     executor.server.close()
     ran = run("jobs", "attach", job.name)
-    assert (ran.code, "cannot be reached" in ran.err) == (1, True)
+    assert (ran.code, "nobody answers at http" in ran.err) == (1, True)
 
 
 def test_what_nobody_knows_is_resolved(run: Run) -> None:

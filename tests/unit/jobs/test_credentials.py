@@ -62,10 +62,12 @@ def test_what_is_not_there_is_said(source: str, message: str, data_folder: Path)
         Credential(source).reveal()
 
 
-@pytest.mark.parametrize("value", ["", None, 5, b"x"])
+@pytest.mark.parametrize("value", ["", None, 5, b"x", "env:", "file:"])
 def test_what_is_no_credential_is_refused(value: object) -> None:
     with pytest.raises(ValueError, match="must be text"):
         Holder(token=value)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="must be text"):
+        Credential(value)  # type: ignore[arg-type]
 
 
 def test_a_literal_travels_as_a_reference(data_folder: Path) -> None:

@@ -40,7 +40,8 @@ def test_a_job_is_found_by_its_names(data_folder: Path) -> None:
 
     assert journal.find("arn:job/1").token == "abcdef1234"
     assert journal.find("abcdef1").name == "arn:job/1"
-    for wrong in ("abcdef", "arn:job", "%", "abcde_1234", ""):
+    assert journal.find("arn:jo").token == "abcdef1234"
+    for wrong in ("abcdef", "arn", "abc", "%%%%", "abcde_1234", "", "arn:job/12"):
         with pytest.raises(JobNotFound, match="qcov jobs"):
             journal.find(wrong)
 

@@ -208,6 +208,8 @@ def test_one_seed_gives_the_same_shots() -> None:
         ({"url": "http://127.0.0.1:1", "fail": 0.1}, "for a provider of its own"),
         ({"poll_interval": -1}, "0 or more, not -1"),
         ({"token": 5}, "must be text"),
+        ({"url": "localhost:1"}, "must be an address such as"),
+        ({"retires": 5}, "Did you mean 'retries'?"),
         ({"budget": 5}, "budget"),
     ],
 )
@@ -229,6 +231,32 @@ def test_it_travels(start: Callable[..., FakeServer]) -> None:
         assert copy.budget.key == budget.key
         assert number_of(prepared_on(copy)(9)) == 9
     assert budget.left["USD"] == pytest.approx(5 - 3 * (0.3 + 20 * 0.00035))
+
+
+@pytest.mark.parametrize("angle", [math.nan, math.inf])
+def test_what_is_no_number_is_not_paid_for(angle: float) -> None:
+    budget = ct.Budget(usd=1)
+
+    @ct.qelectron(executors=FakeQPU(budget=budget))
+    @qml.set_shots(10)
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def circuit() -> Any:
+        qml.RX(angle, wires=0)
+        return qml.expval(qml.Z(0))
+
+    with pytest.raises(
+        CircuitRejected, match="a parameter of RX is (nan|inf), not a finite number"
+    ):
+        circuit()
+    assert budget.left == {"USD": 1.0}
+
+
+@pytest.mark.parametrize("shots", [10**12])
+def test_more_shots_than_it_takes_are_refused_beforehand(shots: int) -> None:
+    executor = FakeQPU()
+    with pytest.raises(CircuitRejected, match="takes 1000000 shots"):
+        qml.set_shots(prepared_on(executor), shots)(1)
+    assert executor.server.jobs.ledger()["jobs"] == 0
 
 
 def test_what_it_cannot_run_fails_alone() -> None:

@@ -416,7 +416,7 @@ def test_the_last_error_tells_of_the_others() -> None:
     with pytest.raises(TransientFailure) as raised:
         router().run(ask(QCluster(executors=[down, busy])))
     whose, before = raised.value.__notes__
-    assert whose == "The circuit ran on second."
+    assert whose == "The circuit was given to second."
     assert before.startswith("Before that, first: ExecutorOffline: ")
 
 
@@ -424,7 +424,7 @@ def test_errors_of_others_tell_where_the_circuit_ran() -> None:
     executor = scripted(ZeroDivisionError("no"), label="third")
     with pytest.raises(ZeroDivisionError) as raised:
         router().run(ask(executor, 2))
-    assert raised.value.__notes__ == ["The circuit ran on third."]
+    assert raised.value.__notes__ == ["The circuit was given to third."]
 
 
 def test_the_end_waits_for_what_is_to_be_tried_again() -> None:
