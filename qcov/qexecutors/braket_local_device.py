@@ -104,6 +104,8 @@ class LocalBraketDevice(Device):
     def preprocess_transforms(self, execution_config: ExecutionConfig | None = None) -> Any:  # noqa: ARG002
         """Bring circuits to gates that the simulator knows."""
         pipeline: Any = CompilePipeline()
+        # Before measurements are deferred to wires that the device need not have.
+        pipeline.add_transform(validate_device_wires, self.wires, name=self.name)
         pipeline.add_transform(defer_measurements, allow_postselect=False)
         pipeline.add_transform(
             decompose,
@@ -111,7 +113,6 @@ class LocalBraketDevice(Device):
             skip_initial_state_prep=False,
             name=self.name,
         )
-        pipeline.add_transform(validate_device_wires, self.wires, name=self.name)
         pipeline.add_transform(
             validate_measurements, sample_measurements=_can_be_sampled, name=self.name
         )
