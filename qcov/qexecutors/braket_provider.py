@@ -151,8 +151,7 @@ class BraketProvider:
         """Make a task; its ARN. With a token that is known it is the task that stands."""
         bucket, prefix = self._folder
         self._pace.wait()
-        answer = self._aws.braket(
-            "create_quantum_task",
+        answer = self._aws.make_task(
             clientToken=token,
             deviceArn=self.device,
             shots=sum(program.shots or 0 for program in programs),

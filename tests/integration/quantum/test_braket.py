@@ -33,6 +33,7 @@ from qcov.errors import (
 from qcov.executor import BraketQubitExecutor
 from qcov.policy import ErrorKind
 from qcov.qexecutors.base import BaseQExecutor, CircuitBatch
+from qcov.qexecutors.braket_aws import was_sent
 from qcov.qexecutors.provider import JobState
 from tests.services.s3 import Server
 
@@ -267,14 +268,42 @@ def test_results_go_to_brakets_own_bucket_by_default(braket: Braket) -> None:
 
 @pytest.mark.parametrize(
     "faults",
-    [["drop after"], ["drop before"], ["broken"] * 2, ["drop after"] * 4, ["broken"] * 4, ["busy"]],
+    [
+        ["drop after"], ["drop before"], ["broken"] * 2, ["drop after"] * 4, ["broken"] * 4,
+        ["busy"], ["drop after", "busy", "busy"], ["drop after", "quota"],
+        ["busy", "drop after", "busy"], ["drop after", *["busy"] * 4],
+    ],
     ids=str,
-)
-def test_a_task_is_made_once_whatever_becomes_of_answers(braket: Braket, faults: list[str]) -> None:
+)  # fmt: skip
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "not listed yet"])
+def test_a_task_is_made_once_whatever_becomes_of_answers(
+    braket: Braket, faults: list[str], listed: bool
+) -> None:
+    braket.listed = listed
     braket.fault("CreateQuantumTask", *faults)
     assert run(executor(GARNET), script(qml.expval(qml.Z(0)))) == [pytest.approx(0.95, abs=0.1)]
     assert len(braket.tasks) == 1
     assert braket.usd == pytest.approx(0.30 + 1000 * 0.00145)
+
+
+def test_a_task_that_may_have_been_made_is_no_refusal(braket: Braket) -> None:
+    provider = executor(FORTE).provider
+    programs = provider.translate(CircuitBatch(circuits=(script(qml.probs()),))).programs
+    braket.fault("CreateQuantumTask", "drop after", "busy", "busy")
+    with pytest.raises(TransientFailure) as lost:
+        provider.submit(programs, "a" * 32)
+    assert provider.sent(lost.value) is None
+    assert (len(braket.tasks), braket.requests["CreateQuantumTask"]) == (1, 1)
+
+
+def test_a_refusal_after_other_attempts_says_nothing() -> None:
+    from botocore.exceptions import ClientError
+
+    def sent(attempts: int) -> bool | None:
+        metadata = {"HTTPStatusCode": 429, "RetryAttempts": attempts}
+        return was_sent(ClientError({"ResponseMetadata": metadata}, "CreateQuantumTask"))
+
+    assert (sent(0), sent(1)) == (False, None)
 
 
 def test_a_task_is_found_by_its_token(braket: Braket) -> None:
