@@ -201,6 +201,20 @@ def test_sets_have_no_more_shots_than_the_device_takes(braket: Braket) -> None:
     assert [_programs(task) for task in braket.tasks.values()] == [2, 2, 1]
 
 
+@pytest.mark.parametrize(
+    ("shots", "tasks"),
+    [([40, 10, 40, 40, 10], [1, 1, 1, 2]), ([7, 7, 7], [3]), ([5, 5, 6], [1, 2])],
+    ids=str,
+)
+def test_circuits_of_a_set_have_the_same_shots(
+    braket: Braket, shots: list[int], tasks: list[int]
+) -> None:
+    circuits = [script(qml.sample(wires=0), shots=one) for one in shots]
+    assert [len(value) for value in run(executor(GARNET), *circuits)] == shots
+    assert sorted(_programs(task) for task in braket.tasks.values()) == tasks
+    assert braket.shots == sum(shots)
+
+
 def _programs(task: Any) -> int:
     return len(json.loads(task.request["action"]).get("programs", [None]))
 
