@@ -171,6 +171,11 @@ def was_sent(error: BaseException) -> bool | None:
     return False if _names(cause) & _NEVER_SENT or cause is None else None
 
 
+def is_unknown(error: CircuitError) -> bool:
+    """Whether AWS says that what was asked about does not exist."""
+    return _code(error.__cause__) == "ResourceNotFoundException"
+
+
 def _meaning(error: Exception) -> tuple[type[CircuitError], str]:
     """Which error of ours one of boto3 is, and what to do."""
     code, names, status = _code(error), _names(error), _status(error) or 0

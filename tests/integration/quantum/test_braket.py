@@ -339,6 +339,42 @@ def test_the_same_circuits_have_the_same_keys(braket: Braket) -> None:
     assert len({*keys(), *keys(shots=999), *keys(angle=0.31)}) == 3
 
 
+_MITIGATED = {"device_parameters": {"errorMitigation": "debias"}}
+
+
+@pytest.mark.parametrize(
+    ("run_kwargs", "another"),
+    [
+        (_MITIGATED, True),
+        ({"experimental_capabilities": "ALL"}, True),
+        ({"tags": {"a": "b"}}, False),
+    ],
+    ids=str,
+)
+def test_a_task_is_taken_over_only_by_who_would_make_the_same(
+    braket: Braket, run_kwargs: dict[str, Any], another: bool
+) -> None:
+    braket.held = True
+    braket.fault("CancelQuantumTask", *["broken"] * 9)
+    first = executor(FORTE, time_limit=0.1, run_kwargs=run_kwargs)
+    (late,) = run(first, script(qml.expval(qml.Z(0))))
+    assert isinstance(late, JobLost)  # nobody says that it is cancelled
+    braket.held = False
+    assert run(executor(FORTE), script(qml.expval(qml.Z(0)))) == [pytest.approx(0.95, abs=0.1)]
+    assert len(braket.tasks) == 1 + another
+
+
+@pytest.mark.parametrize("others", [1, 8], ids=["one by one", "listed"])
+def test_a_task_that_braket_does_not_know_is_left_out(braket: Braket, others: int) -> None:
+    provider = executor(FORTE).provider
+    programs = provider.translate(CircuitBatch(circuits=(script(qml.probs()),))).programs
+    made = [provider.submit(programs, f"{number:032x}") for number in range(others + 1)]
+    del braket.tasks[made[0]]
+    views = provider.look(made)
+    assert views.keys() == set(made[1:])
+    assert {view.state for view in views.values()} == {JobState.COMPLETED}
+
+
 @pytest.mark.parametrize("fault", ["busy", "broken", "drop before", "expired"])
 def test_waiting_outlasts_what_passes(braket: Braket, fault: str) -> None:
     braket.fault("GetQuantumTask", *[fault] * 4)  # more than boto3 tries by itself
