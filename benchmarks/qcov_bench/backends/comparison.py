@@ -14,7 +14,7 @@ from qcov.qexecutors.base import BaseQExecutor
 from qcov_bench.backends import devices, families, plan, summary
 from qcov_bench.backends.caps import Caps
 from qcov_bench.backends.devices import DeviceSubject, Missing
-from qcov_bench.backends.executors import executor_of
+from qcov_bench.backends.executors import executor_of, label_of
 from qcov_bench.backends.journal import Journal, Line
 from qcov_bench.backends.ours import ExecutorSubject
 from qcov_bench.backends.procedure import Procedure
@@ -186,7 +186,7 @@ def _bare(executor: Any) -> str | None:
 def _labels(executors: Sequence[BaseQExecutor], given: Sequence[BaseQExecutor | str]) -> list[str]:
     """What people call executors: as they wrote them, or by class and device; each differently."""
     plain = [
-        one if isinstance(one, str) else _label(executor)
+        label_of(one, executor) if isinstance(one, str) else _label(executor)
         for executor, one in zip(executors, given, strict=True)
     ]
     return [

@@ -289,15 +289,6 @@ def test_what_was_measured_otherwise_is_not_mixed(
     assert LOG == []
 
 
-def test_no_secret_of_an_executor_is_written_down(tmp_path: Path) -> None:
-    path = tmp_path / "it.jsonl"
-
-    found = run(Mine(label="canary-7f3a"), path=path)
-    found.write_html(tmp_path / "it.html")
-
-    assert "canary-7f3a" not in path.read_text() + (tmp_path / "it.html").read_text()
-
-
 def test_progress_counts_every_step_to_the_end() -> None:
     told: list[tuple[str, int, int]] = []
 
