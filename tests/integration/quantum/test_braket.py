@@ -382,6 +382,29 @@ def test_waiting_outlasts_what_passes(braket: Braket, fault: str) -> None:
     assert len(braket.tasks) == 1
 
 
+_WITHOUT_THE_SDK = """
+import sys
+sys.modules["braket"] = None  # cannot be imported now
+import pennylane as qml
+from qcov.executor import BraketQubitExecutor
+from qcov.qexecutors.base import CircuitBatch
+
+executor = BraketQubitExecutor(
+    {arn!r}, s3_destination_folder="s3://results/some", poll_interval=0.02
+)
+circuits = [qml.tape.QuantumScript([qml.X(0)], [qml.expval(qml.Z(0))], shots=10)] * 2
+print([float(one.value) for one in executor.run_batch(CircuitBatch(circuits=tuple(circuits)))])
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("device", [GARNET, FORTE, SV1], ids=["set", "single", "simulator"])
+def test_brakets_sdk_is_not_needed(braket: Braket, device: Device) -> None:
+    command = [sys.executable, "-c", _WITHOUT_THE_SDK.format(arn=device.arn)]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert ran.stdout == "[-1.0, -1.0]\n", ran.stderr
+
+
 _DIES = """
 import os, pennylane as qml
 from qcov.executor import BraketQubitExecutor
