@@ -215,7 +215,7 @@ def _arguments(run_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """What `CreateQuantumTask` is called with besides."""
     arguments: dict[str, Any] = {}
     if "device_parameters" in run_kwargs:
-        arguments["deviceParameters"] = json.dumps(run_kwargs["device_parameters"])
+        arguments["deviceParameters"] = json.dumps(run_kwargs["device_parameters"], sort_keys=True)
     if "reservation_arn" in run_kwargs:
         reservation = {"arn": run_kwargs["reservation_arn"], "type": "RESERVATION_TIME_WINDOW_ARN"}
         arguments["associations"] = [reservation]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, cast
@@ -25,6 +26,7 @@ from qcov.qexecutors.braket_facts import below
 from qcov.version import __version__
 
 _CONNECT, _READ = 10, 60  # seconds
+_PAUSES = (0.5, 1.0)  # seconds before a task that was refused for now is asked for again
 _GONE = "Choose another device, or wait"
 _ALLOW = "See docs/how-to/braket.md for what the role or user must be allowed"
 _RENEW = "Renew the credentials of AWS, with `aws sso login` for example"
@@ -87,6 +89,10 @@ class AwsConnection:
             self.region = _region_of(device) or self._session.region_name or _region_by_default()
             endpoint = os.environ.get("BRAKET_ENDPOINT")  # as Braket's SDK has it
             self._braket = self._client("braket", endpoint_url=endpoint)
+            # An attempt that boto3 made by itself and whose answer is lost may have made what the
+            # last attempt was refused: then the refusal would say nothing.
+            self._config = self._config.merge(config.Config(retries={"total_max_attempts": 1}))
+            self._once = self._client("braket", endpoint_url=endpoint)
             self._s3 = self._client("s3")
         except Exception as error:
             raise self._told(error, "connect") from error
@@ -99,6 +105,17 @@ class AwsConnection:
     def braket(self, operation: str, **arguments: Any) -> dict[str, Any]:
         """The answer to a request to Braket, such as "get_device"."""
         return self._asked(self._braket, operation, arguments)
+
+    def make_task(self, **arguments: Any) -> dict[str, Any]:
+        """The answer to `CreateQuantumTask`, asked again only if there surely is no task yet."""
+        for pause in _PAUSES:
+            try:
+                return self._asked(self._once, "create_quantum_task", arguments)
+            except TransientFailure as error:
+                if was_sent(error) is not False:
+                    raise
+                time.sleep(pause)
+        return self._asked(self._once, "create_quantum_task", arguments)
 
     def account(self) -> str:
         """The number of the account; empty if nobody tells it."""
@@ -149,8 +166,14 @@ def was_sent(error: BaseException) -> bool | None:
     cause = error.__cause__ if isinstance(error, CircuitError) else error
     status = _status(cause)
     if status is not None:
-        return False if 400 <= status < 500 else None
+        first = not _said(cause, "ResponseMetadata").get("RetryAttempts")
+        return False if 400 <= status < 500 and first else None
     return False if _names(cause) & _NEVER_SENT or cause is None else None
+
+
+def is_unknown(error: CircuitError) -> bool:
+    """Whether AWS says that what was asked about does not exist."""
+    return _code(error.__cause__) == "ResourceNotFoundException"
 
 
 def _meaning(error: Exception) -> tuple[type[CircuitError], str]:

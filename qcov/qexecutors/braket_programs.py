@@ -12,8 +12,9 @@ Part of the adapter around PennyLane; see `qcov.qexecutors.pennylane_adapter`.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -125,7 +126,13 @@ def translate(batch: CircuitBatch, device: DeviceFacts, executor: str) -> Transl
             for circuit in circuits
         ]
 
-    return Translation(programs=programs, read=read, owners=owners)
+    return Translation(programs=_kept_apart(programs), read=read, owners=owners)
+
+
+def _kept_apart(programs: Sequence[Program]) -> list[Program]:
+    """Braket shares the shots of a program set evenly: who has others than most goes alone."""
+    usual = {shots for shots, _ in Counter(one.shots for one in programs).most_common(1)}
+    return [one if one.shots in usual else replace(one, alone=True) for one in programs]
 
 
 def _read(circuit: _Circuit, raws: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import os
 import time
@@ -15,7 +16,7 @@ from typing import Any, cast
 from qcov.budget import Unit
 from qcov.errors import CircuitError, TransientFailure
 from qcov.qexecutors.base import CircuitBatch
-from qcov.qexecutors.braket_aws import AwsConnection, was_sent
+from qcov.qexecutors.braket_aws import AwsConnection, is_unknown, was_sent
 from qcov.qexecutors.braket_facts import DeviceFacts, below
 from qcov.qexecutors.braket_programs import BraketProgram, translate
 from qcov.qexecutors.braket_results import set_results, task_result
@@ -59,7 +60,7 @@ class TaskOptions:
     Args:
         folder: Bucket and prefix of results; None for Braket's default bucket.
         max_parallel: How many tasks may wait or run at the same time.
-        arguments: What else `CreateQuantumTask` takes.
+        arguments: What else `CreateQuantumTask` takes, and what results may depend on.
         tags: Of each task.
     """
 
@@ -142,8 +143,14 @@ class BraketProvider:
         )
 
     def translate(self, batch: CircuitBatch) -> Translation:
-        """Circuits as OpenQASM."""
-        return translate(batch, self.facts, self._executor)
+        """Circuits as OpenQASM. Tasks that are made otherwise are those of other programs."""
+        translation = translate(batch, self.facts, self._executor)
+        keyed = [replace(one, key=self._key(one)) for one in translation.programs]
+        return replace(translation, programs=keyed)
+
+    def _key(self, program: Program) -> str:
+        made_with = json.dumps(self._options.arguments, sort_keys=True)
+        return hashlib.sha256(f"{program.key}\n{made_with}".encode()).hexdigest()
 
     # -- tasks -----------------------------------------------------------------------------------
 
@@ -151,8 +158,7 @@ class BraketProvider:
         """Make a task; its ARN. With a token that is known it is the task that stands."""
         bucket, prefix = self._folder
         self._pace.wait()
-        answer = self._aws.braket(
-            "create_quantum_task",
+        answer = self._aws.make_task(
             clientToken=token,
             deviceArn=self.device,
             shots=sum(program.shots or 0 for program in programs),
@@ -170,14 +176,18 @@ class BraketProvider:
         return was_sent(error)
 
     def look(self, job_ids: Sequence[str]) -> Mapping[str, JobView]:
-        """How tasks stand; many of them are looked up in Braket's list of tasks."""
+        """How tasks stand, but those that Braket does not know; many are looked up in its list."""
         views: dict[str, JobView] = {}
         if len(job_ids) > _ONE_BY_ONE:
             views = self._listed(set(job_ids))
         for arn in job_ids:
             # What a list says of the end of a task may be short of the reason.
             if arn not in views or views[arn].state is JobState.FAILED:
-                views[arn] = self._noted(self._task(arn))
+                try:
+                    views[arn] = self._noted(self._task(arn))
+                except CircuitError as error:
+                    if not is_unknown(error):
+                        raise
         return views
 
     def _noted(self, task: dict[str, Any]) -> JobView:

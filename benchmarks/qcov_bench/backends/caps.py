@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+_UNKNOWN = "nobody knows what it costs: allow that (unknown_price), or write its price down"
+
 
 @dataclass(slots=True, kw_only=True)
 class Caps:
@@ -14,13 +16,16 @@ class Caps:
         clock: Seconds since some moment.
         max_seconds: After so many nothing new begins; None for no limit.
         max_usd: What executors say that they will cost may add up to so much; None allows none
-            that cost something, and those that say nothing.
+            that cost something.
+        unknown_price: Whether what has a price that nobody knows may run. It counts as nothing
+            until somebody says what it has cost.
         usd: What is spent.
     """
 
     clock: Callable[[], float]
     max_seconds: float | None = None
     max_usd: float | None = None
+    unknown_price: bool = False
     usd: float = 0.0
     _since: float = field(init=False)
 
@@ -42,16 +47,17 @@ class Caps:
         """
         if estimate == 0:
             return None
-        if self.max_usd is None:
-            advice = f"it may cost {estimate or 0:.2f} USD: say how much may be spent (max_usd)"
-            return None if estimate is None else advice
         if estimate is None:
-            return "nobody knows what it costs, and there is a limit (max_usd)"
+            return None if self.unknown_price else _UNKNOWN
+        if self.max_usd is None:
+            return f"it may cost {estimate:.2f} USD: say how much may be spent (max_usd)"
         left = self.max_usd - self.usd
         if estimate <= left:
             return None
         return f"it may cost {estimate:.2f} USD, and {left:.2f} of {self.max_usd:.2f} are left"
 
-    def spend(self, actual: float | None, estimate: float | None) -> None:
+    def spend(self, actual: float | None, estimate: float | None) -> float:
         """Count what has run: what it cost, or what it was expected to where nobody says."""
-        self.usd += (estimate or 0.0) if actual is None else actual
+        usd = (estimate or 0.0) if actual is None else actual
+        self.usd += usd
+        return usd

@@ -80,6 +80,7 @@ def _measured(wanted: argparse.Namespace, path: Path) -> Comparison:
             procedure=procedure,
             max_seconds=wanted.max_seconds,
             max_usd=wanted.max_usd,
+            unknown_price=wanted.unknown_price,
             path=path,
             tell=tell,
         )
@@ -152,6 +153,9 @@ def _add_procedure(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--max-seconds", type=_amount, help="after which nothing new begins")
     group.add_argument("--max-usd", type=_amount, help="that executors may cost together")
+    group.add_argument(
+        "--unknown-price", action="store_true", help="run what does not know what it costs"
+    )
     group.add_argument("--retry", action="store_true", help="try again what failed before")
 
 

@@ -14,7 +14,7 @@ from qcov.qexecutors.base import BaseQExecutor
 from qcov_bench.backends import devices, families, plan, summary
 from qcov_bench.backends.caps import Caps
 from qcov_bench.backends.devices import DeviceSubject, Missing
-from qcov_bench.backends.executors import executor_of
+from qcov_bench.backends.executors import executor_of, label_of
 from qcov_bench.backends.journal import Journal, Line
 from qcov_bench.backends.ours import ExecutorSubject
 from qcov_bench.backends.procedure import Procedure
@@ -98,6 +98,7 @@ def compare(
     procedure: Procedure | None = None,
     max_seconds: float | None = None,
     max_usd: float | None = None,
+    unknown_price: bool = False,
     path: str | Path | None = None,
     tell: Tell | None = None,
 ) -> Comparison:
@@ -113,7 +114,9 @@ def compare(
             takes the bare devices of the executors, and the devices of Qiskit and Braket.
         procedure: How it is measured.
         max_seconds: After so many seconds nothing new begins.
-        max_usd: How much executors that cost something may cost together.
+        max_usd: How much executors that cost something may cost together, in this run and in
+            earlier ones with the same file.
+        unknown_price: Whether executors run that do not know what they cost.
         path: A file of JSON lines: results are appended to it, and what stands there already is
             not measured again.
         tell: Is called with what is measured, and with how many more steps are done.
@@ -134,7 +137,9 @@ def compare(
     grid = plan.Grid(families=families.find(circuits), qubits=qubits, depths=depths, shots=shots)
     cases = plan.cases(grid)
     subjects, missing = subjects_of(executors, peers)
-    caps = Caps(clock=time.monotonic, max_seconds=max_seconds, max_usd=max_usd)
+    caps = Caps(
+        clock=time.monotonic, max_seconds=max_seconds, max_usd=max_usd, unknown_price=unknown_price
+    )
     journal = Journal.open(None if path is None else Path(path))
     try:
         session = Session(
@@ -186,7 +191,7 @@ def _bare(executor: Any) -> str | None:
 def _labels(executors: Sequence[BaseQExecutor], given: Sequence[BaseQExecutor | str]) -> list[str]:
     """What people call executors: as they wrote them, or by class and device; each differently."""
     plain = [
-        one if isinstance(one, str) else _label(executor)
+        label_of(one, executor) if isinstance(one, str) else _label(executor)
         for executor, one in zip(executors, given, strict=True)
     ]
     return [

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ import qcov.executor
 from qcov.config import get_config
 from qcov.errors import CannotMeasure, QcovError, suggest
 from qcov.qexecutors.base import BaseQExecutor
+from qcov_bench.backends.written import Written, settings_in
 
 _ADVICE = (
     "Give a class such as Simulator or Simulator:lightning.qubit,parallel=thread, a section of the "
@@ -40,10 +40,23 @@ def executor_of(text: str) -> BaseQExecutor:
     name, colon, rest = text.partition(":")
     kind = _kinds().get(name)
     if kind is not None:
-        return _made(text, kind, *_settings(rest))
+        settings = settings_in(rest)
+        first = [one.value for one in settings if one.name is None]
+        named = {one.name: one.value for one in settings if one.name is not None}
+        return _made(Written(text=text, kind=kind), kind, first, named)
     if colon:
         return _imported(text, name, rest)
-    raise _refused(text, f"there is none of this name. {suggest(name, _kinds())}")
+    raise _refused(Written(text=text), f"there is none of this name. {suggest(name, _kinds())}")
+
+
+def label_of(text: str, executor: BaseQExecutor) -> str:
+    """What others may read of a text that means an executor: it, without secrets.
+
+    >>> label_of("Simulator:lightning.qubit", executor_of("Simulator:lightning.qubit"))
+    'Simulator:lightning.qubit'
+    """
+    kind = _kinds().get(text.partition(":")[0])
+    return Written(text=text, kind=kind, executor=executor).label
 
 
 def _kinds() -> dict[str, type[BaseQExecutor]]:
@@ -57,56 +70,39 @@ def _kinds() -> dict[str, type[BaseQExecutor]]:
     }
 
 
-def _settings(text: str) -> tuple[list[Any], dict[str, Any]]:
-    """What to call a class with.
-
-    >>> _settings("lightning.qubit,workers=2")
-    (['lightning.qubit'], {'workers': 2})
-    """
-    first: list[Any] = []
-    named: dict[str, Any] = {}
-    for part in filter(None, text.split(",")):
-        name, equals, value = part.partition("=")
-        if equals:
-            named[name.strip()] = _value(value)
-        else:
-            first.append(part.strip())
-    return first, named
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _made(text: str, kind: Any, first: Sequence[Any], named: Mapping[str, Any]) -> BaseQExecutor:
+def _made(
+    written: Written, kind: Any, first: Sequence[Any], named: Mapping[str, Any]
+) -> BaseQExecutor:
     try:
         return kind(*first, **named)
     except QcovError as error:
-        raise _refused(text, str(error)) from error
+        raise _refused(written, str(error)) from error
     except Exception as error:  # users' classes raise what they like
-        raise _refused(text, f"{type(error).__name__}: {error}") from error
+        raise _refused(written, f"{type(error).__name__}: {error}") from error
 
 
 def _of_section(text: str) -> BaseQExecutor:
     """What a section says: the class is `type`, or else the section's own name."""
+    written = Written(text=text)
     name = text.strip("[] ").removeprefix("qelectron.")
     sections = get_config("qelectron")
     settings = sections.get(name)
     if not isinstance(settings, Mapping):
-        raise _refused(text, f"there is no such section in the settings. {suggest(name, sections)}")
+        raise _refused(
+            written, f"there is no such section in the settings. {suggest(name, sections)}"
+        )
     given = dict(settings)
     kind = str(given.pop("type", name))
     known = _kinds()
     if kind not in known:
         reason = f"{kind!r} is no class of executors; say type = ... there. {suggest(kind, known)}"
-        raise _refused(text, reason)
-    return _made(text, known[kind], (), given)
+        raise _refused(written, reason)
+    written = Written(text=text, kind=known[kind], section=given)
+    return _made(written, known[kind], (), given)
 
 
 def _imported(text: str, module: str, path: str) -> BaseQExecutor:
+    written = Written(text=text)
     if "" not in sys.path:
         sys.path.insert(0, "")  # a file in this folder is a module too
     try:
@@ -114,13 +110,17 @@ def _imported(text: str, module: str, path: str) -> BaseQExecutor:
         for part in path.split("."):
             found = getattr(found, part)
     except Exception as error:  # the module is the user's
-        raise _refused(text, f"{type(error).__name__}: {error}") from error
+        raise _refused(written, f"{type(error).__name__}: {error}") from error
     is_one = isinstance(found, BaseQExecutor) or not callable(found)
-    made = found if is_one else _made(text, found, (), {})
+    made = found if is_one else _made(written, found, (), {})
     if not isinstance(made, BaseQExecutor):
-        raise _refused(text, f"{made!r:.80} is no executor")
+        raise _refused(written, f"{made!r:.80} is no executor")
     return made
 
 
-def _refused(text: str, reason: str) -> CannotMeasure:
-    return CannotMeasure(what=f"the executor {text!r}", reason=reason.rstrip("."), advice=_ADVICE)
+def _refused(written: Written, reason: str) -> CannotMeasure:
+    return CannotMeasure(
+        what=f"the executor {written.label!r}",
+        reason=written.without_secrets(reason).rstrip("."),
+        advice=_ADVICE,
+    )

@@ -85,6 +85,8 @@ _NEEDS: Mapping[str, tuple[tuple[str, Any], ...]] = {
     "sample": (*_ASKED, ("turn", int), ("seconds", int | float), ("circuits", int)),
     "failure": (*_ASKED, ("error", str)),
     "skipped": (("subject", str), ("reason", str)),
+    "reserved": (("usd", int | float),),
+    "spent": (("usd", int | float),),
 }
 
 

@@ -26,6 +26,30 @@ def of_records(records: Iterable[Mapping[str, Any]]) -> float | None:
     return math.fsum(known) if known else None
 
 
+def spent(lines: Iterable[Mapping[str, Any]]) -> float:
+    """US dollars that the runs of a file have spent, warm-ups and failures too.
+
+    What was set aside before circuits ran counts until it is known what they cost, also if their
+    program was killed.
+
+    >>> spent([{"kind": "reserved", "usd": 0.5}, {"kind": "spent", "usd": 0.25}])
+    0.25
+    >>> spent([{"kind": "reserved", "usd": 0.5}, {"kind": "run"}, {"kind": "spent", "usd": 0.25}])
+    0.75
+    """
+    total = reserved = 0.0
+    for line in lines:
+        match line["kind"]:
+            case "reserved" | "run":
+                total += reserved
+                reserved = line["usd"] if line["kind"] == "reserved" else 0.0
+            case "spent":
+                total, reserved = total + line["usd"], 0.0
+            case _:
+                pass
+    return total + reserved
+
+
 def usd(cost: object) -> float | None:
     """The dollars of a record's cost: what it was, or else what it was expected to be.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from qcov.errors import CannotMeasure
 from qcov.records import error_text
-from qcov_bench.backends import plan
+from qcov_bench.backends import money, plan
 from qcov_bench.backends.caps import Caps
 from qcov_bench.backends.cells import Bench, Cell
 from qcov_bench.backends.devices import Missing
@@ -54,6 +54,8 @@ class Session:
         """
         self._check_origin()
         self._ledger = Ledger.of(self.journal.content, retry=self.procedure.retry)
+        before = money.spent(self.journal.content.lines)
+        self.caps.usd += before
         self._begin()
         benches = list(self._benches())
         each = len(self.subjects) * self.procedure.repetitions
@@ -62,7 +64,8 @@ class Session:
             with ExitStack() as opened:
                 for measure in bench.measures:
                     self._measure_all(bench, measure, opened)
-        self.journal.append("end", run=self._run, ended=time.time(), usd=self.caps.usd)
+        usd = self.caps.usd - before
+        self.journal.append("end", run=self._run, ended=time.time(), usd=usd)
 
     # -- what belongs to the whole run ---------------------------------------------------------
 
@@ -164,7 +167,9 @@ class Session:
             if not self._may(cell):
                 return None
             runner = cell.bench.runner(cell.subject, opened)
-            for _ in range(self.procedure.warm_up):
+            for number in range(self.procedure.warm_up):
+                if number and not self._may(cell):
+                    return None
                 self._step(f"{cell.about}, warm-up", 0)
                 self._run_once(cell, runner)
         except Exception as error:  # noqa: BLE001  # whatever a backend raises is its result
@@ -215,13 +220,20 @@ class Session:
 
     def _run_once(self, cell: Cell, runner: Runner) -> Run:
         estimate = cell.estimate
+        if estimate:
+            self.journal.append("reserved", run=self._run, cell=cell.key, usd=estimate)
         try:
             run = cell.run(runner)
         except BaseException:
-            self.caps.spend(None, estimate)  # it may have cost what it was expected to
+            self._spend(cell, None)  # it may have cost what it was expected to
             raise
-        self.caps.spend(run.usd, estimate)
+        self._spend(cell, run.usd)
         return run
+
+    def _spend(self, cell: Cell, actual: float | None) -> None:
+        usd = self.caps.spend(actual, cell.estimate)
+        if usd or cell.estimate:
+            self.journal.append("spent", run=self._run, cell=cell.key, usd=usd)
 
     def _failed(self, cell: Cell, error: Exception) -> None:
         self.journal.append("failure", run=self._run, **cell.asked, error=error_text(error)[:2000])

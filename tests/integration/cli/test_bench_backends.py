@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from qcov.qexecutors.fakeqpu.conditions import Conditions
+from qcov.qexecutors.fakeqpu.server import FakeServer
 from qcov_bench.backends import journal
 from tests.waiting import until
 
@@ -46,6 +48,32 @@ def test_a_comparison_from_the_command_to_the_report(tmp_path: Path) -> None:
     again = bench("compare", "it.jsonl", "it.jsonl", "--all")
     assert again.returncode == 0
     assert "Nothing surely became slower or worse." in again.stdout
+
+
+def test_a_secret_that_was_typed_is_in_no_output(tmp_path: Path) -> None:
+    server = FakeServer(Conditions(seed=1), token="canary-7f3a")
+    typed = f"FakeQPU:url={server.url},token=canary-7f3a,poll_interval=0.02"
+    circuits = ("--circuits", "ghz", "--shots", "20", "--no-gradients", "--max-usd", "99", *QUICK)
+    outputs = ("--out", "it.jsonl", "--html", "it.html", "--svg", "plots")
+
+    ran = bench("backends", typed, typed.replace("7f3a", "7f3b"), *circuits, *outputs)
+    again = bench("compare", "it.jsonl", "it.jsonl", "--all")
+    refused = bench("backends", typed.replace("token", "tokn"))
+
+    assert (ran.returncode, again.returncode, refused.returncode) == (0, 0, 1)
+    assert (
+        f"FakeQPU:url={server.url},token=Credential('***')" in (tmp_path / "it.jsonl").read_text()
+    )
+    kinds = Counter(line["kind"] for line in journal.read(tmp_path / "it.jsonl").lines)
+    assert kinds["sample"] > 0
+    assert kinds["failure"] > 0  # of the wrong token
+    written = [path.read_text() for path in tmp_path.rglob("*") if path.suffix in _OUTPUTS]
+    told = [text for one in (ran, again, refused) for text in (one.stdout, one.stderr)]
+    assert len(written) > 2
+    assert not [text for text in (*written, *told) if "canary" in text]
+
+
+_OUTPUTS = (".jsonl", ".html", ".svg")
 
 
 def test_a_slower_backend_fails_the_comparison(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from qcov.errors import (
 from qcov.executor import BraketQubitExecutor
 from qcov.policy import ErrorKind
 from qcov.qexecutors.base import BaseQExecutor, CircuitBatch
+from qcov.qexecutors.braket_aws import was_sent
 from qcov.qexecutors.provider import JobState
 from tests.services.s3 import Server
 
@@ -200,6 +201,20 @@ def test_sets_have_no_more_shots_than_the_device_takes(braket: Braket) -> None:
     assert [_programs(task) for task in braket.tasks.values()] == [2, 2, 1]
 
 
+@pytest.mark.parametrize(
+    ("shots", "tasks"),
+    [([40, 10, 40, 40, 10], [1, 1, 1, 2]), ([7, 7, 7], [3]), ([5, 5, 6], [1, 2])],
+    ids=str,
+)
+def test_circuits_of_a_set_have_the_same_shots(
+    braket: Braket, shots: list[int], tasks: list[int]
+) -> None:
+    circuits = [script(qml.sample(wires=0), shots=one) for one in shots]
+    assert [len(value) for value in run(executor(GARNET), *circuits)] == shots
+    assert sorted(_programs(task) for task in braket.tasks.values()) == tasks
+    assert braket.shots == sum(shots)
+
+
 def _programs(task: Any) -> int:
     return len(json.loads(task.request["action"]).get("programs", [None]))
 
@@ -267,14 +282,42 @@ def test_results_go_to_brakets_own_bucket_by_default(braket: Braket) -> None:
 
 @pytest.mark.parametrize(
     "faults",
-    [["drop after"], ["drop before"], ["broken"] * 2, ["drop after"] * 4, ["broken"] * 4, ["busy"]],
+    [
+        ["drop after"], ["drop before"], ["broken"] * 2, ["drop after"] * 4, ["broken"] * 4,
+        ["busy"], ["drop after", "busy", "busy"], ["drop after", "quota"],
+        ["busy", "drop after", "busy"], ["drop after", *["busy"] * 4],
+    ],
     ids=str,
-)
-def test_a_task_is_made_once_whatever_becomes_of_answers(braket: Braket, faults: list[str]) -> None:
+)  # fmt: skip
+@pytest.mark.parametrize("listed", [True, False], ids=["listed", "not listed yet"])
+def test_a_task_is_made_once_whatever_becomes_of_answers(
+    braket: Braket, faults: list[str], listed: bool
+) -> None:
+    braket.listed = listed
     braket.fault("CreateQuantumTask", *faults)
     assert run(executor(GARNET), script(qml.expval(qml.Z(0)))) == [pytest.approx(0.95, abs=0.1)]
     assert len(braket.tasks) == 1
     assert braket.usd == pytest.approx(0.30 + 1000 * 0.00145)
+
+
+def test_a_task_that_may_have_been_made_is_no_refusal(braket: Braket) -> None:
+    provider = executor(FORTE).provider
+    programs = provider.translate(CircuitBatch(circuits=(script(qml.probs()),))).programs
+    braket.fault("CreateQuantumTask", "drop after", "busy", "busy")
+    with pytest.raises(TransientFailure) as lost:
+        provider.submit(programs, "a" * 32)
+    assert provider.sent(lost.value) is None
+    assert (len(braket.tasks), braket.requests["CreateQuantumTask"]) == (1, 1)
+
+
+def test_a_refusal_after_other_attempts_says_nothing() -> None:
+    from botocore.exceptions import ClientError
+
+    def sent(attempts: int) -> bool | None:
+        metadata = {"HTTPStatusCode": 429, "RetryAttempts": attempts}
+        return was_sent(ClientError({"ResponseMetadata": metadata}, "CreateQuantumTask"))
+
+    assert (sent(0), sent(1)) == (False, None)
 
 
 def test_a_task_is_found_by_its_token(braket: Braket) -> None:
@@ -296,11 +339,70 @@ def test_the_same_circuits_have_the_same_keys(braket: Braket) -> None:
     assert len({*keys(), *keys(shots=999), *keys(angle=0.31)}) == 3
 
 
+_MITIGATED = {"device_parameters": {"errorMitigation": "debias"}}
+
+
+@pytest.mark.parametrize(
+    ("run_kwargs", "another"),
+    [
+        (_MITIGATED, True),
+        ({"experimental_capabilities": "ALL"}, True),
+        ({"tags": {"a": "b"}}, False),
+    ],
+    ids=str,
+)
+def test_a_task_is_taken_over_only_by_who_would_make_the_same(
+    braket: Braket, run_kwargs: dict[str, Any], another: bool
+) -> None:
+    braket.held = True
+    braket.fault("CancelQuantumTask", *["broken"] * 9)
+    first = executor(FORTE, time_limit=0.1, run_kwargs=run_kwargs)
+    (late,) = run(first, script(qml.expval(qml.Z(0))))
+    assert isinstance(late, JobLost)  # nobody says that it is cancelled
+    braket.held = False
+    assert run(executor(FORTE), script(qml.expval(qml.Z(0)))) == [pytest.approx(0.95, abs=0.1)]
+    assert len(braket.tasks) == 1 + another
+
+
+@pytest.mark.parametrize("others", [1, 8], ids=["one by one", "listed"])
+def test_a_task_that_braket_does_not_know_is_left_out(braket: Braket, others: int) -> None:
+    provider = executor(FORTE).provider
+    programs = provider.translate(CircuitBatch(circuits=(script(qml.probs()),))).programs
+    made = [provider.submit(programs, f"{number:032x}") for number in range(others + 1)]
+    del braket.tasks[made[0]]
+    views = provider.look(made)
+    assert views.keys() == set(made[1:])
+    assert {view.state for view in views.values()} == {JobState.COMPLETED}
+
+
 @pytest.mark.parametrize("fault", ["busy", "broken", "drop before", "expired"])
 def test_waiting_outlasts_what_passes(braket: Braket, fault: str) -> None:
     braket.fault("GetQuantumTask", *[fault] * 4)  # more than boto3 tries by itself
     assert run(executor(SV1), script(qml.expval(qml.Z(0)))) == [pytest.approx(0.95, abs=0.1)]
     assert len(braket.tasks) == 1
+
+
+_WITHOUT_THE_SDK = """
+import sys
+sys.modules["braket"] = None  # cannot be imported now
+import pennylane as qml
+from qcov.executor import BraketQubitExecutor
+from qcov.qexecutors.base import CircuitBatch
+
+executor = BraketQubitExecutor(
+    {arn!r}, s3_destination_folder="s3://results/some", poll_interval=0.02
+)
+circuits = [qml.tape.QuantumScript([qml.X(0)], [qml.expval(qml.Z(0))], shots=10)] * 2
+print([float(one.value) for one in executor.run_batch(CircuitBatch(circuits=tuple(circuits)))])
+"""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("device", [GARNET, FORTE, SV1], ids=["set", "single", "simulator"])
+def test_brakets_sdk_is_not_needed(braket: Braket, device: Device) -> None:
+    command = [sys.executable, "-c", _WITHOUT_THE_SDK.format(arn=device.arn)]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert ran.stdout == "[-1.0, -1.0]\n", ran.stderr
 
 
 _DIES = """

@@ -99,7 +99,7 @@ def test_of_a_cluster_the_dearest_member_counts_and_one_that_is_silent_spoils_it
     ("limit", "spent", "estimate", "may"),
     [
         (None, 0.0, 0.0, True),
-        (None, 0.0, None, True),  # an executor of the user's own, say
+        (None, 0.0, None, False),
         (None, 0.0, 0.01, False),
         (1.0, 0.0, None, False),
         (1.0, 0.5, 0.5, True),
@@ -113,6 +113,14 @@ def test_what_costs_money_needs_leave(
     caps = Caps(clock=lambda: 0.0, max_usd=limit, usd=spent)
 
     assert (caps.refusal(estimate) is None) is may
+
+
+@pytest.mark.parametrize("limit", [None, 0.0, 1.0])
+def test_what_nobody_knows_the_price_of_needs_leave_of_its_own(limit: float | None) -> None:
+    caps = Caps(clock=lambda: 0.0, max_usd=limit, usd=0.5, unknown_price=True)
+
+    assert caps.refusal(None) is None
+    assert caps.refusal(0.75) is not None
 
 
 def test_what_something_was_expected_to_cost_counts_until_it_is_known() -> None:

@@ -167,8 +167,55 @@ def test_without_leave_nothing_that_costs_something_runs() -> None:
     assert {line["reason"] for line in of_kind(found, "skipped")} == {
         "it may cost 0.10 USD: say how much may be spent (max_usd)",
         "it may cost 0.40 USD: say how much may be spent (max_usd)",
+        "nobody knows what it costs: allow that (unknown_price), or write its price down",
     }
+    assert found.rows == []
+    assert LOG == []
+
+
+def test_an_unknown_price_may_be_allowed() -> None:
+    found = run(Mine(price=0.1), Mine(price=None), unknown_price=True)
+
     assert [row.subject for row in found.rows] == ["Mine (2)"]
+
+
+@pytest.mark.parametrize("warm_up", [0, 1, 9])
+def test_a_rerun_spends_no_more_than_is_left(tmp_path: Path, warm_up: int) -> None:
+    procedure = Procedure(repetitions=9, batch=1, warm_up=warm_up, gradients=False)
+
+    for _ in range(3):
+        run(Mine(price=0.1), path=tmp_path / "it.jsonl", max_usd=0.55, procedure=procedure)
+
+    assert sum(size for _, size in LOG) == 5
+    ends = journal.read(tmp_path / "it.jsonl").of_kind("end")
+    assert [end["usd"] for end in ends] == [pytest.approx(0.5), 0, 0]
+    run(Mine(price=0.1), path=tmp_path / "it.jsonl", max_usd=0.75, procedure=procedure)
+    assert sum(size for _, size in LOG) == 7
+
+
+def test_what_a_killed_run_may_have_paid_counts(tmp_path: Path) -> None:
+    path = tmp_path / "it.jsonl"
+    procedure = Procedure(repetitions=9, batch=1, warm_up=0, gradients=False)
+    run(Mine(price=0.1), path=path, max_usd=0.55, procedure=procedure)
+    lines = path.read_bytes().splitlines(keepends=True)
+    place = [number for number, line in enumerate(lines) if b'"reserved"' in line][2]
+    path.write_bytes(b"".join(lines[: place + 1]))
+    LOG.clear()
+
+    for _ in range(2):
+        run(Mine(price=0.1), path=path, max_usd=0.55, procedure=procedure)
+
+    assert sum(size for _, size in LOG) == 2
+
+
+def test_failures_of_earlier_runs_count(tmp_path: Path) -> None:
+    path = tmp_path / "it.jsonl"
+    procedure = Procedure(repetitions=1, batch=1, warm_up=0, gradients=False, retry=True)
+
+    for _ in range(4):
+        run(Mine(price=0.2, fail_after=0), path=path, max_usd=0.5, procedure=procedure)
+
+    assert len(of_kind(Comparison(lines=journal.read(path).lines), "failure")) == 2
 
 
 def test_failures_count_as_money_that_is_spent() -> None:
@@ -287,15 +334,6 @@ def test_what_was_measured_otherwise_is_not_mixed(
     with pytest.raises(CannotMeasure, match=f"{said}.*Give another path"):
         run(Mine(), path=path)
     assert LOG == []
-
-
-def test_no_secret_of_an_executor_is_written_down(tmp_path: Path) -> None:
-    path = tmp_path / "it.jsonl"
-
-    found = run(Mine(label="canary-7f3a"), path=path)
-    found.write_html(tmp_path / "it.html")
-
-    assert "canary-7f3a" not in path.read_text() + (tmp_path / "it.html").read_text()
 
 
 def test_progress_counts_every_step_to_the_end() -> None:

@@ -17,7 +17,7 @@ from qcov.qexecutors.simulator import Simulator
 from qcov_bench.backends import devices, textbook, variational
 from qcov_bench.backends.comparison import subjects_of
 from qcov_bench.backends.devices import DeviceSubject, Missing
-from qcov_bench.backends.executors import executor_of
+from qcov_bench.backends.executors import executor_of, label_of
 from qcov_bench.backends.ours import ExecutorSubject
 
 MODULE = """
@@ -102,7 +102,46 @@ def test_a_section_of_the_settings_is_an_executor(tmp_path: Path) -> None:
 def test_what_means_no_executor_is_refused(text: str, said: str, module: str) -> None:
     with pytest.raises(CannotMeasure, match=said) as refused:
         executor_of(text)
-    assert str(refused.value).startswith(f"the executor {text!r}: ")
+    shown = text.replace("=2", "=***")
+    assert str(refused.value).startswith(f"the executor {shown!r}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("FakeQPU:token=canary-7f3a,seed=1", "FakeQPU:token=Credential('***'),seed=1"),
+        ('FakeQPU:token="canary-7f3a"', "FakeQPU:token=Credential('***')"),
+        ("FakeQPU:token=env:HOME", "FakeQPU:token=Credential('env:HOME')"),
+        ("Simulator:lightning.qubit,workers=2", "Simulator:lightning.qubit,workers=2"),
+        ("IBMQExecutor:ibmqx_token=canary-7f3a", "IBMQExecutor:ibmqx_token=Credential('***')"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:IBMQExecutor")
+def test_no_secret_is_in_a_label(text: str, label: str) -> None:
+    assert label_of(text, executor_of(text)) == label
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FakeQPU:tokn=canary-7f3a",
+        "FakeQPUU:token=canary-7f3a",
+        "FakeQPU:token=x,canary-7f3a",
+        "FakeQPU:token=12345678",
+        "Simulator:token=canary-7f3a",
+        "[qelectron.wrong]",
+    ],
+)
+def test_no_secret_is_in_a_refusal(text: str, tmp_path: Path) -> None:
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (folder / "qcov.conf").write_text(
+        '[qelectron.wrong]\ntype = "FakeQPU"\ntoken = 12345678\ntokn = "canary-7f3a"\n'
+    )
+    with pytest.raises(CannotMeasure) as refused:
+        executor_of(text)
+    assert "canary-7f3a" not in str(refused.value)
+    assert "12345678" not in str(refused.value)
 
 
 # -- who is beside them ------------------------------------------------------------------------
