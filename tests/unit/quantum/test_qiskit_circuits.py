@@ -292,6 +292,18 @@ def test_measurements_in_the_midst(aer: LocalBackend, method: Any, measure: Any)
     assert_close(run(aer, tape, mcm_method=method), exact(tape), scale=2.0)
 
 
+def test_a_condition_that_is_never_true_takes_no_numbers(aer: LocalBackend) -> None:
+    def circuit() -> None:
+        first = qml.measure("a")
+        qml.cond(first == 2, qml.Rot)(np.pi, 0.1, 0.2, wires="b")
+        qml.cond(first == 0, qml.RX)(0.0, wires="b")
+        qml.RX(np.pi, "c")
+        qml.probs(wires=["b", "c"])
+
+    chances = run(aer, tape_of(circuit), mcm_method="device")
+    np.testing.assert_array_equal(chances, [0, 1, 0, 0])
+
+
 def test_a_dynamic_circuit_needs_no_more_qubits_than_wires() -> None:
     tape = midway_tape(lambda **_: qml.expval(qml.Z("c")))
 
