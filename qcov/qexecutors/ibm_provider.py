@@ -14,7 +14,6 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from qiskit.primitives import PrimitiveResult
 from qiskit_ibm_runtime import Batch, EstimatorV2, SamplerV2
 
 from qcov.budget import Unit
@@ -25,6 +24,7 @@ from qcov.qexecutors.ibm_backends import Chosen, JobSettings, choose
 from qcov.qexecutors.ibm_calls import Calls
 from qcov.qexecutors.ibm_costs import limits_of, seconds_of_job, size_of
 from qcov.qexecutors.ibm_errors import was_sent
+from qcov.qexecutors.ibm_results import in_order
 from qcov.qexecutors.provider import (
     Amounts,
     JobOutput,
@@ -34,7 +34,7 @@ from qcov.qexecutors.provider import (
     Program,
     Translation,
 )
-from qcov.qexecutors.qiskit_fitting import NUMBER, Fitted, raw_results, sweeps_of
+from qcov.qexecutors.qiskit_fitting import Fitted, sweeps_of
 from qcov.qexecutors.qiskit_programs import Translator
 
 _T = TypeVar("_T")
@@ -212,25 +212,28 @@ class IBMProvider:
         state = _STATES.get(job.status(), JobState.RUNNING)
         return JobView(state=state, error=job.error_message() if state is JobState.FAILED else None)
 
-    def fetch(self, job_id: str, programs: Sequence[Program]) -> JobOutput:  # noqa: ARG002
-        """The results, put into the order in which circuits were sent."""
-        results, usage = self._ask(lambda: self._results(job_id), _SENDING)
+    def fetch(self, job_id: str, programs: Sequence[Program]) -> JobOutput:
+        """The results, put into the order in which circuits were sent.
+
+        Raises:
+            TransientFailure: They came damaged.
+        """
+        result, usage = self._ask(lambda: self._result(job_id), _SENDING)
+        results = in_order(result, programs)
+        if results is None:
+            reason = f"the results of job {job_id} came damaged"
+            raise TransientFailure(reason, executor=self._settings.executor)
         self._jobs.pop(job_id, None)
         return JobOutput(
-            results=raw_results(sorted(results, key=_number_of)),
+            results=results,
             amounts=None if usage is None else {Unit.QPU_SECONDS: usage},
             seconds=usage,
             metadata=self._backend().told,
         )
 
-    def _results(self, job_id: str) -> tuple[list[Any], float | None]:
+    def _result(self, job_id: str) -> tuple[Any, float | None]:
         job = self._job(job_id)
-        result = job.result()
-        if not isinstance(result, PrimitiveResult):  # the SDK gives text as it is
-            reason = f"the results of job {job_id} came damaged"
-            raise TransientFailure(reason, executor=self._settings.executor)
-        pubs: Any = result
-        return [*pubs], self._usage(job)
+        return job.result(), self._usage(job)
 
     def used(self, job_id: str) -> Amounts | None:
         """The QPU seconds that IBM charges for a job."""
@@ -352,8 +355,3 @@ def _tagged(options: Mapping[str, Any], token: str, seconds: int | None) -> dict
     environment["job_tags"] = [*(environment.get("job_tags") or ()), *_TAGS, token]
     limit = {} if seconds is None else {"max_execution_time": seconds}
     return {**options, **limit, "environment": environment}
-
-
-def _number_of(result: Any) -> int:
-    """Which pub a result is of; results without a number stay where they are."""
-    return result.metadata.get("circuit_metadata", {}).get(NUMBER, 0)

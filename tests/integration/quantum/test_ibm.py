@@ -231,14 +231,17 @@ def test_results_in_another_order_are_put_right(ibm: IBM) -> None:
     np.testing.assert_allclose(values(results), [-1, 1, 1], atol=0.35)
 
 
-def test_results_that_are_too_few_are_refused(ibm: IBM) -> None:
-    ibm.truncate = True
-    scripts = [
-        qml.tape.QuantumScript(gates, [qml.expval(qml.Z(0))], shots=100)
-        for gates in ([qml.X(0)], [])
-    ]
-    results = values(executor().run_batch(CircuitBatch(circuits=tuple(scripts), wires=1)))
-    assert all("1 results for 2 circuits" in str(one) for one in results)
+@pytest.mark.parametrize("damage", ["cut", "doubled", "mislabelled"])
+def test_results_that_are_not_those_of_the_circuits_are_refused(ibm: IBM, damage: str) -> None:
+    ibm.damage = damage
+    shifted = [qml.tape.QuantumScript([qml.RX(a, 0)], [qml.expval(qml.Z(0))]) for a in (0.1, 0.2)]
+    flipped = qml.tape.QuantumScript([qml.X(0)], [qml.expval(qml.Z(0))])
+    batch = CircuitBatch(circuits=(*shifted, flipped), wires=1)
+
+    results = values(executor(patience=0.3).run_batch(batch))
+
+    assert all("came damaged" in str(one) for one in results)
+    assert all(isinstance(one, JobLost) for one in results)
     assert len(ibm.jobs) == 1
 
 
