@@ -24,6 +24,7 @@ from qcov.qexecutors.ibm_backends import Chosen, JobSettings, choose
 from qcov.qexecutors.ibm_calls import Calls
 from qcov.qexecutors.ibm_costs import limits_of, seconds_of_job, size_of
 from qcov.qexecutors.ibm_errors import was_sent
+from qcov.qexecutors.ibm_keys import key_of
 from qcov.qexecutors.ibm_results import in_order
 from qcov.qexecutors.provider import (
     Amounts,
@@ -139,7 +140,12 @@ class IBMProvider:
         fitted = [chosen.fitting.fit(pub) for pub in programs.pubs]
         return Translation(
             programs=[
-                Program(payload=one, key=one.pub.key, shots=one.pub.shots, size=size_of(one))
+                Program(
+                    payload=one,
+                    key=key_of(one.pub, self._settings),
+                    shots=one.pub.shots,
+                    size=size_of(one),
+                )
                 for one in fitted
             ],
             read=programs.read,

@@ -359,6 +359,31 @@ def test_a_job_is_attached_by_another_program(ibm: IBM) -> None:
     assert len(ibm.jobs) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "jobs"),
+    [
+        ({}, 1),
+        ({"environment": {"job_tags": ["thesis"]}, "max_execution_time": 60}, 1),
+        ({"optimization_level": 2}, 2),
+        ({"transpilation": {"initial_layout": [1, 2]}}, 2),
+        ({"dynamical_decoupling": {"enable": True}}, 2),
+        ({"resilience_level": 1}, 2),
+    ],
+)
+def test_a_job_is_only_taken_over_by_who_asks_for_the_same(
+    ibm: IBM, options: Any, jobs: int
+) -> None:
+    ibm.hold = True
+    ibm.break_next("GET /jobs/*", "400/1000", times=50)
+    usual = {"optimization_level": 1}
+    lost = values(executor(patience=0.1, options=usual).run_batch(circuits(2)))
+    assert all(isinstance(one, JobLost) for one in lost)
+
+    ibm.hold, ibm.faults = False, {}
+    assert_right(executor(options={**usual, **options}).run_batch(circuits(2)))
+    assert len(ibm.jobs) == jobs
+
+
 def test_a_job_is_cancelled_by_another_program(ibm: IBM) -> None:
     ibm.hold = True
     ibm.break_next("GET /jobs/*", "400/1000", times=2)
