@@ -280,6 +280,16 @@ def test_what_breaks_while_a_job_is_asked_for_is_paid_once(ibm: IBM, how: str) -
     assert ibm.paid_seconds == 2.0
 
 
+def test_a_refusal_after_a_lost_answer_is_no_proof_that_there_is_no_job(ibm: IBM) -> None:
+    """The SDK asks again by itself, and tells only what came at last."""
+    ibm.break_next(SUBMIT, "drop after")
+    ibm.break_next(SUBMIT, "429")
+    assert_right(executor().run_batch(circuits(2)))
+    assert (len(ibm.jobs), ibm.count(SUBMIT)) == (1, 2)
+    (entry,) = ct.jobs.list_jobs()
+    assert (entry.state, entry.job_id) == ("COMPLETED", *ibm.jobs)
+
+
 def test_a_job_of_which_nobody_knows_is_not_submitted_again(
     ibm: IBM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
