@@ -16,16 +16,25 @@ from typing import Any, TypeVar
 
 from qiskit_ibm_runtime import Batch, EstimatorV2, SamplerV2
 
-from qcov.budget import Unit
 from qcov.errors import TransientFailure
 from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.ibm_account import FREE_PLAN, Account, id_of
 from qcov.qexecutors.ibm_backends import Chosen, JobSettings, choose
 from qcov.qexecutors.ibm_calls import Calls
-from qcov.qexecutors.ibm_costs import limits_of, seconds_of_job, size_of
+from qcov.qexecutors.ibm_costs import (
+    PROVIDER,
+    charged,
+    limits_of,
+    price_on,
+    seconds_of_job,
+    shots_of,
+    size_of,
+    used_by,
+)
 from qcov.qexecutors.ibm_errors import was_sent
 from qcov.qexecutors.ibm_keys import key_of
 from qcov.qexecutors.ibm_results import in_order
+from qcov.qexecutors.prices import Price
 from qcov.qexecutors.provider import (
     Amounts,
     JobOutput,
@@ -76,8 +85,7 @@ class IBMProvider:
             account; it goes before the least busy one.
     """
 
-    name = "IBM Quantum"
-    prices = None
+    name = PROVIDER
     idempotent = False
 
     def __init__(
@@ -232,7 +240,7 @@ class IBMProvider:
         self._jobs.pop(job_id, None)
         return JobOutput(
             results=results,
-            amounts=None if usage is None else {Unit.QPU_SECONDS: usage},
+            amounts=used_by(self._price, usage, shots_of(programs)),
             seconds=usage,
             metadata=self._backend().told,
         )
@@ -242,9 +250,8 @@ class IBMProvider:
         return job.result(), self._usage(job)
 
     def used(self, job_id: str) -> Amounts | None:
-        """The QPU seconds that IBM charges for a job."""
-        usage = self._ask(lambda: self._usage(self._job(job_id)))
-        return None if usage is None else {Unit.QPU_SECONDS: usage}
+        """What IBM charges for a job; nothing if it never ran."""
+        return used_by(self._price, self._ask(lambda: self._usage(self._job(job_id))))
 
     def _usage(self, job: Any) -> float | None:
         usage = job.metrics().get("usage", {}).get("quantum_seconds")
@@ -292,10 +299,23 @@ class IBMProvider:
     # -- money -------------------------------------------------------------------------------
 
     def estimate(self, programs: Sequence[Program]) -> Amounts | None:
-        """QPU seconds that a job takes at most; jobs that budgets pay for are ended there."""
+        """What a job costs at most; those that budgets pay for are ended there."""
+        return charged(self._price, self._seconds(programs))
+
+    def _seconds(self, programs: Sequence[Program]) -> float:
         resilience = self._settings.options.resilience_level
         seconds = seconds_of_job(programs, self._backend().backend, resilience)
-        return {Unit.QPU_SECONDS: float(min([seconds, *self._limits_of_time()]))}
+        return float(min([seconds, *self._limits_of_time()]))
+
+    @property
+    def prices(self) -> str | None:
+        """Where the price of a second is from; None without one, or before a backend is chosen."""
+        price = None if self._chosen is None else self._price
+        return None if price is None else price.origin
+
+    @property
+    def _price(self) -> Price | None:
+        return price_on(self._backend().plan)
 
     def _limits_of_time(self) -> list[float]:
         told = (self._settings.max_time, self._settings.options.sampler.get("max_execution_time"))
@@ -305,7 +325,7 @@ class IBMProvider:
         """What a job may take: what the user says, and what its budget has reserved."""
         bounds = self._limits_of_time()
         if self._own.capped:
-            bounds += (self.estimate(programs) or {}).values()
+            bounds.append(self._seconds(programs))
         return max(1, math.ceil(min(bounds))) if bounds else None
 
     @contextmanager

@@ -201,8 +201,8 @@ class QiskitExecutor(IBMExecutor):
 
     @property
     def prices(self) -> str | None:
-        """Nothing: IBM charges seconds, whose price depends on the plan."""
-        return None
+        """Where the price of a second at IBM Quantum is from; nothing here."""
+        return None if self.runs_here else super().prices
 
     def queue_depth(self) -> int | None:
         """How many jobs wait for the backend; nobody waits for this machine."""
@@ -215,7 +215,7 @@ class QiskitExecutor(IBMExecutor):
         return super().estimate_batch(self._with_shots(batch))
 
     def estimate_cost(self, circuit: Circuit) -> float | None:
-        """Nothing here, and an unknown number of dollars at IBM Quantum."""
+        """Nothing here, and the price of IBM's plan there; None if no table has it."""
         return 0.0 if self.runs_here else super().estimate_cost(circuit)
 
     def _connect(self) -> IBMProvider:

@@ -110,7 +110,8 @@ def test_a_batch_is_one_job_and_opens_no_session(ibm: IBM) -> None:
     assert_right(results)
     assert ibm.pubs_of_jobs() == [5]
     assert ibm.sessions == {}
-    assert results[0].cost == {"QPU seconds": pytest.approx(0.4)}  # 2 s, shared by five
+    told = {"tasks": 0.2, "shots": 200, "QPU seconds": 0.4, "USD": 0}  # 2 s, shared by five
+    assert results[0].cost == pytest.approx(told)
     assert results[0].backend == "fake_manila"
     assert results[0].metadata["plan"] == "open"
 
@@ -425,6 +426,49 @@ def test_a_budget_refuses_what_is_too_long_and_limits_what_runs(ibm: IBM) -> Non
     assert_right(rich.run_batch(circuits(2)))
     (job,) = ibm.jobs.values()
     assert job.request["cost"] == estimate["QPU seconds"]
+
+
+PAYING = "pay-as-you-go"
+
+
+@pytest.mark.parametrize(("plan", "dollars"), [("open", 0.0), (PAYING, 3.2)])
+def test_a_budget_counts_dollars_tasks_and_shots(ibm: IBM, plan: str, dollars: float) -> None:
+    ibm.plans = {PAID_CRN: plan}
+    budget = ct.Budget(usd=100, tasks=5, shots=1000, qpu_seconds=60)
+    runs = executor(instance=PAID_CRN, budget=budget)
+    (estimate,) = runs.estimate_batch(circuits(2))
+    assert_right(runs.run_batch(circuits(2)))
+
+    spent = {"USD": dollars, "tasks": 1, "shots": 400, "QPU seconds": 2}
+    assert budget.spent == pytest.approx(spent)
+    assert estimate["USD"] == pytest.approx(estimate["QPU seconds"] * dollars / 2)
+    assert runs.estimate_cost(circuits(1).circuits[0]) == pytest.approx(estimate["USD"])
+    (entry,) = ct.jobs.list_jobs()
+    assert entry.prices == runs.prices
+    assert "cloud.ibm.com/docs" in str(entry.prices)
+
+
+@pytest.mark.parametrize(
+    ("plan", "budget", "needs"),
+    [
+        (PAYING, ct.Budget(usd=5), r"\$\d"),
+        ("premium", ct.Budget(usd=5), "a number of USD that nobody can tell"),
+    ],
+)
+def test_a_budget_in_dollars_refuses_what_is_dear_or_has_no_price(
+    ibm: IBM, plan: str, budget: ct.Budget, needs: str
+) -> None:
+    ibm.plans = {PAID_CRN: plan}
+    with pytest.raises(BudgetExceeded, match=needs):
+        executor(instance=PAID_CRN, budget=budget).run_batch(circuits(2))
+    assert ibm.jobs == {}
+
+
+def test_a_job_that_is_cancelled_in_the_queue_has_used_nothing(ibm: IBM) -> None:
+    ibm.hold = True
+    budget = ct.Budget(usd=5, tasks=5, shots=1000, qpu_seconds=60)
+    executor(budget=budget, time_limit=0.3).run_batch(circuits(2))
+    assert budget.spent == {"USD": 0, "tasks": 0, "shots": 0, "QPU seconds": 0}
 
 
 def test_without_a_budget_only_max_time_limits_a_job(ibm: IBM) -> None:
