@@ -31,7 +31,7 @@ from qcov.qexecutors.ibm_costs import (
     size_of,
     used_by,
 )
-from qcov.qexecutors.ibm_errors import was_sent
+from qcov.qexecutors.ibm_errors import is_unknown, was_sent
 from qcov.qexecutors.ibm_keys import key_of
 from qcov.qexecutors.ibm_results import in_order
 from qcov.qexecutors.prices import Price
@@ -218,12 +218,20 @@ class IBMProvider:
         return primitive.run([sweep.for_sampler(number) for number, sweep in sweeps])
 
     def look(self, job_ids: Sequence[str]) -> Mapping[str, JobView]:
-        """How jobs stand: the SDK asks for each of them."""
-        return {job_id: self._ask(lambda one=job_id: self._view(one)) for job_id in job_ids}
+        """How jobs stand, but for those that IBM does not know: the SDK asks for each of them."""
+        views = {job_id: self._ask(lambda one=job_id: self._view(one)) for job_id in job_ids}
+        return {job_id: view for job_id, view in views.items() if view is not None}
 
-    def _view(self, job_id: str) -> JobView:
-        job = self._job(job_id)
-        state = _STATES.get(job.status(), JobState.RUNNING)
+    def _view(self, job_id: str) -> JobView | None:
+        try:
+            job = self._job(job_id)
+            status = job.status()
+        except Exception as error:
+            if not is_unknown(error):
+                raise
+            self._jobs.pop(job_id, None)
+            return None
+        state = _STATES.get(status, JobState.RUNNING)
         return JobView(state=state, error=job.error_message() if state is JobState.FAILED else None)
 
     def fetch(self, job_id: str, programs: Sequence[Program]) -> JobOutput:

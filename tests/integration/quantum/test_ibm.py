@@ -331,6 +331,17 @@ def test_an_answer_that_never_comes_is_not_waited_for(
     assert len(ibm.jobs) == 1
 
 
+def test_a_job_that_ibm_does_not_know_does_not_hide_the_others(ibm: IBM) -> None:
+    ibm.hold = True
+    provider = executor().provider
+    programs = provider.translate(circuits(1)).programs
+    first, second = (provider.submit(programs, token * 32) for token in "ab")
+    assert provider.look([first, second]).keys() == {first, second}
+    del ibm.jobs[first]
+    assert provider.look([first, second]).keys() == {second}
+    assert executor().provider.look([first, second]).keys() == {second}
+
+
 @pytest.mark.parametrize(
     ("code", "kind"), [(1217, ErrorKind.TRANSIENT), (1305, ErrorKind.PERMANENT)]
 )
