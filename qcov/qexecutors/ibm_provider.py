@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -72,6 +73,7 @@ class _Own(threading.local):
     mode: Any = None  #: the batch that is open
     capped = False  #: whether jobs may take no longer than their estimate
     most_shots = 1  #: of a program
+    transpiling = 0.0  #: seconds, of all circuits together
 
 
 class IBMProvider:
@@ -145,7 +147,9 @@ class IBMProvider:
         chosen = self._backend(qubits)
         programs = self._translator(chosen).programs(batch)
         self._own.most_shots = max((pub.shots for pub in programs.pubs), default=1)
+        begun = time.perf_counter()
         fitted = [chosen.fitting.fit(pub) for pub in programs.pubs]
+        self._own.transpiling = time.perf_counter() - begun
         return Translation(
             programs=[
                 Program(
@@ -159,6 +163,11 @@ class IBMProvider:
             read=programs.read,
             owners=programs.owners,
         )
+
+    @property
+    def transpiling(self) -> float:
+        """Seconds that fitting the circuits took which this thread had translated last."""
+        return self._own.transpiling
 
     def refusal(self, batch: CircuitBatch) -> str | None:
         """Why the backend cannot run the only circuit of a batch; None if it can."""

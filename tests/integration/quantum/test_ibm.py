@@ -114,6 +114,9 @@ def test_a_batch_is_one_job_and_opens_no_session(ibm: IBM) -> None:
     assert results[0].cost == pytest.approx(told)
     assert results[0].backend == "fake_manila"
     assert results[0].metadata["plan"] == "open"
+    timings = [one.metadata["timing"] for one in results]
+    assert timings[0].keys() == {"transpile", "queue", "run", "fetch"}
+    assert min(one["transpile"] for one in timings) == timings[0]["transpile"] > 0
 
 
 def test_a_gradient_of_eight_circuits_is_one_job(ibm: IBM) -> None:

@@ -163,7 +163,7 @@ def aer() -> LocalBackend:
 def run(backend: LocalBackend, tape: Any, *, wires: Any = WIRES, **how: Any) -> Any:
     batch = CircuitBatch(circuits=(tape,), wires=wires, **how)
     programs = Translator(executor="test", dynamic=backend.dynamic).programs(batch)
-    raw = backend.run(programs.pubs, 7, None)[1] if programs.pubs else []
+    raw = backend.run(programs.pubs, 7, None).results if programs.pubs else []
     (value,) = programs.read(raw)
     return value
 
@@ -249,7 +249,7 @@ def test_a_circuit_that_is_refused_leaves_the_others_alone(aer: LocalBackend) ->
     good = tape_of(lambda: qml.expval(qml.Z("a")))
     batch = CircuitBatch(circuits=(good, good.copy(shots=None), good), wires=WIRES)
     programs = Translator(executor="Q").programs(batch)
-    first, refused, last = programs.read(aer.run(programs.pubs, 1, None)[1])
+    first, refused, last = programs.read(aer.run(programs.pubs, 1, None).results)
     assert (first, last) == (1.0, 1.0)
     assert "no shots" in str(refused)
 
