@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from queue import SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
+from qcov.errors import TransientFailure
+
 _T = TypeVar("_T")
 _Queue: TypeAlias = "SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None]"
 
@@ -24,7 +26,12 @@ class Calls:
         self._queue: _Queue | None = None
 
     def ask(self, call: Callable[[], _T], seconds: float) -> _T:
-        """What a call gives; raises `TimeoutError` if it takes longer than `seconds`."""
+        """What a call gives.
+
+        Raises:
+            TimeoutError: It takes longer than `seconds`.
+            TransientFailure: It was not made in this time, and never will be.
+        """
         future: Future[_T] = Future()
         with self._lock:
             if self._queue is None:
@@ -33,9 +40,13 @@ class Calls:
             queue.put((future, call))
         try:
             return future.result(seconds)
-        except TimeoutError:
-            if not future.done():
-                self._leave(queue)
+        except TimeoutError as error:
+            if future.done():
+                raise
+            self._leave(queue)
+            if future.cancel():  # nobody may make later what was given up
+                reason = f"an earlier request has not been answered for {seconds:g} s"
+                raise TransientFailure(reason, executor="IBM Quantum") from error
             raise
 
     def __del__(self) -> None:
@@ -59,6 +70,8 @@ def _started() -> _Queue:
 def _serve(queue: _Queue) -> None:
     while (item := queue.get()) is not None:
         future, call = item
+        if not future.set_running_or_notify_cancel():
+            continue
         try:
             future.set_result(call())
         except BaseException as error:  # noqa: BLE001  # whoever asked gets it

@@ -8,12 +8,15 @@ Part of the adapter around IBM's SDK: only what starts with `ibm_` imports it.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from qcov.qexecutors.provider import Limits, Program
+from qcov.budget import Unit
+from qcov.qexecutors.prices import Price, price_of
+from qcov.qexecutors.provider import Amounts, Limits, Program
 from qcov.qexecutors.qiskit_fitting import Fitted
 
+PROVIDER = "IBM Quantum"  #: in tables of prices
 #: Of a Sampler's job: https://quantum.cloud.ibm.com/docs/guides/job-limits (read 2026-11).
 _MAX_EXECUTIONS = 10_000_000
 _MAX_BYTES = 25_000_000  #: uploads of 33 MB were cut off: qiskit-ibm-runtime issue 497
@@ -40,6 +43,38 @@ def _seconds_of(program: Fitted, backend: Any) -> float:
     one = program.circuit.depth() * _OF_A_LAYER + _OF_A_READOUT
     terms = sum(len(terms) for terms in program.pub.observables) or 1
     return program.pub.shots * terms * (delay + one)
+
+
+def price_on(plan: Mapping[str, Any]) -> Price | None:
+    """What a second costs on the plan of an instance; None if no table has it."""
+    return price_of(PROVIDER, str(plan.get("plan", "")))
+
+
+def used_by(price: Price | None, seconds: float | None, shots: int | None = None) -> Amounts | None:
+    """What a job has used, by unit; shots are left out where nobody knows them any more.
+
+    None if IBM does not say how long it took: then its estimate counts.
+    """
+    if seconds is None:
+        return None
+    if not seconds and shots is None:
+        return {}  # it never ran
+    known = {} if shots is None else {Unit.SHOTS: float(shots)}
+    return {Unit.TASKS: 1.0, **known, **charged(price, seconds)}
+
+
+def shots_of(programs: Sequence[Program]) -> int | None:
+    """The shots of a job; None if not all of its programs are known any more."""
+    shots = [program.shots for program in programs]
+    return None if None in shots else sum(one or 0 for one in shots)
+
+
+def charged(price: Price | None, seconds: float) -> dict[str, float]:
+    """What is charged for a job that takes so many seconds; dollars only where there is a price."""
+    amounts: dict[str, float] = {Unit.QPU_SECONDS: float(seconds)}
+    if price is not None:
+        amounts[Unit.USD] = price.usd(tasks=1, seconds=seconds)
+    return amounts
 
 
 def size_of(program: Fitted) -> int:

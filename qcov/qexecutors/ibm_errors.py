@@ -53,6 +53,7 @@ _FOR_GOOD = frozenset({401, 403, 404})  #: whatever code comes with them
 #: Of requests and urllib3: nobody was reached.
 _UNREACHED = frozenset({"NewConnectionError", "ConnectTimeoutError", "NameResolutionError"})
 _REFUSED = range(400, 500)
+_UNKNOWN = 404
 _UNREADABLE = (json.JSONDecodeError, UnicodeError)
 
 
@@ -119,6 +120,11 @@ def was_sent(error: BaseException) -> bool | None:
     # What the SDK itself refuses, before it asks; what it cannot read came after that.
     refused = isinstance(error, ValueError | QuantumError)
     return False if refused and not any(isinstance(one, _UNREADABLE) for one in causes) else None
+
+
+def is_unknown(error: BaseException) -> bool:
+    """Whether IBM does not know what was asked for."""
+    return any(_status(one) == _UNKNOWN for one in _causes(error))
 
 
 def _asks_for_a_job(request: Any) -> bool:

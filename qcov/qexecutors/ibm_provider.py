@@ -10,21 +10,32 @@ from __future__ import annotations
 import logging
 import math
 import threading
+import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from qiskit.primitives import PrimitiveResult
 from qiskit_ibm_runtime import Batch, EstimatorV2, SamplerV2
 
-from qcov.budget import Unit
 from qcov.errors import TransientFailure
 from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.ibm_account import FREE_PLAN, Account, id_of
 from qcov.qexecutors.ibm_backends import Chosen, JobSettings, choose
 from qcov.qexecutors.ibm_calls import Calls
-from qcov.qexecutors.ibm_costs import limits_of, seconds_of_job, size_of
-from qcov.qexecutors.ibm_errors import was_sent
+from qcov.qexecutors.ibm_costs import (
+    PROVIDER,
+    charged,
+    limits_of,
+    price_on,
+    seconds_of_job,
+    shots_of,
+    size_of,
+    used_by,
+)
+from qcov.qexecutors.ibm_errors import is_unknown, was_sent
+from qcov.qexecutors.ibm_keys import key_of
+from qcov.qexecutors.ibm_results import in_order
+from qcov.qexecutors.prices import Price
 from qcov.qexecutors.provider import (
     Amounts,
     JobOutput,
@@ -34,7 +45,7 @@ from qcov.qexecutors.provider import (
     Program,
     Translation,
 )
-from qcov.qexecutors.qiskit_fitting import NUMBER, Fitted, raw_results, sweeps_of
+from qcov.qexecutors.qiskit_fitting import Fitted, sweeps_of
 from qcov.qexecutors.qiskit_programs import Translator
 
 _T = TypeVar("_T")
@@ -62,6 +73,7 @@ class _Own(threading.local):
     mode: Any = None  #: the batch that is open
     capped = False  #: whether jobs may take no longer than their estimate
     most_shots = 1  #: of a program
+    transpiling = 0.0  #: seconds, of all circuits together
 
 
 class IBMProvider:
@@ -75,8 +87,7 @@ class IBMProvider:
             account; it goes before the least busy one.
     """
 
-    name = "IBM Quantum"
-    prices = None
+    name = PROVIDER
     idempotent = False
 
     def __init__(
@@ -136,15 +147,27 @@ class IBMProvider:
         chosen = self._backend(qubits)
         programs = self._translator(chosen).programs(batch)
         self._own.most_shots = max((pub.shots for pub in programs.pubs), default=1)
+        begun = time.perf_counter()
         fitted = [chosen.fitting.fit(pub) for pub in programs.pubs]
+        self._own.transpiling = time.perf_counter() - begun
         return Translation(
             programs=[
-                Program(payload=one, key=one.pub.key, shots=one.pub.shots, size=size_of(one))
+                Program(
+                    payload=one,
+                    key=key_of(one.pub, self._settings),
+                    shots=one.pub.shots,
+                    size=size_of(one),
+                )
                 for one in fitted
             ],
             read=programs.read,
             owners=programs.owners,
         )
+
+    @property
+    def transpiling(self) -> float:
+        """Seconds that fitting the circuits took which this thread had translated last."""
+        return self._own.transpiling
 
     def refusal(self, batch: CircuitBatch) -> str | None:
         """Why the backend cannot run the only circuit of a batch; None if it can."""
@@ -204,38 +227,48 @@ class IBMProvider:
         return primitive.run([sweep.for_sampler(number) for number, sweep in sweeps])
 
     def look(self, job_ids: Sequence[str]) -> Mapping[str, JobView]:
-        """How jobs stand: the SDK asks for each of them."""
-        return {job_id: self._ask(lambda one=job_id: self._view(one)) for job_id in job_ids}
+        """How jobs stand, but for those that IBM does not know: the SDK asks for each of them."""
+        views = {job_id: self._ask(lambda one=job_id: self._view(one)) for job_id in job_ids}
+        return {job_id: view for job_id, view in views.items() if view is not None}
 
-    def _view(self, job_id: str) -> JobView:
-        job = self._job(job_id)
-        state = _STATES.get(job.status(), JobState.RUNNING)
+    def _view(self, job_id: str) -> JobView | None:
+        try:
+            job = self._job(job_id)
+            status = job.status()
+        except Exception as error:
+            if not is_unknown(error):
+                raise
+            self._jobs.pop(job_id, None)
+            return None
+        state = _STATES.get(status, JobState.RUNNING)
         return JobView(state=state, error=job.error_message() if state is JobState.FAILED else None)
 
-    def fetch(self, job_id: str, programs: Sequence[Program]) -> JobOutput:  # noqa: ARG002
-        """The results, put into the order in which circuits were sent."""
-        results, usage = self._ask(lambda: self._results(job_id), _SENDING)
+    def fetch(self, job_id: str, programs: Sequence[Program]) -> JobOutput:
+        """The results, put into the order in which circuits were sent.
+
+        Raises:
+            TransientFailure: They came damaged.
+        """
+        result, usage = self._ask(lambda: self._result(job_id), _SENDING)
+        results = in_order(result, programs)
+        if results is None:
+            reason = f"the results of job {job_id} came damaged"
+            raise TransientFailure(reason, executor=self._settings.executor)
         self._jobs.pop(job_id, None)
         return JobOutput(
-            results=raw_results(sorted(results, key=_number_of)),
-            amounts=None if usage is None else {Unit.QPU_SECONDS: usage},
+            results=results,
+            amounts=used_by(self._price, usage, shots_of(programs)),
             seconds=usage,
             metadata=self._backend().told,
         )
 
-    def _results(self, job_id: str) -> tuple[list[Any], float | None]:
+    def _result(self, job_id: str) -> tuple[Any, float | None]:
         job = self._job(job_id)
-        result = job.result()
-        if not isinstance(result, PrimitiveResult):  # the SDK gives text as it is
-            reason = f"the results of job {job_id} came damaged"
-            raise TransientFailure(reason, executor=self._settings.executor)
-        pubs: Any = result
-        return [*pubs], self._usage(job)
+        return job.result(), self._usage(job)
 
     def used(self, job_id: str) -> Amounts | None:
-        """The QPU seconds that IBM charges for a job."""
-        usage = self._ask(lambda: self._usage(self._job(job_id)))
-        return None if usage is None else {Unit.QPU_SECONDS: usage}
+        """What IBM charges for a job; nothing if it never ran."""
+        return used_by(self._price, self._ask(lambda: self._usage(self._job(job_id))))
 
     def _usage(self, job: Any) -> float | None:
         usage = job.metrics().get("usage", {}).get("quantum_seconds")
@@ -283,10 +316,23 @@ class IBMProvider:
     # -- money -------------------------------------------------------------------------------
 
     def estimate(self, programs: Sequence[Program]) -> Amounts | None:
-        """QPU seconds that a job takes at most; jobs that budgets pay for are ended there."""
+        """What a job costs at most; those that budgets pay for are ended there."""
+        return charged(self._price, self._seconds(programs))
+
+    def _seconds(self, programs: Sequence[Program]) -> float:
         resilience = self._settings.options.resilience_level
         seconds = seconds_of_job(programs, self._backend().backend, resilience)
-        return {Unit.QPU_SECONDS: float(min([seconds, *self._limits_of_time()]))}
+        return float(min([seconds, *self._limits_of_time()]))
+
+    @property
+    def prices(self) -> str | None:
+        """Where the price of a second is from; None without one, or before a backend is chosen."""
+        price = None if self._chosen is None else self._price
+        return None if price is None else price.origin
+
+    @property
+    def _price(self) -> Price | None:
+        return price_on(self._backend().plan)
 
     def _limits_of_time(self) -> list[float]:
         told = (self._settings.max_time, self._settings.options.sampler.get("max_execution_time"))
@@ -296,7 +342,7 @@ class IBMProvider:
         """What a job may take: what the user says, and what its budget has reserved."""
         bounds = self._limits_of_time()
         if self._own.capped:
-            bounds += (self.estimate(programs) or {}).values()
+            bounds.append(self._seconds(programs))
         return max(1, math.ceil(min(bounds))) if bounds else None
 
     @contextmanager
@@ -352,8 +398,3 @@ def _tagged(options: Mapping[str, Any], token: str, seconds: int | None) -> dict
     environment["job_tags"] = [*(environment.get("job_tags") or ()), *_TAGS, token]
     limit = {} if seconds is None else {"max_execution_time": seconds}
     return {**options, **limit, "environment": environment}
-
-
-def _number_of(result: Any) -> int:
-    """Which pub a result is of; results without a number stay where they are."""
-    return result.metadata.get("circuit_metadata", {}).get(NUMBER, 0)

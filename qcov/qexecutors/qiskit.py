@@ -201,8 +201,8 @@ class QiskitExecutor(IBMExecutor):
 
     @property
     def prices(self) -> str | None:
-        """Nothing: IBM charges seconds, whose price depends on the plan."""
-        return None
+        """Where the price of a second at IBM Quantum is from; nothing here."""
+        return None if self.runs_here else super().prices
 
     def queue_depth(self) -> int | None:
         """How many jobs wait for the backend; nobody waits for this machine."""
@@ -215,7 +215,7 @@ class QiskitExecutor(IBMExecutor):
         return super().estimate_batch(self._with_shots(batch))
 
     def estimate_cost(self, circuit: Circuit) -> float | None:
-        """Nothing here, and an unknown number of dollars at IBM Quantum."""
+        """Nothing here, and the price of IBM's plan there; None if no table has it."""
         return 0.0 if self.runs_here else super().estimate_cost(circuit)
 
     def _connect(self) -> IBMProvider:
@@ -250,13 +250,19 @@ class QiskitExecutor(IBMExecutor):
                 results = super().run_batch(batch)
             except Exception as error:
                 raise as_ours(error, self.name) from error
-        return [self._with_own_error(result) for result in results]
+            share = self._ibm.transpiling / len(batch.circuits)
+        return [self._with_transpiling(self._with_own_error(one), share) for one in results]
 
     def _with_own_error(self, result: Any) -> Any:
         value = result.value
         if not isinstance(value, Exception):
             return result
         return replace(result, value=as_ours(value, self.name))
+
+    def _with_transpiling(self, result: Any, seconds: float) -> Any:
+        """A result that tells its share of the time in which the batch was transpiled."""
+        timing = {**result.metadata.get("timing", {}), "transpile": seconds}
+        return replace(result, metadata={**result.metadata, "timing": timing})
 
     def _estimated(self, batch: CircuitBatch) -> list[bool]:
         """For each circuit, whether an estimator runs it: a job has circuits for one primitive."""

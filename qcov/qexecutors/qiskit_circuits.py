@@ -209,7 +209,7 @@ class Parts:
             qubit = self._qubit_of[operation.wires[0]]
             self.steps.append(Measure(qubit, bit, bool(operation.reset)))
         elif isinstance(operation, qml.ops.Conditional):
-            self.steps.append(self._condition(operation))
+            self._add_conditional(operation)
         else:
             self.steps.append(self._of_array(operation))
 
@@ -220,15 +220,17 @@ class Parts:
         # The first wire is the most significant one here, and the least there.
         return Gate(operation.name, qubits[::-1], Array.of(operation.data[0]))
 
-    def _condition(self, operation: Any) -> If:
+    def _add_conditional(self, operation: Any) -> None:
         condition = operation.meas_val
         bits = tuple(map(self.bit_of, condition.measurements))
         outcomes = tuple(branch for branch, value in condition.items() if value)
         inner = Parts(())
         inner._qubit_of = self._qubit_of
         inner.add([operation.base])
-        self.values.extend(inner.values)
-        return If(bits, outcomes, tuple(step for step in inner.steps if isinstance(step, Gate)))
+        then = tuple(step for step in inner.steps if isinstance(step, Gate))
+        if outcomes and then:  # without them there is no gate that would take the numbers
+            self.steps.append(If(bits, outcomes, then))
+            self.values.extend(inner.values)
 
 
 def _apply(built: QuantumCircuit, step: Gate | Measure | If, numbers: Iterator[Any]) -> None:
@@ -243,7 +245,7 @@ def _apply(built: QuantumCircuit, step: Gate | Measure | If, numbers: Iterator[A
         built.measure(step.qubit, step.bit)
         if step.reset:
             built.reset(step.qubit)
-    elif step.outcomes and step.then:
+    else:
         with built.if_test(_test(built, step)):
             for gate in step.then:
                 _apply(built, gate, numbers)

@@ -8,8 +8,10 @@ Part of the adapter around PennyLane; see `qcov.qexecutors.pennylane_adapter`.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -22,6 +24,23 @@ from qcov.errors import CircuitError, CircuitTimedOut, InvalidSetting, suggest
 from qcov.qexecutors.qiskit_fitting import Fitting, raw_results, sweeps_of
 from qcov.qexecutors.qiskit_names import AER, STATEVECTOR, normal_name
 from qcov.qexecutors.qiskit_pubs import Pub
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalJob:
+    """What came of a job on this machine.
+
+    Args:
+        id: The job's.
+        results: A raw one for each program.
+        transpiling: Seconds that fitting all programs took.
+        running: Seconds that the sampler took.
+    """
+
+    id: str
+    results: list[Any]
+    transpiling: float
+    running: float
 
 
 class LocalBackend:
@@ -71,16 +90,16 @@ class LocalBackend:
             return not self.exact
         return "if_else" in self._backend.operation_names
 
-    def run(
-        self, pubs: Sequence[Pub], seed: int | None, seconds: float | None
-    ) -> tuple[str, list[Any]]:
-        """Run programs as one job; its id, and what came of each program.
+    def run(self, pubs: Sequence[Pub], seed: int | None, seconds: float | None) -> LocalJob:
+        """Run programs as one job.
 
         Raises:
             CircuitTimedOut: It took longer than `seconds`.
             CircuitError: The simulator failed.
         """
+        begun = time.perf_counter()
         sweeps = sweeps_of(map(self._fitting.fit, pubs))
+        fitted = time.perf_counter()
         qubits = max(pub.structure.qubits for pub in pubs)
         job = self._sampler(seed, qubits).run([sweep.for_sampler() for sweep in sweeps])
         try:
@@ -89,7 +108,12 @@ class LocalBackend:
             raise CircuitTimedOut(executor=self._executor, seconds=seconds or 0.0) from error
         except ValueError as error:  # Aer has logged why, and tells only that shots are missing
             raise CircuitError(_NO_SHOTS, executor=self._executor) from error
-        return job.job_id(), raw_results(result)
+        return LocalJob(
+            id=job.job_id(),
+            results=raw_results(result),
+            transpiling=fitted - begun,
+            running=time.perf_counter() - fitted,
+        )
 
     def _sampler(self, seed: int | None, qubits: int) -> Any:
         if self.exact:

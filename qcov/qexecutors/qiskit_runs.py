@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from qcov.qexecutors.base import CircuitBatch, CircuitResult
 
 if TYPE_CHECKING:
-    from qcov.qexecutors.qiskit_local import LocalBackend
+    from qcov.qexecutors.qiskit_local import LocalBackend, LocalJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +38,15 @@ class LocalRun:
         if not programs.pubs:
             return programs.read([])
         try:
-            job, raw = self.backend.run(programs.pubs, self.next_seed(), self.seconds)
+            job = self.backend.run(programs.pubs, self.next_seed(), self.seconds)
         except Exception as error:
             if len(batch.circuits) == 1:
                 raise
             circuits = range(len(batch.circuits))
             return [value for at in circuits for value in self._alone(batch.only([at]), error)]
+        values = programs.read(job.results)
         share = (time.perf_counter() - started) / len(batch.circuits)
-        return [self._result(value, job, share) for value in programs.read(raw)]
+        return [self._result(value, job, share, len(values)) for value in values]
 
     def refusal(self, batch: CircuitBatch) -> str | None:
         """Why the backend cannot run a circuit; None if it can."""
@@ -68,13 +69,16 @@ class LocalRun:
         except Exception as own:  # noqa: BLE001  # it becomes the circuit's result
             return [own]
 
-    def _result(self, value: Any, job: str, seconds: float) -> Any:
+    def _result(self, value: Any, job: LocalJob, seconds: float, circuits: int) -> Any:
+        """A circuit's value, with its share of the time that all of the job took."""
         if isinstance(value, Exception):
             return value
+        timing = {"transpile": job.transpiling / circuits, "run": job.running / circuits}
         return CircuitResult(
             value=value,
             execution_time=seconds,
             device=self.device,
             backend=self.backend.name,
-            job_id=job,
+            job_id=job.id,
+            metadata={"timing": timing},
         )

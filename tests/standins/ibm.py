@@ -87,7 +87,7 @@ class IBM:
     fail_jobs: tuple[int, str] | None = None  #: a code and a reason that jobs fail with
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     shuffle: bool = False  #: results come in another order
-    truncate: bool = False  #: results lack the last one
+    damage: str | None = None  #: results are "cut", "doubled" or "mislabelled"
 
     def __post_init__(self) -> None:
         kinds = (FakeManilaV2, FakeLimaV2, FakeJakartaV2)
@@ -182,9 +182,21 @@ class IBM:
         pubs = list(result)
         if self.shuffle:
             pubs.reverse()
-        if self.truncate:
-            pubs = pubs[:-1]
-        return json.dumps(type(result)(pubs), cls=RuntimeEncoder)
+        return json.dumps(type(result)(self._damaged(pubs)), cls=RuntimeEncoder)
+
+    def _damaged(self, pubs: list[Any]) -> list[Any]:
+        match self.damage:
+            case "cut":
+                return pubs[:-1]
+            case "doubled":  # one comes twice, and one does not come
+                return [*pubs[:-1], pubs[0]]
+            case "mislabelled":  # each says that it is another one
+                others = [other.metadata for other in reversed(pubs)]
+                return [
+                    type(one)(one.data, metadata=label)
+                    for one, label in zip(pubs, others, strict=True)
+                ]
+        return pubs
 
     def describe(self, job: Job) -> dict[str, Any]:
         state: dict[str, Any] = {"status": job.status}

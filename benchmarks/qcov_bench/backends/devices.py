@@ -10,7 +10,8 @@ from typing import Any
 
 import pennylane as qml
 
-from qcov.errors import CannotMeasure, suggest
+from qcov.errors import CannotMeasure, InvalidSetting, suggest
+from qcov.qexecutors.qiskit_names import AER, STATEVECTOR, local_name
 from qcov_bench.backends.subject import Run, timed
 from qcov_bench.backends.workload import Numbers, Workload
 
@@ -156,5 +157,24 @@ def bare_of(kind: str, device: str | None, backend: str | None) -> str | None:
     if kind == "LocalBraketQubitExecutor":
         return f"braket.local.qubit:{backend}" if backend else "braket.local.qubit"
     if kind == "QiskitExecutor":
-        return f"qiskit.remote:{backend}" if (backend or "").startswith("Fake") else None
+        return _bare_of_qiskit(backend) if device == "local_sampler" else None
     return device if device in qml.plugin_devices else None
+
+
+def _bare_of_qiskit(backend: str | None) -> str | None:
+    """The plugin's device for a backend on this machine; it has none for Qiskit's state vector."""
+    name = local_name(backend)
+    if name == AER:
+        return "qiskit.aer"
+    kind = None if name == STATEVECTOR else _fake_kind(name)
+    return kind and f"qiskit.remote:{kind}"
+
+
+def _fake_kind(name: str) -> str | None:
+    """The class of a fake backend, however its name is written; None if there is none."""
+    try:
+        from qcov.qexecutors.qiskit_local import fake_backend
+
+        return type(fake_backend(name, "QiskitExecutor")).__name__
+    except (ImportError, InvalidSetting):
+        return None

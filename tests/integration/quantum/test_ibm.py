@@ -110,9 +110,13 @@ def test_a_batch_is_one_job_and_opens_no_session(ibm: IBM) -> None:
     assert_right(results)
     assert ibm.pubs_of_jobs() == [5]
     assert ibm.sessions == {}
-    assert results[0].cost == {"QPU seconds": pytest.approx(0.4)}  # 2 s, shared by five
+    told = {"tasks": 0.2, "shots": 200, "QPU seconds": 0.4, "USD": 0}  # 2 s, shared by five
+    assert results[0].cost == pytest.approx(told)
     assert results[0].backend == "fake_manila"
     assert results[0].metadata["plan"] == "open"
+    timings = [one.metadata["timing"] for one in results]
+    assert timings[0].keys() == {"transpile", "queue", "run", "fetch"}
+    assert min(one["transpile"] for one in timings) == timings[0]["transpile"] > 0
 
 
 def test_a_gradient_of_eight_circuits_is_one_job(ibm: IBM) -> None:
@@ -231,14 +235,17 @@ def test_results_in_another_order_are_put_right(ibm: IBM) -> None:
     np.testing.assert_allclose(values(results), [-1, 1, 1], atol=0.35)
 
 
-def test_results_that_are_too_few_are_refused(ibm: IBM) -> None:
-    ibm.truncate = True
-    scripts = [
-        qml.tape.QuantumScript(gates, [qml.expval(qml.Z(0))], shots=100)
-        for gates in ([qml.X(0)], [])
-    ]
-    results = values(executor().run_batch(CircuitBatch(circuits=tuple(scripts), wires=1)))
-    assert all("1 results for 2 circuits" in str(one) for one in results)
+@pytest.mark.parametrize("damage", ["cut", "doubled", "mislabelled"])
+def test_results_that_are_not_those_of_the_circuits_are_refused(ibm: IBM, damage: str) -> None:
+    ibm.damage = damage
+    shifted = [qml.tape.QuantumScript([qml.RX(a, 0)], [qml.expval(qml.Z(0))]) for a in (0.1, 0.2)]
+    flipped = qml.tape.QuantumScript([qml.X(0)], [qml.expval(qml.Z(0))])
+    batch = CircuitBatch(circuits=(*shifted, flipped), wires=1)
+
+    results = values(executor(patience=0.3).run_batch(batch))
+
+    assert all("came damaged" in str(one) for one in results)
+    assert all(isinstance(one, JobLost) for one in results)
     assert len(ibm.jobs) == 1
 
 
@@ -275,6 +282,16 @@ def test_what_breaks_while_a_job_is_asked_for_is_paid_once(ibm: IBM, how: str) -
     assert_right(executor().run_batch(circuits(3)))
     assert paid_jobs(ibm) == 1
     assert ibm.paid_seconds == 2.0
+
+
+def test_a_refusal_after_a_lost_answer_is_no_proof_that_there_is_no_job(ibm: IBM) -> None:
+    """The SDK asks again by itself, and tells only what came at last."""
+    ibm.break_next(SUBMIT, "drop after")
+    ibm.break_next(SUBMIT, "429")
+    assert_right(executor().run_batch(circuits(2)))
+    assert (len(ibm.jobs), ibm.count(SUBMIT)) == (1, 2)
+    (entry,) = ct.jobs.list_jobs()
+    assert (entry.state, entry.job_id) == ("COMPLETED", *ibm.jobs)
 
 
 def test_a_job_of_which_nobody_knows_is_not_submitted_again(
@@ -317,6 +334,17 @@ def test_an_answer_that_never_comes_is_not_waited_for(
     assert len(ibm.jobs) == 1
 
 
+def test_a_job_that_ibm_does_not_know_does_not_hide_the_others(ibm: IBM) -> None:
+    ibm.hold = True
+    provider = executor().provider
+    programs = provider.translate(circuits(1)).programs
+    first, second = (provider.submit(programs, token * 32) for token in "ab")
+    assert provider.look([first, second]).keys() == {first, second}
+    del ibm.jobs[first]
+    assert provider.look([first, second]).keys() == {second}
+    assert executor().provider.look([first, second]).keys() == {second}
+
+
 @pytest.mark.parametrize(
     ("code", "kind"), [(1217, ErrorKind.TRANSIENT), (1305, ErrorKind.PERMANENT)]
 )
@@ -356,6 +384,31 @@ def test_a_job_is_attached_by_another_program(ibm: IBM) -> None:
     assert len(ibm.jobs) == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "jobs"),
+    [
+        ({}, 1),
+        ({"environment": {"job_tags": ["thesis"]}, "max_execution_time": 60}, 1),
+        ({"optimization_level": 2}, 2),
+        ({"transpilation": {"initial_layout": [1, 2]}}, 2),
+        ({"dynamical_decoupling": {"enable": True}}, 2),
+        ({"resilience_level": 1}, 2),
+    ],
+)
+def test_a_job_is_only_taken_over_by_who_asks_for_the_same(
+    ibm: IBM, options: Any, jobs: int
+) -> None:
+    ibm.hold = True
+    ibm.break_next("GET /jobs/*", "400/1000", times=50)
+    usual = {"optimization_level": 1}
+    lost = values(executor(patience=0.1, options=usual).run_batch(circuits(2)))
+    assert all(isinstance(one, JobLost) for one in lost)
+
+    ibm.hold, ibm.faults = False, {}
+    assert_right(executor(options={**usual, **options}).run_batch(circuits(2)))
+    assert len(ibm.jobs) == jobs
+
+
 def test_a_job_is_cancelled_by_another_program(ibm: IBM) -> None:
     ibm.hold = True
     ibm.break_next("GET /jobs/*", "400/1000", times=2)
@@ -387,6 +440,49 @@ def test_a_budget_refuses_what_is_too_long_and_limits_what_runs(ibm: IBM) -> Non
     assert_right(rich.run_batch(circuits(2)))
     (job,) = ibm.jobs.values()
     assert job.request["cost"] == estimate["QPU seconds"]
+
+
+PAYING = "pay-as-you-go"
+
+
+@pytest.mark.parametrize(("plan", "dollars"), [("open", 0.0), (PAYING, 3.2)])
+def test_a_budget_counts_dollars_tasks_and_shots(ibm: IBM, plan: str, dollars: float) -> None:
+    ibm.plans = {PAID_CRN: plan}
+    budget = ct.Budget(usd=100, tasks=5, shots=1000, qpu_seconds=60)
+    runs = executor(instance=PAID_CRN, budget=budget)
+    (estimate,) = runs.estimate_batch(circuits(2))
+    assert_right(runs.run_batch(circuits(2)))
+
+    spent = {"USD": dollars, "tasks": 1, "shots": 400, "QPU seconds": 2}
+    assert budget.spent == pytest.approx(spent)
+    assert estimate["USD"] == pytest.approx(estimate["QPU seconds"] * dollars / 2)
+    assert runs.estimate_cost(circuits(1).circuits[0]) == pytest.approx(estimate["USD"])
+    (entry,) = ct.jobs.list_jobs()
+    assert entry.prices == runs.prices
+    assert "cloud.ibm.com/docs" in str(entry.prices)
+
+
+@pytest.mark.parametrize(
+    ("plan", "budget", "needs"),
+    [
+        (PAYING, ct.Budget(usd=5), r"\$\d"),
+        ("premium", ct.Budget(usd=5), "a number of USD that nobody can tell"),
+    ],
+)
+def test_a_budget_in_dollars_refuses_what_is_dear_or_has_no_price(
+    ibm: IBM, plan: str, budget: ct.Budget, needs: str
+) -> None:
+    ibm.plans = {PAID_CRN: plan}
+    with pytest.raises(BudgetExceeded, match=needs):
+        executor(instance=PAID_CRN, budget=budget).run_batch(circuits(2))
+    assert ibm.jobs == {}
+
+
+def test_a_job_that_is_cancelled_in_the_queue_has_used_nothing(ibm: IBM) -> None:
+    ibm.hold = True
+    budget = ct.Budget(usd=5, tasks=5, shots=1000, qpu_seconds=60)
+    executor(budget=budget, time_limit=0.3).run_batch(circuits(2))
+    assert budget.spent == {"USD": 0, "tasks": 0, "shots": 0, "QPU seconds": 0}
 
 
 def test_without_a_budget_only_max_time_limits_a_job(ibm: IBM) -> None:

@@ -177,7 +177,14 @@ def test_names_are_told_apart_and_what_is_not_beside_is_no_yardstick() -> None:
         ("LocalBraketQubitExecutor", "x", "braket_dm", "braket.local.qubit:braket_dm"),
         ("LocalBraketQubitExecutor", None, None, "braket.local.qubit"),
         ("QiskitExecutor", "local_sampler", "FakeManilaV2", "qiskit.remote:FakeManilaV2"),
-        ("QiskitExecutor", "local_sampler", None, None),
+        ("QiskitExecutor", "local_sampler", "fake_manila", "qiskit.remote:FakeManilaV2"),
+        ("QiskitExecutor", "local_sampler", "FakeManila", "qiskit.remote:FakeManilaV2"),
+        ("QiskitExecutor", "local_sampler", "aer_simulator", "qiskit.aer"),
+        ("QiskitExecutor", "local_sampler", None, "qiskit.aer"),
+        ("QiskitExecutor", "local_sampler", "statevector", None),
+        ("QiskitExecutor", "local_sampler", "no such backend", None),
+        ("QiskitExecutor", "sampler", "ibm_torino", None),
+        ("IBMQExecutor", "sampler", "ibmq_qasm_simulator", None),
     ],
 )
 def test_which_device_is_the_same_without_qcov(

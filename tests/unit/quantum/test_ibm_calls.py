@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from qcov.errors import CircuitRejected, ExecutorOffline, QuotaExceeded
+from qcov.errors import CircuitRejected, ExecutorOffline, QuotaExceeded, TransientFailure
 from qcov.policy import ErrorKind
 from qcov.qexecutors.ibm_calls import Calls
 from qcov.qexecutors.ibm_errors import as_ours, kind_of, was_sent
@@ -30,6 +30,23 @@ def test_a_call_that_hangs_is_left_and_others_go_on() -> None:
         calls.ask(released.wait, 0.05)
     assert calls.ask(lambda: 7, 5) == 7
     released.set()
+
+
+def test_a_call_that_was_given_up_before_it_was_made_is_never_made() -> None:
+    calls, released, made = Calls(), threading.Event(), list[str]()
+    serves = calls.ask(threading.current_thread, 5)
+    began = threading.Event()
+    hangs = threading.Thread(target=lambda: calls.ask(lambda: began.set() or released.wait(), 60))
+    hangs.start()
+    assert began.wait(5)
+    with pytest.raises(TransientFailure, match="an earlier request") as caught:
+        calls.ask(lambda: made.append("POST /jobs"), 0.05)
+    released.set()
+    hangs.join(5)
+    serves.join(5)  # it ends with all that waited for it
+    assert not serves.is_alive()
+    assert made == []
+    assert was_sent(caught.value) is False
 
 
 def test_an_error_comes_back_as_it_is() -> None:

@@ -144,6 +144,17 @@ def test_a_seed_makes_a_program_repeatable_and_its_jobs_different(settings: Any)
 # -- backends ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("backend", ["aer_simulator", "statevector", "fake_manila"])
+def test_a_circuit_tells_its_share_of_transpiling_and_running(backend: str) -> None:
+    script = qml.tape.QuantumScript([qml.RX(0.3, 0)], [qml.expval(qml.Z(0))], shots=100)
+    batch = CircuitBatch(circuits=(script,) * 4, wires=1)
+    results: Any = QiskitExecutor(backend=backend).run_batch(batch)
+    first = results[0].metadata["timing"]
+    assert first.keys() == {"transpile", "run"}
+    assert all(one.metadata["timing"] == first for one in results)
+    assert 0 < first["transpile"] + first["run"] <= results[0].execution_time
+
+
 @pytest.mark.parametrize("name", ["fake_manila", "FakeManilaV2", "FakeManila", "fake_manila_v2"])
 def test_a_fake_backend_has_many_spellings(name: str) -> None:
     assert QiskitExecutor(backend=name).capabilities.wires == 5

@@ -163,7 +163,7 @@ def aer() -> LocalBackend:
 def run(backend: LocalBackend, tape: Any, *, wires: Any = WIRES, **how: Any) -> Any:
     batch = CircuitBatch(circuits=(tape,), wires=wires, **how)
     programs = Translator(executor="test", dynamic=backend.dynamic).programs(batch)
-    raw = backend.run(programs.pubs, 7, None)[1] if programs.pubs else []
+    raw = backend.run(programs.pubs, 7, None).results if programs.pubs else []
     (value,) = programs.read(raw)
     return value
 
@@ -249,7 +249,7 @@ def test_a_circuit_that_is_refused_leaves_the_others_alone(aer: LocalBackend) ->
     good = tape_of(lambda: qml.expval(qml.Z("a")))
     batch = CircuitBatch(circuits=(good, good.copy(shots=None), good), wires=WIRES)
     programs = Translator(executor="Q").programs(batch)
-    first, refused, last = programs.read(aer.run(programs.pubs, 1, None)[1])
+    first, refused, last = programs.read(aer.run(programs.pubs, 1, None).results)
     assert (first, last) == (1.0, 1.0)
     assert "no shots" in str(refused)
 
@@ -290,6 +290,18 @@ def several(first: Any, second: Any, third: Any) -> Any:
 def test_measurements_in_the_midst(aer: LocalBackend, method: Any, measure: Any) -> None:
     tape = midway_tape(measure)
     assert_close(run(aer, tape, mcm_method=method), exact(tape), scale=2.0)
+
+
+def test_a_condition_that_is_never_true_takes_no_numbers(aer: LocalBackend) -> None:
+    def circuit() -> None:
+        first = qml.measure("a")
+        qml.cond(first == 2, qml.Rot)(np.pi, 0.1, 0.2, wires="b")
+        qml.cond(first == 0, qml.RX)(0.0, wires="b")
+        qml.RX(np.pi, "c")
+        qml.probs(wires=["b", "c"])
+
+    chances = run(aer, tape_of(circuit), mcm_method="device")
+    np.testing.assert_array_equal(chances, [0, 1, 0, 0])
 
 
 def test_a_dynamic_circuit_needs_no_more_qubits_than_wires() -> None:
