@@ -7,6 +7,7 @@ Part of the adapter around IBM's SDK: only what starts with `ibm_` imports it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ from qcov.errors import ExecutorOffline, InvalidSetting, TransientFailure
 from qcov.policy import ErrorKind
 from qcov.qexecutors.ibm_errors import kind_of
 
+#: https://cloud.ibm.com/docs/account?topic=account-crn
+_CRN = re.compile(r"crn:v\d+:[^:]*:[^:]*:quantum-computing:[^:]*:[^:]*:[^:]+:")
 #: The free plan: the only one that is used unasked.
 FREE_PLAN = "open"
 
@@ -46,6 +49,11 @@ class Account:
         Raises:
             InvalidSetting: The account, or an instance, does not exist.
         """
+        if self.instance and self.instance.startswith("crn:") and not _CRN.match(self.instance):
+            reason = (
+                f"is no CRN of IBM Quantum: {self.instance!r}; its page shows it, with all colons"
+            )
+            raise InvalidSetting(executor=self.executor, setting="instance", reason=reason)
         given = {"token": None if self.token is None else self.token.reveal(), "url": self.url}
         where = {"instance": self.instance} if self.instance else {"plans_preference": [FREE_PLAN]}
         try:
@@ -58,7 +66,9 @@ class Account:
         name, text, kind = type(error).__name__, str(error), kind_of(error)
         if kind is ErrorKind.OFFLINE or kind is ErrorKind.TRANSIENT:
             failure = ExecutorOffline if kind is ErrorKind.OFFLINE else TransientFailure
-            return failure(f"IBM Quantum cannot be asked: {error}", executor=self.executor)
+            where = self.url or "iam.cloud.ibm.com and quantum.cloud.ibm.com"
+            reason = f"IBM Quantum cannot be asked at {where}: {error}"
+            return failure(reason, executor=self.executor)
         if name == "AccountNotFoundError":
             reason = (
                 "is needed: no account is saved. Give a reference such as "

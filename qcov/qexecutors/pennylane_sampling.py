@@ -177,10 +177,15 @@ def with_all_wires(circuit: Any, batch: CircuitBatch) -> Any:
     (named,), _ = _of_devices.validate_device_wires(
         circuit, None if labels is None else qml.wires.Wires(labels)
     )
-    if all(one.wires or one.obs is not None or one.mv is not None for one in named.measurements):
+    if not all(
+        one.wires or one.obs is not None or one.mv is not None for one in named.measurements
+    ):
+        (named,), _ = _of_devices.validate_device_wires(named, named.wires)
+    if not any(isinstance(wire, tuple) for wire in named.wires):
         return named
-    (named,), _ = _of_devices.validate_device_wires(named, named.wires)
-    return named
+    # PennyLane's own transforms take a label that is a tuple for several wires.
+    (numbered,), _ = qml.map_wires(named, {wire: at for at, wire in enumerate(named.wires)})
+    return numbered
 
 
 def in_one_basis(tape: Any) -> tuple[list[Any], Sequence[Any]]:

@@ -28,6 +28,7 @@ from pennylane.measurements import (
 from qcov.errors import CircuitRejected
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import CircuitBatch
+from qcov.qexecutors.pennylane_sampling import check_numbers, with_all_wires
 from qcov.qexecutors.qiskit_circuits import KNOWN, Parts
 from qcov.qexecutors.qiskit_midway import decomposed, with_virtual_wires
 from qcov.qexecutors.qiskit_pubs import Piece, Pub
@@ -126,9 +127,10 @@ class Translator:
 
     def _translate(self, circuit: Any, batch: CircuitBatch) -> _Whole:
         self._check(circuit)
+        check_numbers(circuit, self.executor)
         dynamic = self._is_dynamic(circuit, batch)
         if _is_plain(circuit) and (not self.estimate or not estimable(circuit)):
-            tapes, finish = [_with_all_wires(circuit, batch)], _first
+            tapes, finish = [with_all_wires(circuit, batch)], _first
         else:
             tapes, finish = self._expanded(circuit, batch, dynamic=dynamic)
         pieces = [self._piece(tape) for tape in tapes]
@@ -182,7 +184,7 @@ class Translator:
         self, circuit: Any, batch: CircuitBatch, *, dynamic: bool
     ) -> tuple[Sequence[Any], Callable[[Sequence[Any]], Any]]:
         """Circuits of known gates, each with measurements that can be made together."""
-        circuit = _with_all_wires(circuit, batch)
+        circuit = with_all_wires(circuit, batch)
         if dynamic:
             circuit = with_virtual_wires(circuit)
         else:
@@ -241,17 +243,6 @@ def _is_plain(circuit: Any) -> bool:
     ):
         return False
     return all(operation.name in KNOWN for operation in circuit.operations)
-
-
-def _with_all_wires(circuit: Any, batch: CircuitBatch) -> Any:
-    """The circuit with wires for measurements that name none."""
-    wires = batch.wires
-    labels = range(wires) if isinstance(wires, int) else wires
-    (named,), _ = _validate_wires(circuit, None if labels is None else qml.wires.Wires(labels))
-    if all(one.wires or one.obs is not None or one.mv is not None for one in named.measurements):
-        return named
-    (named,), _ = _validate_wires(named, named.wires)
-    return named
 
 
 def _estimated(tape: Any) -> Piece:

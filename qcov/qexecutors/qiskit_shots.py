@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pennylane
 from pennylane.measurements import CountsMP, SampleMP
-from pennylane.tape.tape import rotations_and_diagonal_measurements
 
 from qcov.errors import CircuitRejected
+from qcov.qexecutors.pennylane_sampling import in_one_basis
 from qcov.qexecutors.qiskit_circuits import Parts
 from qcov.qexecutors.qiskit_midway import Bit, known_gates
 from qcov.qexecutors.qiskit_pubs import Piece, Pub
@@ -26,7 +26,7 @@ qml: Any = pennylane
 
 def sampled(tape: Any) -> Piece:
     """The program that measures what a tape of known gates does."""
-    rotations, measurements = _in_one_basis(tape)
+    rotations, measurements = in_one_basis(tape)
     of = _wires_of(measurements)
     measured = [wire for wire in of if not isinstance(wire, Bit)]
     parts = Parts([wire for wire in tape.wires if not isinstance(wire, Bit)])
@@ -46,23 +46,6 @@ def sampled(tape: Any) -> Piece:
 
 def _wires_of(measurements: Iterable[Any]) -> Sequence[Any]:
     return list(dict.fromkeys(wire for one in measurements for wire in one.wires))
-
-
-def _in_one_basis(tape: Any) -> tuple[list[Any], Sequence[Any]]:
-    """Gates that turn all observables to where they can be read, and what is measured then."""
-    with qml.queuing.QueuingManager.stop_recording():
-        diagonalized: Any = rotations_and_diagonal_measurements(tape)
-        rotations, measurements = list(diagonalized[0]), diagonalized[1]
-        for before, one in zip(tape.measurements, measurements, strict=True):
-            if isinstance(one, CountsMP):
-                one.all_outcomes = before.all_outcomes
-            if one.obs is not None:
-                rotations += _gates_of(one.obs)
-    return rotations, measurements
-
-
-def _gates_of(observable: Any) -> Sequence[Any]:
-    return observable.diagonalizing_gates()
 
 
 @dataclass(slots=True, kw_only=True)
