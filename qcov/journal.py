@@ -105,9 +105,14 @@ class Journal:
         """Write down the id that the provider has given a job."""
         with self._writing() as db:
             db.execute(
-                f"UPDATE jobs SET state = ?, job_id = ?, submitted = ?, error = NULL "  # noqa: S608
-                f"WHERE token = ? AND state IN ({_marks(OPEN)})",
-                (State.SUBMITTED, job_id, time.time(), token, *OPEN),
+                f"UPDATE jobs SET state = ?, job_id = ?, submitted = ?, ended = NULL, "  # noqa: S608
+                f"error = NULL WHERE token = ? AND state IN ({_marks(_BELIEVED)})",
+                (State.SUBMITTED, job_id, time.time(), token, *_BELIEVED),
+            )
+            db.execute(
+                "UPDATE charges SET actual = NULL WHERE token IN "
+                "(SELECT token FROM jobs WHERE token = ? AND state = ?)",
+                (token, State.SUBMITTED),
             )
 
     def unknown(self, token: str, reason: str) -> None:
@@ -298,6 +303,8 @@ _ADVICE = (
     "Nothing is submitted without it. If it is damaged, put back a copy; without one, move it away "
     "and look at the providers' lists for jobs that still run."
 )
+#: What an id disproves: somebody may have said that the provider never had the job.
+_BELIEVED = (*OPEN, State.REFUSED)
 _LATELY = 600.0  #: seconds that a submission may take
 _MOST_VALUES = 500
 _SHORTEST = 4  #: characters of a token or an id that are enough to name a job

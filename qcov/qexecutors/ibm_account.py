@@ -7,8 +7,10 @@ Part of the adapter around IBM's SDK: only what starts with `ibm_` imports it.
 
 from __future__ import annotations
 
+import http.client
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +59,8 @@ class Account:
         given = {"token": None if self.token is None else self.token.reveal(), "url": self.url}
         where = {"instance": self.instance} if self.instance else {"plans_preference": [FREE_PLAN]}
         try:
-            return QiskitRuntimeService(channel=self.channel, **given, **where)  # type: ignore[arg-type]
+            with _http_as_it_was():
+                return QiskitRuntimeService(channel=self.channel, **given, **where)  # type: ignore[arg-type]
         except Exception as error:
             raise self._explained(error) from error
 
@@ -88,6 +91,22 @@ class Account:
             )
             return InvalidSetting(executor=self.executor, setting="instance", reason=reason)
         return error
+
+
+@contextmanager
+def _http_as_it_was() -> Generator[None]:
+    """Undo what IBM's SDK does to Python's own HTTP client.
+
+    Where its logger is at DEBUG, it lets every connection of the program write down its headers,
+    with a function that fails at some of them.
+    """
+    before = http.client.HTTPConnection.debuglevel
+    try:
+        yield
+    finally:
+        http.client.HTTPConnection.debuglevel = before
+        if "print" in vars(http.client):
+            del http.client.print  # type: ignore[attr-defined]
 
 
 def plan_of(service: QiskitRuntimeService) -> Mapping[str, Any]:

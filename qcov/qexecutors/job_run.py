@@ -158,9 +158,13 @@ class JobRun:
         wanted: dict[str, dict[int, int]] = {}
         for number, (token, place) in found.items():
             wanted.setdefault(token, {})[place] = number
-        for entry, _ in jobs:
-            if entry.token in wanted:
-                self._adopt(entry, wanted[entry.token])
+        try:
+            for entry, _ in jobs:
+                if entry.token in wanted:
+                    self._adopt(entry, wanted[entry.token])
+        except BaseException:
+            self._claims.give_back(found.values())
+            raise
         return [number for number in range(len(self._programs)) if number not in found]
 
     def _adopt(self, entry: JobEntry, wanted: Mapping[int, int]) -> None:
@@ -193,6 +197,9 @@ class JobRun:
 
     def _start_more(self) -> None:
         """Submit what waits, as far as the provider takes it."""
+        if self._waiting and self._contact.late:
+            no_room = self._told_of_waiting and not self.parts
+            self._refuse(self._no_room() if no_room else self._timed_out())
         while self._waiting:
             number, numbers = self._waiting[0]
             part = self._new_part(numbers)
@@ -253,7 +260,11 @@ class JobRun:
 
     def _make_room(self, count: int) -> None:
         """See whether jobs of others, which this one waits for, have ended."""
-        entries = [one for one in self._journal.open_of_account(self._account) if one.job_id]
+        entries = [
+            one
+            for one in self._journal.open_of_account(self._account)
+            if one.job_id and one.state is State.SUBMITTED
+        ]
         if self._told_of_waiting < count:
             self._told_of_waiting = count
             _log.warning("%s waits for room: %s jobs of its account are open", self._scope, count)
@@ -264,17 +275,30 @@ class JobRun:
                 self._forget_later(entry)
             elif view.state.over:
                 self._note_end(entry.token, entry.name, view)
-        if self._contact.late:
-            reason = (
-                f"{count} of its jobs wait or run, and it takes no more; `qcov jobs` lists them"
-            )
-            raise QuotaExceeded(executor=self._terms.executor, reason=reason)
+
+    def _no_room(self) -> QuotaExceeded:
+        count = self._told_of_waiting
+        reason = f"{count} of its jobs wait or run, and it takes no more; `qcov jobs` lists them"
+        return QuotaExceeded(executor=self._terms.executor, reason=reason)
 
     def _views_of_others(self, job_ids: Sequence[str]) -> Mapping[str, JobView] | None:
+        """How jobs of others stand; None if the provider does not answer now.
+
+        Where it does not tell of all, each is asked for: one that is not to be seen hides no other.
+        Raises if it tells of none.
+        """
         try:
             return self._contact.look(job_ids)
-        except Exception:  # noqa: BLE001  # they are others' jobs: one's own is refused if need be
-            return None
+        except Exception as refused:
+            views: dict[str, JobView] = {}
+            for job_id in job_ids if len(job_ids) > 1 else ():
+                try:
+                    views.update(self._contact.look([job_id]) or {})
+                except Exception as error:  # noqa: BLE001  # a provider's own
+                    _log.debug("job %s cannot be looked at: %s", job_id, error)
+            if not views:
+                raise refused from None
+            return views
 
     def _forget_later(self, entry: JobEntry) -> None:
         """A job that the provider does not know any more takes no room; what became of it?"""
@@ -308,6 +332,8 @@ class JobRun:
         try:
             views = self._contact.look([part.name for part in self._open])
         except Exception as error:  # noqa: BLE001  # a provider's own
+            if self._contact.late:
+                self._give_up(self._open, self._timed_out())
             self._lose(error)
             return
         for part in tuple(self._open) if views is not None else ():
@@ -318,8 +344,11 @@ class JobRun:
                 self._take_note(part, view)
         self._leave_offline()
         if self._open and self._contact.late:
-            limit = self._terms.time_limit or 0.0
-            self._give_up(self._open, CircuitTimedOut(executor=self._terms.executor, seconds=limit))
+            self._give_up(self._open, self._timed_out())
+
+    def _timed_out(self) -> CircuitTimedOut:
+        limit = self._terms.time_limit or 0.0
+        return CircuitTimedOut(executor=self._terms.executor, seconds=limit)
 
     def _miss(self, part: Part) -> None:
         """The provider does not know a job; some need a while to know one everywhere."""
@@ -408,8 +437,8 @@ class JobRun:
                 self._journal.ended(part.token, State.CANCELLED, part.amounts, str(error))
                 self._fail(part, error)
                 continue
-            if state is JobState.COMPLETED:  # just now
-                self._fetch(part)
+            if state.over:  # just now
+                self._take_note(part, JobView(state=state))
             if part in self._open and not may_stay:
                 self._fail(part, self._lost(part, error))
 

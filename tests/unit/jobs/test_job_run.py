@@ -17,6 +17,7 @@ from qcov.errors import (
     ExecutorOffline,
     JobLost,
     QuotaExceeded,
+    TransientFailure,
     UnknownSubmission,
 )
 from qcov.job_entries import Intent, JobEntry, State
@@ -50,6 +51,7 @@ def run(
     *names: str,
     clock: FakeClock | None = None,
     again: JobEntry | None = None,
+    programs_of: Callable[[JobEntry], Any] = lambda _entry: None,
     **terms: Any,
 ) -> Results:
     made = JobRun(
@@ -59,7 +61,7 @@ def run(
         classify=policy.classify,
         journal=journal,
         keep=lambda _run, _parts: None,
-        programs_of=lambda _entry: None,
+        programs_of=programs_of,
         again=again,
         clock=clock or FakeClock(),
     )
@@ -424,6 +426,70 @@ def test_what_completes_just_as_it_is_cancelled_is_taken(journal: Journal) -> No
     assert run(journal, Late(looks=1000), "a", time_limit=5.0) == ["a of job-0"]
 
 
+@pytest.mark.parametrize("error", [PermissionError("revoked"), TimeoutError()])
+def test_who_waits_for_room_is_told_when_nobody_answers(journal: Journal, error: Exception) -> None:
+    _of_others(journal, "t")
+    journal.submitted("t", "job-of-others")
+    provider = Scripted(limits=Limits(pending=1), on_look=raising(*[error] * 5000))
+    clock = FakeClock()
+
+    with pytest.raises(type(error)):
+        run(journal, provider, "a", clock=clock, patience=100.0)
+
+    assert clock.time < 110
+
+
+def test_a_job_of_others_that_may_not_be_seen_hides_no_other(journal: Journal) -> None:
+    class Secretive(Scripted):
+        def look(self, job_ids: Sequence[str]) -> Any:
+            if "secret" in job_ids:
+                raise PermissionError
+            return super().look(job_ids)
+
+    for token, name in (("t1", "secret"), ("t2", "job-of-others")):
+        _of_others(journal, token)
+        journal.submitted(token, name)
+
+    assert run(journal, Secretive(limits=Limits(pending=2)), "a") == ["a of job-0"]
+
+
+def test_programs_that_cannot_be_had_just_now_are_not_asked_for_again(
+    journal: Journal, electron: Any
+) -> None:
+    provider = Scripted(on_look=raising(Killed()))
+    with electron(), pytest.raises(Killed):
+        run(journal, provider, "a", "b")
+    asked = raising(TransientFailure("not now"))
+
+    with electron():
+        with pytest.raises(TransientFailure):
+            run(journal, provider, "a", programs_of=lambda _entry: asked())
+        assert run(journal, provider, "a", programs_of=lambda _entry: asked()) == ["a of job-0"]
+    assert provider.submitted == [["a", "b"]]
+
+
+def test_what_waits_at_the_time_limit_is_not_submitted(journal: Journal) -> None:
+    provider = Scripted(limits=Limits(programs=1, pending=1), looks=1000)
+
+    results = run(journal, provider, "a", "b", "c", time_limit=5.0)
+
+    assert [type(one) for one in results] == [CircuitTimedOut] * 3
+    assert provider.submitted == [["a"]]
+
+
+def test_a_hiccup_at_the_time_limit_still_cancels(journal: Journal) -> None:
+    clock = FakeClock()
+
+    def look() -> None:
+        if clock.time >= 5:
+            raise TimeoutError
+
+    (error,) = run(journal, Scripted(looks=1000, on_look=look), "a", clock=clock, time_limit=5.0)
+
+    assert isinstance(error, CircuitTimedOut)
+    assert states(journal) == [State.CANCELLED]
+
+
 # -- time --------------------------------------------------------------------------------------
 
 
@@ -510,11 +576,12 @@ def test_what_has_no_price_is_not_paid_in_dollars(journal: Journal) -> None:
 
 
 def test_of_budgets_with_one_name_the_least_holds(journal: Journal) -> None:
-    budgets = [Budget(usd=0.5, name="thesis"), Budget(usd=100, shots=5, name="thesis")]
+    budgets = [Budget(usd=0.5, name="thesis"), Budget(usd=100, name="thesis")]
     with pytest.raises(BudgetExceeded, match=r"Budget\(usd=0.5, name='thesis'\)"):
         run(journal, Scripted(), "a", budgets=budgets)
+    units = [Budget(shots=5, name="both"), Budget(usd=100, name="both")]
     with pytest.raises(BudgetExceeded, match="10 shots"):
-        run(journal, Scripted(), "a", budgets=[Budget(usd=9, name="other"), *budgets[1:]])
+        run(journal, Scripted(), "a", budgets=units)
 
 
 def test_units_that_a_provider_does_not_tell_of_count_as_estimated(journal: Journal) -> None:
