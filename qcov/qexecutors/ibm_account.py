@@ -59,7 +59,7 @@ class Account:
         given = {"token": None if self.token is None else self.token.reveal(), "url": self.url}
         where = {"instance": self.instance} if self.instance else {"plans_preference": [FREE_PLAN]}
         try:
-            with _http_as_it_was():
+            with http_as_it_was():
                 return QiskitRuntimeService(channel=self.channel, **given, **where)  # type: ignore[arg-type]
         except Exception as error:
             raise self._explained(error) from error
@@ -94,7 +94,7 @@ class Account:
 
 
 @contextmanager
-def _http_as_it_was() -> Generator[None]:
+def http_as_it_was() -> Generator[None]:
     """Undo what IBM's SDK does to Python's own HTTP client.
 
     Where its logger is at DEBUG, it lets every connection of the program write down its headers,

@@ -19,7 +19,7 @@ from qiskit_ibm_runtime import Batch, EstimatorV2, SamplerV2
 
 from qcov.errors import TransientFailure
 from qcov.qexecutors.base import CircuitBatch
-from qcov.qexecutors.ibm_account import FREE_PLAN, Account, id_of
+from qcov.qexecutors.ibm_account import FREE_PLAN, Account, http_as_it_was, id_of
 from qcov.qexecutors.ibm_backends import Chosen, JobSettings, choose
 from qcov.qexecutors.ibm_calls import Calls
 from qcov.qexecutors.ibm_costs import (
@@ -117,7 +117,8 @@ class IBMProvider:
     def _choose(self, qubits: int) -> Chosen:
         account = id_of(self._service.active_instance())
         name = self._wanted or self._earlier(account)
-        return choose(self._service, name, qubits, self._settings)
+        with http_as_it_was():
+            return choose(self._service, name, qubits, self._settings)
 
     @property
     def device(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import os
@@ -599,7 +600,8 @@ def test_ibmqs_default_backend_runs_here_with_a_warning() -> None:
 def test_the_key_is_found_nowhere(
     ibm: IBM, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG)  # at which IBM's SDK changes Python's own HTTP client
+    before = http.client.HTTPConnection.debuglevel
     canary = ibm.token
     runs = executor(ibmqx_token=canary)
     assert_right(runs.run_batch(circuits(2)))
@@ -625,6 +627,8 @@ def test_the_key_is_found_nowhere(
     assert found == []
     copy = BaseQExecutor.from_data(json.loads(runs.model_dump_json()))
     assert_right(copy.run_batch(circuits(2)))
+    assert http.client.HTTPConnection.debuglevel == before
+    assert "print" not in vars(http.client)
 
 
 def test_the_journal_holds_no_key(ibm: IBM, tmp_path: Path) -> None:
