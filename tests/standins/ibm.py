@@ -471,6 +471,7 @@ def _certificate(name: str, issuer: Any, signer: Any) -> tuple[Any, Any]:
         .not_valid_before(today - dt.timedelta(days=1))
         .not_valid_after(today + dt.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(_key_usage(signs=issuer is None), critical=True)  # Python 3.13 wants it
         .add_extension(x509.SubjectAlternativeName([*hosts, local]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
@@ -487,3 +488,17 @@ def serving(folder: Path, **settings: Any) -> Iterator[IBM]:
         yield service
     finally:
         service.close()
+
+
+def _key_usage(*, signs: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=True,
+        key_cert_sign=signs,
+        crl_sign=signs,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
