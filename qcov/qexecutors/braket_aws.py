@@ -56,7 +56,8 @@ _NOT_SET_UP = frozenset(
         *("ParamValidationError", "InvalidRegionError"),
     }
 )
-_NEVER_SENT = _NOT_SET_UP | {"EndpointConnectionError", "ConnectTimeoutError"}
+_NO_CONNECTION = frozenset({"EndpointConnectionError", "ConnectTimeoutError"})
+_NEVER_SENT = _NOT_SET_UP | _NO_CONNECTION
 
 
 class AwsConnection:
@@ -183,6 +184,8 @@ def _meaning(error: Exception) -> tuple[type[CircuitError], str]:
         return QuotaExceeded, "Raise the spending limit of the device at Amazon Braket"
     if code in _BY_CODE:
         return _BY_CODE[code]
+    if names & _NO_CONNECTION:
+        return ExecutorOffline, ""
     if status >= 500 or names & _UNREACHED:
         return TransientFailure, ""
     if names & _NOT_SET_UP:

@@ -478,9 +478,9 @@ def test_refusals_say_what_they_mean(
 
 def test_a_service_that_is_gone_is_worth_another_try_and_another_executor(braket: Braket) -> None:
     braket.close()
-    with pytest.raises(TransientFailure, match="EndpointConnectionError") as failed:
+    with pytest.raises(ExecutorOffline, match="EndpointConnectionError") as failed:
         run(executor(FORTE), script(qml.expval(qml.Z(0))))
-    assert policy.classify(failed.value) is ErrorKind.TRANSIENT
+    assert policy.classify(failed.value) is ErrorKind.OFFLINE
 
 
 @pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_DEFAULT_REGION"])
