@@ -10,7 +10,6 @@ waited for; one that was only asked for is sought by its token (see `qcov.qexecu
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -34,13 +33,11 @@ from qcov.qexecutors.claims import Claims, current_try
 from qcov.qexecutors.job_terms import Clock, Part, SystemClock, Terms
 from qcov.qexecutors.pace import Pace
 from qcov.qexecutors.provider import JobState, JobView, Program, Provider, Translation
+from qcov.qexecutors.room import Room
 from qcov.qexecutors.splitting import parts
-from qcov.qexecutors.submission import UNWANTED, Contact, Submission
+from qcov.qexecutors.submission import KNOWN_AFTER, UNWANTED, Contact, Submission
 from qcov.records import error_text, process_id
 
-_log = logging.getLogger("qcov.jobs")
-
-_KNOWN_AFTER = 60.0  # seconds that a provider may need until it knows a job that it has taken
 _ONLINE_EVERY = 30.0  # seconds between two questions whether a device still runs jobs
 
 
@@ -90,8 +87,7 @@ class JobRun:
         self._waiting: list[tuple[int, list[int]]] = []
         self.parts: list[Part] = []  #: all jobs that something was wanted of
         self._asked = self._clock.now()  # whether the device is online
-        self._absent: dict[str, float] = {}  #: since when jobs of others are not known
-        self._told_of_waiting = 0
+        self._room = Room(self._contact, journal, self._account)
 
     def results(self) -> list[Any]:
         """A raw result or an exception for each program.
@@ -198,8 +194,8 @@ class JobRun:
     def _start_more(self) -> None:
         """Submit what waits, as far as the provider takes it."""
         if self._waiting and self._contact.late:
-            no_room = self._told_of_waiting and not self.parts
-            self._refuse(self._no_room() if no_room else self._timed_out())
+            no_room = self._room.lacking if not self.parts else None
+            self._refuse(no_room or self._timed_out())
         while self._waiting:
             number, numbers = self._waiting[0]
             part = self._new_part(numbers)
@@ -255,62 +251,8 @@ class JobRun:
         if isinstance(answer, Shortfall):
             raise budget.exceeded(self._terms.executor, answer, self._terms.budgets)
         if answer is not None and not self._open:
-            self._make_room(answer)
+            self._room.make(answer)
         return answer is None
-
-    def _make_room(self, count: int) -> None:
-        """See whether jobs of others, which this one waits for, have ended."""
-        entries = [
-            one
-            for one in self._journal.open_of_account(self._account)
-            if one.job_id and one.state is State.SUBMITTED
-        ]
-        if self._told_of_waiting < count:
-            self._told_of_waiting = count
-            _log.warning("%s waits for room: %s jobs of its account are open", self._scope, count)
-        views = self._views_of_others([entry.name for entry in entries])
-        for entry in entries if views is not None else ():
-            view = (views or {}).get(entry.name)
-            if view is None:
-                self._forget_later(entry)
-            elif view.state.over:
-                self._note_end(entry.token, entry.name, view)
-
-    def _no_room(self) -> QuotaExceeded:
-        count = self._told_of_waiting
-        reason = f"{count} of its jobs wait or run, and it takes no more; `qcov jobs` lists them"
-        return QuotaExceeded(executor=self._terms.executor, reason=reason)
-
-    def _views_of_others(self, job_ids: Sequence[str]) -> Mapping[str, JobView] | None:
-        """How jobs of others stand; None if the provider does not answer now.
-
-        Where it does not tell of all, each is asked for: one that is not to be seen hides no other.
-        Raises if it tells of none.
-        """
-        try:
-            return self._contact.look(job_ids)
-        except Exception as refused:
-            views: dict[str, JobView] = {}
-            for job_id in job_ids if len(job_ids) > 1 else ():
-                try:
-                    views.update(self._contact.look([job_id]) or {})
-                except Exception as error:  # noqa: BLE001  # a provider's own
-                    _log.debug("job %s cannot be looked at: %s", job_id, error)
-            if not views:
-                raise refused from None
-            return views
-
-    def _forget_later(self, entry: JobEntry) -> None:
-        """A job that the provider does not know any more takes no room; what became of it?"""
-        since = self._absent.setdefault(entry.token, self._clock.now())
-        if self._clock.now() - since > _KNOWN_AFTER:
-            self._journal.unknown(entry.token, f"{self._provider.name} knows no such job any more")
-
-    def _note_end(self, token: str, job_id: str, view: JobView) -> None:
-        """Write down the end of a job whose results nobody here wants."""
-        state = State(view.state)
-        amounts = None if state is State.COMPLETED else self._contact.used(job_id)
-        self._journal.ended(token, state, amounts, view.error)
 
     def _refuse(self, error: Exception) -> None:
         """Nothing more is submitted; raise if nothing was."""
@@ -353,7 +295,7 @@ class JobRun:
     def _miss(self, part: Part) -> None:
         """The provider does not know a job; some need a while to know one everywhere."""
         part.absent = part.absent or self._clock.now()
-        if self._clock.now() - part.absent > _KNOWN_AFTER:
+        if self._clock.now() - part.absent > KNOWN_AFTER:
             reason = f"{self._provider.name} knows no such job, as {self._account}"
             self._fail(part, JobLost(executor=self._terms.executor, job=part.name, reason=reason))
 

@@ -19,6 +19,7 @@ from qcov.qexecutors.provider import JobView, Program, Provider
 from qcov.records import error_text
 
 _SHORTEST, _GROWTH = 0.02, 1.5  # seconds before the second look, and how waits grow
+KNOWN_AFTER = 60.0  #: seconds that a provider may need until it knows a job that it has taken
 _BUSY_FOR = 10.0  # seconds that a provider which refuses is asked for what it may have all the same
 _STOPPED = "who asked for it was stopped before an answer came"
 #: Stands for a program of a job that nobody wants, and whose circuit is not known.
