@@ -284,7 +284,7 @@ class QiskitExecutor(IBMExecutor):
         provider: Provider,
         translation: Translation,
         batch: CircuitBatch,
-        again: JobEntry | None = None,
+        again: JobEntry | None,
     ) -> JobRun:
         # What is kept of the run must find its jobs again, whichever backend is least busy then.
         pinned = self.model_copy(update={"backend": provider.device})

@@ -71,11 +71,7 @@ class RemoteQExecutor(BaseQExecutor):
 
     def run_batch(self, batch: CircuitBatch) -> Sequence[Any]:
         """Run all circuits of `batch`, in as few jobs as the provider takes."""
-        provider = self.provider
-        translation = provider.translate(batch)
-        run = self._job_run(provider, translation, batch)
-        values = translation.read(run.results())
-        return told(values, translation, run.parts, provider)
+        return self._run(batch)
 
     @property
     def device_name(self) -> str | None:
@@ -131,9 +127,12 @@ class RemoteQExecutor(BaseQExecutor):
             batch: The circuits.
             entry: One of the jobs.
         """
+        return self._run(batch, entry)
+
+    def _run(self, batch: CircuitBatch, again: JobEntry | None = None) -> Sequence[Any]:
         provider = self.provider
         translation = provider.translate(batch)
-        run = self._job_run(provider, translation, batch, entry)
+        run = self._job_run(provider, translation, batch, again)
         return told(translation.read(run.results()), translation, run.parts, provider)
 
     def _job_run(
@@ -141,7 +140,7 @@ class RemoteQExecutor(BaseQExecutor):
         provider: Provider,
         translation: Translation,
         batch: CircuitBatch,
-        again: JobEntry | None = None,
+        again: JobEntry | None,
     ) -> JobRun:
         journal = Journal()
         return JobRun(
