@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -31,18 +33,27 @@ def fakeqpu(
     from qcov.qexecutors.fakeqpu.server import FakeServer
 
     made = Conditions.made_of(dict(map(_setting, conditions or ())))
-    awaited = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)  # in the threads of the server as well
     secret = "" if token is None else Credential(token).reveal()
+    with _held_back({signal.SIGINT, signal.SIGTERM}) as awaited:
+        try:
+            server = FakeServer(made, port=port, token=secret)
+        except OSError as error:
+            fail(f"cannot listen on port {port}: {error.strerror}")
+        say(f"A fake provider runs at {server.url}")
+        say(f"ct.executor.FakeQPU(url={server.url!r})")
+        signal.sigwait(awaited)
+        server.close()
+        say(json.dumps(server.jobs.ledger()))
+
+
+@contextmanager
+def _held_back(signals: set[signal.Signals]) -> Generator[set[signal.Signals]]:
+    """Keep signals for who waits for them, in the threads that are started meanwhile as well."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
-        server = FakeServer(made, port=port, token=secret)
-    except OSError as error:
-        fail(f"cannot listen on port {port}: {error.strerror}")
-    say(f"A fake provider runs at {server.url}")
-    say(f"ct.executor.FakeQPU(url={server.url!r})")
-    signal.sigwait(awaited)
-    server.close()
-    say(json.dumps(server.jobs.ledger()))
+        yield signals
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _setting(text: str) -> tuple[str, Any]:

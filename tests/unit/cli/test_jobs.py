@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -151,3 +153,12 @@ def test_a_provider_runs_until_it_is_stopped() -> None:
         said, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     assert json.loads(said.splitlines()[-1])["usd"] == 1.0
+
+
+def test_a_fake_provider_that_cannot_listen_leaves_ctrl_c_as_it_was(run: Run) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        found = run("fakeqpu", "--port", str(taken.getsockname()[1]))
+
+    assert (found.code, "cannot listen on port" in found.err) == (1, True)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
