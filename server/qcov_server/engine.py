@@ -111,9 +111,59 @@ class Engine(Protocol):
         """How far a dispatch is, once something has happened since event `after`, or soon."""
         ...
 
+    async def streams(
+        self,
+        dispatch_id: str,
+        node_id: int,
+        *,
+        source: str = "",
+        after: Sequence[int] = (0, 0),
+        timeout: float = 0.0,
+    ) -> Printed:
+        """What a node has printed since two positions in a source, once there is something new."""
+        ...
+
     @property
     def events(self) -> Events:
         """Every change of status."""
+        ...
+
+
+class Part(Protocol):
+    """A part of what was printed, and where it stands."""
+
+    @property
+    def start(self) -> int:
+        """Its position."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """The position of the next part."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """The part."""
+        ...
+
+
+class Printed(Protocol):
+    """What came of both streams since somebody looked last."""
+
+    @property
+    def source(self) -> str:
+        """What positions count in."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """The node's."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """Of standard output and of standard error."""
         ...
 
 

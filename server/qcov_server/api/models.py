@@ -100,6 +100,25 @@ class Graph(Answer):
     edges: list[Edge]
 
 
+class StreamPart(Answer):
+    """A part of what a node has printed; escape sequences are left out of it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, from_attributes=True)
+
+    start: int = Field(description="Later than was asked for if what is between was left out.")
+    end: int = Field(description="Where the next part begins.")
+    text: str
+
+
+class Streams(Answer):
+    """What a node has printed since somebody looked last."""
+
+    source: str = Field(description="What `start` and `end` count in: ask for more of the same.")
+    status: str
+    stdout: StreamPart
+    stderr: StreamPart
+
+
 class CircuitPage(Answer):
     """A window of the circuits, in the order they ended."""
 
