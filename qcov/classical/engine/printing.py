@@ -88,9 +88,7 @@ class Printing:
     async def _stored(
         self, dispatch_id: str, node_id: int, source: str, after: Sequence[int]
     ) -> Printed:
-        rows = await self._runner.read(
-            lambda: self._store.get_nodes(dispatch_id, node_id=node_id)
-        )
+        rows = await self._runner.read(lambda: self._store.get_nodes(dispatch_id, node_id=node_id))
         if not rows:
             await self._runner.read(self._store.status, dispatch_id)  # or there is no dispatch
             raise NodeNotFound(dispatch_id=dispatch_id, node_id=node_id)
