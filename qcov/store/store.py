@@ -192,6 +192,11 @@ class Store:
             raise IntegrityError(blob=digest, reason="its content does not match its digest")
         return data
 
+    def blob_size(self, digest: str) -> int | None:
+        """The size of a blob in bytes; None for an unknown one."""
+        rows = self._all(sa.select(blobs.c.size).where(blobs.c.digest == digest))
+        return int(rows[0]["size"]) if rows else None
+
     def inline_blob(self, digest: str) -> bytes | None:
         """The bytes of a small blob; None for one in a file, which whoever needs it reads."""
         row = self._one(_BLOB, digest=digest)

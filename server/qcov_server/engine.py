@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
+
+from qcov.store.circuits import Place, Wanted
 
 Row = Mapping[str, Any]
 
@@ -70,6 +72,45 @@ class Store(Protocol):
         offset: int = 0,
     ) -> Sequence[Row]:
         """The circuits that a dispatch, or one of its nodes, ran."""
+        ...
+
+    def list_circuits(
+        self,
+        wanted: Wanted,
+        *,
+        limit: int,
+        after: Place | None = None,
+        before: Place | None = None,
+    ) -> Sequence[Row]:
+        """A window of the circuits that are wanted, in their order, without their structures."""
+        ...
+
+    def count_circuits(self, wanted: Wanted) -> int:
+        """How many circuits are wanted."""
+        ...
+
+    def get_circuit(self, dispatch_id: str, circuit_id: str) -> Row:
+        """One circuit of a dispatch; `CircuitNotFound` for an unknown id."""
+        ...
+
+    def get_structures(self, keys: Iterable[str]) -> Mapping[str, str]:
+        """The texts of structures, by key."""
+        ...
+
+    def circuits_by_node(self, dispatch_id: str) -> Sequence[Row]:
+        """How many circuits each node has run: `node_id`, `name`, `circuits`."""
+        ...
+
+    def get_attempts(self, dispatch_id: str, node_id: int) -> Sequence[Row]:
+        """The tries of a node that failed and were followed by another one."""
+        ...
+
+    def blob_size(self, digest: str) -> int | None:
+        """The size of a payload in bytes; None for an unknown one."""
+        ...
+
+    def manifest(self, dispatch_id: str) -> Row:
+        """The graph of a dispatch: nodes, functions with their source, executors."""
         ...
 
     def payload(self, dispatch_id: str, of: str | int) -> Row | None:

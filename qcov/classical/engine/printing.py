@@ -1,7 +1,7 @@
 """What electrons print, for those who watch.
 
 While an electron runs, the file that its worker prints to is read whenever somebody looks: nothing
-is sent, kept or copied for the many that nobody looks at. Once it has ended, the store has the text.
+is sent, kept or copied for the many that nobody looks at. Once it has ended, the store has it all.
 """
 
 from __future__ import annotations

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
 from qcov.inert import inert
 from qcov_server.api.dispatches import TheEngine
-from qcov_server.api.models import StreamPart, Streams
+from qcov_server.api.models import StreamPart, Streams, StreamsQuery
 from qcov_server.engine import Part
 
 router = APIRouter(prefix="/dispatches", tags=["dispatches"])
 
-#: A position in a stream.
-At = Annotated[int, Query(ge=0, le=2**53)]
+NodeNumber = Annotated[int, Path(ge=0, le=2**31 - 1)]
 
 
 @router.get("/{dispatch_id}/nodes/{node_id}/streams")
 async def get_streams(
     engine: TheEngine,
     dispatch_id: str,
-    node_id: int,
-    source: Annotated[str, Query(max_length=32)] = "",
-    stdout: At = 0,
-    stderr: At = 0,
-    timeout: Annotated[float, Query(ge=0, le=30)] = 0.0,
+    node_id: NodeNumber,
+    asked: Annotated[StreamsQuery, Query()],
 ) -> Streams:
     """What a node has printed.
 
@@ -34,8 +30,9 @@ async def get_streams(
     another attempt begins, or the node has ended, the source is another one, and its text is told
     from the beginning. Of a stream that is too fast to follow only the latest is told.
     """
+    after = (asked.stdout, asked.stderr)
     printed = await engine.streams(
-        dispatch_id, node_id, source=source, after=(stdout, stderr), timeout=timeout
+        dispatch_id, node_id, source=asked.source, after=after, timeout=asked.timeout
     )
     out, err = map(_shown, printed.parts)
     return Streams(source=printed.source, status=printed.status, stdout=out, stderr=err)
