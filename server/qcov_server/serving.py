@@ -15,9 +15,9 @@ from fastapi import FastAPI
 from qcov.errors import ConfigError, PortInUse
 from qcov.settings import LOOPBACK, SETTINGS
 from qcov_server.app import create_app
-from qcov_server.auth import load_token
 from qcov_server.engine import Engine
 from qcov_server.guard import LOGIN_PATH
+from qcov_server.tokens import Tokens
 
 _ADDRESS = "dispatcher.address"
 
@@ -67,7 +67,9 @@ async def start(engine: Engine, folder: Path, *, host: str, port: int) -> HttpSe
     """
     listener = listen(host, port)
     chosen = listener.getsockname()[1]
-    app = create_app(engine, token=load_token(folder), port=chosen)
+    tokens = Tokens(folder)
+    tokens.owner()  # programs look for the file as soon as there is a server
+    app = create_app(engine, tokens=tokens, port=chosen)
     config = uvicorn.Config(
         app, lifespan="off", log_config=None, access_log=False, server_header=False,
         timeout_graceful_shutdown=2, ws="none",

@@ -26,6 +26,7 @@ from qcov_server.api.models import (
     NodeQuery,
     PlacedNode,
     RerunRequest,
+    StartRequest,
     Submitted,
     Waited,
 )
@@ -68,7 +69,7 @@ async def submit(engine: TheEngine, manifest: Annotated[dict[str, Any], Body()])
 
 
 @router.post("/{dispatch_id}/start")
-async def start(engine: TheEngine, dispatch_id: str) -> Submitted:
+async def start(engine: TheEngine, dispatch_id: str, _: StartRequest) -> Submitted:
     """Start a dispatch that was only stored; one that has been started goes on."""
     return Submitted(id=await engine.start(dispatch_id, {}))
 

@@ -39,7 +39,11 @@ _open_streams = 0
 Change = dict[str, Any]
 
 
-@router.get("/events", response_class=StreamingResponse)
+@router.get(
+    "/events",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
 async def events(
     engine: Annotated[Engine, Depends(current_engine)],
     dispatch: Annotated[str | None, Query(max_length=64)] = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from qcov.classical.graph import Kind
 from qcov.classical.status import Status
@@ -249,6 +249,12 @@ class Waited(Answer):
     dispatch: Dispatch | None = None
 
 
+class StartRequest(BaseModel):
+    """Nothing more is asked: `{}`. What changes anything has to send JSON, as no form can."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class RerunRequest(BaseModel):
     """How the new dispatch is called; the same request sent twice makes one."""
 
@@ -332,7 +338,7 @@ class CancelRequest(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{}, {"node_ids": [0, 3]}]}
     )
 
-    node_ids: list[int] | None = Field(
+    node_ids: list[StrictInt] | None = Field(
         default=None, max_length=100_000, description="Numbers of nodes; all by default."
     )
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from qcov_server.ui.pages import router
+from fastapi import APIRouter
+
+from qcov_server.ui import login, pages
+
+router = APIRouter()
+router.include_router(login.router)
+router.include_router(pages.router)
 
 __all__ = ["router"]
