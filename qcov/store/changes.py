@@ -20,6 +20,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.expression import ClauseElement
 
 from qcov.store.schema import (
+    attempts,
     blobs,
     circuits,
     commits,
@@ -185,6 +186,7 @@ def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
         "dispatch_started": _dispatch_update("status", "started"),
         "node_child": _node_update("sub_dispatch_id", "started"),
         "node_printed": _node_update(appended=("stdout", "stderr")),
+        "node_attempt": _insert(insert, attempts).on_conflict_do_nothing(),
         "node_requeued": _node_update("status", "attempt", appended=("stdout", "stderr")),
         "node_started": _node_update("status", "started"),
         "node_finished": _node_update(
@@ -242,7 +244,7 @@ _OWNED = {
         ),
         "of_dispatch",
     ),
-    "circuit": "dispatch_id",
+    **dict.fromkeys(("node_attempt", "circuit"), "dispatch_id"),
 }
 
 
