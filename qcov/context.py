@@ -25,6 +25,7 @@ class Context:
     node_id: int
     electron: str  #: the node's name
     cores: int = 1  #: this worker's share of the machine
+    traceparent: str | None = None  #: its span (https://www.w3.org/TR/trace-context), if traced
     once: Try = field(default_factory=Try, compare=False, repr=False)
 
 

@@ -15,7 +15,9 @@ from typing import Any, Literal
 
 from qcov.errors import ConfigError
 
-Kind = Literal["text", "path", "place", "loopback", "flag", "whole", "number", "port", "amount"]
+Kind = Literal[
+    "text", "path", "place", "loopback", "url", "flag", "whole", "number", "port", "amount"
+]
 
 #: Sections whose keys are defined by executors.
 OPEN_SECTIONS = ("executors", "qelectron")
@@ -147,6 +149,15 @@ def _loopback(value: object) -> str:
     return _text(value)
 
 
+def _url(value: object) -> str:
+    text = _text(value)
+    if text and not re.fullmatch(r"https?://[^\s/@]+(?:/\S*)?", text):
+        raise ValueError(
+            "must be a URL without a password, such as http://localhost:4318/v1/traces"
+        )
+    return text
+
+
 def _flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -196,6 +207,7 @@ _READERS: Mapping[Kind, Callable[[object], Any]] = {
     "path": _path,
     "place": _place,
     "loopback": _loopback,
+    "url": _url,
     "flag": _flag,
     "whole": _whole,
     "number": _number,
@@ -241,6 +253,8 @@ SETTINGS: Mapping[str, Setting] = {
     "engine.idle_timeout": Setting(kind="number", default=300.0),
     "engine.workers": Setting(kind="whole", default=0),
     "engine.install_limit": Setting(kind="number", default=900.0),
+    # Where spans go, by OpenTelemetry's protocol over HTTP; nowhere if it is empty.
+    "tracing.endpoint": Setting(kind="url", default=""),
     "dask.cache_dir": _cache(),
     "dask.log_dir": _logs(),
     "dask.mem_per_worker": Setting(kind="amount", default="auto"),

@@ -23,6 +23,7 @@ from qcov.classical.status import Status
 from qcov.classical.triggers import BaseTrigger, stop_triggers
 from qcov.context import get_context
 from qcov.errors import NotALattice, QcovError, StillRunning, WrongSetting
+from qcov.tracing import current
 from qcov.transport import fingerprint
 
 _MOST = 1000  # dispatches in one list
@@ -206,6 +207,8 @@ def _request(
         "id": str(uuid.uuid4()),
         "environment": environment(code_of(manifest)),
     }
+    if (traceparent := current()) is not None:
+        described["traceparent"] = traceparent
     if key is not None:
         request = [args, kwargs, *replaced, *([{"reuses": reused}] if reused else [])]
         described |= {"key": key, "fingerprint": fingerprint(request)}

@@ -11,6 +11,7 @@ from qcov.classical.engine.following import Following
 from qcov.classical.engine.printing import Printing
 from qcov.classical.engine.runner import Runner
 from qcov.classical.engine.starting import Starting
+from qcov.classical.engine.tracing import Tracer
 from qcov.store.store import Store
 
 
@@ -23,10 +24,11 @@ class Engine:
     Args:
         store: Where they live.
         workers: How many electrons run at a time.
+        tracer: What sends spans of them.
     """
 
-    def __init__(self, store: Store, *, workers: int) -> None:
-        self._runner = runner = Runner(store, workers=workers)
+    def __init__(self, store: Store, *, workers: int, tracer: Tracer | None = None) -> None:
+        self._runner = runner = Runner(store, workers=workers, tracer=tracer)
         self.store, self.read = store, runner.read
         self.triggers, self.pruner, self.events = runner.triggers, runner.pruner, runner.events
         self._starting = starting = Starting(runner)

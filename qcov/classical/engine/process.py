@@ -26,6 +26,7 @@ from typing import Any
 from qcov import private_file
 from qcov.classical.engine.channel import PROTOCOL, ChannelProtocol, Message, pack_error
 from qcov.classical.engine.engine import Engine
+from qcov.classical.engine.tracing import configured_tracer
 from qcov.classical.engine.verbs import Verbs
 from qcov.config import get_config
 from qcov.errors import EngineError, EngineStopped, QcovError
@@ -62,7 +63,8 @@ class EngineProcess:
         self._server: Any = None
         self._temporary: Path | None = None
         self._store = configured_store(folder)
-        self.engine = Engine(self._store, workers=workers)
+        self._tracer = configured_tracer(self._store, get_config("tracing.endpoint"))
+        self.engine = Engine(self._store, workers=workers, tracer=self._tracer)
         self._verbs = Verbs(
             self.engine, {"stop": self._stop_verb, "serve": self._serve, "leave": self._leave_verb}
         )
@@ -97,6 +99,8 @@ class EngineProcess:
         self.engine.close()
         if self._stop.is_set() and not self._returns:
             await self._verbs.say_goodbye(EngineStopped(address=str(self._folder)))
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close)
         self._verbs.close()  # who asks while the store is closed must ask the next engine
         await asyncio.to_thread(self._store.close)
         if self._temporary is not None:

@@ -31,6 +31,7 @@ from qcov.classical.graph import Node, check_acyclic, parse_nodes
 from qcov.classical.status import Status
 from qcov.errors import DispatchFailed, NodeNotFound, QcovError, StateError, TimeLimitExceeded
 from qcov.store.changes import Changes
+from qcov.tracing import SpanId, span_of, trace_of
 
 #: What came of nodes, by number.
 _Details = dict[int, Message]
@@ -70,6 +71,9 @@ class Run:
         self.lost = False  #: whether another engine has taken it over
         self._services = services
         self._manifest = manifest
+        traceparent = manifest.get("traceparent")
+        traces = services.traces or traceparent is not None
+        self._trace = trace_of(traceparent, self.id) if traces else None
         nodes = parse_nodes(manifest)
         check_acyclic(nodes)
         self._nodes = {node.id: node for node in nodes}
@@ -176,6 +180,13 @@ class Run:
         self._services = Gone()
         if not self.done.done():
             self.done.set_result(self.status)
+
+    def traced(self, node: int) -> Message:
+        """What lets a node's own traces be below its span; empty if nothing is traced."""
+        if self._trace is None:
+            return {}
+        span = span_of(self.id, node, self.attempt_of(node))
+        return {"traceparent": str(SpanId(self._trace, span))}
 
     def attempt_of(self, node: int) -> int:
         """How often the node has been tried, this time included."""
@@ -465,7 +476,7 @@ class Run:
         if self._is_over(number):
             return None
         node = self._nodes[number]
-        bundle = self._bundles.electron(node)
+        bundle = self._bundles.electron(node) | self.traced(number)
         return self._submit(number, bundle, bundle["function"], node.time_limit)
 
     def _functions(self, numbers: Iterable[int]) -> Iterator[Node]:

@@ -30,6 +30,7 @@ from qcov.classical.engine.runs import Runs, is_held
 from qcov.classical.engine.sharing import LOOK_AGAIN, Sharing
 from qcov.classical.engine.spawn import Environment
 from qcov.classical.engine.tasks import Task
+from qcov.classical.engine.tracing import Tracer
 from qcov.classical.engine.triggers import Triggers
 from qcov.classical.status import Status
 from qcov.errors import QcovError, StoreUnavailable
@@ -47,10 +48,12 @@ class Runner:
     Args:
         store: Where they live.
         workers: How many electrons run at a time.
+        tracer: What sends spans of them.
     """
 
-    def __init__(self, store: Store, *, workers: int) -> None:
+    def __init__(self, store: Store, *, workers: int, tracer: Tracer | None = None) -> None:
         self.store, self.read = store, Reading(store)
+        self._tracer = tracer
         self._loop = asyncio.get_running_loop()
         cores = max(1, (os.cpu_count() or 1) // workers)
         settings = {"payloads": store.payloads.location, "cores": cores}
@@ -75,6 +78,11 @@ class Runner:
         rows = [row for row in self.store.unfinished() if not is_held(row["status"])]
         self.runs.go_on(self.runs.read_all(rows))
         return self.triggers.resume(self.store.active_triggers())
+
+    @property
+    def traces(self) -> bool:
+        """Whether spans of dispatches are sent."""
+        return self._tracer is not None
 
     @property
     def busy(self) -> bool:
@@ -254,6 +262,7 @@ class Runner:
         child_id = str(uuid.uuid4())
         try:
             with understanding():
+                manifest |= run.traced(node)
                 row = add_dispatch(changes, self.store, manifest, child_id, (run, node))
                 child = Run(self, row, manifest, earlier=earlier)
         except QcovError as error:
@@ -303,6 +312,8 @@ class Runner:
     def announce(self, run: Run, node: int | None, status: Status) -> None:
         """Tell whoever watches."""
         self.events.announce(run.id, run.root_id, node, status)
+        if self._tracer is not None:
+            self._tracer.note(run.id, node, status)
 
     def run_ended(self, run: Run) -> None:
         """Forget a run: the store has all of it."""

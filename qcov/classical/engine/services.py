@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 class Services(Protocol):
     """What a run needs of its engine."""
 
+    @property
+    def traces(self) -> bool:
+        """Whether spans of dispatches are sent."""
+        ...
+
     def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
         """Write `changes`, then call `then`."""
         ...

@@ -41,6 +41,7 @@ from qcov.context import Context, running
 from qcov.errors import EngineError, StoreUnavailable
 from qcov.records import Sink, collecting
 from qcov.store.blobs import INLINE_LIMIT, Payloads, open_payloads, spill, variables_for
+from qcov.tracing import below
 from qcov.transport import address, dumps, loads, shorten
 
 if TYPE_CHECKING:
@@ -170,10 +171,11 @@ class Worker:
         outcome: Message = {"did": "outcome", "task": task["task"], "started": started}
         dispatch_id, node_id, _ = task["task"]
         context = Context(
-            dispatch_id=dispatch_id, node_id=node_id, electron=task["name"], cores=self._cores
-        )
+            dispatch_id=dispatch_id, node_id=node_id, electron=task["name"], cores=self._cores,
+            traceparent=task.get("traceparent"),
+        )  # fmt: skip
         try:
-            with running(context):
+            with running(context), below(context.traceparent):
                 try:
                     with OnlyParent():
                         outcome |= self._compute(task)
