@@ -18,6 +18,7 @@ _SECRET = re.compile(
     r"secret|token|passw|passphrase|credential|(api|access|private|account)_?key$", re.IGNORECASE
 )
 _IN_ADDRESS = re.compile(r"(?<=//)[^/@\s]+@")
+_TOLD_ELSEWHERE = ("retries", "time_limit")
 HIDDEN = "hidden"  #: what is shown for a setting that may be a secret
 _LONGEST_SOURCE = 200_000  #: characters that are looked at for the names of arguments
 
@@ -154,7 +155,7 @@ def settings(executor: Row) -> dict[str, Any]:
     return {
         name: HIDDEN if _SECRET.search(name) else _without_secrets(value)
         for name, value in attributes.items()
-        if value not in (None, "", [], {})
+        if value not in (None, "", False, [], {}) and name not in _TOLD_ELSEWHERE
     }
 
 

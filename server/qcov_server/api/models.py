@@ -193,8 +193,10 @@ class Graph(Answer):
     edges: list[Edge]
 
 
-class StreamsQuery(Asked):
+class StreamsQuery(BaseModel):
     """From where on streams are told, and for how many seconds something new is waited for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str = Field(default="", max_length=32, description="As it was answered before.")
     stdout: int = Field(default=0, ge=0, le=2**53)
@@ -221,8 +223,10 @@ class Streams(Answer):
     stderr: StreamPart
 
 
-class CircuitQuery(Asked):
+class CircuitQuery(BaseModel):
     """Which circuits, in which order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     limit: int = Field(default=100, ge=1, le=1000)
     offset: int = Field(default=0, ge=0, le=2**31)
