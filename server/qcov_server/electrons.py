@@ -66,10 +66,11 @@ class Electron:
 
 def electron(store: Store, dispatch_id: str, node_id: int) -> Electron:
     """Read one node. Raises `DispatchNotFound` and `NodeNotFound`."""
-    manifest = store.manifest(dispatch_id)
     rows = store.get_nodes(dispatch_id, node_id=node_id)
-    if not rows or node_id >= len(manifest["nodes"]):
+    if not rows:
+        store.get_dispatch(dispatch_id)
         raise NodeNotFound(dispatch_id=dispatch_id, node_id=node_id)
+    manifest = store.manifest(dispatch_id)
     described, row = manifest["nodes"][node_id], rows[0]
     source = _of(manifest, "functions", described.get("function")).get("source")
     sources = _sources(manifest["edges"], node_id)
