@@ -63,7 +63,9 @@ MANIFEST: dict[str, Any] = {
         {"id": 2, "name": "before", "kind": "electron", "function": 0, "executor": 0},
     ],
     "edges": [[1, 0, "arg[0]"], [2, 0, "y"]],
-    "functions": [{"digest": "x", "name": "f", "source": f"def f(first, y):\n    return {EVIL!r}\n"}],
+    "functions": [
+        {"digest": "x", "name": "f", "source": f"def f(first, y):\n    return {EVIL!r}\n"}
+    ],
     "executors": [
         {"type": "ssh", "attributes": {
             "hostname": EVIL, "api_key": "hunter2", "password": "hunter2", "empty": "",
