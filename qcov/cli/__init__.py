@@ -22,10 +22,12 @@ from qcov.cli import (
     demo,
     dispatches,
     executors,
+    export,
     fakeqpu,
     jobs,
     retention,
     server,
+    tokens,
     triggers,
 )
 from qcov.cli.output import end_interrupted, fail
@@ -78,7 +80,9 @@ executors.add_to(app)
 jobs.add_to(app)
 fakeqpu.add_to(app)
 retention.add_to(app)
+export.add_to(app)
 database.add_to(app)
+tokens.add_to(app)
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from qcov.store.schema import (
     circuits,
     commits,
     dispatches,
+    environments,
     memo,
     nodes,
     structures,
@@ -165,12 +166,20 @@ def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
                 )
             )
         ),
+        "environments_pruned": (
+            sa.delete(environments).where(
+                environments.c.digest.not_in(
+                    sa.select(dispatches.c.environment).where(dispatches.c.environment.is_not(None))
+                )
+            )
+        ),
         "blob_pruned": (
             sa.delete(blobs).where(
                 blobs.c.digest == bindparam("of_digest"), *([_others_silent()] if shared else [])
             )
         ),
         "blob": _insert(insert, blobs).on_conflict_do_nothing(),
+        "environment": _insert(insert, environments).on_conflict_do_nothing(),
         "key_released": (
             sa.update(dispatches)
             .where(dispatches.c.id == bindparam("of_dispatch"))
@@ -255,6 +264,7 @@ _COMMON = {
     "blob": "digest",
     "memo": "key",
     "structure": "key",
+    "environment": "digest",
 }
 
 

@@ -53,6 +53,7 @@ dispatches = Table(
     Column("epoch", Integer),
     Column("lease_ends", Float),
     Column("cancel_requested", Text),
+    Column("environment", String(64)),  # what it runs in
     # one child per node: the first one wins, a retry goes on with the child that stands
     UniqueConstraint("parent_id", "parent_node"),
     Index("dispatches_by_created", "created"),
@@ -169,6 +170,13 @@ circuits = Table(
         sqlite_where=text("status = 'FAILED'"),
         postgresql_where=text("status = 'FAILED'"),
     ),
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("described", Text, nullable=False),  # JSON
 )
 
 structures = Table(

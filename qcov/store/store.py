@@ -8,6 +8,7 @@ are files or objects.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -32,6 +33,7 @@ from qcov.store.schema import (
     blobs,
     circuits,
     dispatches,
+    environments,
     memo,
     nodes,
     sealing,
@@ -341,6 +343,14 @@ class Store:
         counted = sa.select(sa.func.count().label("total")).select_from(dispatches).where(*chosen)
         total = self._one(counted) or {"total": 0}
         return self._all(window.limit(limit).offset(offset)), int(total["total"])
+
+    def environment(self, dispatch_id: str) -> Row | None:
+        """What a dispatch runs in; None if that was not noted."""
+        query = sa.select(environments.c.described).join(
+            dispatches, dispatches.c.environment == environments.c.digest
+        )
+        found = self._one(query.where(dispatches.c.id == dispatch_id))
+        return None if found is None else cast("Row", json.loads(found["described"]))
 
     def list_nodes(
         self,

@@ -35,7 +35,8 @@ def create_app(
         engine: what it shows and steers; its methods are called in the running event loop.
         tokens: with which programs and people come in.
         port: where it is reached; Host headers must name it.
-        hosts: names under which it is reached besides those of the loopback interface.
+        hosts: names under which it is reached besides those of the loopback interface; without
+            the port too, which a proxy in front of it has of its own.
         clock: the time in seconds, for logins.
     """
     app = FastAPI(
@@ -52,6 +53,6 @@ def create_app(
     app.include_router(ui.router)
     describe(app)
     app.mount("/static", StaticFiles(directory=Path(ui.__file__).parent / "static"), name="static")
-    names = {f"{host}:{port}" for host in (*_LOOPBACK, *hosts)}
+    names = {f"{host}:{port}" for host in (*_LOOPBACK, *hosts)} | {*hosts}
     app.add_middleware(Guard, tokens=tokens, sessions=sessions, hosts=names, routes=app.routes)
     return app

@@ -111,7 +111,8 @@ class Guard:
     def _refuse_foreign_site(self, request: Request) -> Response | None:
         headers = request.headers
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
-        own = origin is None or origin.lower() == f"http://{headers['host'].lower()}"
+        host = headers["host"].lower()
+        own = origin is None or origin.lower() in (f"http://{host}", f"https://{host}")
         if own and (site in ("same-origin", "none") or _is_visit(request)):
             return None
         return problem(403, "Requests from other sites are refused.", kind=_REFUSED)

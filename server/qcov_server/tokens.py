@@ -94,7 +94,7 @@ class Tokens:
         return [share for share in self._shares[1] if share.expires > self._clock()]
 
     def revoke(self, label: str) -> bool:
-        """End the token of that label, and the sessions that it has bought; False if there is none."""
+        """End the token of that label, and the sessions that it has bought; False for none."""
         with self._changing():
             before = self.shares()
             left = [share for share in before if share.label != label]

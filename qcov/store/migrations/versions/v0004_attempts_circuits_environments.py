@@ -1,4 +1,4 @@
-"""Attempts of electrons; what lists of circuits are sorted and searched by."""
+"""Attempts of electrons; what lists of circuits are sorted by; what dispatches run in."""
 
 from __future__ import annotations
 
@@ -31,6 +31,13 @@ def upgrade() -> None:
     op.add_column(
         "circuits",
         sa.Column("status", sa.String(length=16), nullable=False, server_default="COMPLETED"),
+    )
+    op.add_column("dispatches", sa.Column("environment", sa.String(length=64), nullable=True))
+    op.create_table(
+        "environments",
+        sa.Column("digest", sa.String(length=64), nullable=False),
+        sa.Column("described", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("digest"),
     )
     connection = op.get_bind()
     connection.execute(
