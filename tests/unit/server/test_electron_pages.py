@@ -88,7 +88,7 @@ def store(engine: MemoryEngine, tmp_path: Path) -> Iterator[Store]:
         "id": "d", "name": EVIL, "status": "RUNNING", "key": None, "root_id": "d",
         "parent_id": None, "parent_node": None, "created": 1.0, "inputs_repr": "{}",
         "manifest": address(blob), "manifest_seal": store.seal(address(blob), "d", "manifest"),
-        "nodes_total": 3,
+        "nodes_total": 3, "environment": None,
     }  # fmt: skip
     tried = {"dispatch_id": "d", "node_id": 0, "started": 1.0, "ended": 2.0, "error": EVIL}
     put(
