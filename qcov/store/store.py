@@ -387,6 +387,11 @@ class Store:
             query = query.where(nodes.c.node_id == node_id)
         return self._all(query.order_by(nodes.c.node_id).limit(limit).offset(offset))
 
+    def some_nodes(self, dispatch_id: str, numbers: Iterable[int]) -> list[Row]:
+        """The nodes of a dispatch with these numbers, of which there are a few hundred at most."""
+        chosen = nodes.c.node_id.in_(list(numbers))
+        return self._all(sa.select(nodes).where(nodes.c.dispatch_id == dispatch_id, chosen))
+
     def get_edges(self, dispatch_id: str) -> list[tuple[int, int, str]]:
         """Source, target and label of every edge of a dispatch's graph."""
         return [

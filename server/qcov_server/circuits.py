@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from qcov import diagrams
+from qcov.errors import InvalidRequest
 from qcov.records import CircuitRecord
+from qcov.store.circuits import Place
 from qcov_server.engine import Row, Store
 
 _KNOWN = 4096  #: structures whose size is remembered
@@ -53,6 +55,25 @@ def views(row: Row) -> dict[str, Any]:
     """The drawing, OpenQASM and specs of a circuit; each is None where there is none."""
     record = CircuitRecord.from_dict(row)
     return {"drawing": record.drawing, "openqasm": record.openqasm, "specs": record.specs}
+
+
+# -- places in lists --------------------------------------------------------------------------
+
+
+def written_place(place: Place) -> str:
+    """A place in a list as addresses have it."""
+    return f"{place[0]!r}:{place[1]}"
+
+
+def read_place(text: str | None) -> Place | None:
+    """The place that `written_place` wrote."""
+    if text is None:
+        return None
+    value, _, number = text.partition(":")
+    try:
+        return float(value), int(number)
+    except ValueError as error:
+        raise InvalidRequest(reason=f"{text!r} is no place in a list of circuits.") from error
 
 
 # -- results -----------------------------------------------------------------------------------
@@ -165,4 +186,4 @@ def _text(value: Any) -> str:
         return str(complex(part["re"] or 0, part["im"] or 0))
     if isinstance(value, list):
         return f"[{', '.join(map(_text, cast('list[Any]', value)))}]"
-    return repr(value)
+    return repr(cast("object", value))

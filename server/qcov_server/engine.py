@@ -60,6 +60,10 @@ class Store(Protocol):
         """The nodes of a dispatch in their order, or the one with `node_id`."""
         ...
 
+    def some_nodes(self, dispatch_id: str, numbers: Iterable[int]) -> Sequence[Row]:
+        """The nodes of a dispatch with these numbers."""
+        ...
+
     def get_edges(self, dispatch_id: str) -> Sequence[tuple[int, int, str]]:
         """Source, target and label of every edge."""
         ...

@@ -9,6 +9,7 @@ from qcov_server.api import (
     dispatches,
     events,
     exports,
+    nodes,
     results,
     status,
     streams,
@@ -22,6 +23,7 @@ router.include_router(triggers.router)
 router.include_router(results.router)
 router.include_router(exports.router)
 router.include_router(streams.router)
+router.include_router(nodes.router)
 router.include_router(events.router)
 router.include_router(status.router)
 

@@ -8,11 +8,10 @@ from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query
 
-from qcov.errors import InvalidRequest
-from qcov.store.circuits import Place, Wanted
+from qcov.store.circuits import Wanted
 from qcov_server.api.dispatches import TheStore
 from qcov_server.api.models import CircuitPage, CircuitQuery, CircuitSummary, WholeCircuit
-from qcov_server.circuits import views
+from qcov_server.circuits import read_place, views, written_place
 from qcov_server.engine import Row
 
 router = APIRouter(prefix="/dispatches", tags=["circuits"])
@@ -65,22 +64,6 @@ def wanted_of(dispatch_id: str, asked: CircuitQuery) -> Wanted:
         sort="execution_time" if asked.sort.endswith("duration") else "number",
         descending=asked.sort.startswith("-"),
     )
-
-
-def written_place(place: Place) -> str:
-    """A place in a list as addresses have it."""
-    return f"{place[0]!r}:{place[1]}"
-
-
-def read_place(text: str | None) -> Place | None:
-    """The place that `written_place` wrote."""
-    if text is None:
-        return None
-    value, _, number = text.partition(":")
-    try:
-        return float(value), int(number)
-    except ValueError as error:
-        raise InvalidRequest(reason=f"{text!r} is no place in a list of circuits.") from error
 
 
 def _items(rows: Sequence[Row]) -> list[dict[str, Any]]:

@@ -111,6 +111,51 @@ class Node(Answer):
     )
 
 
+class NodeAttempt(Answer):
+    """A try of a node that failed and was followed by another one."""
+
+    attempt: int = Field(description="1 for the first.")
+    started: float | None = None
+    ended: float | None = None
+    error: str | None = None
+
+
+class NodeInput(Answer):
+    """Where one of a node's arguments comes from."""
+
+    argument: str
+    node_id: int
+    name: str
+    kind: str
+    status: str
+    value_repr: str | None = None
+
+
+class NodeStep(Answer):
+    """What is called before or after an electron's function."""
+
+    when: str = Field(description="before or after.")
+    kind: str
+    label: str
+    keyword: str = Field(description="The argument that gets what it returns; may be empty.")
+
+
+class WholeNode(Node):
+    """All that is known of one node."""
+
+    attempts: list[NodeAttempt]
+    source: str | None = Field(description="The code of its function.")
+    settings: dict[str, Any] = Field(description="Its executor's; secrets are hidden.")
+    retries: int = 0
+    retry_delay: float = 0.0
+    time_limit: float | None = None
+    packages: list[str]
+    steps: list[NodeStep]
+    inputs: list[NodeInput] = Field(description="200 at most.")
+    inputs_left_out: int = 0
+    size: int | None = Field(default=None, description="Of its payload, in bytes.")
+
+
 class NodePage(Answer):
     """A window of the nodes, by their number."""
 
@@ -148,8 +193,10 @@ class Graph(Answer):
     edges: list[Edge]
 
 
-class StreamsQuery(Asked):
+class StreamsQuery(BaseModel):
     """From where on streams are told, and for how many seconds something new is waited for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     source: str = Field(default="", max_length=32, description="As it was answered before.")
     stdout: int = Field(default=0, ge=0, le=2**53)
@@ -176,8 +223,10 @@ class Streams(Answer):
     stderr: StreamPart
 
 
-class CircuitQuery(Asked):
+class CircuitQuery(BaseModel):
     """Which circuits, in which order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     limit: int = Field(default=100, ge=1, le=1000)
     offset: int = Field(default=0, ge=0, le=2**31)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Query
 
 from qcov.inert import inert
 from qcov_server.api.dispatches import TheEngine
 from qcov_server.api.models import StreamPart, Streams, StreamsQuery
+from qcov_server.api.nodes import NodeNumber
 from qcov_server.engine import Part
 
 router = APIRouter(prefix="/dispatches", tags=["dispatches"])
-
-NodeNumber = Annotated[int, Path(ge=0, le=2**31 - 1)]
 
 
 @router.get("/{dispatch_id}/nodes/{node_id}/streams")

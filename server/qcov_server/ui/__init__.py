@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from qcov_server.ui import login, pages
+from qcov_server.ui import circuits, electron, login, pages
 
 router = APIRouter()
 router.include_router(login.router)
 router.include_router(pages.router)
+router.include_router(electron.router)
+router.include_router(circuits.router)
 
 __all__ = ["router"]

@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from qcov.classical.status import Status
-from qcov.errors import NodeNotFound
 from qcov_server.depends import current_store
 from qcov_server.engine import Row, Store
 from qcov_server.ui.present import lasted
@@ -83,18 +82,6 @@ def nodes(
     """A page of the table of nodes."""
     row = store.get_dispatch(dispatch_id)
     return render(request, "nodes.html", {"dispatch": row} | _nodes(store, dispatch_id, page))
-
-
-@router.get("/dispatches/{dispatch_id}/nodes/{node_id}")
-def node(request: Request, store: TheStore, dispatch_id: str, node_id: int) -> HTMLResponse:
-    """All that is known of one node."""
-    row = store.get_dispatch(dispatch_id)
-    found = store.get_nodes(dispatch_id, node_id=node_id)
-    if not found:
-        raise NodeNotFound(dispatch_id=dispatch_id, node_id=node_id)
-    ran = store.get_circuits(dispatch_id, node_id, limit=1)
-    values = {"dispatch": row, "node": _timed(found[0]), "ran_circuits": bool(ran)}
-    return render(request, "node.html", values)
 
 
 def _heading(store: Store, dispatch_id: str) -> dict[str, Any]:

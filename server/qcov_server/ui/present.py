@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 #: What each status is called on a page, and the symbol beside it; colour is never alone.
 _STATUSES = {
@@ -55,6 +57,36 @@ def duration(seconds: float | None) -> str:
         return f"{minutes} m {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} m"
+
+
+def brief_duration(seconds: float | None) -> str:
+    """As `duration`, for what may take microseconds.
+
+    >>> [brief_duration(s) for s in (None, 0.0, 0.0000421, 0.0042, 3.14159)]
+    ['-', '0 µs', '42 µs', '4.2 ms', '3.1 s']
+    """
+    if seconds is None or seconds >= 0.1:
+        return duration(seconds)
+    return f"{seconds * 1e6:.0f} µs" if seconds < 0.001 else f"{seconds * 1e3:.1f} ms"
+
+
+def cost(amounts: Mapping[str, Any] | None) -> str:
+    """What something has cost, by unit.
+
+    >>> cost({"USD": 0.3, "seconds": 2.0}), cost(None)
+    ('$0.30, 2 seconds', '-')
+    """
+    if not amounts:
+        return "-"
+    return ", ".join(_amount(unit, amount) for unit, amount in amounts.items())
+
+
+def _amount(unit: str, amount: Any) -> str:
+    if not isinstance(amount, int | float):
+        return f"{amount} {unit}"
+    if unit == "USD":
+        return f"${amount:.2f}" if amount >= 0.1 or not amount else f"${amount:.4g}"
+    return f"{amount:.4g} {unit}"
 
 
 def lasted(started: float | None, ended: float | None) -> float | None:

@@ -13,7 +13,16 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from qcov.inert import inert
-from qcov_server.ui.present import duration, exactly, icon, label, last_line, node_label
+from qcov_server.ui.present import (
+    brief_duration,
+    cost,
+    duration,
+    exactly,
+    icon,
+    label,
+    last_line,
+    node_label,
+)
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -26,6 +35,8 @@ _environment = jinja2.Environment(
 )
 _environment.filters.update(
     inert=lambda text: inert(str(text)),
+    brief_duration=brief_duration,
+    cost=cost,
     duration=duration,
     exactly=exactly,
     label=label,

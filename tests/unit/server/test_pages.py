@@ -77,9 +77,10 @@ def test_a_node(client: httpx.Client, engine: MemoryEngine) -> None:
     node = {"name": "f", "value_repr": "42", "stdout": "out", "sub_dispatch_id": "child-id"}
     node["reused_from"] = "earlier-id"
     engine.store.add("a", [node])
-    part = client.get("/dispatches/a/nodes/0").text
+    part = client.get("/dispatches/a/nodes/0", headers={"hx-request": "true"}).text
 
     assert "<pre" in part
+    assert 'href="/dispatches/a/nodes/0">Open page' in part
     assert "42" in part
     assert 'href="/dispatches/child-id"' in part
     assert 'href="/dispatches/earlier-id"' in part
