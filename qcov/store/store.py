@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 
 from qcov.errors import DispatchNotFound, IntegrityError, StoreUnavailable
+from qcov.store import listing
 from qcov.store.blobs import INLINE_LIMIT, open_payloads
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.circuits import from_row
@@ -47,16 +48,8 @@ Row = dict[str, Any]
 
 # What is asked again and again is made once: SQLAlchemy takes longer to put such a question than
 # SQLite takes to answer it.
-_NODES_DONE = (
-    sa.select(sa.func.count())
-    .select_from(nodes)
-    .where(nodes.c.status == "COMPLETED", nodes.c.dispatch_id == dispatches.c.id)
-    .scalar_subquery()
-    .label("nodes_done")
-)
-_DISPATCHES_AND_PROGRESS = sa.select(dispatches, _NODES_DONE)
 _THIS_ONE = dispatches.c.id == sa.bindparam("dispatch_id")
-_DISPATCH_AND_PROGRESS = _DISPATCHES_AND_PROGRESS.where(_THIS_ONE)
+_DISPATCH_AND_PROGRESS = listing.DISPATCHES_AND_PROGRESS.where(_THIS_ONE)
 _DISPATCH = sa.select(dispatches).where(_THIS_ONE)
 _DISPATCH_ID = sa.select(dispatches.c.id).where(_THIS_ONE)
 _BLOB = sa.select(blobs.c.data).where(blobs.c.digest == sa.bindparam("digest"))
@@ -316,24 +309,14 @@ class Store:
         status: str | None = None,
         search: str | None = None,
         root_only: bool = True,
+        name: str | None = None,
+        order: listing.Order = "created",
+        descending: bool = True,
     ) -> tuple[list[Row], int]:
-        """A window of the dispatches, newest first, and how many there are in all."""
-        chosen: list[sa.ColumnElement[bool]] = []
-        if status:
-            chosen.append(dispatches.c.status == status)
-        if search:
-            found = dispatches.c.name.icontains(search, autoescape=True)
-            chosen.append(found | dispatches.c.id.istartswith(search, autoescape=True))
-        if root_only:
-            chosen.append(dispatches.c.parent_id.is_(None))
-        window = (
-            _DISPATCHES_AND_PROGRESS.where(*chosen)
-            .order_by(dispatches.c.created.desc())
-            .limit(limit)
-            .offset(offset)
-        )
-        counted = sa.select(sa.func.count().label("total")).select_from(dispatches).where(*chosen)
-        total = self._one(counted) or {"total": 0}
+        """A window of the dispatches, the newest first by default, and how many there are."""
+        chosen = listing.chosen(status=status, search=search, root_only=root_only, name=name)
+        window = listing.window(chosen, order, descending=descending, limit=limit, offset=offset)
+        total = self._one(listing.counted(chosen)) or {"total": 0}
         return self._all(window), int(total["total"])
 
     def get_nodes(

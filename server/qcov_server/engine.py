@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 Row = Mapping[str, Any]
+Order = Literal["created", "name", "status", "duration"]
 
 
 class Store(Protocol):
@@ -21,8 +22,11 @@ class Store(Protocol):
         status: str | None = None,
         search: str | None = None,
         root_only: bool = True,
+        name: str | None = None,
+        order: Order = "created",
+        descending: bool = True,
     ) -> tuple[Sequence[Row], int]:
-        """A window of the dispatches, newest first, and how many there are in all."""
+        """A window of the dispatches, the newest first by default, and how many there are."""
         ...
 
     def get_dispatch(self, dispatch_id: str) -> Row:
@@ -105,6 +109,10 @@ class Engine(Protocol):
 
     async def cancel(self, dispatch_id: str, node_ids: list[int] | None = None) -> str:
         """Cancel a dispatch or some of its nodes; returns what was done."""
+        ...
+
+    async def delete(self, dispatch_id: str) -> str:
+        """Delete a dispatch that has ended; `DeletionRefused` for one that runs or is needed."""
         ...
 
     async def progress(self, dispatch_id: str, after: int = 0, timeout: float | None = None) -> Row:

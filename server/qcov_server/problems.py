@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from qcov.errors import (
     ConfigError,
+    DeletionRefused,
     DispatchNotFound,
     EnvironmentMismatch,
     InvalidRequest,
@@ -34,6 +35,7 @@ _STATUS_OF: Mapping[type[QcovError], int] = {
     NodeNotFound: 404,
     TriggerNotFound: 404,
     StateError: 409,
+    DeletionRefused: 409,
     EnvironmentMismatch: 409,
     WorkflowError: 422,
     TransportError: 422,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from qcov.classical.engine.cancelling import Cancelling
+from qcov.classical.engine.deleting import Deleting
 from qcov.classical.engine.following import Following
 from qcov.classical.engine.runner import Runner
 from qcov.classical.engine.starting import Starting
@@ -15,7 +16,7 @@ class Engine:
     """The verbs that clients know, over what runs the dispatches of one store.
 
     `submit`, `start` and `rerun` are those of `Starting`; `wait`, `outcome` and `progress` those of
-    `Following`; `cancel` is that of `Cancelling`.
+    `Following`; `cancel` is that of `Cancelling`, `delete` that of `Deleting`.
 
     Args:
         store: Where they live.
@@ -31,7 +32,7 @@ class Engine:
         following = Following(runner)
         self.wait, self.outcome = following.wait, following.outcome
         self.progress = following.progress
-        self.cancel = Cancelling(runner).cancel
+        self.cancel, self.delete = Cancelling(runner).cancel, Deleting(runner).delete
         self.inside, self.recover, self.close = runner.inside, runner.recover, runner.close
 
     def take_dispatches(self, *, taken: bool) -> None:

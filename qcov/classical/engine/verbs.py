@@ -42,6 +42,7 @@ class Verbs:
             "trigger_runs": engine.triggers.runs,
             "prune": engine.pruner.prune,
             "cancel": engine.cancel,
+            "delete": engine.delete,
             "progress": self._progress,
             "dispatches": self._dispatches,
             "dispatch": self._dispatch,

@@ -13,7 +13,7 @@ import pytest
 
 from qcov.classical.engine.events import Events
 from qcov.classical.status import Status
-from qcov.errors import DispatchNotFound, QcovError
+from qcov.errors import DeletionRefused, DispatchNotFound, QcovError
 from qcov_server.serving import HttpServer, start
 
 T = TypeVar("T")
@@ -57,15 +57,19 @@ class MemoryStore:
 
     def list_dispatches(
         self, *, limit: int = 50, offset: int = 0, status: str | None = None,
-        search: str | None = None, root_only: bool = True,
+        search: str | None = None, root_only: bool = True, name: str | None = None,
+        order: str = "created", descending: bool = True,
     ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
         found = [
             row
             for row in self.dispatches
             if (not status or row["status"] == status)
             and (not search or search in row["name"] or row["id"].startswith(search))
+            and (name is None or row["name"] == name)
             and (not root_only or row["parent_id"] is None)
         ]
+        if order in ("name", "status"):
+            found.sort(key=lambda row: row[order], reverse=descending)
         return found[offset : offset + limit], len(found)
 
     def get_dispatch(self, dispatch_id: str) -> dict[str, Any]:
@@ -116,6 +120,7 @@ class MemoryEngine:
         self.submitted: list[dict[str, Any]] = []
         self.started: list[tuple[str, dict[str, Any]]] = []
         self.cancelled: list[tuple[str, list[int] | None]] = []
+        self.deleted: list[str] = []
         self.refusal: QcovError | None = None  #: what `submit` raises
         self.waited: list[float | None] = []
         self.events = Events()
@@ -140,6 +145,14 @@ class MemoryEngine:
         self.store.get_dispatch(dispatch_id)
         self.cancelled.append((dispatch_id, node_ids))
         return "cancelled"
+
+    async def delete(self, dispatch_id: str) -> str:
+        if self.store.get_dispatch(dispatch_id)["status"] == "RUNNING":
+            raise DeletionRefused(
+                dispatch_id=dispatch_id, reason="is RUNNING", advice="Cancel it first."
+            )
+        self.deleted.append(dispatch_id)
+        return "deleted"
 
     async def progress(
         self, dispatch_id: str, after: int = 0, timeout: float | None = None

@@ -482,3 +482,44 @@ def test_the_file_flushes_every_commit(data_folder: Path) -> None:
         for pragma, value in (("synchronous", 2), ("journal_mode", "wal"), ("foreign_keys", 1)):
             assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
     store.close()
+
+
+def test_a_list_is_sorted_by_what_was_asked(
+    store: Store, put: Put, dispatch_rows: Callable[..., Changes]
+) -> None:
+    for number, (name, status) in enumerate([("b", "RUNNING"), ("A", "PENDING"), ("c", "FAILED")]):
+        put(dispatch_rows(f"d{number}", name=name, status=status, created=float(number)))
+
+    def names(**asked: Any) -> str:
+        return "".join(row["name"] for row in store.list_dispatches(**asked)[0])
+
+    assert names() == "cAb"
+    assert names(descending=False) == "bAc"
+    assert names(order="name", descending=False) == "Abc"
+    assert names(order="status") == "bAc"
+    assert names(order="name", limit=1, offset=1) == "b"
+    assert names(name="c") == "c"
+
+
+def test_a_list_is_sorted_by_duration(
+    store: Store, put: Put, dispatch_rows: Callable[..., Changes]
+) -> None:
+    for number in range(3):
+        put(dispatch_rows(f"d{number}", created=float(number)))
+    for number, ended in ((1, 5.0), (2, 3.0)):
+        put({"dispatch_started": [started(f"d{number}", 2.0)]})
+        put({"dispatch_ended": [ended_at(f"d{number}", ended)]})
+
+    for descending, expected in ((True, "d1 d2 d0"), (False, "d2 d1 d0")):
+        rows, _ = store.list_dispatches(order="duration", descending=descending)
+        assert " ".join(row["id"] for row in rows) == expected
+
+
+def started(dispatch_id: str, when: float) -> dict[str, Any]:
+    return {"of_dispatch": dispatch_id, "new_status": "RUNNING", "new_started": when}
+
+
+def ended_at(dispatch_id: str, when: float) -> dict[str, Any]:
+    result = dict.fromkeys(("new_error", "new_result", "new_result_seal", "new_result_repr"))
+    row = {"of_dispatch": dispatch_id, "new_status": "COMPLETED", "new_ended": when}
+    return {**result, **row}
