@@ -1,83 +1,110 @@
-"""The list of dispatches: which are chosen, and in which order."""
+"""What of dispatches and nodes is listed, and in which order: filters and sorting as conditions.
+
+Values travel as bound parameters only, and the columns to sort by are those of a table here.
+"""
 
 from __future__ import annotations
 
 import time
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from qcov.store.schema import dispatches, nodes
 
-Order = Literal["created", "name", "status", "duration"]
+Condition = sa.ColumnElement[bool]
+Order = sa.ColumnElement[Any]
 
-NODES_DONE = (
-    sa.select(sa.func.count())
-    .select_from(nodes)
-    .where(nodes.c.status == "COMPLETED", nodes.c.dispatch_id == dispatches.c.id)
-    .scalar_subquery()
-    .label("nodes_done")
-)
-#: Dispatches, and how many of their nodes are done.
-DISPATCHES_AND_PROGRESS = sa.select(dispatches, NODES_DONE)
+#: What lists can be sorted by. A minus before it turns the order round.
+DISPATCH_ORDERS = ("created", "name", "status", "started", "ended", "duration")
+NODE_ORDERS = ("node_id", "name", "status", "started", "ended", "duration")
 
 
-def chosen(
-    *, status: str | None, search: str | None, root_only: bool, name: str | None = None
-) -> list[sa.ColumnElement[bool]]:
-    """The conditions of a list.
-
-    Args:
-        status: Only those with this status.
-        search: Only those with this in their name, or at the start of their id.
-        root_only: Leave sublattices out.
-        name: Only those of this name.
-    """
-    conditions: list[sa.ColumnElement[bool]] = []
-    if status:
-        conditions.append(dispatches.c.status == status)
-    if search:
-        found = dispatches.c.name.icontains(search, autoescape=True)
-        conditions.append(found | dispatches.c.id.istartswith(search, autoescape=True))
-    if name is not None:
-        conditions.append(dispatches.c.name == name)
-    if root_only:
-        conditions.append(dispatches.c.parent_id.is_(None))
-    return conditions
-
-
-def window(
-    conditions: list[sa.ColumnElement[bool]],
-    order: Order,
+def dispatch_conditions(
     *,
-    descending: bool,
-    limit: int,
-    offset: int,
-) -> sa.Select[*tuple[Any, ...]]:
-    """A part of the list.
+    status: str | Sequence[str] | None,
+    search: str | None,
+    root_only: bool,
+    created_after: float | None,
+    created_before: float | None,
+    name: str | None = None,
+) -> list[Condition]:
+    """Which dispatches are listed."""
+    found = _in(dispatches.c.status, status)
+    if search:
+        named = dispatches.c.name.icontains(search, autoescape=True)
+        found.append(named | dispatches.c.id.istartswith(search, autoescape=True))
+    if name is not None:
+        found.append(dispatches.c.name == name)
+    if root_only:
+        found.append(dispatches.c.parent_id.is_(None))
+    if created_after is not None:
+        found.append(dispatches.c.created >= created_after)
+    if created_before is not None:
+        found.append(dispatches.c.created < created_before)
+    return found
 
-    It is sorted by the ids alone: to sort whole rows, with their errors and arguments, takes ten
-    times as long.
+
+def node_conditions(
+    dispatch_id: str, *, status: str | Sequence[str] | None, kind: str | None, search: str | None
+) -> list[Condition]:
+    """Which nodes of a dispatch are listed."""
+    found = [nodes.c.dispatch_id == dispatch_id, *_in(nodes.c.status, status)]
+    if kind:
+        found.append(nodes.c.kind == kind)
+    if search:
+        found.append(nodes.c.name.icontains(search, autoescape=True))
+    return found
+
+
+def dispatch_order(sort: str) -> list[Order]:
+    """The order of a list of dispatches; equals stand by their ids, so that windows fit together.
+
+    Raises:
+        KeyError: it cannot be sorted by that.
     """
-    ordered = _ordered(order, descending=descending)
-    ids = sa.select(dispatches.c.id).where(*conditions).order_by(*ordered)
-    few = ids.limit(limit).offset(offset).scalar_subquery()
-    return DISPATCHES_AND_PROGRESS.where(dispatches.c.id.in_(few)).order_by(*ordered)
+    table = dispatches.c
+    columns: Mapping[str, Order] = {
+        "created": table.created,
+        "name": sa.func.lower(table.name),
+        "status": table.status,
+        "started": table.started,
+        "ended": table.ended,
+        "duration": _duration(table.started, table.ended),
+    }
+    return [_directed(columns, sort), _same_way(sort, table.id)]
 
 
-def counted(conditions: list[sa.ColumnElement[bool]]) -> sa.Select[*tuple[Any, ...]]:
-    """How long the list is."""
-    return sa.select(sa.func.count().label("total")).select_from(dispatches).where(*conditions)
+def node_order(sort: str) -> list[Order]:
+    """The order of a list of nodes; raises as `dispatch_order`."""
+    table = nodes.c
+    columns: Mapping[str, Order] = {
+        "node_id": table.node_id,
+        "name": sa.func.lower(table.name),
+        "status": table.status,
+        "started": table.started,
+        "ended": table.ended,
+        "duration": _duration(table.started, table.ended),
+    }
+    return [_directed(columns, sort), _same_way(sort, table.node_id)]
 
 
-def _ordered(order: Order, *, descending: bool) -> tuple[sa.ColumnElement[Any], ...]:
-    """The newest come first among equals."""
-    now = sa.literal(time.time(), sa.Float)
-    wanted: sa.ColumnElement[Any] = {
-        "created": dispatches.c.created,
-        "name": sa.func.lower(dispatches.c.name),
-        "status": dispatches.c.status,
-        "duration": sa.func.coalesce(dispatches.c.ended, now) - dispatches.c.started,
-    }[order]
-    directed = wanted.desc() if descending else wanted.asc()
-    return directed.nulls_last(), dispatches.c.created.desc(), dispatches.c.id
+def _in(column: sa.Column[str], status: str | Sequence[str] | None) -> list[Condition]:
+    if not status:
+        return []
+    return [column == status] if isinstance(status, str) else [column.in_(status)]
+
+
+def _duration(started: sa.Column[float], ended: sa.Column[float]) -> Order:
+    return sa.func.coalesce(ended, time.time()) - started
+
+
+def _directed(columns: Mapping[str, Order], sort: str) -> Order:
+    column = columns[sort.removeprefix("-")]
+    # What has not begun or ended stands last, whichever way it goes.
+    return (column.desc() if sort.startswith("-") else column.asc()).nulls_last()
+
+
+def _same_way(sort: str, column: Order) -> Order:
+    return column.desc() if sort.startswith("-") else column.asc()

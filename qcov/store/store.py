@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Never, cast
@@ -18,13 +18,13 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 
 from qcov.errors import DispatchNotFound, IntegrityError, StoreUnavailable
-from qcov.store import listing
 from qcov.store.blobs import INLINE_LIMIT, open_payloads
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.circuits import from_row
 from qcov.store.database import open_database
 from qcov.store.folder import identity, installation_key, prepare_folder
 from qcov.store.leases import Fence, Leases
+from qcov.store.listing import dispatch_conditions, dispatch_order, node_conditions, node_order
 from qcov.store.migrations import migrate
 from qcov.store.schema import (
     blobs,
@@ -48,8 +48,16 @@ Row = dict[str, Any]
 
 # What is asked again and again is made once: SQLAlchemy takes longer to put such a question than
 # SQLite takes to answer it.
+_NODES_DONE = (
+    sa.select(sa.func.count())
+    .select_from(nodes)
+    .where(nodes.c.status == "COMPLETED", nodes.c.dispatch_id == dispatches.c.id)
+    .scalar_subquery()
+    .label("nodes_done")
+)
+_DISPATCHES_AND_PROGRESS = sa.select(dispatches, _NODES_DONE)
 _THIS_ONE = dispatches.c.id == sa.bindparam("dispatch_id")
-_DISPATCH_AND_PROGRESS = listing.DISPATCHES_AND_PROGRESS.where(_THIS_ONE)
+_DISPATCH_AND_PROGRESS = _DISPATCHES_AND_PROGRESS.where(_THIS_ONE)
 _DISPATCH = sa.select(dispatches).where(_THIS_ONE)
 _DISPATCH_ID = sa.select(dispatches.c.id).where(_THIS_ONE)
 _BLOB = sa.select(blobs.c.data).where(blobs.c.digest == sa.bindparam("digest"))
@@ -306,18 +314,51 @@ class Store:
         *,
         limit: int = 50,
         offset: int = 0,
-        status: str | None = None,
+        status: str | Sequence[str] | None = None,
         search: str | None = None,
         root_only: bool = True,
+        created_after: float | None = None,
+        created_before: float | None = None,
+        sort: str = "-created",
         name: str | None = None,
-        order: listing.Order = "created",
-        descending: bool = True,
     ) -> tuple[list[Row], int]:
-        """A window of the dispatches, the newest first by default, and how many there are."""
-        chosen = listing.chosen(status=status, search=search, root_only=root_only, name=name)
-        window = listing.window(chosen, order, descending=descending, limit=limit, offset=offset)
-        total = self._one(listing.counted(chosen)) or {"total": 0}
+        """A window of the dispatches, and how many there are in all.
+
+        `sort` is one of `listing.DISPATCH_ORDERS`, with a minus before it for the other way round.
+        """
+        chosen = dispatch_conditions(
+            status=status, search=search, root_only=root_only, created_after=created_after,
+            created_before=created_before, name=name,
+        )  # fmt: skip
+        order = dispatch_order(sort)
+        # Only ids are sorted: whole rows, with their errors and arguments, take ten times as long.
+        ids = sa.select(dispatches.c.id).where(*chosen).order_by(*order)
+        few = ids.limit(limit).offset(offset).scalar_subquery()
+        window = _DISPATCHES_AND_PROGRESS.where(dispatches.c.id.in_(few)).order_by(*order)
+        counted = sa.select(sa.func.count().label("total")).select_from(dispatches).where(*chosen)
+        total = self._one(counted) or {"total": 0}
         return self._all(window), int(total["total"])
+
+    def list_nodes(
+        self,
+        dispatch_id: str,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        status: str | Sequence[str] | None = None,
+        kind: str | None = None,
+        search: str | None = None,
+        sort: str = "node_id",
+    ) -> tuple[list[Row], int]:
+        """A window of the nodes of a dispatch, and how many there are in all.
+
+        `sort` is one of `listing.NODE_ORDERS`, with a minus before it for the other way round.
+        """
+        chosen = node_conditions(dispatch_id, status=status, kind=kind, search=search)
+        window = sa.select(nodes).where(*chosen).order_by(*node_order(sort))
+        counted = sa.select(sa.func.count().label("total")).select_from(nodes).where(*chosen)
+        total = self._one(counted) or {"total": 0}
+        return self._all(window.limit(limit).offset(offset)), int(total["total"])
 
     def get_nodes(
         self,

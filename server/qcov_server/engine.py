@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 Row = Mapping[str, Any]
-Order = Literal["created", "name", "status", "duration"]
 
 
 class Store(Protocol):
@@ -19,14 +18,29 @@ class Store(Protocol):
         *,
         limit: int = 50,
         offset: int = 0,
-        status: str | None = None,
+        status: str | Sequence[str] | None = None,
         search: str | None = None,
         root_only: bool = True,
+        created_after: float | None = None,
+        created_before: float | None = None,
+        sort: str = "-created",
         name: str | None = None,
-        order: Order = "created",
-        descending: bool = True,
     ) -> tuple[Sequence[Row], int]:
-        """A window of the dispatches, the newest first by default, and how many there are."""
+        """A window of the dispatches, and how many there are in all."""
+        ...
+
+    def list_nodes(
+        self,
+        dispatch_id: str,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        status: str | Sequence[str] | None = None,
+        kind: str | None = None,
+        search: str | None = None,
+        sort: str = "node_id",
+    ) -> tuple[Sequence[Row], int]:
+        """A window of the nodes of a dispatch, and how many there are in all."""
         ...
 
     def get_dispatch(self, dispatch_id: str) -> Row:

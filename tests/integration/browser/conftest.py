@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import (
     Browser,
     BrowserContext,
@@ -90,3 +91,48 @@ def site(data_folder: Path, browser: Browser) -> Iterator[Site]:
     for context in site.contexts:
         context.close()
     assert not site.complaints
+
+
+#: Where pictures of the pages are kept, for people to look at.
+PICTURES = Path("build", "screenshots")
+_WIDTHS = {"wide": 1280, "phone": 390}
+#: What must hold: the rules of WCAG 2.2 A and AA, and axe's own of good practice.
+_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+Look = Callable[[Page, str], None]
+
+
+@pytest.fixture
+def look() -> Look:
+    """Look at a page in light and dark, wide and on a phone: `look(page, "name of the picture")`.
+
+    Keeps a picture of each, and fails where axe-core finds anything, or where a page is wider than
+    its window.
+    """
+    return _look
+
+
+def _look(page: Page, name: str) -> None:
+    size = page.viewport_size
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        for window, width in _WIDTHS.items():
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(150)  # what a page does about its new size is seen by no event
+            page.screenshot(path=PICTURES / f"{name}-{window}-{scheme}.png", full_page=True)
+            seen = f"{name}, {window}, {scheme}"
+            assert _violations(page) == [], seen
+            assert page.evaluate("() => document.documentElement.scrollWidth") <= width, seen
+    page.emulate_media(color_scheme="light")
+    if size is not None:
+        page.set_viewport_size(size)
+
+
+def _violations(page: Page) -> list[str]:
+    found = Axe().run(page, options={"runOnly": {"type": "tag", "values": _RULES}})
+    return [
+        f"{one['id']}: {node['html'][:160]} {node['failureSummary']}"
+        for one in found.response["violations"]
+        for node in one["nodes"]
+    ]

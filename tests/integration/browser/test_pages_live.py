@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 import qcov as ct
 
 if TYPE_CHECKING:
-    from conftest import Site
+    from conftest import Look, Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.process]
 
@@ -305,3 +305,16 @@ def test_a_stranger_is_told_how_to_log_in(site: Site) -> None:
         page.evaluate("() => getComputedStyle(document.querySelector('main')).borderRadius")
         == "12px"
     )
+
+
+def test_the_pages_look_right(site: Site, look: Look) -> None:
+    page = site.open()
+    look(page, "dispatches-none")
+    dispatch_id = ct.dispatch(refused)("x")
+    ct.get_result(dispatch_id, wait=True)
+    page = site.open()
+    expect(page.get_by_text("refused")).to_be_visible()
+    look(page, "dispatches")
+    page = site.open(f"/dispatches/{dispatch_id}")
+    wait_for_graph(page)
+    look(page, "dispatch-failed")
