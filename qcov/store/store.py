@@ -21,6 +21,7 @@ from qcov.errors import DispatchNotFound, IntegrityError, StoreUnavailable
 from qcov.store.blobs import INLINE_LIMIT, open_payloads
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.circuits import from_row
+from qcov.store.costs import costs
 from qcov.store.database import open_database
 from qcov.store.folder import identity, installation_key, prepare_folder
 from qcov.store.leases import Fence, Leases
@@ -414,6 +415,10 @@ class Store:
             .group_by(circuits.c.executor, circuits.c.device)
             .order_by(circuits.c.executor, circuits.c.device)
         )
+
+    def circuit_costs(self, dispatch_id: str) -> list[Row]:
+        """What circuits have cost, by executor, sublattices included; see `costs.costs`."""
+        return costs(self, dispatch_id)
 
     def progress(self, dispatch_id: str) -> Row:
         """The status of a dispatch, and how many of its electrons are done, of how many.

@@ -85,6 +85,14 @@ class Store(Protocol):
         """How many circuits ran where, and for how long."""
         ...
 
+    def circuit_costs(self, dispatch_id: str) -> Sequence[Row]:
+        """What they have cost, by executor; all of their records are read for it."""
+        ...
+
+    def manifest(self, dispatch_id: str) -> Row:
+        """The graph of a dispatch as it was sent, its seal checked."""
+        ...
+
 
 class Engine(Protocol):
     """What runs dispatches; its methods are called in its event loop."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any, cast
 
 #: What each status is called on a page, and the symbol beside it; colour is never alone.
 _STATUSES = {
@@ -83,3 +85,53 @@ def last_line(text: str | None) -> str:
     """
     lines = [line for line in (text or "").splitlines() if line.strip()]
     return lines[-1].strip() if lines else ""
+
+
+def money(amounts: Mapping[str, float]) -> str:
+    """What something cost, in each unit.
+
+    >>> money({"USD": 0.3, "QPU seconds": 12.5, "shots": 1000, "tasks": 2.0})
+    '$0.30 · 12.5 QPU seconds · 1,000 shots · 2 tasks'
+    """
+    return " · ".join(_amount(unit, amount) for unit, amount in amounts.items())
+
+
+def _amount(unit: str, amount: float) -> str:
+    if unit == "USD":
+        return f"${amount:,.2f}" if amount >= 0.01 or amount == 0 else f"${amount:.5f}"
+    return f"{amount:,.6g} {unit}" if amount < 1e6 else f"{amount:,.0f} {unit}"
+
+
+#: What a manifest says of where its program ran, and what that is called.
+_ENVIRONMENT = {
+    "python": "Python",
+    "executable": "Interpreter",
+    "host": "Host",
+    "cwd": "Folder",
+    "sys_path": "Search path",
+    "preload": "Loaded before",
+}
+
+
+def environment(manifest: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """What is known of where a dispatch came from: names, and lines of text.
+
+    >>> environment({"environment": {"python": "3.12", "cwd": "/home"}, "packages": ["scipy"]})
+    [('Python', ['3.12']), ('Folder', ['/home']), ('Packages asked for', ['scipy'])]
+    """
+    given: Mapping[str, Any] = manifest.get("environment") or {}
+    rows = [(label, _lines(given.get(name))) for name, label in _ENVIRONMENT.items()]
+    rows += [(name, _lines(text)) for name, text in given.items() if name not in _ENVIRONMENT]
+    rows.append(("Packages asked for", _lines(manifest.get("packages"))))
+    return [(label, lines) for label, lines in rows if lines]
+
+
+def _lines(value: Any) -> list[str]:
+    if value is None or value == "":
+        return []
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[Any, Any]", value).items()
+        return [f"{name} {text}" for name, text in pairs]
+    if isinstance(value, list | tuple):
+        return [str(item) for item in cast("Sequence[Any]", value)]
+    return [str(value)]

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from qcov.inert import inert
-from qcov_server.ui.present import duration, exactly, icon, label, last_line, node_label
+from qcov_server.ui.present import duration, exactly, icon, label, last_line, money, node_label
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -31,6 +31,7 @@ _environment.filters.update(
     label=label,
     icon=icon,
     last_line=last_line,
+    money=money,
     node_label=node_label,
 )
 

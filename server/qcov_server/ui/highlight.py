@@ -1,0 +1,26 @@
+"""Python source in colours, as HTML with classes: the policy forbids styles in a page."""
+
+from __future__ import annotations
+
+from markupsafe import Markup
+
+from qcov.inert import inert
+
+_LONGEST = 200_000  # characters: more is shown without colours
+
+
+def highlighted(source: str) -> Markup:
+    r"""Source as the lines of a `<pre>`; all of it is escaped.
+
+    >>> str(highlighted("x = 1 # <b>"))
+    '<span class="n">x</span> <span class="o">=</span> <span class="mi">1</span> \
+<span class="c1"># &lt;b&gt;</span>\n'
+    """
+    # it is needed on few pages, and takes a tenth of a second to load
+    from pygments import highlight
+    from pygments.formatters import HtmlFormatter
+    from pygments.lexers.python import PythonLexer
+    from pygments.lexers.special import TextLexer
+
+    lexer = PythonLexer(stripnl=False) if len(source) <= _LONGEST else TextLexer()
+    return Markup(highlight(inert(source), lexer, HtmlFormatter(nowrap=True)))  # noqa: S704
