@@ -59,7 +59,8 @@ def _add(total: dict[str, Any], seconds: float | None, record: Mapping[str, Any]
     total["failed"] += record.get("error") is not None
     total["shots"] += record.get("shots") or 0
     total["seconds"] += seconds or 0.0
-    for unit, amount in (record.get("cost") or {}).items():
+    cost: Mapping[str, float] = record.get("cost") or {}
+    for unit, amount in cost.items():
         total["cost"][unit] = total["cost"].get(unit, 0) + amount
 
 

@@ -15,6 +15,7 @@ from qcov_server import api, problems, ui
 from qcov_server.auth import LoginCodes, Sessions
 from qcov_server.engine import Engine
 from qcov_server.guard import Guard
+from qcov_server.streams import Streams
 
 _LOOPBACK = tuple(f"[{host}]" if ":" in host else host for host in LOOPBACK)
 
@@ -42,6 +43,7 @@ def create_app(
     )  # fmt: skip
     sessions = Sessions(token, port, clock)
     app.state.engine = engine
+    app.state.streams = Streams(engine)
     app.state.sessions = sessions
     app.state.login_codes = LoginCodes(clock)
     problems.install(app)

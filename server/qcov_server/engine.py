@@ -143,7 +143,7 @@ class Engine(Protocol):
 
     @property
     def events(self) -> Events:
-        """Every change of status."""
+        """What happens in it."""
         ...
 
 
@@ -176,7 +176,20 @@ class Triggers(Protocol):
 
 
 class Events(Protocol):
-    """Changes of status: `seq`, `dispatch`, `node`, `status`, `time`."""
+    """What happens: `seq`, `kind`, `time`, and what it is about."""
+
+    @property
+    def number(self) -> int:
+        """Of the last one."""
+        ...
+
+    def tell(self, kind: str, **about: Any) -> None:
+        """One more, told to all."""
+        ...
+
+    def pass_on(self, kind: str, topic: str, **about: Any) -> None:
+        """One that only those who asked for its topic hear, and nobody remembers."""
+        ...
 
     def subscribe(self) -> AbstractAsyncContextManager[asyncio.Queue[dict[str, Any]]]:
         """Those that happen from now on."""

@@ -36,11 +36,23 @@ _environment.filters.update(
 )
 
 
+#: Where the bar on top leads: address, name, and the key after `g`.
+PLACES = (
+    ("/", "Dispatches", "d"),
+    ("/executors", "Executors", "e"),
+    ("/jobs", "Jobs", "j"),
+    ("/triggers", "Triggers", "t"),
+    ("/logs", "Logs", "l"),
+    ("/settings", "Settings", "s"),
+)
+
+
 def render(
     request: Request, template: str, values: Mapping[str, Any], *, status: int = 200
 ) -> HTMLResponse:
     """A page, or a part of one."""
-    text = _environment.get_template(template).render({**values, "path": request.url.path})
+    given = {**values, "path": request.url.path, "places": PLACES}
+    text = _environment.get_template(template).render(given)
     return HTMLResponse(text, status, headers={"vary": "HX-Request"})
 
 

@@ -228,9 +228,9 @@ def test_a_sublattice_leads_to_its_own_page_and_back(site: Site) -> None:
 def test_a_dispatch_is_cancelled(site: Site, tmp_path: Path) -> None:
     dispatch_id = ct.dispatch(gated)(str(tmp_path / "never"))
     page = site.open(f"/dispatches/{dispatch_id}")
-    page.on("dialog", lambda dialog: dialog.accept())
 
     page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("button", name="Cancel it").click()
 
     expect(page.locator("#heading .status")).to_have_text("Cancelled")
     expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
@@ -285,7 +285,7 @@ def test_the_keyboard_reaches_a_dispatch(site: Site) -> None:
     page = site.open()
     link = page.get_by_role("link", name="outer")
 
-    for _ in range(12):
+    for _ in range(20):
         page.keyboard.press("Tab")
         if link.evaluate("element => element === document.activeElement"):
             break
