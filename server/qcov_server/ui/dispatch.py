@@ -28,7 +28,7 @@ VIEWS = {"graph": "Graph", "timeline": "Timeline", "table": "Table"}
 #: What the table of nodes can be filtered by.
 STATUSES = ("NEW_OBJECT", "PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED")
 _ORDERS = ("node_id", "name", "status", "started", "duration")
-_FAILURES = 20  # failed electrons whose tracebacks are shown
+_FAILURES = 3  # failed electrons whose tracebacks are shown
 _FEW = 2000  # circuits whose records are read for the heading
 
 

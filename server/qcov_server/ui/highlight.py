@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from markupsafe import Markup
 
@@ -25,5 +25,5 @@ def highlighted(source: str) -> Markup:
     from pygments.lexers.special import TextLexer
 
     lexer = PythonLexer(stripnl=False) if len(source) <= _LONGEST else TextLexer()
-    formatter: Any = HtmlFormatter(nowrap=True)
+    formatter = cast("Any", HtmlFormatter)(nowrap=True)
     return Markup(highlight(inert(source), lexer, formatter))  # noqa: S704  # it escapes

@@ -27,6 +27,8 @@ class MemoryStore:
         self.nodes: dict[str, list[dict[str, Any]]] = {}
         self.edges: dict[str, list[tuple[int, int, str]]] = {}
         self.circuits: dict[str, list[dict[str, Any]]] = {}
+        self.manifests: dict[str, dict[str, Any]] = {}
+        self.costs: list[dict[str, Any]] = []
         self.asked: dict[str, Any] = {}  #: what the last list was asked for
 
     def add(
@@ -104,6 +106,13 @@ class MemoryStore:
 
     def get_edges(self, dispatch_id: str) -> list[tuple[int, int, str]]:
         return self.edges[dispatch_id]
+
+    def manifest(self, dispatch_id: str) -> dict[str, Any]:
+        return self.manifests.get(dispatch_id, {"source": "", "environment": {}})
+
+    def circuit_costs(self, dispatch_id: str) -> list[dict[str, Any]]:
+        self.get_dispatch(dispatch_id)
+        return self.costs
 
     def get_circuits(
         self, dispatch_id: str, node_id: int | None = None, *, limit: int | None = None,
