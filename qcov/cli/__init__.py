@@ -26,6 +26,7 @@ from qcov.cli import (
     jobs,
     retention,
     server,
+    tokens,
     triggers,
 )
 from qcov.cli.output import end_interrupted, fail
@@ -79,6 +80,7 @@ jobs.add_to(app)
 fakeqpu.add_to(app)
 retention.add_to(app)
 database.add_to(app)
+tokens.add_to(app)
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from qcov.errors import (
+    CircuitNotFound,
     ConfigError,
     DeletionRefused,
     DispatchNotFound,
@@ -33,6 +34,7 @@ from qcov_server.ui.render import render, wants_page
 _STATUS_OF: Mapping[type[QcovError], int] = {
     DispatchNotFound: 404,
     NodeNotFound: 404,
+    CircuitNotFound: 404,
     TriggerNotFound: 404,
     StateError: 409,
     DeletionRefused: 409,
@@ -87,6 +89,9 @@ def _qcov_error(request: Request, error: Exception) -> Response:
 
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI's, of a body that is no text at all
+        detail = "The body is not JSON in UTF-8."
+        return _answer(request, 422, detail, kind=InvalidRequest.__name__)
     return _answer(request, error.status_code, str(error.detail), headers=error.headers)
 
 

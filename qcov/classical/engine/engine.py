@@ -7,6 +7,7 @@ import asyncio
 from qcov.classical.engine.cancelling import Cancelling
 from qcov.classical.engine.deleting import Deleting
 from qcov.classical.engine.following import Following
+from qcov.classical.engine.printing import Printing
 from qcov.classical.engine.runner import Runner
 from qcov.classical.engine.starting import Starting
 from qcov.store.store import Store
@@ -16,7 +17,8 @@ class Engine:
     """The verbs that clients know, over what runs the dispatches of one store.
 
     `submit`, `start` and `rerun` are those of `Starting`; `wait`, `outcome` and `progress` those of
-    `Following`; `cancel` is that of `Cancelling`, `delete` that of `Deleting`.
+    `Following`; `cancel` is that of `Cancelling`, `delete` that of `Deleting`, `streams` that of
+    `Printing`.
 
     Args:
         store: Where they live.
@@ -33,6 +35,7 @@ class Engine:
         self.wait, self.outcome = following.wait, following.outcome
         self.progress = following.progress
         self.cancel, self.delete = Cancelling(runner).cancel, Deleting(runner).delete
+        self.streams = Printing(runner).streams
         self.inside, self.recover, self.close = runner.inside, runner.recover, runner.close
 
     def take_dispatches(self, *, taken: bool) -> None:

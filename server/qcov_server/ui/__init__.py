@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from qcov_server.ui import compare, dispatch, dispatches, pages
+from qcov_server.ui import compare, dispatch, dispatches, login, pages
 
 router = APIRouter()
-for part in (pages, dispatches, dispatch, compare):
+for part in (login, dispatches, dispatch, compare, pages):
     router.include_router(part.router)
 
 __all__ = ["router"]

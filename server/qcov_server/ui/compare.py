@@ -14,7 +14,7 @@ from qcov.errors import IntegrityError
 from qcov_server.engine import Row, Store
 from qcov_server.ui.comparing import Pair, environment_diff, pairs, source_diff
 from qcov_server.ui.dispatch import inputs_of
-from qcov_server.ui.present import lasted
+from qcov_server.ui.present import environment, lasted
 from qcov_server.ui.render import render
 from qcov_server.ui.windows import TheStore, timed, window
 
@@ -88,6 +88,8 @@ def _made_of(store: Store, a: str, b: str) -> Mapping[str, Any]:
         return {"diff": [], "environment": [], "damaged": str(error)}
     return {
         "diff": source_diff(one.get("source") or "", other.get("source") or ""),
-        "environment": environment_diff(one, other),
+        "environment": environment_diff(
+            environment(one, store.environment(a)), environment(other, store.environment(b))
+        ),
         "damaged": "",
     }

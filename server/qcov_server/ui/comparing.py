@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qcov_server.engine import Row
-from qcov_server.ui.present import environment, last_line, lasted
+from qcov_server.ui.present import last_line, lasted
 
 _SLOWER = 1.5  # times as long is worth a mark ...
 _NOTICED = 0.1  # ... if it is so many seconds more
@@ -51,11 +51,14 @@ def source_diff(one: str, other: str) -> list[tuple[str, str]]:
     return [(line[:1], line[1:]) for line in lines if not line.startswith("@@")]
 
 
+Environment = Sequence[tuple[str, list[str]]]
+
+
 def environment_diff(
-    one: Mapping[str, Any], other: Mapping[str, Any]
+    one: Environment, other: Environment
 ) -> list[tuple[str, list[str], list[str]]]:
-    """What of the environments of two manifests differs: its name, and the lines on each side."""
-    here, there = dict(environment(one)), dict(environment(other))
+    """What of two environments differs: its name, and the lines that only one side has."""
+    here, there = dict(one), dict(other)
     names = [*here, *(name for name in there if name not in here)]
     return [
         (name, *_without_common(here.get(name, []), there.get(name, [])))

@@ -126,7 +126,7 @@ def _made_of(store: Store, dispatch_id: str) -> dict[str, Any]:
     return {
         "inputs": inputs_of(store.get_dispatch(dispatch_id)),
         "source": highlighted(manifest.get("source") or ""),
-        "environment": environment(manifest),
+        "environment": environment(manifest, store.environment(dispatch_id)),
         "damaged": "",
     }
 

@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse
 
 from qcov.errors import NodeNotFound
-from qcov_server.auth import SESSION_LIFETIME, LoginCodes, Sessions
-from qcov_server.ui.render import render, sign_in_page
+from qcov_server.ui.render import render
 from qcov_server.ui.windows import TheStore, timed
 
 router = APIRouter(include_in_schema=False)
-
-
-@router.get("/login")
-def login(request: Request, code: Annotated[str, Query(max_length=200)] = "") -> Response:
-    """Trade a one-time code for a session."""
-    codes: LoginCodes = request.app.state.login_codes
-    sessions: Sessions = request.app.state.sessions
-    if not codes.redeem(code):
-        return sign_in_page("That login link was used already, or is too old.")
-    response = RedirectResponse("/", status_code=303)
-    response.set_cookie(
-        sessions.cookie, sessions.make(), max_age=int(SESSION_LIFETIME), httponly=True,
-        samesite="strict", path="/",
-    )  # fmt: skip
-    return response
 
 
 @router.get("/dispatches/{dispatch_id}/nodes/{node_id}")

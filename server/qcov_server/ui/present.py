@@ -102,24 +102,40 @@ def _amount(unit: str, amount: float) -> str:
     return f"{amount:,.6g} {unit}" if amount < 1e6 else f"{amount:,.0f} {unit}"
 
 
-#: What a manifest says of where its program ran, and what that is called.
+#: What is noted of where a dispatch runs, and what that is called; first what people look for.
 _ENVIRONMENT = {
     "python": "Python",
-    "executable": "Interpreter",
+    "qcov": "qcov",
+    "platform": "Platform",
     "host": "Host",
+    "cores": "Cores",
+    "folder": "Folder",
     "cwd": "Folder",
+    "program": "Program",
+    "commit": "Git commit",
+    "executable": "Interpreter",
+    "packages": "Packages",
     "sys_path": "Search path",
     "preload": "Loaded before",
 }
 
 
-def environment(manifest: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """What is known of where a dispatch came from: names, and lines of text.
+def environment(
+    manifest: Mapping[str, Any], noted: Mapping[str, Any] | None = None
+) -> list[tuple[str, list[str]]]:
+    """What is known of where a dispatch runs: names, and lines of text.
 
-    >>> environment({"environment": {"python": "3.12", "cwd": "/home"}, "packages": ["scipy"]})
-    [('Python', ['3.12']), ('Folder', ['/home']), ('Packages asked for', ['scipy'])]
+    Args:
+        manifest: Its manifest.
+        noted: What the engine has noted; dispatches of earlier versions have nothing but the
+            manifest.
+
+    >>> environment({"environment": {"python": "3.12"}, "packages": ["scipy"]})
+    [('Python', ['3.12']), ('Packages asked for', ['scipy'])]
+    >>> environment({}, {"python": "3.12.4", "packages": {"numpy": "2.1"}})
+    [('Python', ['3.12.4']), ('Packages', ['numpy 2.1'])]
     """
-    given: Mapping[str, Any] = manifest.get("environment") or {}
+    given: Mapping[str, Any] = noted or manifest.get("environment") or {}
     rows = [(label, _lines(given.get(name))) for name, label in _ENVIRONMENT.items()]
     rows += [(name, _lines(text)) for name, text in given.items() if name not in _ENVIRONMENT]
     rows.append(("Packages asked for", _lines(manifest.get("packages"))))
@@ -131,7 +147,7 @@ def _lines(value: Any) -> list[str]:
         return []
     if isinstance(value, Mapping):
         pairs = cast("Mapping[Any, Any]", value).items()
-        return [f"{name} {text}" for name, text in pairs]
+        return [f"{name} {text or ''}".strip() for name, text in pairs]
     if isinstance(value, list | tuple):
         return [str(item) for item in cast("Sequence[Any]", value)]
     return [str(value)]
