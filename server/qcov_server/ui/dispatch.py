@@ -14,6 +14,7 @@ from qcov.classical.status import Status
 from qcov.errors import IntegrityError
 from qcov.store.costs import together
 from qcov_server.engine import Row, Store
+from qcov_server.ui.drawing import drawing
 from qcov_server.ui.highlight import highlighted
 from qcov_server.ui.present import environment, money
 from qcov_server.ui.render import render
@@ -75,6 +76,13 @@ def get_timeline(store: TheStore, dispatch_id: str) -> JSONResponse:
     row = store.get_dispatch(dispatch_id)
     found = timeline(row, store.get_nodes(dispatch_id), store.get_edges(dispatch_id))
     return JSONResponse(found)
+
+
+@router.get("/graph")
+def get_graph(store: TheStore, dispatch_id: str) -> JSONResponse:
+    """What the graph draws."""
+    store.get_dispatch(dispatch_id)
+    return JSONResponse(drawing(store.get_nodes(dispatch_id), store.get_edges(dispatch_id)))
 
 
 @router.get("/result")

@@ -263,3 +263,18 @@ def test_another_run_can_be_chosen(client: httpx.Client, engine: MemoryEngine) -
     assert "b=c" not in page
     assert client.get("/compare?a=a&b=nope", headers=HTML).status_code == 404
     assert client.get("/compare", headers=HTML).status_code == 422
+
+
+def test_the_graph_is_as_small_as_can_be(client: httpx.Client, engine: MemoryEngine) -> None:
+    nodes = [{"name": ":parameter:1", "kind": "parameter", "status": "COMPLETED"}]
+    nodes += [{"name": "\x1b[1mf", "status": "RUNNING", "sub_dispatch_id": "s"}]
+    engine.store.add("a", nodes, [(0, 1, "x")])
+
+    assert client.get("/dispatches/a/graph").json() == {
+        "nodes": [
+            [0, "1", "parameter", "COMPLETED", None, 0.0, 0.0],
+            [1, "f", "electron", "RUNNING", "s", 0.0, 100.0],
+        ],
+        "edges": [[0, 1]],
+    }
+    assert client.get("/dispatches/nope/graph").status_code == 404

@@ -21,11 +21,8 @@
   };
   const iconOf = (status) => ICONS[status] ?? "waiting";
 
-  const load = async () => {
-    const answer = await fetch(`/api/v1/dispatches/${dispatch}/graph`);
-    return answer.ok ? answer.json() : null;
-  };
-  const graph = await load();
+  const load = qcovWideGraph.load;
+  const graph = await qcovWideGraph.loading;
   if (!graph) {
     note.textContent = "The graph could not be loaded.";
     return;

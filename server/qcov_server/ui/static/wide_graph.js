@@ -327,5 +327,19 @@
     };
   };
 
-  window.qcovWideGraph = { draw, places };
+  const dispatch = document.getElementById("graph").dataset.dispatch;
+
+  const load = async () => {
+    const answer = await fetch(`/dispatches/${dispatch}/graph`);
+    if (!answer.ok) return null;
+    const { nodes, edges } = await answer.json();
+    return {
+      nodes: nodes.map(([id, label, kind, status, sub, x, y]) =>
+        ({ id, label, kind, status, sub_dispatch_id: sub, x, y })),
+      edges: edges.map(([source, target]) => ({ source, target })),
+    };
+  };
+
+  // It is asked for before Cytoscape has been read.
+  window.qcovWideGraph = { draw, places, load, loading: load() };
 })();
