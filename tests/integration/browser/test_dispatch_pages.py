@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -217,6 +216,17 @@ def test_ten_thousand_nodes_are_drawn_and_clicked(site: Site) -> None:
     assert page.evaluate("() => qcovGraph.nodes().length") > 2 * before - 10
 
 
+def test_what_happens_while_a_graph_is_loaded_is_seen(site: Site) -> None:
+    dispatch_id = ct.dispatch(spread)("word", 1600)
+    page = site.open(f"/dispatches/{dispatch_id}")
+    page.wait_for_function("() => window.qcovGraph")
+    ct.get_result(dispatch_id, wait=True)
+
+    page.wait_for_function(
+        "() => qcovGraph.nodes().every((node) => node.status === 'COMPLETED')", timeout=15_000
+    )
+
+
 def test_the_timeline_grows_and_is_walked_through(site: Site, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     dispatch_id = ct.dispatch(gated)(str(gate))
@@ -237,8 +247,18 @@ def test_the_timeline_grows_and_is_walked_through(site: Site, tmp_path: Path) ->
     expect(page.locator("#inspector h2")).to_have_text("shout")
     page.keyboard.press("+")
     page.wait_for_function("() => qcovTimeline.drawn()[0] > 0")
+
+
+def test_a_sublattice_is_opened_from_the_timeline(site: Site) -> None:
+    dispatch_id = ct.dispatch_sync(spread)("word", 0).dispatch_id
+    page = site.open(f"/dispatches/{dispatch_id}?view=timeline")
+    page.wait_for_function("() => window.qcovTimeline")
+    page.locator("#timeline").focus()
+    page.keyboard.press("Home")
+    expect(page.locator("#inspector h2")).to_have_text("inner")
     page.keyboard.press("Enter")
-    page.wait_for_url(re.compile(r"/nodes/\d+$"))
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("inner")
 
 
 def test_the_table_is_sorted_and_filtered(site: Site) -> None:

@@ -83,13 +83,17 @@
       }
     });
     document.addEventListener("qcov:reset", async () => {
-      for (const node of (await load())?.nodes ?? []) wide.put(node.id, node.status, node.sub_dispatch_id);
+      for (const node of (await load())?.nodes ?? []) {
+        wide.put(node.id, node.status);
+        subs.set(String(node.id), node.sub_dispatch_id);
+      }
     });
     document.addEventListener("click", (event) => {
       const button = event.target.closest("button");
       if (button?.dataset.graph) TOOLS[button.dataset.graph]();
       if (button && "close" in button.dataset) leave();
     });
+    qcovWideGraph.ready();
     return;
   }
 
@@ -212,6 +216,7 @@
           id: String(node.id),
           label: node.label,
           kind: node.kind,
+          status: node.status,
           icon: iconOf(node.status),
           sub: node.sub_dispatch_id,
         },
@@ -287,12 +292,18 @@
   }).observe(box);
   cy.on("dragpan pinchzoom scrollzoom", () => (moved = true));
 
+  const put = (id, told) => {
+    const node = cy.getElementById(String(id));
+    const status = qcovWideGraph.later(node.data("status"), told);
+    node.data({ status, icon: iconOf(status) });
+  };
+
   document.addEventListener("qcov:theme", () => cy.style(style()));
   document.addEventListener("qcov:changes", (event) => {
     cy.batch(() => {
       for (const change of event.detail) {
         if (change.dispatch !== dispatch || change.node === null) continue;
-        cy.getElementById(String(change.node)).data("icon", iconOf(change.status));
+        put(change.node, change.status);
       }
     });
   });
@@ -301,7 +312,8 @@
     const now = await load();
     cy.batch(() => {
       for (const node of now?.nodes ?? []) {
-        cy.getElementById(String(node.id)).data({ icon: iconOf(node.status), sub: node.sub_dispatch_id });
+        put(node.id, node.status);
+        subs.set(String(node.id), node.sub_dispatch_id);
       }
     });
   });
@@ -379,4 +391,5 @@
   const zoom = (factor) => cy.zoom({ level: cy.zoom() * factor, renderedPosition: middle() });
   const own = () => (cy.$("node:selected").length ? cy.$("node:selected").id() : null);
   if (graph.nodes.length) keys({ step, own, leave, fit, zoom });
+  qcovWideGraph.ready();
 })();

@@ -206,17 +206,12 @@
     soon();
   };
 
-  read();
-  if (!(await load())) {
-    note.textContent = "The timeline could not be loaded.";
-    return;
-  }
-  say();
-  // For whoever wants to look at it from the browser's console.
-  window.qcovTimeline = { rows: () => shown.rows, chosen: () => chosen, drawn: () => [from, length] };
-
+  // What happens while it is on its way makes it be read again.
   let reading = null;
+  let missed = false;
   const readAgain = () => {
+    missed = shown === null;
+    if (missed) return;
     reading ??= setTimeout(async () => {
       reading = null;
       if (await load()) say();
@@ -226,6 +221,17 @@
     if (event.detail.some((change) => change.dispatch === dispatch)) readAgain();
   });
   document.addEventListener("qcov:reset", readAgain);
+
+  read();
+  if (!(await load())) {
+    note.textContent = "The timeline could not be loaded.";
+    return;
+  }
+  say();
+  if (missed) readAgain();
+  // For whoever wants to look at it from the browser's console.
+  window.qcovTimeline = { rows: () => shown.rows, chosen: () => chosen, drawn: () => [from, length] };
+
   document.addEventListener("qcov:theme", () => {
     read();
     soon();

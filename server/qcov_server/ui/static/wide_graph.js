@@ -12,6 +12,11 @@
   const CLOSEST = 1.2;
   const SETTLED = 90; // ms without a movement until lines are drawn again
 
+  const ENDED = ["COMPLETED", "FAILED", "CANCELLED"];
+
+  /** The later one of two statuses: what was read may be older than what an event has told. */
+  const later = (known, told) => (ENDED.includes(known) && !ENDED.includes(told) ? known : told);
+
   /** The server's rows without the gaps that left out nodes leave, each folded to `limit` nodes. */
   const places = (nodes, limit) => {
     const rows = new Map();
@@ -311,11 +316,10 @@
         read();
         soon();
       },
-      put: (id, status, sub) => {
+      put: (id, status) => {
         const node = byId.get(String(id));
         if (!node) return;
-        node.status = status;
-        node.sub_dispatch_id = sub ?? node.sub_dispatch_id;
+        node.status = later(node.status, status);
         soon();
       },
       show: (all) => {
@@ -340,6 +344,17 @@
     };
   };
 
+  // What happens while the graph is on its way is kept, and told once it is there.
+  let early = [];
+  for (const kind of ["qcov:changes", "qcov:reset"]) {
+    document.addEventListener(kind, ({ detail }) => early?.push([kind, detail]));
+  }
+  const ready = () => {
+    const told = early;
+    early = null;
+    for (const [kind, detail] of told) document.dispatchEvent(new CustomEvent(kind, { detail }));
+  };
+
   // It is asked for before Cytoscape has been read.
-  window.qcovWideGraph = { draw, places, load, loading: load() };
+  window.qcovWideGraph = { draw, places, later, load, loading: load(), ready };
 })();
