@@ -22,6 +22,7 @@ from qcov.cli import (
     demo,
     dispatches,
     executors,
+    export,
     fakeqpu,
     jobs,
     retention,
@@ -79,6 +80,7 @@ executors.add_to(app)
 jobs.add_to(app)
 fakeqpu.add_to(app)
 retention.add_to(app)
+export.add_to(app)
 database.add_to(app)
 tokens.add_to(app)
 

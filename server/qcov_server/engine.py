@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Protocol
 
 from qcov.store.circuits import Place, Wanted
@@ -159,6 +160,10 @@ class Engine(Protocol):
         trigger_id: str | None = None,
     ) -> str:
         """Run a dispatch that was stored, or run it once more as `new_id`; returns its id."""
+        ...
+
+    def export(self, dispatch_id: str, path: Path) -> None:
+        """Write a dispatch as a research object; any thread may call it."""
         ...
 
     @property

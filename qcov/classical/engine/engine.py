@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from qcov.classical.engine.cancelling import Cancelling
+from qcov.classical.engine.crate import write_crate
 from qcov.classical.engine.deleting import Deleting
 from qcov.classical.engine.following import Following
 from qcov.classical.engine.printing import Printing
@@ -41,6 +43,10 @@ class Engine:
     def take_dispatches(self, *, taken: bool) -> None:
         """Take dispatches, or only have triggers from now on."""
         self._starting.takes_dispatches = taken
+
+    def export(self, dispatch_id: str, path: Path) -> None:
+        """Write a dispatch as a research object; any thread may call it. Errors: `write_crate`."""
+        write_crate(self.store, dispatch_id, path)
 
     @property
     def busy(self) -> bool:

@@ -30,9 +30,8 @@ class Piece:
 def pieces(error: str) -> list[Piece]:
     r"""An error in pieces, those with frames of qcov apart.
 
-    >>> pieces('Traceback:\n  File "/x/site-packages/qcov/a.py", line 1, in f\n    f()\nKeyError')
-    [Piece(text='Traceback:', folded=0), Piece(text='  File "/x/site-packages/qcov/a.py", line 1, \
-in f\n    f()', folded=1), Piece(text='KeyError', folded=0)]
+    >>> [piece.text for piece in pieces("Traceback:\nKeyError")]
+    ['Traceback:\nKeyError']
     """
     found: list[Piece] = []
     for lines, ours in _blocks(error.strip("\n").splitlines()):
