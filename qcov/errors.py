@@ -37,6 +37,7 @@ QcovError
 │   ├── ServerBusy              the server serves as many as it can
 │   ├── LeaseLost               another engine runs the dispatch now
 │   ├── StateError              a transition that the state machine does not allow
+│   ├── DeletionRefused         the dispatch runs, or is needed
 │   ├── TriggerFailed           a trigger cannot watch
 │   ├── WorkerLost              a worker process died while an electron ran
 │   └── TimeLimitExceeded       an electron ran longer than it may
@@ -444,6 +445,14 @@ class StateError(EngineError):
     def __init__(self, *, what: str, status: str, event: str) -> None:
         super().__init__(f"{what} is {status}; {event} was ignored.")
         self.what, self.status, self.event = what, status, event
+
+
+class DeletionRefused(EngineError):
+    """A dispatch cannot be deleted now."""
+
+    def __init__(self, *, dispatch_id: str, reason: str, advice: str) -> None:
+        super().__init__(f"dispatch {dispatch_id} {reason}, so it was not deleted. {advice}")
+        self.dispatch_id, self.reason, self.advice = dispatch_id, reason, advice
 
 
 class TriggerFailed(EngineError):

@@ -28,12 +28,15 @@ def dispatch_conditions(
     root_only: bool,
     created_after: float | None,
     created_before: float | None,
+    name: str | None = None,
 ) -> list[Condition]:
     """Which dispatches are listed."""
     found = _in(dispatches.c.status, status)
     if search:
         named = dispatches.c.name.icontains(search, autoescape=True)
         found.append(named | dispatches.c.id.istartswith(search, autoescape=True))
+    if name is not None:
+        found.append(dispatches.c.name == name)
     if root_only:
         found.append(dispatches.c.parent_id.is_(None))
     if created_after is not None:

@@ -39,14 +39,16 @@ def old_dispatches(
         )
         .order_by(dispatches.c.ended)
     )
-    families = [_family(store, row["id"]) for row in roots]
+    families = [[*family_of(store, row["id"])] for row in roots]
     return [family for family in families if needed.isdisjoint(family)]
 
 
-def _family(store: Store, root: str) -> list[str]:
-    """A dispatch and its sublattices, the dispatch last."""
-    rows = store.rows(sa.select(dispatches.c.id).where(dispatches.c.root_id == root))
-    return [*(row["id"] for row in rows if row["id"] != root), root]
+def family_of(store: Store, root: str) -> dict[str, str]:
+    """The statuses of a dispatch and its sublattices by their ids, the dispatch last."""
+    chosen = sa.select(dispatches.c.id, dispatches.c.status).where(dispatches.c.root_id == root)
+    statuses = {row["id"]: row["status"] for row in store.rows(chosen)}
+    own = statuses.pop(root, None)
+    return statuses if own is None else {**statuses, root: own}
 
 
 def unreferenced(store: Store) -> tuple[list[tuple[str, int]], list[str]]:

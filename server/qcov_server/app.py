@@ -16,6 +16,7 @@ from qcov_server.api.description import describe
 from qcov_server.auth import LoginCodes, Sessions
 from qcov_server.engine import Engine
 from qcov_server.guard import Guard
+from qcov_server.streams import Streams
 from qcov_server.tokens import Tokens
 
 _LOOPBACK = tuple(f"[{host}]" if ":" in host else host for host in LOOPBACK)
@@ -45,6 +46,7 @@ def create_app(
     )  # fmt: skip
     sessions = Sessions(tokens, port, clock)
     app.state.engine = engine
+    app.state.streams = Streams(engine)
     app.state.sessions = sessions
     app.state.tokens = tokens
     app.state.login_codes = LoginCodes(clock)

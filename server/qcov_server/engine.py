@@ -27,6 +27,7 @@ class Store(Protocol):
         created_after: float | None = None,
         created_before: float | None = None,
         sort: str = "-created",
+        name: str | None = None,
     ) -> tuple[Sequence[Row], int]:
         """A window of the dispatches, and how many there are in all."""
         ...
@@ -114,6 +115,10 @@ class Store(Protocol):
         """The size of a payload in bytes; None for an unknown one."""
         ...
 
+    def environment(self, dispatch_id: str) -> Row | None:
+        """What a dispatch runs in; None if that was not noted."""
+        ...
+
     def manifest(self, dispatch_id: str) -> Row:
         """The graph of a dispatch: nodes, functions with their source, executors."""
         ...
@@ -128,6 +133,10 @@ class Store(Protocol):
 
     def circuit_summary(self, dispatch_id: str) -> Sequence[Row]:
         """How many circuits ran where, and for how long."""
+        ...
+
+    def circuit_costs(self, dispatch_id: str) -> Sequence[Row]:
+        """What they have cost, by executor; all of their records are read for it."""
         ...
 
 
@@ -174,6 +183,10 @@ class Engine(Protocol):
         """Cancel a dispatch or some of its nodes; returns what was done."""
         ...
 
+    async def delete(self, dispatch_id: str) -> str:
+        """Delete a dispatch that has ended; `DeletionRefused` for one that runs or is needed."""
+        ...
+
     async def progress(self, dispatch_id: str, after: int = 0, timeout: float | None = None) -> Row:
         """How far a dispatch is, once something has happened since event `after`, or soon."""
         ...
@@ -192,7 +205,7 @@ class Engine(Protocol):
 
     @property
     def events(self) -> Events:
-        """Every change of status."""
+        """What happens in it."""
         ...
 
 
@@ -263,7 +276,20 @@ class Triggers(Protocol):
 
 
 class Events(Protocol):
-    """Changes of status: `seq`, `dispatch`, `node`, `status`, `time`."""
+    """What happens: `seq`, `kind`, `time`, and what it is about."""
+
+    @property
+    def number(self) -> int:
+        """Of the last one."""
+        ...
+
+    def tell(self, kind: str, **about: Any) -> None:
+        """One more, told to all."""
+        ...
+
+    def pass_on(self, kind: str, topic: str, **about: Any) -> None:
+        """One that only those who asked for its topic hear, and nobody remembers."""
+        ...
 
     def subscribe(self) -> AbstractAsyncContextManager[asyncio.Queue[dict[str, Any]]]:
         """Those that happen from now on."""

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from qcov.errors import (
     CircuitNotFound,
     ConfigError,
+    DeletionRefused,
     DispatchNotFound,
     EnvironmentMismatch,
     InvalidRequest,
@@ -36,6 +37,7 @@ _STATUS_OF: Mapping[type[QcovError], int] = {
     CircuitNotFound: 404,
     TriggerNotFound: 404,
     StateError: 409,
+    DeletionRefused: 409,
     EnvironmentMismatch: 409,
     WorkflowError: 422,
     TransportError: 422,

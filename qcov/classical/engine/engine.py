@@ -7,6 +7,7 @@ from pathlib import Path
 
 from qcov.classical.engine.cancelling import Cancelling
 from qcov.classical.engine.crate import write_crate
+from qcov.classical.engine.deleting import Deleting
 from qcov.classical.engine.following import Following
 from qcov.classical.engine.printing import Printing
 from qcov.classical.engine.runner import Runner
@@ -19,7 +20,8 @@ class Engine:
     """The verbs that clients know, over what runs the dispatches of one store.
 
     `submit`, `start` and `rerun` are those of `Starting`; `wait`, `outcome` and `progress` those of
-    `Following`; `cancel` is that of `Cancelling`, `streams` that of `Printing`.
+    `Following`; `cancel` is that of `Cancelling`, `delete` that of `Deleting`, `streams` that of
+    `Printing`.
 
     Args:
         store: Where they live.
@@ -36,7 +38,7 @@ class Engine:
         following = Following(runner)
         self.wait, self.outcome = following.wait, following.outcome
         self.progress = following.progress
-        self.cancel = Cancelling(runner).cancel
+        self.cancel, self.delete = Cancelling(runner).cancel, Deleting(runner).delete
         self.streams = Printing(runner).streams
         self.inside, self.recover, self.close = runner.inside, runner.recover, runner.close
 

@@ -1,4 +1,9 @@
-"""Every change of status, told to whoever watches, and remembered for those who reconnect."""
+"""What happens in an engine, told to whoever watches, and remembered for those who reconnect.
+
+An event has a number (`seq`), a `kind`, and what it is about. `changes` are changes of status;
+`circuits` say how many circuits ended, `triggers` and `jobs` what became of those. What only some
+want to hear, such as an electron's output, has a `topic` and is not remembered (`seq` is None).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from qcov.classical.engine.channel import Message
 from qcov.classical.status import Status
@@ -23,17 +29,22 @@ class Events:
         self.number = 0  #: of the last event
 
     def announce(self, dispatch: str, root: str, node: int | None, status: Status) -> None:
-        """Tell the subscribers."""
+        """Tell the subscribers of a change of status."""
+        self.tell("changes", dispatch=dispatch, root=root, node=node, status=status.value)
+
+    def tell(self, kind: str, **about: Any) -> None:
+        """Tell the subscribers of something that is remembered."""
         self.number += 1
-        event: Message = {
-            "seq": self.number,
-            "dispatch": dispatch,
-            "root": root,
-            "node": node,
-            "status": status.value,
-            "time": time.time(),
-        }
+        event: Message = {"seq": self.number, "kind": kind, "time": time.time(), **about}
         self._latest.append(event)
+        self._give(event)
+
+    def pass_on(self, kind: str, topic: str, **about: Any) -> None:
+        """Tell the subscribers of something that only those who asked for `topic` want to hear."""
+        if self._subscribers:
+            self._give({"seq": None, "kind": kind, "topic": topic, "time": time.time(), **about})
+
+    def _give(self, event: Message) -> None:
         for queue in self._subscribers:
             queue.put_nowait(event)
 
@@ -57,7 +68,7 @@ class Events:
     async def wait_for(self, root: str, after: int) -> None:
         """Wait for an event of a tree of dispatches that comes after number `after`."""
         async with self.subscribe() as queue:
-            if any(event["root"] == root and event["seq"] > after for event in self._latest):
+            if any(event.get("root") == root and event["seq"] > after for event in self._latest):
                 return
-            while (await queue.get())["root"] != root:
+            while (await queue.get()).get("root") != root:
                 pass

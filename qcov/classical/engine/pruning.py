@@ -59,7 +59,7 @@ class Pruner:
         self._environments = environments
         self._named: set[str] | None = None  # payloads that were named since it looked
         self._used: Counter[str] = Counter()  # dispatches that something is taken over from
-        self._removing: Set[str] = frozenset()  # dispatches that are on their way out
+        self._removing = set[str]()  # dispatches that are on their way out
         self._lock = asyncio.Lock()
 
     def note(self, changes: Changes) -> None:
@@ -144,19 +144,26 @@ class Pruner:
             needed = self._needed()
             chosen = [waiting.popleft() for _ in range(min(_AT_ONCE, len(waiting)))]
             free = [family for family in chosen if needed.isdisjoint(family)]
-            self._removing = {each for family in free for each in family}
-            ids = [each for family in free for each in family]
-            try:
-                for start in range(0, len(ids), _AT_ONCE):
-                    await self._delete(ids[start : start + _AT_ONCE])
-            finally:
-                self._removing = set()
+            await self._delete([each for family in free for each in family])
             removed += len(free)
         return removed
 
+    async def remove(self, family: Sequence[str]) -> bool:
+        """Remove a dispatch that has ended, and its sublattices; False if any is needed."""
+        if not self._needed().isdisjoint(family):
+            return False
+        await self._delete(family)
+        return True
+
     async def _delete(self, dispatch_ids: Sequence[str]) -> None:
-        rows: list[Mapping[str, str]] = [{"of_dispatch": each} for each in dispatch_ids]
-        await self._engine.committed({"dispatch_pruned": rows, "trigger_pruned": rows})
+        self._removing.update(dispatch_ids)
+        try:
+            for start in range(0, len(dispatch_ids), _AT_ONCE):
+                some = dispatch_ids[start : start + _AT_ONCE]
+                rows: list[Mapping[str, str]] = [{"of_dispatch": each} for each in some]
+                await self._engine.committed({"dispatch_pruned": rows, "trigger_pruned": rows})
+        finally:
+            self._removing.difference_update(dispatch_ids)
 
     async def _remove(
         self, found: Sequence[tuple[str, int]], seen: Sequence[str], counted: Message

@@ -20,6 +20,7 @@ from qcov.classical.engine.environments import Environments
 from qcov.classical.engine.events import Events
 from qcov.classical.engine.intake import add_dispatch, understanding
 from qcov.classical.engine.link import Link
+from qcov.classical.engine.noticing import Noticing
 from qcov.classical.engine.pool import Pool
 from qcov.classical.engine.pruning import Pruner
 from qcov.classical.engine.reading import Reading
@@ -63,12 +64,13 @@ class Runner:
         self._remote_jobs = RemoteJobs()
         self.blobs_used = BlobCache(store.inline_blob)
         self.events = Events()
+        self._noticing = Noticing(self.events)
         self.runs = Runs(self, store)
         self.triggers = Triggers(self, settings)
         self.pruner = Pruner(self, self._environments)
         self.sharing = None if store.leases is None else Sharing(self, self.runs, store)
         spoilt = None if self.sharing is None else self.sharing.spoilt
-        self.commits = Commits(store, self.pruner.note, self.runs.drop, spoilt)
+        self.commits = Commits(store, self._note, self.runs.drop, spoilt)
         self._started: dict[tuple[str, int], tuple[Run, int, float]] = {}
 
     def recover(self) -> None:
@@ -133,6 +135,10 @@ class Runner:
     async def committed(self, changes: Changes) -> None:
         """Write `changes`; return when they are on disk."""
         await self.commits.made(changes)
+
+    def _note(self, changes: Changes) -> None:
+        self.pruner.note(changes)
+        self._noticing.note(changes)
 
     def reused(self) -> set[str]:
         """Dispatches whose values those that run take over."""

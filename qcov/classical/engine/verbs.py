@@ -44,6 +44,7 @@ class Verbs:
             "prune": engine.pruner.prune,
             "export": self._export,
             "cancel": engine.cancel,
+            "delete": engine.delete,
             "progress": self._progress,
             "dispatches": self._dispatches,
             "dispatch": self._dispatch,

@@ -147,6 +147,12 @@ async def cancel(engine: TheEngine, dispatch_id: str, request: CancelRequest) ->
     return Cancelled(id=dispatch_id, outcome=outcome)
 
 
+@router.delete("/{dispatch_id}", status_code=204)
+async def delete(engine: TheEngine, dispatch_id: str) -> None:
+    """Delete a dispatch that has ended, with its sublattices and results."""
+    await engine.delete(dispatch_id)
+
+
 def _decoded(blobs: object) -> dict[str, bytes]:
     try:
         if not isinstance(blobs, Mapping):

@@ -405,3 +405,4 @@ class ServerStatus(Answer):
     version: str
     pid: int
     python: str
+    event_streams: int = Field(description="How many event streams are open.")

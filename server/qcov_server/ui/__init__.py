@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from qcov_server.ui import circuits, electron, login, pages
+from qcov_server.ui import circuits, compare, dispatch, dispatches, electron, login
 
 router = APIRouter()
-router.include_router(login.router)
-router.include_router(pages.router)
-router.include_router(electron.router)
-router.include_router(circuits.router)
+for part in (login, dispatches, dispatch, electron, circuits, compare):
+    router.include_router(part.router)
 
 __all__ = ["router"]

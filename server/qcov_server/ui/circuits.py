@@ -15,7 +15,7 @@ from qcov.store.circuits import Wanted
 from qcov_server.circuits import read_place, results, sizes, views, written_place
 from qcov_server.depends import current_store
 from qcov_server.engine import Row, Store
-from qcov_server.ui.drawing import draw
+from qcov_server.ui.circuit_drawing import draw
 from qcov_server.ui.render import render
 
 router = APIRouter(include_in_schema=False)

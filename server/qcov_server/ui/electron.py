@@ -17,8 +17,8 @@ from qcov.store.circuits import Wanted
 from qcov_server.depends import current_store
 from qcov_server.electrons import electron
 from qcov_server.engine import Store
-from qcov_server.ui.present import lasted
 from qcov_server.ui.render import render
+from qcov_server.ui.windows import timed
 
 router = APIRouter(include_in_schema=False)
 
@@ -55,7 +55,7 @@ def _brief(store: Store, dispatch_id: str, node_id: int) -> dict[str, Any]:
     if not found:
         raise NodeNotFound(dispatch_id=dispatch_id, node_id=node_id)
     ran = store.get_circuits(dispatch_id, node_id, limit=1)
-    return {"dispatch": row, "node": _timed(found[0]), "ran_circuits": bool(ran)}
+    return {"dispatch": row, "node": timed(found[0]), "ran_circuits": bool(ran)}
 
 
 def _whole(store: Store, dispatch_id: str, node_id: int) -> dict[str, Any]:
@@ -68,15 +68,11 @@ def _whole(store: Store, dispatch_id: str, node_id: int) -> dict[str, Any]:
     return {
         "dispatch": dispatch,
         "electron": found,
-        "node": _timed(found.row),
+        "node": timed(found.row),
         "terminal": Status.is_terminal(found.row["status"]),
-        "attempts": [_timed(row) for row in (*tries, latest)],
+        "attempts": [timed(row) for row in (*tries, latest)],
         "circuits": store.count_circuits(Wanted(dispatch_id=dispatch_id, node_id=node_id)),
     }
-
-
-def _timed(row: Any) -> dict[str, Any]:
-    return {**row, "seconds": lasted(row["started"], row["ended"])}
 
 
 def printed(text: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 #: What each status is called on a page, and the symbol beside it; colour is never alone.
 _STATUSES = {
@@ -70,25 +70,6 @@ def brief_duration(seconds: float | None) -> str:
     return f"{seconds * 1e6:.0f} µs" if seconds < 0.001 else f"{seconds * 1e3:.1f} ms"
 
 
-def cost(amounts: Mapping[str, Any] | None) -> str:
-    """What something has cost, by unit.
-
-    >>> cost({"USD": 0.3, "seconds": 2.0}), cost(None)
-    ('$0.30, 2 seconds', '-')
-    """
-    if not amounts:
-        return "-"
-    return ", ".join(_amount(unit, amount) for unit, amount in amounts.items())
-
-
-def _amount(unit: str, amount: Any) -> str:
-    if not isinstance(amount, int | float):
-        return f"{amount} {unit}"
-    if unit == "USD":
-        return f"${amount:.2f}" if amount >= 0.1 or not amount else f"${amount:.4g}"
-    return f"{amount:.4g} {unit}"
-
-
 def lasted(started: float | None, ended: float | None) -> float | None:
     """How long something took, or takes until now; None before it started."""
     if started is None:
@@ -115,3 +96,71 @@ def last_line(text: str | None) -> str:
     """
     lines = [line for line in (text or "").splitlines() if line.strip()]
     return lines[-1].strip() if lines else ""
+
+
+def money(amounts: Mapping[str, Any] | None) -> str:
+    """What something cost, in each unit.
+
+    >>> money({"USD": 0.3, "QPU seconds": 12.5, "shots": 1000, "tasks": 2.0}), money(None)
+    ('$0.30 · 12.5 QPU seconds · 1,000 shots · 2 tasks', '-')
+    """
+    return " · ".join(_amount(unit, amount) for unit, amount in (amounts or {}).items()) or "-"
+
+
+def _amount(unit: str, amount: Any) -> str:
+    if not isinstance(amount, int | float):
+        return f"{amount} {unit}"
+    if unit == "USD":
+        return f"${amount:,.2f}" if amount >= 0.01 or amount == 0 else f"${amount:.5f}"
+    return f"{amount:,.6g} {unit}" if amount < 1e6 else f"{amount:,.0f} {unit}"
+
+
+#: What is noted of where a dispatch runs, and what that is called; first what people look for.
+_ENVIRONMENT = {
+    "python": "Python",
+    "qcov": "qcov",
+    "platform": "Platform",
+    "host": "Host",
+    "cores": "Cores",
+    "folder": "Folder",
+    "cwd": "Folder",
+    "program": "Program",
+    "commit": "Git commit",
+    "executable": "Interpreter",
+    "packages": "Packages",
+    "sys_path": "Search path",
+    "preload": "Loaded before",
+}
+
+
+def environment(
+    manifest: Mapping[str, Any], noted: Mapping[str, Any] | None = None
+) -> list[tuple[str, list[str]]]:
+    """What is known of where a dispatch runs: names, and lines of text.
+
+    Args:
+        manifest: Its manifest.
+        noted: What the engine has noted; dispatches of earlier versions have nothing but the
+            manifest.
+
+    >>> environment({"environment": {"python": "3.12"}, "packages": ["scipy"]})
+    [('Python', ['3.12']), ('Packages asked for', ['scipy'])]
+    >>> environment({}, {"python": "3.12.4", "packages": {"numpy": "2.1"}})
+    [('Python', ['3.12.4']), ('Packages', ['numpy 2.1'])]
+    """
+    given: Mapping[str, Any] = noted or manifest.get("environment") or {}
+    rows = [(label, _lines(given.get(name))) for name, label in _ENVIRONMENT.items()]
+    rows += [(name, _lines(text)) for name, text in given.items() if name not in _ENVIRONMENT]
+    rows.append(("Packages asked for", _lines(manifest.get("packages"))))
+    return [(label, lines) for label, lines in rows if lines]
+
+
+def _lines(value: Any) -> list[str]:
+    if value is None or value == "":
+        return []
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[Any, Any]", value).items()
+        return [f"{name} {text or ''}".strip() for name, text in pairs]
+    if isinstance(value, list | tuple):
+        return [str(item) for item in cast("Sequence[Any]", value)]
+    return [str(value)]

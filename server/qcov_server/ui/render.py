@@ -15,12 +15,12 @@ from starlette.responses import HTMLResponse, Response
 from qcov.inert import inert
 from qcov_server.ui.present import (
     brief_duration,
-    cost,
     duration,
     exactly,
     icon,
     label,
     last_line,
+    money,
     node_label,
 )
 
@@ -36,13 +36,24 @@ _environment = jinja2.Environment(
 _environment.filters.update(
     inert=lambda text: inert(str(text)),
     brief_duration=brief_duration,
-    cost=cost,
     duration=duration,
     exactly=exactly,
     label=label,
     icon=icon,
     last_line=last_line,
+    money=money,
     node_label=node_label,
+)
+
+
+#: Where the bar on top leads: address, name, and the key after `g`.
+PLACES = (
+    ("/", "Dispatches", "d"),
+    ("/executors", "Executors", "e"),
+    ("/jobs", "Jobs", "j"),
+    ("/triggers", "Triggers", "t"),
+    ("/logs", "Logs", "l"),
+    ("/settings", "Settings", "s"),
 )
 
 
@@ -50,7 +61,8 @@ def render(
     request: Request, template: str, values: Mapping[str, Any], *, status: int = 200
 ) -> HTMLResponse:
     """A page, or a part of one."""
-    text = _environment.get_template(template).render({**values, "path": request.url.path})
+    given = {**values, "path": request.url.path, "places": PLACES}
+    text = _environment.get_template(template).render(given)
     return HTMLResponse(text, status, headers={"vary": "HX-Request"})
 
 

@@ -126,7 +126,6 @@ def test_the_graph_follows_within_a_second(site: Site, tmp_path: Path) -> None:
         "() => qcovGraph.nodes('[label = \"shout\"]').data('icon') === 'completed'"
     )
     expect(page.locator("#heading")).to_contain_text("Completed")
-    expect(page.locator("#nodes tr", has_text="shout")).to_contain_text("Completed")
     assert page.evaluate("() => window.sameDocument")
 
 
@@ -202,14 +201,13 @@ def test_a_node_is_looked_into(site: Site) -> None:
     page = site.open(f"/dispatches/{dispatch_id}")
     wait_for_graph(page)
 
-    page.get_by_role("button", name="shout").click()
+    page.evaluate("() => void qcovGraph.nodes('[label = \"shout\"]').emit('tap')")
     inspector = page.locator("#inspector")
     expect(inspector).to_contain_text("'HELLO'")
     expect(inspector).to_contain_text("shouting hello")
 
     page.evaluate("() => void qcovGraph.nodes('[label = \"refuse\"]').emit('tap')")
     expect(inspector).to_contain_text("ValueError: <b>no</b> HELLO")
-    expect(page.locator("tr[data-chosen]")).to_contain_text("refuse")
 
     page.keyboard.press("Escape")
     expect(inspector).to_contain_text("Choose a node")
@@ -217,7 +215,7 @@ def test_a_node_is_looked_into(site: Site) -> None:
 
 def test_a_sublattice_leads_to_its_own_page_and_back(site: Site) -> None:
     dispatch_id = ct.dispatch_sync(outer)("x").dispatch_id
-    page = site.open(f"/dispatches/{dispatch_id}")
+    page = site.open(f"/dispatches/{dispatch_id}?view=table")
 
     page.get_by_role("link", name="open").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("inner")
@@ -228,9 +226,9 @@ def test_a_sublattice_leads_to_its_own_page_and_back(site: Site) -> None:
 def test_a_dispatch_is_cancelled(site: Site, tmp_path: Path) -> None:
     dispatch_id = ct.dispatch(gated)(str(tmp_path / "never"))
     page = site.open(f"/dispatches/{dispatch_id}")
-    page.on("dialog", lambda dialog: dialog.accept())
 
     page.get_by_role("button", name="Cancel", exact=True).click()
+    page.get_by_role("button", name="Cancel it").click()
 
     expect(page.locator("#heading .status")).to_have_text("Cancelled")
     expect(page.get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
@@ -253,7 +251,7 @@ def test_filter_and_search(site: Site) -> None:
     page.keyboard.press("/")
     page.keyboard.type("out")
     expect(rows).to_have_count(1)
-    assert page.url.endswith("search=out")
+    assert "search=out" in page.url
     page.reload()
     expect(rows).to_have_count(1)
 
@@ -285,7 +283,7 @@ def test_the_keyboard_reaches_a_dispatch(site: Site) -> None:
     page = site.open()
     link = page.get_by_role("link", name="outer")
 
-    for _ in range(12):
+    for _ in range(20):
         page.keyboard.press("Tab")
         if link.evaluate("element => element === document.activeElement"):
             break

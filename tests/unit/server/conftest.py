@@ -13,7 +13,7 @@ import pytest
 
 from qcov.classical.engine.events import Events
 from qcov.classical.status import Status
-from qcov.errors import DispatchNotFound, QcovError
+from qcov.errors import DeletionRefused, DispatchNotFound, QcovError
 from qcov_server.serving import HttpServer, start
 from qcov_server.tokens import Tokens
 
@@ -28,6 +28,8 @@ class MemoryStore:
         self.nodes: dict[str, list[dict[str, Any]]] = {}
         self.edges: dict[str, list[tuple[int, int, str]]] = {}
         self.circuits: dict[str, list[dict[str, Any]]] = {}
+        self.manifests: dict[str, dict[str, Any]] = {}
+        self.costs: list[dict[str, Any]] = []
         self.asked: dict[str, Any] = {}  #: what the last list was asked for
 
     def add(
@@ -60,7 +62,7 @@ class MemoryStore:
     def list_dispatches(
         self, *, limit: int = 50, offset: int = 0, status: str | Sequence[str] | None = None,
         search: str | None = None, root_only: bool = True, created_after: float | None = None,
-        created_before: float | None = None, sort: str = "-created",
+        created_before: float | None = None, sort: str = "-created", name: str | None = None,
     ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
         self.asked = {"after": created_after, "before": created_before, "sort": sort}
         found = [
@@ -69,6 +71,7 @@ class MemoryStore:
             if (not status or row["status"] in status)
             and (not search or search in row["name"] or row["id"].startswith(search))
             and (not root_only or row["parent_id"] is None)
+            and name in (None, row["name"])
         ]
         return found[offset : offset + limit], len(found)
 
@@ -105,6 +108,30 @@ class MemoryStore:
     def get_edges(self, dispatch_id: str) -> list[tuple[int, int, str]]:
         return self.edges[dispatch_id]
 
+    def environment(self, dispatch_id: str) -> dict[str, Any] | None:
+        return self.manifests.get(dispatch_id, {}).get("noted")
+
+    def get_attempts(self, dispatch_id: str, node_id: int) -> list[dict[str, Any]]:  # noqa: ARG002
+        return []
+
+    def some_nodes(self, dispatch_id: str, numbers: Sequence[int]) -> list[dict[str, Any]]:
+        return [node for node in self.nodes[dispatch_id] if node["node_id"] in numbers]
+
+    def blob_size(self, digest: str) -> int | None:  # noqa: ARG002
+        return None
+
+    def count_circuits(self, *_: Any, **__: Any) -> int:
+        return 0
+
+    def manifest(self, dispatch_id: str) -> dict[str, Any]:
+        nodes = [{"id": node["node_id"]} for node in self.nodes[dispatch_id]]
+        graph = {"nodes": nodes, "edges": self.edges[dispatch_id]}
+        return {"source": "", "environment": {}, **graph} | self.manifests.get(dispatch_id, {})
+
+    def circuit_costs(self, dispatch_id: str) -> list[dict[str, Any]]:
+        self.get_dispatch(dispatch_id)
+        return self.costs
+
     def get_circuits(
         self, dispatch_id: str, node_id: int | None = None, *, limit: int | None = None,
         offset: int = 0,
@@ -135,6 +162,7 @@ class MemoryEngine:
         self.submitted: list[dict[str, Any]] = []
         self.started: list[tuple[str, dict[str, Any]]] = []
         self.cancelled: list[tuple[str, list[int] | None]] = []
+        self.deleted: list[str] = []
         self.refusal: QcovError | None = None  #: what `submit` raises
         self.waited: list[float | None] = []
         self.events = Events()
@@ -159,6 +187,14 @@ class MemoryEngine:
         self.store.get_dispatch(dispatch_id)
         self.cancelled.append((dispatch_id, node_ids))
         return "cancelled"
+
+    async def delete(self, dispatch_id: str) -> str:
+        if self.store.get_dispatch(dispatch_id)["status"] == "RUNNING":
+            raise DeletionRefused(
+                dispatch_id=dispatch_id, reason="is RUNNING", advice="Cancel it first."
+            )
+        self.deleted.append(dispatch_id)
+        return "deleted"
 
     async def progress(
         self, dispatch_id: str, after: int = 0, timeout: float | None = None

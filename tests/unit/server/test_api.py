@@ -274,3 +274,17 @@ def test_progress_counts_electrons(engine: MemoryEngine, client: httpx.Client) -
     assert client.get("/api/v1/dispatches/d1/progress").json() == {
         "seq": 0, "status": "RUNNING", "done": 1, "total": 2,
     }  # fmt: skip
+
+
+def test_delete(client: httpx.Client, engine: MemoryEngine) -> None:
+    engine.store.add("a")
+    engine.store.add("b", status="RUNNING")
+    json = {"content-type": "application/json"}
+
+    assert client.delete("/api/v1/dispatches/a").status_code == 204  # it has no body
+    refused = client.delete("/api/v1/dispatches/b", headers=json)
+
+    assert engine.deleted == ["a"]
+    assert refused.status_code == 409
+    assert refused.json()["type"] == "urn:qcov:error:DeletionRefused"
+    assert client.delete("/api/v1/dispatches/c", headers=json).status_code == 404

@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
-from qcov_server.api import events
+from qcov.job_entries import Intent
+from qcov.journal import Journal
+from qcov_server import streams, watching
 
 if TYPE_CHECKING:
     from conftest import Server
@@ -83,24 +87,97 @@ def test_an_unknown_past_means_to_read_anew(client: httpx.Client, last_id: str) 
         assert any(message.get("event") == "reset" for message in (next(messages), next(messages)))
 
 
+def test_each_kind_of_event_has_its_message(client: httpx.Client, server: Server) -> None:
+    def happen() -> None:
+        server.engine.events.tell("circuits", dispatch="a", node=1, count=3)
+        server.engine.events.tell("triggers", trigger="t", what="FIRED")
+        server.engine.events.pass_on("log", "log", line="hello")
+
+    with stream(client, "?topic=log") as told, stream(client) as plain:
+        next(told), next(plain)
+        server.loop.call_soon_threadsafe(happen)
+        messages = [next(told), next(told), next(told)]
+        others = [next(plain), next(plain)]
+
+    assert [m["event"] for m in messages] == ["circuits", "triggers", "log"]
+    assert [m["event"] for m in others] == ["circuits", "triggers"]
+    assert json.loads(messages[0]["data"])[0]["count"] == 3
+    assert [bool(m.get("id")) for m in messages] == [False, False, True]
+    assert messages[2]["id"] == others[1]["id"]
+
+
+def test_the_last_id_may_come_in_the_query(client: httpx.Client, server: Server) -> None:
+    with stream(client) as messages:
+        next(messages)
+        server.happen("a", 1, "RUNNING")
+        last_id, _ = next_changes(messages)
+    server.happen("a", 1, "COMPLETED")
+
+    with stream(client, f"?after={last_id}") as messages:
+        _, changes = next_changes(messages)
+
+    assert [change["status"] for change in changes] == ["COMPLETED"]
+
+
+def test_a_browser_that_does_not_read_is_told_to_read_anew() -> None:
+    queue: asyncio.Queue[bytes] = asyncio.Queue()
+    for number in range(streams._BEHIND + 1):
+        streams._put(queue, b"%d" % number)
+
+    assert [queue.get_nowait(), queue.get_nowait()] == [streams._RESET, b"%d" % streams._BEHIND]
+    assert queue.empty()
+
+
+def test_a_job_in_the_journal_is_told(
+    client: httpx.Client, server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("QCOV_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(watching, "_INTERVAL", 0.02)
+    journal = Journal()
+    with stream(client) as messages:
+        next(messages)
+        journal.intend(an_intent(), {})
+        asked = next(message for message in messages if message.get("event") == "jobs")
+        journal.submitted("a" * 32, "job-1")
+        taken = next(message for message in messages if message.get("event") == "jobs")
+
+    told = [json.loads(message["data"])[0] for message in (asked, taken)]
+    assert [(one["job"], one["state"]) for one in told] == [
+        ("a" * 32, "SUBMITTING"),
+        ("a" * 32, "SUBMITTED"),
+    ]
+
+
+def an_intent() -> Intent:
+    return Intent(
+        token="a" * 32, run="r", part=0, scope="s", dispatch_id=None, node_id=None, provider="fake",
+        device="qpu", account="me", keys=["k"], shots=100, estimate={"usd": 1.0},
+    )  # fmt: skip
+
+
 def test_a_client_that_leaves_is_forgotten(client: httpx.Client, server: Server) -> None:
     with stream(client) as messages:
         next(messages)
-        assert len(server.engine.events._subscribers) == 1
+        wait_for_streams(client, server, 1)
 
-    for _ in range(200):
-        if not server.engine.events._subscribers:
-            break
-        client.get("/api/v1/status")
+    wait_for_streams(client, server, 0)
 
-    assert not server.engine.events._subscribers
-    assert events._open_streams == 0
+
+def wait_for_streams(client: httpx.Client, server: Server, count: int) -> None:
+    """The engine has a subscriber while there are any; those of an earlier test may still close."""
+    found: tuple[int, int] | None = None
+    for _ in range(500):
+        open_ = client.get("/api/v1/status").json()["event_streams"]
+        found = (open_, len(server.engine.events._subscribers))
+        if found == (count, min(count, 1)):
+            return
+    pytest.fail(f"{found} streams and subscribers, not {count}")
 
 
 def test_there_may_be_too_many_streams(
     client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "MAX_STREAMS", 0)
+    monkeypatch.setattr(streams, "MAX_STREAMS", 0)
     answer = client.get("/api/v1/events")
 
     assert answer.status_code == 503

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,7 +62,7 @@ def test_a_dispatch_page(client: httpx.Client, engine: MemoryEngine) -> None:
 
     assert "<h1>flow</h1>" in page
     assert "ValueError: no" in page
-    assert 'data-select="0"' in page
+    assert 'href="/dispatches/a/nodes/0"' in page
     assert "data-cancel" not in page
     assert client.get("/dispatches/a/heading").text.lstrip().startswith('<div id="heading"')
     assert client.get("/dispatches/a/nodes").text.lstrip().startswith('<div id="nodes"')
@@ -96,6 +97,12 @@ def test_a_missing_page_says_so(client: httpx.Client, engine: MemoryEngine, path
     assert client.get(path).headers["content-type"] == "application/problem+json"
 
 
+COSTS = {"circuits": 1, "failed": 0, "jobs": 1, "shots": 9, "seconds": 1.0, "cost": {"USD": 1.0}}
+PAGES = [
+    "/", "/dispatches/a", "/dispatches/a?view=timeline", "/dispatches/a?view=table",
+    "/dispatches/b", "/dispatches/b/cost", "/dispatches/b/result", "/dispatches/a/nodes/0",
+    "/compare?a=a", "/compare?a=a&b=b&every=true",
+]  # fmt: skip
 ATTACKS = [
     "<img src=x onerror=alert(1)>",
     '"><script>alert(1)</script>',
@@ -111,9 +118,17 @@ def test_text_from_users_is_inert(client: httpx.Client, engine: MemoryEngine, at
         "name": attack, "error": attack, "value_repr": attack, "stdout": attack, "stderr": attack,
         "executor": attack,
     }  # fmt: skip
-    engine.store.add("a", [node], name=attack, error=attack, status="FAILED", result_repr=attack)
+    inputs = json.dumps({"args": [attack], "kwargs": {attack: attack}})
+    given = {"name": attack, "inputs_repr": inputs, "error": attack, "result_repr": attack}
+    engine.store.add("a", [{**node, "status": "FAILED"}], status="FAILED", **given)
+    engine.store.add("b", [node], status="COMPLETED", **given)
+    engine.store.circuits["b"] = [{"node_id": 0}]
+    engine.store.costs = [{"executor": attack, "device": attack, **COSTS}]
+    environment = {"python": attack, "cwd": attack, attack: attack}
+    engine.store.manifests["a"] = {"source": attack, "environment": environment}
+    engine.store.manifests["b"] = {"source": attack[::-1], "environment": {}}
 
-    for path in ("/", "/dispatches/a", "/dispatches/a/nodes/0"):
+    for path in PAGES:
         page = client.get(path, headers=HTML).text
         assert "<img src=x" not in page
         assert "<script>alert" not in page
@@ -125,7 +140,8 @@ def test_text_from_users_is_inert(client: httpx.Client, engine: MemoryEngine, at
 def test_pages_hold_no_inline_script_or_style(client: httpx.Client, engine: MemoryEngine) -> None:
     engine.store.add("a", [{}])
 
-    for path in ("/", "/dispatches/a"):
+    engine.store.add("b", [{}])
+    for path in PAGES:
         page = client.get(path, headers=HTML).text
         assert not re.search(r"<script(?![^>]*\bsrc=)", page)
         assert not re.search(r"\son\w+=|\sstyle=|<style", page)
@@ -134,7 +150,8 @@ def test_pages_hold_no_inline_script_or_style(client: httpx.Client, engine: Memo
 
 def test_everything_that_pages_load_is_there(client: httpx.Client, engine: MemoryEngine) -> None:
     engine.store.add("a", [{}])
-    pages = client.get("/", headers=HTML).text + client.get("/dispatches/a", headers=HTML).text
+    engine.store.add("b", [{}])
+    pages = "".join(client.get(path, headers=HTML).text for path in PAGES)
     paths = set(re.findall(r'(?:src|href)="(/static/[^"#]+)', pages))
 
     assert len(paths) >= 8

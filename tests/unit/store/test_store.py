@@ -535,3 +535,14 @@ def test_the_file_flushes_every_commit(data_folder: Path) -> None:
         for pragma, value in (("synchronous", 2), ("journal_mode", "wal"), ("foreign_keys", 1)):
             assert connection.exec_driver_sql(f"PRAGMA {pragma}").scalar() == value
     store.close()
+
+
+def test_dispatches_of_one_name_are_listed(
+    store: Store, put: Put, dispatch_rows: Callable[..., Changes]
+) -> None:
+    for name in ("vqe", "vqe 2", "other"):
+        put(dispatch_rows(name, name=name))
+
+    rows, total = store.list_dispatches(name="vqe")
+
+    assert ([row["id"] for row in rows], total) == (["vqe"], 1)

@@ -6,10 +6,9 @@
   const note = document.getElementById("graph-note");
   const dispatch = box.dataset.dispatch;
   const LARGEST = 0.85; // how large a small graph is drawn at first
+  const HUGE = 1500; // from here on another way of drawing is used
   const MANY = 400; // from here on edges are straight lines, which are much faster to draw
   const FEW = 6; // more constants than that are drawn only when somebody asks for them
-  const COLUMN = 220; // distances between the centres of neighbours, as the server lays them out
-  const ROW = 100;
 
   const ICONS = {
     NEW_OBJECT: "waiting",
@@ -22,16 +21,81 @@
   };
   const iconOf = (status) => ICONS[status] ?? "waiting";
 
-  const load = async () => {
-    const answer = await fetch(`/api/v1/dispatches/${dispatch}/graph`);
-    return answer.ok ? answer.json() : null;
-  };
-  const graph = await load();
+  const load = qcovWideGraph.load;
+  const graph = await qcovWideGraph.loading;
   if (!graph) {
     note.textContent = "The graph could not be loaded.";
     return;
   }
   note.textContent = graph.nodes.length ? "" : "This dispatch has no nodes.";
+
+  const isConstant = (node) => node.kind === "parameter";
+  const constants = graph.nodes.filter(isConstant).length;
+  const toggle = document.querySelector('[data-graph="constants"]');
+  let withConstants = constants <= FEW || constants === graph.nodes.length;
+  toggle.hidden = constants === 0 || constants === graph.nodes.length;
+
+  const inspector = document.getElementById("inspector");
+  const hint = inspector.innerHTML;
+  const inspect = (id) => {
+    if (id === null) inspector.innerHTML = hint;
+    else htmx.ajax("GET", `/dispatches/${dispatch}/nodes/${id}`, { target: inspector });
+  };
+  const subs = new Map(graph.nodes.map((node) => [String(node.id), node.sub_dispatch_id]));
+  const open = (id) => {
+    const sub = subs.get(id);
+    location.assign(sub ? `/dispatches/${sub}` : `/dispatches/${dispatch}/nodes/${id}`);
+  };
+
+  const keys = ({ step, own, leave, fit, zoom }) => {
+    box.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      const does = event.key.startsWith("Arrow")
+        ? () => step(event.key)
+        : { Enter: () => own() !== null && open(own()), Escape: leave, 0: fit,
+            "+": () => zoom(1.3), "-": () => zoom(1 / 1.3) }[event.key];
+      if (!does) return;
+      event.preventDefault();
+      does();
+    });
+  };
+
+  if (graph.nodes.length > HUGE) {
+    const wide = qcovWideGraph.draw(box, graph, { isConstant, withConstants, chosen: inspect, opened: open });
+    const leave = () => wide.choose(null);
+    // For whoever wants to look at the graph from the browser's console.
+    window.qcovGraph = wide;
+    const TOOLS = {
+      in: () => wide.zoom(1.5),
+      out: () => wide.zoom(1 / 1.5),
+      fit: wide.fit,
+      constants: () => {
+        withConstants = !withConstants;
+        toggle.setAttribute("aria-pressed", String(withConstants));
+        wide.show(withConstants);
+      },
+    };
+    keys({ ...wide, leave });
+    document.addEventListener("qcov:theme", wide.repaint);
+    document.addEventListener("qcov:changes", (event) => {
+      for (const change of event.detail) {
+        if (change.dispatch === dispatch && change.node !== null) wide.put(change.node, change.status);
+      }
+    });
+    document.addEventListener("qcov:reset", async () => {
+      for (const node of (await load())?.nodes ?? []) {
+        wide.put(node.id, node.status);
+        subs.set(String(node.id), node.sub_dispatch_id);
+      }
+    });
+    document.addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (button?.dataset.graph) TOOLS[button.dataset.graph]();
+      if (button && "close" in button.dataset) leave();
+    });
+    qcovWideGraph.ready();
+    return;
+  }
 
   const style = () => {
     const css = getComputedStyle(document.documentElement);
@@ -152,6 +216,7 @@
           id: String(node.id),
           label: node.label,
           kind: node.kind,
+          status: node.status,
           icon: iconOf(node.status),
           sub: node.sub_dispatch_id,
         },
@@ -184,39 +249,13 @@
 
   // -- constants, and where nodes stand -------------------------------------------------------
 
-  const isConstant = (node) => node.kind === "parameter";
-  const constants = graph.nodes.filter(isConstant).length;
-  const toggle = document.querySelector('[data-graph="constants"]');
-  let withConstants = constants <= FEW || constants === graph.nodes.length;
-  toggle.hidden = constants === 0 || constants === graph.nodes.length;
-
   // How many nodes beside each other can still be read.
   const columns = () =>
     graph.nodes.length > MANY ? Infinity : Math.max(3, Math.floor(box.clientWidth / 110));
 
-  // The server's rows, without the gaps that hidden nodes leave, folded evenly to the window.
   const places = (limit) => {
-    const rows = new Map();
-    for (const node of graph.nodes) {
-      if (!withConstants && isConstant(node)) continue;
-      if (!rows.has(node.y)) rows.set(node.y, []);
-      rows.get(node.y).push(node);
-    }
-    const found = new Map();
-    let line = 0;
-    for (const [, row] of [...rows].sort(([one], [other]) => one - other)) {
-      row.sort((one, other) => one.x - other.x);
-      const lines = Math.max(1, Math.ceil(row.length / limit));
-      const width = Math.ceil(row.length / lines);
-      for (let start = 0; start < row.length; start += width, line += 1) {
-        const part = row.slice(start, start + width);
-        part.forEach((node, index) => {
-          const x = (index - (part.length - 1) / 2) * COLUMN;
-          found.set(String(node.id), { x, y: line * ROW });
-        });
-      }
-    }
-    return found;
+    const shown = withConstants ? graph.nodes : graph.nodes.filter((node) => !isConstant(node));
+    return qcovWideGraph.places(shown, limit);
   };
 
   let folded = 0;
@@ -253,12 +292,18 @@
   }).observe(box);
   cy.on("dragpan pinchzoom scrollzoom", () => (moved = true));
 
+  const put = (id, told) => {
+    const node = cy.getElementById(String(id));
+    const status = qcovWideGraph.later(node.data("status"), told);
+    node.data({ status, icon: iconOf(status) });
+  };
+
   document.addEventListener("qcov:theme", () => cy.style(style()));
   document.addEventListener("qcov:changes", (event) => {
     cy.batch(() => {
       for (const change of event.detail) {
         if (change.dispatch !== dispatch || change.node === null) continue;
-        cy.getElementById(String(change.node)).data("icon", iconOf(change.status));
+        put(change.node, change.status);
       }
     });
   });
@@ -267,21 +312,13 @@
     const now = await load();
     cy.batch(() => {
       for (const node of now?.nodes ?? []) {
-        cy.getElementById(String(node.id)).data({ icon: iconOf(node.status), sub: node.sub_dispatch_id });
+        put(node.id, node.status);
+        subs.set(String(node.id), node.sub_dispatch_id);
       }
     });
   });
 
   // -- choosing a node ------------------------------------------------------------------------
-
-  const inspector = document.getElementById("inspector");
-  const hint = inspector.innerHTML;
-
-  const mark = (id) => {
-    for (const row of document.querySelectorAll("tr[data-node]")) {
-      row.toggleAttribute("data-chosen", row.dataset.node === id);
-    }
-  };
 
   const choose = (id) => {
     const node = cy.getElementById(id);
@@ -289,25 +326,43 @@
     cy.edges().removeClass("near");
     node.select();
     node.connectedEdges().addClass("near");
-    mark(id);
-    htmx.ajax("GET", `/dispatches/${dispatch}/nodes/${id}`, { target: inspector });
+    inspect(id);
   };
 
   const leave = () => {
     cy.elements().unselect();
     cy.edges().removeClass("near");
-    mark(null);
-    inspector.innerHTML = hint;
+    inspect(null);
   };
 
   cy.on("tap", "node", (event) => choose(event.target.id()));
   cy.on("tap", (event) => {
     if (event.target === cy) leave();
   });
-  cy.on("dbltap", "node", (event) => {
-    const sub = event.target.data("sub");
-    if (sub) location.href = `/dispatches/${sub}`;
-  });
+  cy.on("dbltap", "node", (event) => open(event.target.id()));
+
+  // Arrows go along the edges, and to the neighbours in the same row.
+  const nearest = (some, x) =>
+    some.toArray().reduce((best, each) =>
+      best && Math.abs(best.position("x") - x) <= Math.abs(each.position("x") - x) ? best : each, null);
+
+  const step = (key) => {
+    const from = cy.$("node:selected");
+    if (!from.length) return choose(visible()[0].id());
+    const { x, y } = from.position();
+    const row = visible().filter((node) => node.position("y") === y);
+    const next = {
+      ArrowUp: () => nearest(from.incomers("node").not(".hidden"), x),
+      ArrowDown: () => nearest(from.outgoers("node").not(".hidden"), x),
+      ArrowLeft: () => nearest(row.filter((node) => node.position("x") < x), x),
+      ArrowRight: () => nearest(row.filter((node) => node.position("x") > x), x),
+    }[key]();
+    if (!next) return;
+    choose(next.id());
+    const place = next.renderedPosition();
+    const inside = place.x > 0 && place.y > 0 && place.x < cy.width() && place.y < cy.height();
+    if (!inside) cy.center(next);
+  };
   cy.on("mouseover", "node", () => (box.style.cursor = "pointer"));
   cy.on("mouseout", "node", () => (box.style.cursor = ""));
 
@@ -328,14 +383,13 @@
       moved = button.dataset.graph === "in" || button.dataset.graph === "out";
       TOOLS[button.dataset.graph]();
     }
-    if (button?.dataset.select) choose(button.dataset.select);
     if (button && "close" in button.dataset) leave();
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") leave();
+    if (event.key === "Escape" && !box.contains(event.target)) leave();
   });
-  document.addEventListener("htmx:afterSettle", () => {
-    const chosen = cy.$("node:selected");
-    if (chosen.length) mark(chosen.id());
-  });
+  const zoom = (factor) => cy.zoom({ level: cy.zoom() * factor, renderedPosition: middle() });
+  const own = () => (cy.$("node:selected").length ? cy.$("node:selected").id() : null);
+  if (graph.nodes.length) keys({ step, own, leave, fit, zoom });
+  qcovWideGraph.ready();
 })();

@@ -1,72 +1,76 @@
-// What changes on a page by itself: the event stream, times that pass, and the few buttons.
+// What changes on a page by itself: what the event stream brings, and times that pass.
 "use strict";
 
 (() => {
-  const graph = document.getElementById("graph");
-  const dispatch = graph ? graph.dataset.dispatch : null;
-
-  // -- the event stream -----------------------------------------------------------------------
+  // -- events ---------------------------------------------------------------------------------
+  //
+  // One shared worker has the stream of all tabs (stream.js). What it brings becomes events of the
+  // document: `qcov:changes`, `qcov:circuits`, `qcov:jobs`, `qcov:triggers`, ..., each with a list,
+  // and `qcov:reset` when everything is to be read anew. A page that wants more names it:
+  // <main data-topics="log">.
 
   const connection = document.getElementById("connection");
-  const STATES = { live: "Live", waiting: "Connecting", lost: "Reconnecting" };
-  let source = null;
-  let opened = false;
+  const STATES = { live: "Live", waiting: "Connecting", lost: "Reconnecting", out: "Logged out" };
+  const dispatch = document.querySelector("[data-dispatch]")?.dataset.dispatch ?? null;
+  const wanted = document.querySelector("[data-topics]")?.dataset.topics.split(" ") ?? [];
+  let port = null;
 
   const show = (state) => {
+    if (connection.dataset.state === state) return;
     connection.dataset.state = state;
     connection.querySelector(".words").textContent = STATES[state];
   };
 
-  // A hidden page gives its connection back: a browser has six for each server.
-  const connect = () => {
-    if (source || document.hidden) return;
-    const query = dispatch ? `?dispatch=${encodeURIComponent(dispatch)}` : "";
-    source = new EventSource(`/api/v1/events${query}`);
-    source.onopen = () => {
-      show("live");
-      if (opened) readAnew();
-      opened = true;
-    };
-    source.onerror = () => {
-      show("lost");
-      if (source.readyState !== EventSource.CLOSED) return;
-      disconnect();
-      setTimeout(connect, 3000);
-    };
-    source.addEventListener("reset", readAnew);
-    source.addEventListener("changes", (event) => {
-      const changes = JSON.parse(event.data);
-      document.dispatchEvent(new CustomEvent("qcov:changes", { detail: changes }));
-      refreshSoon(new Set(changes.map((change) => change.node)));
-    });
-  };
+  const say = (kind, detail) => document.dispatchEvent(new CustomEvent(`qcov:${kind}`, { detail }));
 
-  const readAnew = () => {
-    document.dispatchEvent(new CustomEvent("qcov:reset"));
-    refreshSoon(null);
-  };
-
-  const disconnect = () => {
-    if (source) source.close();
-    source = null;
-  };
-
-  document.addEventListener("visibilitychange", () => {
-    if (document.hidden) {
-      disconnect();
-      show("waiting");
-    } else {
-      connect();
+  const hear = ({ data }) => {
+    if (data.state) show(data.state);
+    if (data.reset) {
+      say("reset");
+      refreshSoon(null);
     }
+    for (const [kind, list] of data.events ?? []) {
+      const mine = dispatch ? list.filter((one) => one.dispatch === dispatch) : list;
+      if (!mine.length) continue;
+      say(kind, mine);
+      if (kind === "changes") refreshSoon(new Set(mine.map((change) => change.node)));
+    }
+  };
+
+  const hello = () => port.postMessage({ hello: { topics: wanted, hidden: document.hidden } });
+
+  const listen = (given) => {
+    port = given;
+    port.onmessage = hear;
+    hello();
+  };
+
+  const connect = () => {
+    if (window.SharedWorker) return listen(new SharedWorker("/static/stream.js", "qcov").port);
+    window.qcovStream = listen;
+    const script = document.createElement("script");
+    script.src = "/static/stream.js";
+    document.head.append(script);
+  };
+
+  document.addEventListener("visibilitychange", () => port && hello());
+  addEventListener("pagehide", () => port && port.postMessage({ bye: true }));
+  addEventListener("pageshow", (event) => {
+    if (!event.persisted || !port) return;
+    hello();
+    refreshSoon(null); // it has slept
   });
 
-  // Changes that come together refresh the page's parts once.
+  // Changes that come together refresh the page's parts once: the first soon, more after a while.
+  const SOON = 30;
+  const AGAIN = 400;
   let pending = null;
+  let refreshed = 0;
   let changed = new Set();
 
   const refreshSoon = (nodes) => {
     changed = nodes && changed ? new Set([...changed, ...nodes]) : null;
-    pending ??= setTimeout(refresh, 300);
+    pending ??= setTimeout(refresh, Math.max(SOON, refreshed + AGAIN - Date.now()));
   };
 
   const refresh = () => {
@@ -77,9 +81,27 @@
     if (shown && (!changed || changed.has(Number(shown.dataset.shown)))) {
       htmx.trigger(shown, "refresh");
     }
+    refreshed = Date.now();
     pending = null;
     changed = new Set();
   };
+
+  // Parts of other pages: <div data-live-on="jobs triggers" hx-trigger="refresh">.
+  const later = new Map();
+  for (const kind of ["circuits", "jobs", "triggers", "reset"]) {
+    document.addEventListener(`qcov:${kind}`, () => {
+      for (const part of document.querySelectorAll("[data-live-on]")) {
+        if (kind !== "reset" && !part.dataset.liveOn.split(" ").includes(kind)) continue;
+        if (later.has(part.id)) continue;
+        const fire = () => {
+          later.delete(part.id);
+          const there = document.getElementById(part.id);
+          if (there) htmx.trigger(there, "refresh");
+        };
+        later.set(part.id, setTimeout(fire, SOON));
+      }
+    });
+  }
 
   // -- times ----------------------------------------------------------------------------------
 
@@ -114,17 +136,14 @@
     }
   };
 
-  // -- buttons and keys -----------------------------------------------------------------------
+  // -- buttons --------------------------------------------------------------------------------
 
   const cancel = async (button) => {
-    if (!confirm(`Cancel ${button.dataset.name}? What has completed stays.`)) return;
+    const text = `Cancel ${button.dataset.name}? What has completed stays.`;
+    if (!(await qcov.ask({ text, yes: "Cancel it", no: "Let it run", danger: true }))) return;
     button.disabled = true;
-    const answer = await fetch(`/api/v1/dispatches/${button.dataset.cancel}/cancel`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: "{}",
-    });
-    if (!answer.ok) alert((await answer.json()).detail);
+    const address = `/api/v1/dispatches/${button.dataset.cancel}/cancel`;
+    if (await qcov.send(address)) qcov.tell(`${button.dataset.name}: cancelled.`);
     refreshSoon(null);
   };
 
@@ -138,15 +157,6 @@
     const button = event.target.closest("button");
     if (button?.dataset.cancel) cancel(button);
     if (button?.dataset.copy) copy(button);
-  });
-
-  document.addEventListener("keydown", (event) => {
-    const search = document.querySelector("input[type=search]");
-    const typing = event.target.closest("input:not([type=radio]), textarea, select");
-    if (event.key === "/" && search && !typing && !event.ctrlKey && !event.metaKey) {
-      event.preventDefault();
-      search.focus();
-    }
   });
 
   document.addEventListener("htmx:afterSettle", tick);

@@ -1,0 +1,174 @@
+"""The event streams: one subscriber to the engine's events, many browsers.
+
+A message is made once for all streams that want the same, however many they are. What comes
+together travels together: thousands of events a second are no more than twenty messages.
+
+The format is that of https://html.spec.whatwg.org/multipage/server-sent-events.html.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qcov.errors import ServerBusy
+from qcov_server.engine import Engine
+from qcov_server.watching import watch_jobs
+
+MAX_STREAMS = 256
+_HEARTBEAT = 15.0  #: seconds; shorter than what proxies and browsers wait
+_GATHERING = 0.02  #: seconds in which events gather into one message
+_PAUSE = 0.05  #: seconds from one message to the next
+_MOST = 2000  #: events in one message
+_BEHIND = 200  #: messages that wait for one stream, at most
+
+_ALIVE = b": alive\n\n"
+_RESET = b"event: reset\ndata: {}\n\n"
+
+#: Numbers begin anew with every engine, so an id says whose they are.
+THIS_SERVER = secrets.token_hex(4)
+
+Event = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a stream is to carry."""
+
+    dispatch: str | None = None  #: only what is about this one
+    topics: frozenset[str] = frozenset()  #: what is told only on request
+
+    def has(self, event: Event) -> bool:
+        """Whether an event belongs there."""
+        if self.dispatch not in (None, event.get("dispatch")):
+            return False
+        return event["seq"] is not None or event["topic"] in self.topics
+
+
+class Streams:
+    """The open streams of one server, in its event loop.
+
+    Args:
+        engine: Whose events they carry.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._queues: dict[Wanted, set[asyncio.Queue[bytes]]] = {}
+        self._sent = 0  # the number of the last event that went to the queues
+        self._tasks: list[asyncio.Task[None]] = []
+        self.open = 0  #: how many there are
+
+    async def stream(self, wanted: Wanted, last_id: str | None) -> AsyncIterator[bytes]:
+        """One stream, with what was missed since `last_id`; `ServerBusy` if there are too many."""
+        if self.open >= MAX_STREAMS:
+            raise ServerBusy(what="event streams", limit=MAX_STREAMS)
+        return self._messages(wanted, last_id)
+
+    async def _messages(self, wanted: Wanted, last_id: str | None) -> AsyncIterator[bytes]:
+        queue: asyncio.Queue[bytes] = asyncio.Queue()
+        self._join(wanted, queue)
+        try:
+            # No await up to here: nothing falls between the past and the present.
+            yield b"retry: 1000\n\n" + (self._missed(last_id, wanted) if last_id else b"")
+            while True:
+                yield await _next(queue)
+        finally:
+            self._leave(wanted, queue)
+
+    def _join(self, wanted: Wanted, queue: asyncio.Queue[bytes]) -> None:
+        self.open += 1
+        self._queues.setdefault(wanted, set()).add(queue)
+        if not self._tasks:
+            self._sent = self._engine.events.number
+            self._tasks = [
+                asyncio.create_task(self._broadcast(), name="qcov-events"),
+                asyncio.create_task(watch_jobs(self._engine.events.tell), name="qcov-jobs"),
+            ]
+
+    def _leave(self, wanted: Wanted, queue: asyncio.Queue[bytes]) -> None:
+        self.open -= 1
+        self._queues[wanted].discard(queue)
+        if not self._queues[wanted]:
+            del self._queues[wanted]
+        if not self._queues:
+            for task in self._tasks:
+                task.cancel()
+            self._tasks = []
+
+    async def _broadcast(self) -> None:
+        async with self._engine.events.subscribe() as events:
+            self._give(self._engine.events.since(self._sent) or [])  # while this task began
+            while True:
+                self._give(await _gathered(events))
+                await asyncio.sleep(_PAUSE)
+
+    def _give(self, events: Sequence[Event]) -> None:
+        self._sent = next((e["seq"] for e in reversed(events) if e["seq"]), self._sent)
+        for wanted, queues in self._queues.items():
+            message = render(events, wanted)
+            for queue in queues if message else ():
+                _put(queue, message)
+
+    def _missed(self, last_id: str, wanted: Wanted) -> bytes:
+        """What went out after `last_id`; what has not gone out yet comes by itself."""
+        server, _, number = last_id.partition("-")
+        known = server == THIS_SERVER and number.isdecimal()
+        events = self._engine.events.since(int(number)) if known else None
+        if events is None:
+            return f"id: {THIS_SERVER}-{self._sent}\n".encode() + _RESET
+        return render([event for event in events if event["seq"] <= self._sent], wanted)
+
+
+def render(events: Sequence[Event], wanted: Wanted) -> bytes:
+    """The messages for what of these events a stream wants: one of each kind, with the last id."""
+    kinds: dict[str, list[dict[str, Any]]] = {}
+    for event in events:
+        if wanted.has(event):
+            told = {key: value for key, value in event.items() if key not in _INSIDE}
+            kinds.setdefault(event["kind"], []).append(told)
+    if not kinds:
+        return b""
+    texts = [f"event: {kind}\ndata: {_json(told)}\n" for kind, told in kinds.items()]
+    # A browser keeps the last id that it has read whole: who loses the connection before it gets
+    # all of these again.
+    last = next((e["seq"] for e in reversed(events) if e["seq"]), None)
+    texts[-1] += "" if last is None else f"id: {THIS_SERVER}-{last}\n"
+    return "".join(f"{text}\n" for text in texts).encode()
+
+
+_INSIDE = frozenset({"seq", "kind", "root"})
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+async def _gathered(events: asyncio.Queue[Any]) -> list[Event]:
+    gathered = [await events.get()]
+    await asyncio.sleep(_GATHERING)
+    while len(gathered) < _MOST and not events.empty():
+        gathered.append(events.get_nowait())
+    return gathered
+
+
+async def _next(queue: asyncio.Queue[bytes]) -> bytes:
+    """The next message, or a sign of life when it is time for one."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_HEARTBEAT):
+            return await queue.get()
+    return _ALIVE
+
+
+def _put(queue: asyncio.Queue[bytes], message: bytes) -> None:
+    """Queue a message; a browser that does not read is told to read everything anew."""
+    if queue.qsize() >= _BEHIND:
+        while not queue.empty():
+            queue.get_nowait()
+        queue.put_nowait(_RESET)
+    queue.put_nowait(message)

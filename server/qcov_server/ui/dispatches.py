@@ -1,0 +1,52 @@
+"""The list of dispatches."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from qcov_server.ui.render import render
+from qcov_server.ui.windows import Asked, Heads, TheStore, timed, window
+
+router = APIRouter(include_in_schema=False)
+
+PAGE_SIZE = 50
+
+#: The filters of the list: what the address says, what a person reads, and which statuses it means.
+FILTERS = {
+    "": ("All", ()),
+    "NEW_OBJECT": ("Waiting", ("NEW_OBJECT",)),
+    "RUNNING": ("Running", ("PENDING", "RUNNING", "CANCELING")),
+    "COMPLETED": ("Completed", ("COMPLETED",)),
+    "FAILED": ("Failed", ("FAILED",)),
+    "CANCELLED": ("Cancelled", ("CANCELLED",)),
+}
+_ORDERS = ("created", "name", "status", "duration")
+
+
+@router.get("/")
+def dispatches(request: Request, store: TheStore, asked: Annotated[Asked, Query()]) -> HTMLResponse:
+    """All dispatches."""
+    status = asked.status if asked.status in FILTERS else ""
+    search, sort, page = asked.search, asked.sorted_by(_ORDERS, "-created"), asked.page
+    rows, total = store.list_dispatches(
+        limit=PAGE_SIZE,
+        offset=(page - 1) * PAGE_SIZE,
+        status=FILTERS[status][1] or None,
+        search=search or None,
+        root_only=not search,
+        sort=sort,
+    )
+    values = {
+        "rows": [timed(row) for row in rows],
+        "window": window(page, PAGE_SIZE, total),
+        "filters": {value: name for value, (name, _) in FILTERS.items()},
+        "status": status,
+        "search": search,
+        "heads": Heads(address="/", query={"status": status, "search": search}, sort=sort),
+    }
+    whole = "hx-request" not in request.headers
+    return render(request, "dispatches.html" if whole else "rows.html", values)

@@ -1,0 +1,52 @@
+"""Sees what becomes of jobs: their journal is a file that many processes write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from qcov.errors import StoreUnavailable
+from qcov.job_entries import JobEntry
+from qcov.journal import Journal
+
+_INTERVAL = 1.0  # seconds
+_RECENT = 200  # jobs that are looked at besides the open ones
+
+Told = Callable[..., None]
+
+
+async def watch_jobs(tell: Told) -> None:
+    """Tell of every job that was made or has changed, as long as somebody listens."""
+    path = Journal().path
+    seen, known = _stamp(path), await asyncio.to_thread(_jobs, path)
+    while True:
+        await asyncio.sleep(_INTERVAL)
+        stamp = _stamp(path)
+        if stamp == seen:
+            continue
+        seen, before, known = stamp, known, await asyncio.to_thread(_jobs, path)
+        for token, job in known.items():
+            if before.get(token) != job:
+                tell(
+                    "jobs", job=token, state=job.state, device=job.device, dispatch=job.dispatch_id
+                )
+
+
+def _jobs(path: Path) -> Mapping[str, JobEntry]:
+    try:
+        if not path.exists():  # reading would make it
+            return {}
+        journal = Journal(path)
+        found = [*journal.jobs(limit=_RECENT), *journal.jobs(only_open=True)]
+    except StoreUnavailable:  # whoever opens the page of jobs is told why
+        return {}
+    return {job.token: job for job in found}
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
