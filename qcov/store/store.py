@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Never, cast
@@ -24,6 +24,7 @@ from qcov.store.circuits import from_row
 from qcov.store.database import open_database
 from qcov.store.folder import identity, installation_key, prepare_folder
 from qcov.store.leases import Fence, Leases
+from qcov.store.listing import dispatch_conditions, dispatch_order, node_conditions, node_order
 from qcov.store.migrations import migrate
 from qcov.store.schema import (
     blobs,
@@ -313,28 +314,46 @@ class Store:
         *,
         limit: int = 50,
         offset: int = 0,
-        status: str | None = None,
+        status: str | Sequence[str] | None = None,
         search: str | None = None,
         root_only: bool = True,
+        created_after: float | None = None,
+        created_before: float | None = None,
+        sort: str = "-created",
     ) -> tuple[list[Row], int]:
-        """A window of the dispatches, newest first, and how many there are in all."""
-        chosen: list[sa.ColumnElement[bool]] = []
-        if status:
-            chosen.append(dispatches.c.status == status)
-        if search:
-            found = dispatches.c.name.icontains(search, autoescape=True)
-            chosen.append(found | dispatches.c.id.istartswith(search, autoescape=True))
-        if root_only:
-            chosen.append(dispatches.c.parent_id.is_(None))
-        window = (
-            _DISPATCHES_AND_PROGRESS.where(*chosen)
-            .order_by(dispatches.c.created.desc())
-            .limit(limit)
-            .offset(offset)
-        )
+        """A window of the dispatches, and how many there are in all.
+
+        `sort` is one of `listing.DISPATCH_ORDERS`, with a minus before it for the other way round.
+        """
+        chosen = dispatch_conditions(
+            status=status, search=search, root_only=root_only, created_after=created_after,
+            created_before=created_before,
+        )  # fmt: skip
+        window = _DISPATCHES_AND_PROGRESS.where(*chosen).order_by(*dispatch_order(sort))
         counted = sa.select(sa.func.count().label("total")).select_from(dispatches).where(*chosen)
         total = self._one(counted) or {"total": 0}
-        return self._all(window), int(total["total"])
+        return self._all(window.limit(limit).offset(offset)), int(total["total"])
+
+    def list_nodes(
+        self,
+        dispatch_id: str,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        status: str | Sequence[str] | None = None,
+        kind: str | None = None,
+        search: str | None = None,
+        sort: str = "node_id",
+    ) -> tuple[list[Row], int]:
+        """A window of the nodes of a dispatch, and how many there are in all.
+
+        `sort` is one of `listing.NODE_ORDERS`, with a minus before it for the other way round.
+        """
+        chosen = node_conditions(dispatch_id, status=status, kind=kind, search=search)
+        window = sa.select(nodes).where(*chosen).order_by(*node_order(sort))
+        counted = sa.select(sa.func.count().label("total")).select_from(nodes).where(*chosen)
+        total = self._one(counted) or {"total": 0}
+        return self._all(window.limit(limit).offset(offset)), int(total["total"])
 
     def get_nodes(
         self,

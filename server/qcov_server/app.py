@@ -12,6 +12,7 @@ from starlette.staticfiles import StaticFiles
 import qcov
 from qcov.settings import LOOPBACK
 from qcov_server import api, problems, ui
+from qcov_server.api.description import describe
 from qcov_server.auth import LoginCodes, Sessions
 from qcov_server.engine import Engine
 from qcov_server.guard import Guard
@@ -49,7 +50,8 @@ def create_app(
     problems.install(app)
     app.include_router(api.router)
     app.include_router(ui.router)
+    describe(app)
     app.mount("/static", StaticFiles(directory=Path(ui.__file__).parent / "static"), name="static")
     names = {f"{host}:{port}" for host in (*_LOOPBACK, *hosts)}
-    app.add_middleware(Guard, token=token, sessions=sessions, hosts=names)
+    app.add_middleware(Guard, token=token, sessions=sessions, hosts=names, routes=app.routes)
     return app

@@ -18,11 +18,28 @@ class Store(Protocol):
         *,
         limit: int = 50,
         offset: int = 0,
-        status: str | None = None,
+        status: str | Sequence[str] | None = None,
         search: str | None = None,
         root_only: bool = True,
+        created_after: float | None = None,
+        created_before: float | None = None,
+        sort: str = "-created",
     ) -> tuple[Sequence[Row], int]:
-        """A window of the dispatches, newest first, and how many there are in all."""
+        """A window of the dispatches, and how many there are in all."""
+        ...
+
+    def list_nodes(
+        self,
+        dispatch_id: str,
+        *,
+        limit: int = 100,
+        offset: int = 0,
+        status: str | Sequence[str] | None = None,
+        kind: str | None = None,
+        search: str | None = None,
+        sort: str = "node_id",
+    ) -> tuple[Sequence[Row], int]:
+        """A window of the nodes of a dispatch, and how many there are in all."""
         ...
 
     def get_dispatch(self, dispatch_id: str) -> Row:

@@ -8,12 +8,13 @@ token or a session is there; the body is of a kind that no HTML form can send, a
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qcov.errors import AccessRefused, InvalidRequest
@@ -26,7 +27,7 @@ MAX_BODY = 512 * 1024 * 1024
 LOGIN_PATH = "/login"
 
 _INVALID, _REFUSED = InvalidRequest.__name__, AccessRefused.__name__
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _SAFE = frozenset({"GET", "HEAD"})
 _POLICY = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' '{style}'; object-src 'none'; "
@@ -46,9 +47,16 @@ class Guard:
     """The ASGI application around the application."""
 
     def __init__(
-        self, app: ASGIApp, *, token: str, sessions: Sessions, hosts: Collection[str]
+        self,
+        app: ASGIApp,
+        *,
+        token: str,
+        sessions: Sessions,
+        hosts: Collection[str],
+        routes: Sequence[BaseRoute],
     ) -> None:
         self._app = app
+        self._routes = routes
         self._token = token
         self._sessions = sessions
         self._hosts = frozenset(hosts)
@@ -66,9 +74,9 @@ class Guard:
         request = Request(scope)
         refusal = (
             self._refuse_host(request.headers)
-            or self._refuse_method(request.method)
             or self._refuse_foreign_site(request)
             or self._refuse_stranger(request)
+            or self._refuse_method(request)
             or self._refuse_body(request)
         )
         if refusal is not None:
@@ -83,11 +91,17 @@ class Guard:
         detail = "This server does not answer to that Host header."
         return problem(421, detail, kind=_INVALID)
 
-    def _refuse_method(self, method: str) -> Response | None:
-        if method in _METHODS:
+    def _refuse_method(self, request: Request) -> Response | None:
+        if self._serves(request.scope):
             return None
-        allowed = {"allow": ", ".join(sorted(_METHODS))}
-        return problem(405, f"{method} is not served.", kind=_INVALID, headers=allowed)
+        allowed = [name for name in _METHODS if self._serves({**request.scope, "method": name})]
+        if not allowed:  # there is nothing at all, which is for the routes to say
+            return None
+        names = {"allow": ", ".join(allowed)}
+        return problem(405, f"{request.method} is not served here.", kind=_INVALID, headers=names)
+
+    def _serves(self, scope: Scope) -> bool:
+        return any(route.matches(scope)[0] is Match.FULL for route in self._routes)
 
     def _refuse_foreign_site(self, request: Request) -> Response | None:
         headers = request.headers

@@ -20,12 +20,15 @@ from qcov_server.api.models import (
     CircuitSummary,
     Dispatch,
     DispatchPage,
+    DispatchQuery,
     Edge,
     Graph,
     Node,
     NodePage,
+    NodeQuery,
     PlacedNode,
     RerunRequest,
+    StartRequest,
     Submitted,
     Waited,
 )
@@ -41,24 +44,16 @@ TheEngine = Annotated[Engine, Depends(current_engine)]
 TheStore = Annotated[Store, Depends(current_store)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Offset = Annotated[int, Query(ge=0, le=2**31)]
-NodeId = Annotated[int | None, Query(ge=0)]
+NodeId = Annotated[int | None, Query(ge=0, le=2**31)]
 
 
 # Reads are plain functions: they run in a worker thread, beside the engine's loop.
 @router.get("")
-def list_dispatches(
-    store: TheStore,
-    limit: Limit = 50,
-    offset: Offset = 0,
-    status: Annotated[Status | None, Query()] = None,
-    search: Annotated[str | None, Query(max_length=200)] = None,
-) -> DispatchPage:
-    """The dispatches, newest first; sublattices are found by their id."""
-    rows, total = store.list_dispatches(
-        limit=limit, offset=offset, status=status, search=search, root_only=not search
-    )
+def list_dispatches(store: TheStore, asked: Annotated[DispatchQuery, Query()]) -> DispatchPage:
+    """The dispatches, newest first. Those of sublattices are found by a search."""
+    rows, total = store.list_dispatches(**asked.model_dump(), root_only=not asked.search)
     items = [Dispatch.model_validate(row) for row in rows]
-    return DispatchPage(items=items, total=total, limit=limit, offset=offset)
+    return DispatchPage(items=items, total=total, limit=asked.limit, offset=asked.offset)
 
 
 @router.post("", status_code=201)
@@ -76,7 +71,7 @@ async def submit(engine: TheEngine, manifest: Annotated[dict[str, Any], Body()])
 
 
 @router.post("/{dispatch_id}/start")
-async def start(engine: TheEngine, dispatch_id: str) -> Submitted:
+async def start(engine: TheEngine, dispatch_id: str, _: StartRequest) -> Submitted:
     """Start a dispatch that was only stored; one that has been started goes on."""
     return Submitted(id=await engine.start(dispatch_id, {}))
 
@@ -96,18 +91,17 @@ def get_dispatch(store: TheStore, dispatch_id: str) -> Dispatch:
 
 
 @router.get("/{dispatch_id}/nodes")
-def get_nodes(
-    store: TheStore,
-    dispatch_id: str,
-    node_id: NodeId = None,
-    limit: Limit = 100,
-    offset: Offset = 0,
-) -> NodePage:
-    """The nodes of a dispatch, by their number."""
-    total = int(store.get_dispatch(dispatch_id)["nodes_total"])
-    rows = store.get_nodes(dispatch_id, limit=limit, offset=offset, node_id=node_id)
+def get_nodes(store: TheStore, dispatch_id: str, asked: Annotated[NodeQuery, Query()]) -> NodePage:
+    """The nodes of a dispatch, by their number; or the one with `node_id`."""
+    store.get_dispatch(dispatch_id)
+    window = asked.model_dump(exclude={"node_id"})
+    if asked.node_id is None:
+        rows, total = store.list_nodes(dispatch_id, **window)
+    else:
+        rows = store.get_nodes(dispatch_id, node_id=asked.node_id)
+        total = len(rows)
     items = [Node.model_validate(row) for row in rows]
-    return NodePage(items=items, total=total, limit=limit, offset=offset)
+    return NodePage(items=items, total=total, limit=asked.limit, offset=asked.offset)
 
 
 @router.get("/{dispatch_id}/graph")

@@ -24,7 +24,11 @@ from qcov_server.streams import Streams, Wanted
 router = APIRouter(tags=["events"])
 
 
-@router.get("/events", response_class=StreamingResponse)
+@router.get(
+    "/events",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+)
 async def events(
     request: Request,
     dispatch: Annotated[str | None, Query(max_length=64)] = None,

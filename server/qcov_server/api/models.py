@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictInt
+
+from qcov.classical.graph import Kind
+from qcov.classical.status import Status
+
+#: Seconds since the epoch, UTC.
+Moment = Annotated[float, Field(allow_inf_nan=False, description="Seconds since the epoch, UTC.")]
+
+_SORT = "A minus turns the order round; what has not begun, or not ended, stands last."
 
 
 class Answer(BaseModel):
@@ -30,6 +38,46 @@ class Dispatch(Answer):
     result_repr: str | None = None
     nodes_total: int
     nodes_done: int
+
+
+class Asked(BaseModel):
+    """The query of a list. What is misspelt is refused: it would be ignored otherwise."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: int = Field(default=50, ge=1, le=1000)
+    offset: int = Field(default=0, ge=0, le=2**31)
+    status: list[Status] = Field(
+        default=[], max_length=len(Status), description="May be given several times."
+    )
+    search: str | None = Field(default=None, max_length=200)
+
+
+class DispatchQuery(Asked):
+    """Which dispatches, in which order."""
+
+    search: str | None = Field(
+        default=None, max_length=200, description="Part of the name, or how the id begins."
+    )
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+    sort: Literal[
+        "created", "-created", "name", "-name", "status", "-status", "started", "-started",
+        "ended", "-ended", "duration", "-duration",
+    ] = Field(default="-created", description=_SORT)  # fmt: skip
+
+
+class NodeQuery(Asked):
+    """Which nodes, in which order."""
+
+    limit: int = Field(default=100, ge=1, le=1000)
+    node_id: int | None = Field(default=None, ge=0, le=2**31)
+    kind: Kind | None = None
+    search: str | None = Field(default=None, max_length=200, description="Part of the name.")
+    sort: Literal[
+        "node_id", "-node_id", "name", "-name", "status", "-status", "started", "-started",
+        "ended", "-ended", "duration", "-duration",
+    ] = Field(default="node_id", description=_SORT)  # fmt: skip
 
 
 class DispatchPage(Answer):
@@ -141,6 +189,12 @@ class Waited(Answer):
     dispatch: Dispatch | None = None
 
 
+class StartRequest(BaseModel):
+    """Nothing more is asked: `{}`. What changes anything has to send JSON, as no form can."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class RerunRequest(BaseModel):
     """How the new dispatch is called; the same request sent twice makes one."""
 
@@ -224,7 +278,7 @@ class CancelRequest(BaseModel):
         extra="forbid", json_schema_extra={"examples": [{}, {"node_ids": [0, 3]}]}
     )
 
-    node_ids: list[int] | None = Field(
+    node_ids: list[StrictInt] | None = Field(
         default=None, max_length=100_000, description="Numbers of nodes; all by default."
     )
 

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/dispatches", tags=["dispatches"])
     "/{dispatch_id}/payloads/{of}",
     response_class=PlainResponse,
     responses={
-        200: {"content": {"application/octet-stream": {}}},
+        200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}},
         204: {"description": "There is none."},
     },
 )

@@ -58,19 +58,19 @@ async def stop(engine: TheEngine, request: StopRequest) -> None:
     await engine.triggers.stop(request.dispatch_ids)
 
 
-@router.post("/{trigger_id}/fired", status_code=204)
+@router.post("/{trigger_id:uuid}/fired", status_code=204)
 async def note_fired(engine: TheEngine, trigger_id: UUID, request: FiredRequest) -> None:
     """Note that a trigger has started a dispatch that another server has."""
     await engine.triggers.note_fired(str(trigger_id), str(request.id))
 
 
-@router.get("/{trigger_id}")
+@router.get("/{trigger_id:uuid}")
 async def get_trigger(engine: TheEngine, trigger_id: UUID) -> Trigger:
     """One trigger."""
     return Trigger.model_validate(await engine.triggers.get(str(trigger_id)))
 
 
-@router.get("/{trigger_id}/runs")
+@router.get("/{trigger_id:uuid}/runs")
 async def get_runs(
     engine: TheEngine, trigger_id: UUID, limit: Limit = 100, offset: Offset = 0
 ) -> TriggerRunPage:

@@ -27,6 +27,7 @@ class MemoryStore:
         self.nodes: dict[str, list[dict[str, Any]]] = {}
         self.edges: dict[str, list[tuple[int, int, str]]] = {}
         self.circuits: dict[str, list[dict[str, Any]]] = {}
+        self.asked: dict[str, Any] = {}  #: what the last list was asked for
 
     def add(
         self,
@@ -56,13 +57,15 @@ class MemoryStore:
         self.edges[dispatch_id] = list(edges)
 
     def list_dispatches(
-        self, *, limit: int = 50, offset: int = 0, status: str | None = None,
-        search: str | None = None, root_only: bool = True,
+        self, *, limit: int = 50, offset: int = 0, status: str | Sequence[str] | None = None,
+        search: str | None = None, root_only: bool = True, created_after: float | None = None,
+        created_before: float | None = None, sort: str = "-created",
     ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
+        self.asked = {"after": created_after, "before": created_before, "sort": sort}
         found = [
             row
             for row in self.dispatches
-            if (not status or row["status"] == status)
+            if (not status or row["status"] in status)
             and (not search or search in row["name"] or row["id"].startswith(search))
             and (not root_only or row["parent_id"] is None)
         ]
@@ -82,6 +85,21 @@ class MemoryStore:
         if node_id is not None:
             return [node for node in nodes if node["node_id"] == node_id]
         return nodes[offset : None if limit is None else offset + limit]
+
+    def list_nodes(
+        self, dispatch_id: str, *, limit: int = 100, offset: int = 0,
+        status: str | Sequence[str] | None = None, kind: str | None = None,
+        search: str | None = None, sort: str = "node_id",
+    ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
+        self.asked = {"sort": sort}
+        found = [
+            node
+            for node in self.nodes[dispatch_id]
+            if (not status or node["status"] in status)
+            and (not search or search in node["name"])
+            and kind in (None, node["kind"])
+        ]
+        return found[offset : offset + limit], len(found)
 
     def get_edges(self, dispatch_id: str) -> list[tuple[int, int, str]]:
         return self.edges[dispatch_id]

@@ -33,7 +33,37 @@ def test_dispatches_are_paged_filtered_and_found(
     assert [row["id"] for row in found["items"]] == ["child"]
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", "offset=-1"])
+def test_dispatches_and_nodes_are_sorted_and_chosen(
+    client: httpx.Client, engine: MemoryEngine
+) -> None:
+    nodes = [{"status": "FAILED"}, {"status": "COMPLETED", "kind": "parameter"}, {}]
+    engine.store.add("d", nodes=nodes, status="FAILED")
+    engine.store.add("e", status="RUNNING")
+
+    asked = "status=FAILED&status=RUNNING&created_after=5&created_before=2e3&sort=-duration"
+    page = client.get(f"/api/v1/dispatches?{asked}").json()
+    assert (page["total"], engine.store.asked) == (
+        2,
+        {"after": 5.0, "before": 2000.0, "sort": "-duration"},
+    )
+
+    def found(query: str) -> list[int]:
+        page = client.get(f"/api/v1/dispatches/d/nodes?{query}").json()
+        assert page["total"] == len(page["items"])
+        return [node["node_id"] for node in page["items"]]
+
+    assert found("status=FAILED&status=PENDING") == [0, 2]
+    assert found("kind=parameter") == [1]
+    assert found("search=task 2&sort=-name") == [2]
+    assert engine.store.asked == {"sort": "-name"}
+    assert found("node_id=1") == [1]
+    assert found("node_id=77") == []
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=1001", "limit=x", "offset=-1", "sort=key", "statsu=x", "created_after=nan"],
+)
 def test_a_wrong_query_is_a_problem(client: httpx.Client, query: str) -> None:
     answer = client.get(f"/api/v1/dispatches?{query}")
 

@@ -251,3 +251,27 @@ def test_every_answer_carries_the_headers(client: httpx.Client, stranger: httpx.
 )  # fmt: skip
 def test_static_files_stay_in_their_folder(client: httpx.Client, path: str) -> None:
     assert client.get(f"/static/{path}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("TRACE", "/api/v1/dispatches", "GET, POST"),
+        ("PUT", "/api/v1/dispatches", "GET, POST"),
+        ("OPTIONS", "/api/v1/dispatches/a/cancel", "POST"),
+        ("BREW", "/", "GET"),
+    ],
+)
+def test_what_a_path_does_not_serve_is_told_what_it_does(
+    client: httpx.Client, method: str, path: str, allowed: str
+) -> None:
+    answer = client.request(method, path)
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
+def test_a_body_that_is_no_text_is_a_problem(client: httpx.Client) -> None:
+    headers = {"content-type": "application/json"}
+    answer = client.post("/api/v1/dispatches/a/rerun", content=b"\xff\xfe", headers=headers)
+
+    assert (answer.status_code, answer.json()["type"]) == (422, "urn:qcov:error:InvalidRequest")

@@ -276,6 +276,59 @@ def test_windows_of_the_list(store: Store, put: Put, dispatch_rows: Rows) -> Non
     assert ids(root_only=False)[1] == 6
 
 
+def test_lists_are_sorted_and_windows_fit_together(
+    store: Store, put: Put, dispatch_rows: Rows
+) -> None:
+    times = [(5.0, 9.0), (1.0, 2.0), (None, None), (3.0, 3.5), (3.0, 3.5)]
+    for number, (started, ended) in enumerate(times):
+        name = f"id-{number}"
+        put(dispatch_rows(name, created=10.0 + number // 2, name="bADc"[number % 4]))
+        if started is not None:
+            began = {"of_dispatch": name, "new_status": "RUNNING", "new_started": started}
+            came = {
+                "of_dispatch": name, "new_status": "COMPLETED", "new_ended": ended,
+                "new_error": None, "new_result": None, "new_result_seal": None,
+                "new_result_repr": None,
+            }  # fmt: skip
+            put({"dispatch_started": [began], "dispatch_ended": [came]})
+
+    def order(sort: str) -> str:
+        windows = (store.list_dispatches(limit=2, offset=at, sort=sort)[0] for at in (0, 2, 4))
+        return "".join(row["id"].removeprefix("id-") for window in windows for row in window)
+
+    assert order("created") == "01234"
+    assert order("-created") == "43210"
+    assert order("name") == "10432"
+    assert order("-duration") == "01432"
+    assert order("duration") == "34102"
+    assert order("started") == "13402"
+    between = store.list_dispatches(created_after=11.0, created_before=12.0)
+    assert ([row["id"] for row in between[0]], between[1]) == (["id-3", "id-2"], 2)
+    assert store.list_dispatches(status=("RUNNING", "FAILED"))[1] == 1
+    assert store.list_dispatches(status=("RUNNING", "COMPLETED"))[1] == 5
+
+
+def test_nodes_are_sorted_and_chosen(store: Store, put: Put, dispatch_rows: Rows) -> None:
+    put(dispatch_rows("d", nodes=3))
+    put(dispatch_rows("other", nodes=1))
+    put(finished(store, b"value"))
+
+    def found(**window: Any) -> list[int]:
+        rows, total = store.list_nodes("d", **window)
+        assert total == len(rows)
+        return [row["node_id"] for row in rows]
+
+    assert found() == [0, 1, 2]
+    assert found(sort="-node_id") == [2, 1, 0]
+    assert len(found(status="COMPLETED")) == 1
+    assert found(status=("COMPLETED", "FAILED"))[0] not in found(status=["NEW_OBJECT", "PENDING"])
+    assert found(search="no such name") == []
+    rows, total = store.list_nodes("d", limit=1, offset=1)
+    assert ([row["node_id"] for row in rows], total) == ([1], 3)
+    with pytest.raises(KeyError):
+        store.list_nodes("d", sort="output; DROP TABLE nodes")
+
+
 @pytest.mark.parametrize("text", ["%", "_", "w%", "' OR 1=1 --", '"; DROP TABLE nodes; --', "\\"])
 def test_searching_is_for_text_only(store: Store, put: Put, dispatch_rows: Rows, text: str) -> None:
     put(dispatch_rows())
