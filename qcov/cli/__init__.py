@@ -24,6 +24,7 @@ from qcov.cli import (
     executors,
     fakeqpu,
     jobs,
+    logs,
     retention,
     server,
     triggers,
@@ -76,6 +77,7 @@ bench.add_to(app)
 config.add_to(app)
 executors.add_to(app)
 jobs.add_to(app)
+logs.add_to(app)
 fakeqpu.add_to(app)
 retention.add_to(app)
 database.add_to(app)

@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from qcov.errors import ServerBusy
-from qcov_server.engine import Engine
+from qcov.logs import as_line
+from qcov_server.engine import Engine, Events
 from qcov_server.watching import watch_jobs
 
 MAX_STREAMS = 256
@@ -62,6 +64,7 @@ class Streams:
         self._queues: dict[Wanted, set[asyncio.Queue[bytes]]] = {}
         self._sent = 0  # the number of the last event that went to the queues
         self._tasks: list[asyncio.Task[None]] = []
+        self._log: logging.Handler = logging.NullHandler()
         self.open = 0  #: how many there are
 
     async def stream(self, wanted: Wanted, last_id: str | None) -> AsyncIterator[bytes]:
@@ -86,6 +89,8 @@ class Streams:
         self._queues.setdefault(wanted, set()).add(queue)
         if not self._tasks:
             self._sent = self._engine.events.number
+            self._log = _LogLines(asyncio.get_running_loop(), self._engine.events)
+            logging.getLogger().addHandler(self._log)
             self._tasks = [
                 asyncio.create_task(self._broadcast(), name="qcov-events"),
                 asyncio.create_task(watch_jobs(self._engine.events.tell), name="qcov-jobs"),
@@ -97,6 +102,7 @@ class Streams:
         if not self._queues[wanted]:
             del self._queues[wanted]
         if not self._queues:
+            logging.getLogger().removeHandler(self._log)
             for task in self._tasks:
                 task.cancel()
             self._tasks = []
@@ -123,6 +129,21 @@ class Streams:
         if events is None:
             return f"id: {THIS_SERVER}-{self._sent}\n".encode() + _RESET
         return render([event for event in events if event["seq"] <= self._sent], wanted)
+
+
+class _LogLines(logging.Handler):
+    """Passes what is logged on to the streams that ask for it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, events: Events) -> None:
+        super().__init__()
+        self._loop, self._events = loop, events
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._pass_on, as_line(record))
+
+    def _pass_on(self, line: Mapping[str, Any]) -> None:
+        self._events.pass_on("log", "log", line=line)
 
 
 def render(events: Sequence[Event], wanted: Wanted) -> bytes:

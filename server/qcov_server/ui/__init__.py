@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from qcov_server.ui.pages import router
+from fastapi import APIRouter
+
+from qcov_server.ui import logs, pages
+
+router = APIRouter()
+for part in (pages, logs):
+    router.include_router(part.router)
 
 __all__ = ["router"]

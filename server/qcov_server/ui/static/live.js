@@ -89,8 +89,9 @@
 
   // Parts of other pages: <div data-live-on="jobs triggers" hx-trigger="refresh">.
   const later = new Map();
-  for (const kind of ["circuits", "jobs", "triggers", "reset"]) {
+  for (const kind of ["changes", "circuits", "jobs", "triggers", "log", "reset"]) {
     document.addEventListener(`qcov:${kind}`, () => {
+      if (document.getElementById("tail")?.getAttribute("aria-pressed") === "false") return;
       for (const part of document.querySelectorAll("[data-live-on]")) {
         if (kind !== "reset" && !part.dataset.liveOn.split(" ").includes(kind)) continue;
         if (later.has(part.id)) continue;
@@ -99,7 +100,7 @@
           const there = document.getElementById(part.id);
           if (there) htmx.trigger(there, "refresh");
         };
-        later.set(part.id, setTimeout(fire, SOON));
+        later.set(part.id, setTimeout(fire, kind === "jobs" ? SOON : AGAIN));
       }
     });
   }
@@ -132,6 +133,13 @@
       time.textContent = ago(date);
       time.title = date.toLocaleString();
     }
+    for (const time of document.querySelectorAll("time[data-clock]")) {
+      const date = new Date(time.dateTime);
+      const today = date.toDateString() === new Date().toDateString();
+      time.textContent = today ? date.toLocaleTimeString() : date.toLocaleString();
+      time.title = date.toLocaleString();
+      delete time.dataset.clock;
+    }
     for (const running of document.querySelectorAll("[data-since]")) {
       running.textContent = duration(Date.now() / 1000 - Number(running.dataset.since));
     }
@@ -158,6 +166,11 @@
     const button = event.target.closest("button");
     if (button?.dataset.cancel) cancel(button);
     if (button?.dataset.copy) copy(button);
+    if (button?.id === "tail") {
+      const live = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", live);
+      if (live) say("reset");
+    }
   });
 
   document.addEventListener("htmx:afterSettle", tick);
