@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from qcov_server.ui import logs, pages
+from qcov_server.ui import jobs, logs, pages
 
 router = APIRouter()
-for part in (pages, logs):
+for part in (pages, logs, jobs):
     router.include_router(part.router)
 
 __all__ = ["router"]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from qcov.job_entries import Intent, State
+from qcov.journal import Journal
 from qcov.logs import NAME
 
 _HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e"
@@ -49,3 +53,83 @@ def test_the_log_is_shown_and_harmless(client: httpx.Client, data: Path) -> None
 def test_an_empty_log_says_how_to_get_one(client: httpx.Client, data: Path) -> None:
     assert "qcov config sdk.log_level info" in page(client, "/logs")
     assert "No line matches" in page(client, f"/logs?search={_HOSTILE[:8]}")
+
+
+# -- jobs --------------------------------------------------------------------------------------
+
+_TOKEN = "a" * 32
+
+
+def submit(number: int = 0, **about: Any) -> str:
+    """A job in the journal."""
+    token = f"{number:032x}" if number else _TOKEN
+    intent = Intent(
+        token=token, run="r", part=0, scope="s", dispatch_id="d-1", node_id=2, provider="fake",
+        account="me", keys=["k"], shots=100, estimate={"USD": 1.5}, device="qpu",
+    )  # fmt: skip
+    Journal().intend(replace(intent, **about), {})
+    return token
+
+
+def test_jobs_are_listed_and_chosen(client: httpx.Client, data: Path) -> None:
+    assert client.get("/api/v1/jobs").json()["total"] == 0
+    assert not Journal().path.exists()
+    for number in (1, 2, 3):
+        submit(number, device=f"qpu-{number}")
+    Journal().ended(f"{1:032x}", State.COMPLETED, {"USD": 0.25})
+
+    found = client.get("/api/v1/jobs?limit=2").json()
+    assert (found["total"], [one["device"] for one in found["items"]]) == (3, ["qpu-3", "qpu-2"])
+    assert client.get("/api/v1/jobs?open=true").json()["total"] == 2
+    assert client.get("/api/v1/jobs?device=qpu-3").json()["total"] == 1
+    assert client.get("/api/v1/jobs?dispatch_id=other").json()["total"] == 0
+    one = client.get(f"/api/v1/jobs/{1:032x}").json()
+    assert (one["state"], one["charges"]) == (
+        "COMPLETED",
+        [{"unit": "USD", "estimate": 1.5, "actual": 0.25}],
+    )
+    text = page(client, "/jobs")
+    assert "$0.25" in text
+    assert "≤ $1.5" in text
+    assert "qpu-2" not in page(client, "/jobs?device=qpu-3", **{"hx-request": "true"})
+
+
+def test_a_job_that_is_not_known(client: httpx.Client, data: Path) -> None:
+    answer = client.get("/api/v1/jobs/nothing")
+
+    assert answer.status_code == 404
+    assert answer.json()["type"] == "urn:qcov:error:JobNotFound"
+    assert client.post("/api/v1/jobs/--help/cancel", json={}).status_code == 422
+
+
+def test_what_providers_say_is_harmless(client: httpx.Client, data: Path) -> None:
+    submit(device=_HOSTILE, provider=_HOSTILE, dispatch_id=_HOSTILE)
+    Journal().unknown(_TOKEN, _HOSTILE)
+
+    for path in ("/jobs", f"/jobs/{_TOKEN}"):
+        text = page(client, path)
+        assert "<script>alert" not in text
+        assert _TOLD in text
+
+
+def test_a_job_nobody_knows_of_is_resolved(client: httpx.Client, data: Path) -> None:
+    submit()
+    Journal().unknown(_TOKEN, "the connection broke")
+    assert "What became of this job?" in page(client, f"/jobs/{_TOKEN}")
+
+    both = client.post(f"/api/v1/jobs/{_TOKEN}/resolve", json={})
+    answer = client.post(f"/api/v1/jobs/{_TOKEN}/resolve", json={"job_id": "job-7"}, timeout=60)
+    again = client.post(f"/api/v1/jobs/{_TOKEN}/resolve", json={"never": True}, timeout=60)
+
+    assert both.status_code == 422
+    assert (answer.status_code, answer.json()["job"]["state"]) == (200, "SUBMITTED"), answer.text
+    assert again.status_code == 409
+    assert "qcov jobs resolve" in again.json()["detail"]
+
+
+def test_a_job_whose_circuits_are_gone_is_not_cancelled(client: httpx.Client, data: Path) -> None:
+    submit()
+    answer = client.post(f"/api/v1/jobs/{_TOKEN}/cancel", json={}, timeout=60)
+
+    assert answer.status_code == 409
+    assert f"run `qcov jobs cancel {_TOKEN}`" in answer.json()["detail"]
