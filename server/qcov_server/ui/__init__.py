@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from qcov_server.ui import jobs, logs, pages
+from qcov_server.ui import jobs, logs, pages, settings, triggers
 
 router = APIRouter()
-for part in (pages, logs, jobs):
+for part in (pages, logs, jobs, triggers, settings):
     router.include_router(part.router)
 
 __all__ = ["router"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from playwright.sync_api import expect
 
 import qcov as ct
+from qcov.job_entries import Intent, State
+from qcov.journal import Journal
 
 if TYPE_CHECKING:
     from conftest import Look, Site
@@ -45,3 +48,72 @@ def test_a_failure_comes_to_the_log_by_itself(site: Site, look: Look) -> None:
     expect(rows).to_have_count(1)
     page.get_by_role("button", name="Live").click()
     expect(rows).to_have_count(2)
+
+
+def submit(token: str, **about: Any) -> str:
+    intent = Intent(
+        token=token, run="r", part=0, scope="s", dispatch_id=None, node_id=None, provider="ibm",
+        account="me", keys=["k", "l"], shots=8000, estimate={"USD": 1.5}, device="ibm_fez",
+    )  # fmt: skip
+    Journal().intend(replace(intent, **about), {})
+    return token
+
+
+def test_jobs_come_by_themselves_and_are_resolved(site: Site, look: Look) -> None:
+    page = site.open("/jobs")
+    expect(page.get_by_text("No job has been submitted yet")).to_be_visible()
+    look(page, "jobs-none")
+
+    done, lost = submit("d" * 32), submit("e" * 32, device="ibm_torino", dispatch_id="1234-5678")
+    Journal().submitted(done, "d3h8v2kg")
+    Journal().ended(done, State.COMPLETED, {"USD": 0.96})
+    Journal().unknown(lost, "the connection broke while it was submitted")
+    rows = page.locator("#jobs tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.filter(has_text="d3h8v2kg")).to_contain_text("$0.96")
+    look(page, "jobs")
+
+    page.get_by_role("link", name=lost).click()
+    page.get_by_role("button", name="Resolve").click()
+    look(page, "job-resolve")
+    page.get_by_label("The provider's id").fill("d3h8v2kz")
+    page.get_by_role("button", name="It has this id").click()
+    expect(page.locator("#told")).to_contain_text("The journal says so now.")
+    expect(page.locator("#job .title .status")).to_have_text("Submitted")
+    look(page, "job")
+
+
+@ct.electron
+def tick() -> int:
+    return 1
+
+
+def test_a_trigger_is_seen_to_run_and_is_stopped(site: Site, look: Look) -> None:
+    page = site.open("/triggers")
+    expect(page.get_by_text("No trigger has been registered yet")).to_be_visible()
+    look(page, "triggers-none")
+
+    ticking = ct.lattice(lambda: tick(), triggers=ct.triggers.TimeTrigger(1))
+    ct.dispatch(ticking)()
+    row = page.locator("#triggers tbody tr")
+    expect(row).to_contain_text("Active")
+    expect(row.locator(".j-number")).not_to_have_text("0")
+    look(page, "triggers")
+
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("TimeTrigger")
+    expect(page.locator("#trigger tbody tr").first).to_be_visible()
+    look(page, "trigger")
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Stop them").click()
+    expect(page.locator("#trigger .title .status")).to_have_text("Stopped")
+    expect(page.locator("#told")).to_have_text("Stopped.")
+
+
+def test_settings_are_read(site: Site, look: Look) -> None:
+    ct.set_config("sdk.log_level", "info")
+    page = site.open("/settings")
+
+    expect(page.locator("tr", has_text="sdk.log_level")).to_contain_text("file, line 2")
+    look(page, "settings")

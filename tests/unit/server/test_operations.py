@@ -13,6 +13,8 @@ import pytest
 from qcov.job_entries import Intent, State
 from qcov.journal import Journal
 from qcov.logs import NAME
+from qcov.settings import SETTINGS
+from qcov_server.ui.settings import MEANINGS
 
 _HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e"
 _TOLD = "&lt;script&gt;alert(1)&lt;/script&gt;\ufffd"
@@ -133,3 +135,27 @@ def test_a_job_whose_circuits_are_gone_is_not_cancelled(client: httpx.Client, da
 
     assert answer.status_code == 409
     assert f"run `qcov jobs cancel {_TOKEN}`" in answer.json()["detail"]
+
+
+# -- settings ----------------------------------------------------------------------------------
+
+
+def test_settings_say_who_has_set_them(
+    client: httpx.Client, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QCOV_ENGINE_WORKERS", "3")
+    (data / "config").mkdir()
+    (data / "config" / "qcov.conf").write_text(
+        '[sdk]\nlog_level = "info"\n[executors.ibm]\ntoken = "hunter2"\nurl = "https://me:hunter2@h/"\n'
+        '[workflow_data]\ndb_url = "postgresql://me:hunter2@host/db"\n'
+    )
+
+    text = page(client, "/settings")
+    assert "file, line 2" in text
+    assert "unset QCOV_ENGINE_WORKERS" in text
+    assert "qcov config dispatcher.port" in text
+    assert "hunter2" not in text
+
+
+def test_every_setting_has_a_meaning() -> None:
+    assert set(MEANINGS) == set(SETTINGS)
