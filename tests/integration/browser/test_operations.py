@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pennylane as qml
 import pytest
 from playwright.sync_api import expect
 
@@ -88,12 +89,16 @@ def tick() -> int:
     return 1
 
 
+@ct.lattice(triggers=ct.triggers.TimeTrigger(1))
+def ticking() -> int:
+    return tick()
+
+
 def test_a_trigger_is_seen_to_run_and_is_stopped(site: Site, look: Look) -> None:
     page = site.open("/triggers")
     expect(page.get_by_text("No trigger has been registered yet")).to_be_visible()
     look(page, "triggers-none")
 
-    ticking = ct.lattice(lambda: tick(), triggers=ct.triggers.TimeTrigger(1))
     ct.dispatch(ticking)()
     row = page.locator("#triggers tbody tr")
     expect(row).to_contain_text("Active")
@@ -117,3 +122,36 @@ def test_settings_are_read(site: Site, look: Look) -> None:
 
     expect(page.locator("tr", has_text="sdk.log_level")).to_contain_text("file, line 2")
     look(page, "settings")
+
+
+@ct.qelectron(executors=ct.executor.Simulator())
+@qml.qnode(qml.device("default.qubit", wires=1))
+def turned(x: float) -> Any:
+    qml.RX(x, wires=0)
+    return qml.expval(qml.Z(0))
+
+
+@ct.electron
+def turn(count: int) -> float:
+    return float(sum(turned(0.1 * number) for number in range(count)))
+
+
+@ct.lattice
+def turning(count: int) -> float:
+    return turn(count)
+
+
+def test_executors_show_what_ran_by_themselves(site: Site, look: Look) -> None:
+    page = site.open("/executors")
+    expect(page.get_by_text("Nothing has run in the last 24 hours")).to_be_visible()
+    look(page, "executors-none")
+
+    ct.dispatch_sync(turning)(40)
+    row = page.locator("#executors tr", has_text="Simulator")
+    expect(row).to_contain_text("40")
+    expect(row).to_contain_text("Working")
+    expect(page.locator("#executors tr", has_text="local")).to_be_visible()
+    ct.dispatch_sync(refused)(1)
+    page.reload()
+    expect(row).to_contain_text("40")
+    look(page, "executors")

@@ -111,6 +111,20 @@ class MemoryStore:
         rows = self.circuits.get(dispatch_id, [])
         return [row for row in rows if node_id in (None, row["node_id"])][offset:][:limit]
 
+    def circuits_after(self, number: int, limit: int) -> list[dict[str, Any]]:
+        rows = [row for rows in self.circuits.values() for row in rows if row["number"] > number]
+        return sorted(rows, key=lambda row: row["number"])[:limit]
+
+    def electrons_by_executor(self, since: float) -> list[dict[str, Any]]:
+        return [
+            {"executor": node["executor"], "status": node["status"], "count": 1}
+            for row in self.dispatches if row["created"] >= since
+            for node in self.nodes[row["id"]]
+        ]  # fmt: skip
+
+    def electron_lengths(self, since: float) -> list[tuple[str, float]]:
+        return [(row["executor"], 1.0) for row in self.electrons_by_executor(since)]
+
     def circuit_summary(self, dispatch_id: str) -> list[dict[str, Any]]:
         rows = self.circuits.get(dispatch_id, [])
         return [{"executor": "Simulator", "circuits": len(rows), "seconds": 1.5}] if rows else []

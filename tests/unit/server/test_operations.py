@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -15,6 +16,9 @@ from qcov.journal import Journal
 from qcov.logs import NAME
 from qcov.settings import SETTINGS
 from qcov_server.ui.settings import MEANINGS
+
+if TYPE_CHECKING:
+    from conftest import MemoryEngine
 
 _HOSTILE = "<script>alert(1)</script>\x1b[31m\u202e"
 _TOLD = "&lt;script&gt;alert(1)&lt;/script&gt;\ufffd"
@@ -159,3 +163,35 @@ def test_settings_say_who_has_set_them(
 
 def test_every_setting_has_a_meaning() -> None:
     assert set(MEANINGS) == set(SETTINGS)
+
+
+# -- executors ---------------------------------------------------------------------------------
+
+
+def circuit(number: int, *, executor: str, seconds: float, **record: Any) -> dict[str, Any]:
+    now = time.time()
+    return {
+        "number": number, "executor": executor, "device": "qpu", "execution_time": seconds,
+        "node_id": 0, "record": {"queued": now - 2, "started": now - 1, "finished": now, **record},
+    }  # fmt: skip
+
+
+def test_executors_are_counted(client: httpx.Client, engine: MemoryEngine, data: Path) -> None:
+    name = f"Sim{data.name}"  # the server has counted those of other tests
+    engine.store.add("d-1", [{"status": "FAILED", "executor": _HOSTILE}], created=time.time())
+    first = 1 + max(time.time_ns(), 0)  # after all that was counted before
+    engine.store.circuits["d-1"] = [
+        circuit(first + place, executor=name, seconds=0.01) for place in range(98)
+    ] + [
+        circuit(first + 98, executor=name, seconds=5.0),
+        circuit(first + 99, executor=name, seconds=5.0, error=_HOSTILE),
+    ]
+    submit(device="qpu")
+
+    text = page(client, "/executors")
+    row = text[text.index(name) :].partition("</tr>")[0]
+    assert "<script>alert" not in text
+    assert _TOLD in text
+    for told in ("Unsteady", ">100<", "1.0%", "10 ms", "5.1 s", ">1</a>", "$1.5"):
+        assert told in row, told
+    assert name in page(client, "/executors?span=all", **{"hx-request": "true"})
