@@ -10,13 +10,16 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 _STEP = math.log(1.1)
 _CHUNK = 2000  # circuits that are read at a time
 _REST = 0.001  # seconds after each, in which others of this process may run
+_PATIENCE = 0.5  # seconds that a page waits for what is new
 _RECENT = 20  # circuits that say how an executor does now
 HOUR = 3600
 
@@ -113,25 +116,42 @@ class Counts:
     """All executors of a store. What has been counted stays so when its dispatch is removed."""
 
     def __init__(self) -> None:
+        self.counted = 0  #: circuits
         self._last = 0
-        self._reading = threading.Lock()
+        self._lock = threading.Lock()
+        self._counting = ThreadPoolExecutor(1, "qcov-counts")
+        self._under_way: Future[None] | None = None
         self._executors: dict[tuple[str, str | None], Executor] = {}
 
-    def update(self, read: Read) -> Iterable[Executor]:
-        """Read on; all executors, the one used last first.
+    @contextmanager
+    def executors(self, read: Read) -> Generator[tuple[list[Executor], bool], None, None]:
+        """Read on for a moment; all executors, the one used last first, and whether that is all.
+
+        They do not change within the context. Reading goes on after it if need be.
 
         Args:
             read: Gives the circuits after a number, at most so many.
         """
-        with self._reading:
-            while rows := read(self._last, _CHUNK):
+        with self._lock:
+            if self._under_way is None or self._under_way.done():
+                self._under_way = self._counting.submit(self._count, read)
+            under_way = self._under_way
+        with suppress(TimeoutError):
+            under_way.result(_PATIENCE)
+        with self._lock:
+            found = sorted(self._executors.values(), key=lambda executor: -executor.last)
+            yield found, under_way.done()
+
+    def _count(self, read: Read) -> None:
+        while rows := read(self._last, _CHUNK):
+            with self._lock:
                 for row in rows:
                     key = (row["executor"], row["device"])
                     if key not in self._executors:
                         self._executors[key] = Executor(*key)
                     self._executors[key].add(row)
                 self._last = rows[-1]["number"]
-                if len(rows) < _CHUNK:
-                    break
-                time.sleep(_REST)
-            return sorted(self._executors.values(), key=lambda executor: -executor.last)
+                self.counted += len(rows)
+            if len(rows) < _CHUNK:
+                return
+            time.sleep(_REST)

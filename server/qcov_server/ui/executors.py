@@ -16,6 +16,7 @@ from qcov.journal import Journal
 from qcov_server.counts import HOUR, Counts, Executor, Lengths
 from qcov_server.depends import current_store
 from qcov_server.engine import Store
+from qcov_server.ui.present import duration
 from qcov_server.ui.render import render
 
 router = APIRouter(include_in_schema=False)
@@ -38,17 +39,15 @@ def executors(
     since = 0.0 if hours is None else now - hours * HOUR
     counts = cast("Counts", request.app.state.counts)
     open_jobs, spent = _jobs(since)
+    with counts.executors(store.circuits_after) as (found, complete):
+        seen = [one for one in found if one.last >= since]
+        quantum = [_quantum(one, since, now, open_jobs, spent) for one in seen]
     values = {
-        "quantum": [
-            _quantum(one, since, now, open_jobs, spent)
-            for one in counts.update(store.circuits_after)
-            if one.last >= since
-        ],
+        "quantum": quantum,
+        "counted": None if complete else counts.counted,
         "classical": _classical(store, since),
         "spans": {name: told for name, (told, _) in _SPANS.items()},
         "span": span,
-        "open": [{"device": name, "jobs": count} for name, count in open_jobs.items()],
-        "spent": spent,
     }
     whole = "hx-request" not in request.headers
     return render(request, "executors.html" if whole else "executor_rows.html", values)
@@ -75,8 +74,13 @@ def _quantum(
     }
 
 
-def _percentiles(lengths: Lengths) -> list[float | None]:
-    return [lengths.percentile(share) for share in _PERCENTILES]
+def _percentiles(lengths: Lengths) -> list[str]:
+    found = [lengths.percentile(share) for share in _PERCENTILES]
+    return [_length(seconds) for seconds in found if seconds is not None]
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds * 1e6:.0f} µs" if seconds < 1e-3 else duration(seconds)
 
 
 def _health(recent: Sequence[bool]) -> str:
@@ -89,7 +93,7 @@ def _health(recent: Sequence[bool]) -> str:
 
 def _bars(one: Executor, since: float, now: float) -> list[dict[str, int]]:
     """Circuits over time as bars of a drawing 100 high; whole hours, at most so many bars."""
-    first = max(int(since // HOUR), min(one.hours, default=0))
+    first = int(since // HOUR) if since else min(one.hours, default=0)
     step = max(1, -(-(int(now // HOUR) + 1 - first) // _BARS))
     sums: Counter[int] = Counter()
     for hour, tally in one.hours.items():
