@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -126,12 +126,16 @@ def last_lines(
     return found[::-1]
 
 
-def follow(folder: Path, pause: float = 0.2) -> Generator[Line, None, None]:
-    """The lines that are written from now on, when they are; the file may be turned over."""
+def follow(folder: Path, pause: float = 0.2) -> Iterator[Line]:
+    """The lines that are written from this call on, when they are; the file may be turned over."""
     path = folder / NAME
     file = _opened(path)
     if file is not None:
         file.seek(0, os.SEEK_END)
+    return _following(path, file, pause)
+
+
+def _following(path: Path, file: TextIO | None, pause: float) -> Iterator[Line]:
     rest = ""
     while True:
         text = file.read() if file is not None else ""

@@ -62,16 +62,19 @@
     refreshSoon(null); // it has slept
   });
 
-  // Changes that come together refresh the page's parts once: the first soon, more after a while.
+  // Changes that come together refresh the page's parts once: the first soon, more after a while,
+  // which is longer where refreshing takes long.
   const SOON = 30;
-  const AGAIN = 400;
+  const AGAIN = 150;
   let pending = null;
   let refreshed = 0;
+  let took = 0;
+  let measured = true;
   let changed = new Set();
 
   const refreshSoon = (nodes) => {
     changed = nodes && changed ? new Set([...changed, ...nodes]) : null;
-    pending ??= setTimeout(refresh, Math.max(SOON, refreshed + AGAIN - Date.now()));
+    pending ??= setTimeout(refresh, Math.max(SOON, refreshed + Math.max(AGAIN, 4 * took) - Date.now()));
   };
 
   const refresh = () => {
@@ -83,6 +86,7 @@
       htmx.trigger(shown, "refresh");
     }
     refreshed = Date.now();
+    measured = false;
     pending = null;
     changed = new Set();
   };
@@ -100,7 +104,7 @@
           const there = document.getElementById(part.id);
           if (there) htmx.trigger(there, "refresh");
         };
-        later.set(part.id, setTimeout(fire, kind === "jobs" ? SOON : AGAIN));
+        later.set(part.id, setTimeout(fire, kind === "jobs" ? SOON : 2 * AGAIN));
       }
     });
   }
@@ -173,7 +177,11 @@
     }
   });
 
-  document.addEventListener("htmx:afterSettle", tick);
+  document.addEventListener("htmx:afterSettle", () => {
+    if (!measured) took = Math.min(Date.now() - refreshed, 500);
+    measured = true;
+    tick();
+  });
 
   tick();
   setInterval(tick, 1000);
