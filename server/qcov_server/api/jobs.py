@@ -12,13 +12,13 @@ from qcov_server.api.models import EmptyRequest, Job, JobPage, JobsTold, JobTold
 from qcov_server.job_commands import run_jobs
 from qcov_server.job_list import find_job, list_jobs
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = APIRouter(tags=["jobs"])
 
 # It is an argument of a command: no option, and no line of its own.
 TheJob = Annotated[str, Path(max_length=256, pattern=r"^[A-Za-z0-9][\w:./+=-]*$")]
 
 
-@router.get("")
+@router.get("/jobs")
 def get_jobs(
     limit: Limit = 50,
     offset: Offset = 0,
@@ -34,19 +34,19 @@ def get_jobs(
     return JobPage(items=items, total=total, limit=limit, offset=offset)
 
 
-@router.post("/refresh")
+@router.post("/refresh-jobs")  # below /jobs it would be the name of one
 async def refresh(_request: EmptyRequest) -> JobsTold:
     """Ask providers how the open jobs of programs that are gone stand."""
     return JobsTold(told=(await run_jobs("refresh")).strip())
 
 
-@router.get("/{job}")
+@router.get("/jobs/{job}")
 def get_job(job: TheJob) -> Job:
     """One job, by its token, by the provider's id, or by how one of them begins."""
     return Job.model_validate(find_job(job))
 
 
-@router.post("/{job}/cancel")
+@router.post("/jobs/{job}/cancel")
 async def cancel(job: TheJob, _request: EmptyRequest) -> JobTold:
     """Cancel a job. What it has used by then is paid."""
     token = find_job(job)["token"]
@@ -54,7 +54,7 @@ async def cancel(job: TheJob, _request: EmptyRequest) -> JobTold:
     return JobTold(told=told.strip(), job=Job.model_validate(find_job(token)))
 
 
-@router.post("/{job}/resolve")
+@router.post("/jobs/{job}/resolve")
 async def resolve(job: TheJob, request: ResolveRequest) -> JobTold:
     """Say what became of a job of which nobody can tell whether it was submitted."""
     token = find_job(job)["token"]

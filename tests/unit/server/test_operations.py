@@ -195,3 +195,9 @@ def test_executors_are_counted(client: httpx.Client, engine: MemoryEngine, data:
     for told in ("Unsteady", ">100<", "1.0%", "10 ms", "5.1 s", ">1</a>", "$1.5"):
         assert told in row, told
     assert name in page(client, "/executors?span=all", **{"hx-request": "true"})
+
+
+def test_a_refresh_without_open_jobs_says_so(client: httpx.Client, data: Path) -> None:
+    answer = client.post("/api/v1/refresh-jobs", json={}, timeout=60)
+
+    assert answer.json() == {"told": "No job has ended that was not known to."}, answer.text
