@@ -3,7 +3,9 @@
 A structure is JSON: `{"operations": [[name, wires, shapes, extra], ...], "measurements": [[name,
 observable, wires], ...], "shots": [...]}`. `shapes` are those of an operation's parameters, which
 are kept apart, flat and in order; `extra` holds what else tells it from its namesakes, such as
-control wires and values. Nothing here needs PennyLane, so the server can draw what workers ran.
+control wires and values. A mid-circuit measurement is called `meas_uid` there, and a conditional
+operation tells by `meas_val` what it depends on: `{"of": ["m0", "m1"], "when": ["11"]}`. Nothing
+here needs PennyLane, so the server can draw what workers ran.
 """
 
 from __future__ import annotations
@@ -42,6 +44,30 @@ class Operation:
     shapes: tuple[tuple[int, ...], ...] = ()
     controls: tuple[int | str, ...] = ()
     values: tuple[bool, ...] = ()
+    outcome: str | None = None  #: what a mid-circuit measurement is called
+    reset: bool = False  #: whether it resets its wire
+    postselect: int | None = None  #: the outcome that it selects
+    depends: tuple[str, ...] = ()  #: the measurements that it is conditional on
+    when: tuple[str, ...] = ()  #: their outcomes with which it happens; empty if not known
+
+    @property
+    def base(self) -> str:
+        """Its name without what it is conditional on."""
+        conditional = self.name.startswith("Conditional(") and self.name.endswith(")")
+        return self.name[len("Conditional(") : -1] if conditional else self.name
+
+    @property
+    def target(self) -> str:
+        """What happens to the wires that do not control it, as a label."""
+        name = self.base
+        if self.controls:
+            while name.startswith("C(") and name.endswith(")"):
+                name = name[2:-1]
+            name = _TARGETS.get(name, name)
+        dagger = ""
+        while name.startswith("Adjoint(") and name.endswith(")"):
+            name, dagger = name[len("Adjoint(") : -1], "" if dagger else "†"
+        return _LABELS.get(name, name) + dagger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,13 +117,22 @@ def parse(text: str) -> Structure:
 def _operation(
     name: str, wires: list[Any], shapes: list[list[int]], extra: dict[str, Any] | None
 ) -> Operation:
-    controls = tuple((extra or {}).get("control_wires", ()))
+    told = extra or {}
+    inner = told if "control_wires" in told else told.get("base") or {}
+    controls = tuple(inner.get("control_wires", ()))
+    condition = told.get("meas_val")
+    known = cast("dict[str, Any]", condition) if isinstance(condition, dict) else {}
     return Operation(
         name=name,
         wires=tuple(wires),
         shapes=tuple(tuple(shape) for shape in shapes),
         controls=controls,
-        values=tuple((extra or {}).get("control_values", (True,) * len(controls))),
+        values=tuple(inner.get("control_values", (True,) * len(controls))),
+        outcome=told.get("meas_uid"),
+        reset=bool(told.get("reset")),
+        postselect=told.get("postselect"),
+        depends=tuple(map(str, known.get("of", ()))),
+        when=tuple(map(str, known.get("when", ()))),
     )
 
 
@@ -140,22 +175,54 @@ def draw(structure: Structure, parameters: Sequence[Any]) -> str:
     return "\n\n".join(blocks)
 
 
-def _layers(
-    structure: Structure, parameters: Sequence[Any], rows: dict[int | str, int]
-) -> list[list[str]]:
-    columns: list[list[str]] = []
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """Where an operation is drawn."""
+
+    column: int
+    rows: tuple[int, ...]  #: of its wires, in their order; all of them if it names none
+    operation: Operation
+    parameters: Sequence[Any]
+
+
+def placed(
+    structure: Structure, parameters: Sequence[Any], *, classical: bool = False
+) -> list[Placed]:
+    """Every operation as far to the left as those before it let it stand.
+
+    Args:
+        structure: The circuit.
+        parameters: Those of its operations.
+        classical: Whether lines that lead from measurements to what depends on them, down to the
+            last wire and back, need a place of their own.
+    """
+    rows = {wire: index for index, wire in enumerate(structure.wires)}
     depth = [0] * len(rows)
+    used = {name for operation in structure.operations for name in operation.depends}
+    found: list[Placed] = []
     for operation, values in _with_parameters(structure, parameters):
         touched = [rows[wire] for wire in operation.wires] or list(range(len(rows)))
         if not touched:
             continue
-        span = range(min(touched), max(touched) + 1)
-        layer = max(depth[row] for row in span)
-        if layer == len(columns):
-            columns.append([""] * len(rows))
+        leads = classical and (operation.depends or operation.outcome in used)
+        span = range(min(touched), len(rows) if leads else max(touched) + 1)
+        column = max(depth[row] for row in span)
         for row in span:
-            depth[row] = layer + 1
-        _place(columns[layer], operation, values, touched, rows)
+            depth[row] = column + 1
+        found.append(
+            Placed(column=column, rows=tuple(touched), operation=operation, parameters=values)
+        )
+    return found
+
+
+def _layers(
+    structure: Structure, parameters: Sequence[Any], rows: dict[int | str, int]
+) -> list[list[str]]:
+    columns: list[list[str]] = []
+    for each in placed(structure, parameters):
+        while each.column >= len(columns):
+            columns.append([""] * len(rows))
+        _place(columns[each.column], each.operation, each.parameters, list(each.rows), rows)
     return columns
 
 
@@ -171,7 +238,7 @@ def _place(
         for wire, value in zip(operation.controls, operation.values, strict=True)
         if wire in rows
     }
-    label = _label(operation, values, controlled=bool(controls))
+    label = _label(operation, values)
     for row in range(min(touched), max(touched) + 1):
         cell = ("●" if controls[row] else "○") if row in controls else label
         column[row] = _bracket(row, touched) + (cell if row in touched else "")
@@ -188,15 +255,20 @@ def _bracket(row: int, touched: Sequence[int]) -> str:
     return "├" if row in touched else "│"
 
 
-def _label(operation: Operation, values: Sequence[Any], *, controlled: bool) -> str:
-    name = operation.name
-    label = _TARGETS.get(name, name) if controlled else _LABELS.get(name, name)
+def _label(operation: Operation, values: Sequence[Any]) -> str:
+    if operation.outcome is not None:
+        return f"M({operation.outcome})" + ("→0" if operation.reset else "")
+    condition = f"if({','.join(operation.depends)})" if operation.depends else ""
+    numbers = shown(values)
+    return condition + operation.target + (f"({numbers})" if numbers else "")
+
+
+def shown(values: Sequence[Any]) -> str:
+    """The parameters of an operation, short; empty if there are none."""
     numbers = [value for value in values if isinstance(value, int | float)]
-    if numbers and len(numbers) == len(values):
-        label += f"({','.join(f'{number:.2f}' for number in numbers)})"
-    elif values:
-        label += "(...)"
-    return label
+    if len(numbers) != len(values):
+        return "..."
+    return ",".join(f"{number:.2f}" for number in numbers)
 
 
 def _ends(structure: Structure, rows: dict[int | str, int]) -> list[str]:

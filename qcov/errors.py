@@ -12,6 +12,7 @@ QcovError
 │   ├── SchemaMismatch          the database was made by a newer qcov
 │   ├── DispatchNotFound        no dispatch has this id
 │   ├── NodeNotFound            the dispatch has no node with this number
+│   ├── CircuitNotFound         the dispatch has no circuit with this id
 │   └── TriggerNotFound         no trigger has this id
 ├── WorkflowError
 │   ├── NotALattice             something else was dispatched
@@ -219,6 +220,17 @@ class NodeNotFound(StoreError, LookupError):
             f"dispatch {dispatch_id} has no node {node_id}. `qcov show {dispatch_id}` lists them."
         )
         self.dispatch_id, self.node_id = dispatch_id, node_id
+
+
+class CircuitNotFound(StoreError, LookupError):
+    """A dispatch has no circuit with this id."""
+
+    def __init__(self, *, dispatch_id: str, circuit_id: str) -> None:
+        super().__init__(
+            f"dispatch {dispatch_id} has no circuit {circuit_id!r}. Its page of circuits lists "
+            "them; those of a sublattice are on the sublattice's."
+        )
+        self.dispatch_id, self.circuit_id = dispatch_id, circuit_id
 
 
 class TriggerNotFound(StoreError, LookupError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import platform
 import socket
 import sys
 from collections.abc import Iterable, Mapping
@@ -66,11 +67,19 @@ def environment(code: Iterable[bytes]) -> dict[str, Any]:
     return {
         "executable": sys.executable,
         "python": f"{sys.version_info.major}.{sys.version_info.minor}",
+        "version": platform.python_version(),
+        "platform": _machine(),
+        "program": sys.argv[0] if sys.argv else "",
         "host": socket.gethostname(),
         "cwd": str(here),
         "sys_path": [*_seen_from(here, tuple(sys.path))],
         "preload": heavy_packages(code),
     }
+
+
+@functools.lru_cache(maxsize=1)
+def _machine() -> str:
+    return platform.platform()
 
 
 @functools.lru_cache(maxsize=16)

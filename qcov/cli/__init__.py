@@ -22,11 +22,13 @@ from qcov.cli import (
     demo,
     dispatches,
     executors,
+    export,
     fakeqpu,
     jobs,
     logs,
     retention,
     server,
+    tokens,
     triggers,
 )
 from qcov.cli.output import end_interrupted, fail
@@ -80,7 +82,9 @@ jobs.add_to(app)
 logs.add_to(app)
 fakeqpu.add_to(app)
 retention.add_to(app)
+export.add_to(app)
 database.add_to(app)
+tokens.add_to(app)
 
 
 def main() -> None:

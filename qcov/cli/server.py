@@ -15,8 +15,15 @@ from qcov.classical.engine.client import announcement, connect
 from qcov.cli.output import fail, say, say_json, warn
 from qcov.config import data_dir, get_config
 from qcov.errors import EngineUnavailable, QcovError
+from qcov.settings import LOOPBACK
 
 _STOP_TIMEOUT = 15.0
+
+_EXPOSED = (
+    "everybody who reaches {host} can try to come in, and nothing encrypts what is carried: who "
+    "listens on the way reads your results and your token, and with that may run programs as you. "
+    "Only the token keeps others out. An SSH tunnel, or a proxy with TLS in front, is safe"
+)
 
 _NOT_YET = {
     "--develop": "it has no effect in this version",
@@ -26,6 +33,12 @@ _NOT_YET = {
     "--ignore-migrations": "the database is always brought up to date when the engine starts",
 }
 
+HOST = typer.Option(
+    None, "--host", help="Listen on this address of the machine, for others too; read the warning."
+)
+NAME = typer.Option(
+    None, "--name", help="With --host: a name under which the server is reached; several times."
+)
 PORT = typer.Option(None, "--port", "-p", min=0, max=65535, help="Port of the pages. [48008]")
 DEVELOP = typer.Option(False, "--develop", "-d", help="Developer mode.")
 
@@ -57,6 +70,8 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
     triggers_only: bool = typer.Option(
         False, "--triggers-only", help="Start a server that has triggers, and takes no dispatches."
     ),
+    host: str | None = HOST,
+    names: list[str] = NAME,
 ) -> None:
     """Start the server, or say where it runs; prints a link that logs one browser in."""
     given = {
@@ -68,33 +83,41 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
     }
     for flag in (flag for flag, used in given.items() if used):
         warn(f"{flag}: {_NOT_YET[flag]}")
-    _start(port, workers, triggers_only=triggers_only)
+    how: dict[str, Any] = {"triggers_only": triggers_only}
+    if host is not None:
+        how |= {"host": host, "exposed": True, "names": names or []}
+    elif names:
+        fail("--name: it belongs to --host", code=2)
+    _start(port, workers, how)
 
 
-def _start(port: int | None, workers: int | None, *, triggers_only: bool = False) -> None:
+def _start(port: int | None, workers: int | None, how: dict[str, Any]) -> None:
+    """Start, or say where it runs; `how` is what the engine's `serve` takes besides the port."""
     before = _running()
     if workers is not None:
         if before is not None:
             warn("--workers: the engine runs already; `qcov stop` it first to change that")
         os.environ["QCOV_ENGINE_WORKERS"] = str(workers)  # the engine's process reads it
-    served = _serve(
-        get_config("dispatcher.port") if port is None else port,
-        new=before is None,
-        triggers_only=triggers_only,
-    )
+    how = {"host": get_config("dispatcher.address"), **how}
+    chosen = get_config("dispatcher.port") if port is None else port
+    served = _serve(chosen, how, new=before is None)
     where = f"qcov runs at {served['url']} (process {served['pid']})"
     if port and not served["url"].endswith(f":{port}"):
         fail(f"{where}, not on port {port}; `qcov restart -p {port}` moves it")
+    listens = (_running() or {}).get("serves", {}).get("host")
+    if how.get("exposed") and listens != how["host"]:
+        fail(f"{where}, and listens on {listens}; `qcov stop` it first to change that")
     say(where)
+    if how.get("exposed") and how["host"] not in LOOPBACK:
+        warn(_EXPOSED.format(host=how["host"]))
     say(f"Log in, once: {served['login']}")
 
 
-def _serve(port: int, *, new: bool, triggers_only: bool) -> dict[str, Any]:
+def _serve(port: int, how: dict[str, Any], *, new: bool) -> dict[str, Any]:
     """Give the engine its pages; if that fails, a `new` one leaves unless it is at work."""
     client = connect(start=True)
     try:
-        host = get_config("dispatcher.address")
-        return client.call("serve", host=host, port=port, triggers_only=triggers_only)
+        return client.call("serve", port=port, **how)
     except QcovError:
         pid = client.call("ping")["pid"]
         if new and client.call("leave"):
@@ -133,19 +156,22 @@ def _wait_until_gone(pid: int) -> None:
 
 
 def restart(port: int | None = PORT, develop: bool = DEVELOP) -> None:
-    """Stop the server if it runs, then start it, on the same port unless another is given."""
+    """Stop the server if it runs, then start it as it was; on another port if one is given."""
     if develop:
         warn(f"--develop: {_NOT_YET['--develop']}")
     get_config()  # a broken setting is told while the engine still runs
-    address = (_running() or {}).get("url")
+    about = _running() or {}
+    address, how = about.get("url"), about.get("serves", {})
     now = int(str(address).rpartition(":")[2]) if address else None
     wanted = (now or int(get_config("dispatcher.port"))) if port is None else port
     from qcov_server.serving import listen  # takes a while to import, and only this verb needs it
 
     # what cannot be started again is not stopped
-    listen(get_config("dispatcher.address"), 0 if wanted == now else wanted).close()
+    host = how.get("host", get_config("dispatcher.address"))
+    exposed = how.get("exposed", False)
+    listen(host, 0 if wanted == now else wanted, exposed=exposed).close()
     _stop(returns=True)
-    _start(wanted, None)
+    _start(wanted, None, {**how, "host": host})
 
 
 def status(
@@ -168,7 +194,7 @@ def status(
         say("qcov is stopped.")
 
 
-def _running() -> dict[str, object] | None:
+def _running() -> dict[str, Any] | None:
     """What the engine says about itself, if there is one."""
     try:
         client = connect(start=False)

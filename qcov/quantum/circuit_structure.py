@@ -21,6 +21,7 @@ from qcov.qexecutors.pennylane_compact import CompactCircuit
 from qcov.qexecutors.pennylane_structure import Structure
 
 _MAX_KNOWN = 512
+_MAX_CONDITION = 8  #: measurements whose outcomes are told one by one
 _MAX_KEPT = 4096  #: numbers in an observable that is kept alive here
 
 
@@ -63,8 +64,16 @@ def _new(circuit: Circuit, gates: Sequence[Any]) -> CircuitStructure:
         "shots": [[copy.shots, copy.copies] for copy in circuit.shots.shot_vector],
     }
     text = json.dumps(data, separators=(",", ":"), default=str)
+    for number, uid in enumerate(_midway(gates)):  # they are new for each circuit
+        text = text.replace(uid, f"m{number}")
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
     return CircuitStructure(key=key, text=text, wires=len(circuit.wires))
+
+
+def _midway(gates: Sequence[Any]) -> list[str]:
+    """The ids of mid-circuit measurements, in their order."""
+    parts = (gate.hyperparameters for gate in gates)
+    return [part["meas_uid"] for part in parts if isinstance(part.get("meas_uid"), str)]
 
 
 # -- what finds a structure again --------------------------------------------------------------
@@ -139,7 +148,18 @@ def _plain_text(value: Any) -> Any:
         return [_plain_text(item) for item in cast("Sequence[Any]", value)]
     if isinstance(value, np.ndarray):
         return repr(cast("Any", value)) + _digest([value])
+    if hasattr(value, "measurements") and hasattr(value, "branches"):
+        return _condition(value)
     return repr(value)
+
+
+def _condition(value: Any) -> dict[str, Any]:
+    """What a conditional operation depends on: measurements, and which outcomes let it happen."""
+    names = [str(getattr(one, "meas_uid", one)) for one in value.measurements]
+    if len(names) > _MAX_CONDITION:
+        return {"of": names, "text": repr(value)}
+    met = ["".join(map(str, map(int, bits))) for bits, result in value.branches.items() if result]
+    return {"of": names, "when": met}
 
 
 def _measurement(measurement: Any) -> list[Any]:

@@ -20,10 +20,12 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql.expression import ClauseElement
 
 from qcov.store.schema import (
+    attempts,
     blobs,
     circuits,
     commits,
     dispatches,
+    environments,
     memo,
     nodes,
     structures,
@@ -164,12 +166,20 @@ def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
                 )
             )
         ),
+        "environments_pruned": (
+            sa.delete(environments).where(
+                environments.c.digest.not_in(
+                    sa.select(dispatches.c.environment).where(dispatches.c.environment.is_not(None))
+                )
+            )
+        ),
         "blob_pruned": (
             sa.delete(blobs).where(
                 blobs.c.digest == bindparam("of_digest"), *([_others_silent()] if shared else [])
             )
         ),
         "blob": _insert(insert, blobs).on_conflict_do_nothing(),
+        "environment": _insert(insert, environments).on_conflict_do_nothing(),
         "key_released": (
             sa.update(dispatches)
             .where(dispatches.c.id == bindparam("of_dispatch"))
@@ -185,6 +195,7 @@ def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
         "dispatch_started": _dispatch_update("status", "started"),
         "node_child": _node_update("sub_dispatch_id", "started"),
         "node_printed": _node_update(appended=("stdout", "stderr")),
+        "node_attempt": _insert(insert, attempts).on_conflict_do_nothing(),
         "node_requeued": _node_update("status", "attempt", appended=("stdout", "stderr")),
         "node_started": _node_update("status", "started"),
         "node_finished": _node_update(
@@ -242,7 +253,7 @@ _OWNED = {
         ),
         "of_dispatch",
     ),
-    "circuit": "dispatch_id",
+    **dict.fromkeys(("node_attempt", "circuit"), "dispatch_id"),
 }
 
 
@@ -253,6 +264,7 @@ _COMMON = {
     "blob": "digest",
     "memo": "key",
     "structure": "key",
+    "environment": "digest",
 }
 
 

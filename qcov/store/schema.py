@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -52,6 +53,7 @@ dispatches = Table(
     Column("epoch", Integer),
     Column("lease_ends", Float),
     Column("cancel_requested", Text),
+    Column("environment", String(64)),  # what it runs in
     # one child per node: the first one wins, a retry goes on with the child that stands
     UniqueConstraint("parent_id", "parent_node"),
     Index("dispatches_by_created", "created"),
@@ -81,6 +83,19 @@ nodes = Table(
     Column("sub_dispatch_id", String(36)),
     Column("output_key", String(64)),  # what the output is known by, if its digest does not say it
     Column("reused_from", String(36)),  # the dispatch that has computed the output
+)
+
+attempts = Table(  # of nodes, those that failed and were followed by another one
+    "attempts",
+    metadata,
+    Column(
+        "dispatch_id", String(36), ForeignKey("dispatches.id", ondelete="CASCADE"), primary_key=True
+    ),
+    Column("node_id", Integer, primary_key=True, autoincrement=False),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("started", Float),
+    Column("ended", Float),
+    Column("error", Text),
 )
 
 memo = Table(
@@ -142,7 +157,26 @@ circuits = Table(
     Column("execution_time", Float),
     Column("structure", String(64)),
     Column("record", LargeBinary, nullable=False),  # msgpack of the rest of the record
-    Index("circuits_by_node", "dispatch_id", "node_id"),
+    Column("status", String(16), nullable=False, server_default="COMPLETED"),  # or FAILED
+    Index("circuits_by_node", "dispatch_id", "node_id", "executor"),
+    Index("circuits_by_number", "dispatch_id", "number"),
+    Index(  # all that summaries and sorting need; it grows at few places, which costs little
+        "circuits_by_executor",
+        *("dispatch_id", "executor", "device", "number", "execution_time"),
+    ),
+    Index(  # they are few: it costs the others nothing
+        "circuits_failed",
+        *("dispatch_id", "number", "node_id", "executor"),
+        sqlite_where=text("status = 'FAILED'"),
+        postgresql_where=text("status = 'FAILED'"),
+    ),
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("described", Text, nullable=False),  # JSON
 )
 
 structures = Table(

@@ -8,8 +8,10 @@ are files or objects.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Never, cast
@@ -17,20 +19,22 @@ from typing import Any, Never, cast
 import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 
-from qcov.errors import DispatchNotFound, IntegrityError, StoreUnavailable
+from qcov.errors import CircuitNotFound, DispatchNotFound, IntegrityError, StoreUnavailable
 from qcov.store import counting
 from qcov.store.blobs import INLINE_LIMIT, open_payloads
 from qcov.store.changes import TERMINAL, Changes
-from qcov.store.circuits import from_row
+from qcov.store.circuits import Place, Wanted, from_row, window
 from qcov.store.database import open_database
 from qcov.store.folder import identity, installation_key, prepare_folder
 from qcov.store.leases import Fence, Leases
 from qcov.store.listing import dispatch_conditions, dispatch_order, node_conditions, node_order
 from qcov.store.migrations import migrate
 from qcov.store.schema import (
+    attempts,
     blobs,
     circuits,
     dispatches,
+    environments,
     memo,
     nodes,
     sealing,
@@ -44,6 +48,7 @@ from qcov.wire import unpack
 _log = logging.getLogger("qcov.store")
 
 _PARAMETERS = 500  #: of one statement; SQLite has a limit
+_FEW = 10_000  #: circuits that are sorted sooner than they are found in another order
 
 Row = dict[str, Any]
 
@@ -190,6 +195,11 @@ class Store:
             raise IntegrityError(blob=digest, reason="its content does not match its digest")
         return data
 
+    def blob_size(self, digest: str) -> int | None:
+        """The size of a blob in bytes; None for an unknown one."""
+        rows = self._all(sa.select(blobs.c.size).where(blobs.c.digest == digest))
+        return int(rows[0]["size"]) if rows else None
+
     def inline_blob(self, digest: str) -> bytes | None:
         """The bytes of a small blob; None for one in a file, which whoever needs it reads."""
         row = self._one(_BLOB, digest=digest)
@@ -335,6 +345,14 @@ class Store:
         total = self._one(counted) or {"total": 0}
         return self._all(window.limit(limit).offset(offset)), int(total["total"])
 
+    def environment(self, dispatch_id: str) -> Row | None:
+        """What a dispatch runs in; None if that was not noted."""
+        query = sa.select(environments.c.described).join(
+            dispatches, dispatches.c.environment == environments.c.digest
+        )
+        found = self._one(query.where(dispatches.c.id == dispatch_id))
+        return None if found is None else cast("Row", json.loads(found["described"]))
+
     def list_nodes(
         self,
         dispatch_id: str,
@@ -407,6 +425,74 @@ class Store:
     def electron_lengths(self, since: float) -> list[tuple[str, float]]:
         """Executor and seconds of the latest electrons; see `counting`."""
         return counting.electron_lengths(self, since)
+
+    def list_circuits(
+        self,
+        wanted: Wanted,
+        *,
+        limit: int,
+        after: Place | None = None,
+        before: Place | None = None,
+    ) -> list[Row]:
+        """A window of the circuits that are wanted, in their order, without their structures.
+
+        Each has its `number` and `status` too.
+        """
+        few = self.count_circuits(wanted) <= _FEW
+        rows = self._all(window(wanted, limit=limit, after=after, before=before, few=few))
+        if after is None and before is not None:
+            rows.reverse()
+        return [from_row(row) | {"number": row["number"], "status": row["status"]} for row in rows]
+
+    def count_circuits(self, wanted: Wanted) -> int:
+        """How many circuits are wanted."""
+        if wanted.status == "COMPLETED":  # failures are counted by their own index
+            rest, failed = replace(wanted, status=None), replace(wanted, status="FAILED")
+            return self.count_circuits(rest) - self.count_circuits(failed)
+        counted = sa.select(sa.func.count().label("total")).select_from(circuits)
+        return int(self._all(counted.where(*wanted.conditions()))[0]["total"])
+
+    def get_circuit(self, dispatch_id: str, circuit_id: str) -> Row:
+        """One circuit of a dispatch, with its structure; `CircuitNotFound` for an unknown id."""
+        row = self._one(
+            sa.select(circuits, structures.c.text)
+            .outerjoin(structures, structures.c.key == circuits.c.structure)
+            .where(circuits.c.dispatch_id == dispatch_id, circuits.c.id == circuit_id)
+        )
+        if row is None:
+            self.get_dispatch(dispatch_id)
+            raise CircuitNotFound(dispatch_id=dispatch_id, circuit_id=circuit_id)
+        return from_row(row) | {"number": row["number"], "status": row["status"]}
+
+    def get_structures(self, keys: Iterable[str]) -> dict[str, str]:
+        """The texts of structures, by key."""
+        rows = self._all(sa.select(structures).where(structures.c.key.in_(list(keys))))
+        return {row["key"]: row["text"] for row in rows}
+
+    def circuits_by_node(self, dispatch_id: str) -> list[Row]:
+        """How many circuits each node of a dispatch has run: `node_id`, `name`, `circuits`."""
+        counted = (
+            sa.select(circuits.c.node_id, sa.func.count().label("circuits"))
+            .where(circuits.c.dispatch_id == dispatch_id)
+            .group_by(circuits.c.node_id)
+            .subquery()
+        )
+        return self._all(
+            sa.select(counted.c.node_id, nodes.c.name, counted.c.circuits)
+            .join(
+                nodes,
+                (nodes.c.dispatch_id == dispatch_id) & (nodes.c.node_id == counted.c.node_id),
+            )
+            .order_by(counted.c.node_id)
+        )
+
+    def get_attempts(self, dispatch_id: str, node_id: int) -> list[Row]:
+        """The tries of a node that failed and were followed by another one, in their order."""
+        return self._all(
+            sa.select(attempts)
+            .where(attempts.c.dispatch_id == dispatch_id, attempts.c.node_id == node_id)
+            .order_by(attempts.c.attempt)
+        )
 
     def circuit_summary(self, dispatch_id: str) -> list[Row]:
         """How many circuits ran where and for how long, sublattices included."""

@@ -18,6 +18,7 @@ from qcov_server.counts import Counts
 from qcov_server.engine import Engine
 from qcov_server.guard import Guard
 from qcov_server.streams import Streams
+from qcov_server.tokens import Tokens
 
 _LOOPBACK = tuple(f"[{host}]" if ":" in host else host for host in LOOPBACK)
 
@@ -25,7 +26,7 @@ _LOOPBACK = tuple(f"[{host}]" if ":" in host else host for host in LOOPBACK)
 def create_app(
     engine: Engine,
     *,
-    token: str,
+    tokens: Tokens,
     port: int,
     hosts: Iterable[str] = (),
     clock: Callable[[], float] = time.time,
@@ -34,26 +35,28 @@ def create_app(
 
     Args:
         engine: what it shows and steers; its methods are called in the running event loop.
-        token: what programs have to send.
+        tokens: with which programs and people come in.
         port: where it is reached; Host headers must name it.
-        hosts: names under which it is reached besides those of the loopback interface.
+        hosts: names under which it is reached besides those of the loopback interface; without
+            the port too, which a proxy in front of it has of its own.
         clock: the time in seconds, for logins.
     """
     app = FastAPI(
         title="qcov", version=qcov.__version__, docs_url=None, redoc_url=None,
         openapi_url="/api/v1/openapi.json",
     )  # fmt: skip
-    sessions = Sessions(token, port, clock)
+    sessions = Sessions(tokens, port, clock)
     app.state.engine = engine
     app.state.streams = Streams(engine)
     app.state.counts = Counts()
     app.state.sessions = sessions
+    app.state.tokens = tokens
     app.state.login_codes = LoginCodes(clock)
     problems.install(app)
     app.include_router(api.router)
     app.include_router(ui.router)
     describe(app)
     app.mount("/static", StaticFiles(directory=Path(ui.__file__).parent / "static"), name="static")
-    names = {f"{host}:{port}" for host in (*_LOOPBACK, *hosts)}
-    app.add_middleware(Guard, token=token, sessions=sessions, hosts=names, routes=app.routes)
+    names = {f"{host}:{port}" for host in (*_LOOPBACK, *hosts)} | {*hosts}
+    app.add_middleware(Guard, tokens=tokens, sessions=sessions, hosts=names, routes=app.routes)
     return app

@@ -1,8 +1,8 @@
-"""Who may come in: the token, one-time login codes, and the session cookie that a code buys.
+"""How a browser comes in: with a code or a shared token, for which it gets a session cookie.
 
-The token is 256 random bits in a file that only its owner can read. Programs send it as a bearer
-token. A browser never sees it: the command line makes a code that works once, within minutes, and
-the browser gets a cookie for it that the server can check without remembering anything.
+Programs send a token (see `tokens`) as a bearer token. A browser never sees the owner's: the
+command line makes a code that works once, within minutes, and the browser gets a cookie for it that
+the server can check without remembering anything.
 """
 
 from __future__ import annotations
@@ -11,26 +11,12 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from pathlib import Path
 
-from qcov import private_file
+from qcov_server.tokens import Access, Share, Tokens, digest, same
 
 CODE_LIFETIME = 15 * 60.0  #: seconds until an unused login link stops working
 SESSION_LIFETIME = 30 * 24 * 3600.0  #: seconds until a browser has to log in again
 _MAX_CODES = 64
-
-
-def load_token(folder: Path) -> str:
-    """The installation's token, made on first use, in a file readable by the user alone."""
-    path = folder / "server.token"
-    if not path.exists():
-        private_file.write(path, secrets.token_urlsafe(32).encode("ascii"))
-    return path.read_text(encoding="ascii").strip()
-
-
-def same(given: str, expected: str) -> bool:
-    """Compare two secrets in a time that does not depend on them."""
-    return hmac.compare_digest(given.encode(), expected.encode())
 
 
 class LoginCodes:
@@ -51,36 +37,45 @@ class LoginCodes:
         code = secrets.token_urlsafe(32)
         while len(self._expiry) >= _MAX_CODES:
             del self._expiry[next(iter(self._expiry))]
-        self._expiry[_digest(code)] = self._clock() + CODE_LIFETIME
+        self._expiry[digest(code)] = self._clock() + CODE_LIFETIME
         return code
 
     def redeem(self, code: str) -> bool:
         """Whether the code was made here, is not too old, and was not used; uses it."""
-        return self._expiry.pop(_digest(code), float("-inf")) > self._clock()
+        return self._expiry.pop(digest(code), float("-inf")) > self._clock()
 
 
 class Sessions:
-    """Cookies signed with the token: a new token ends them all."""
+    """Cookies signed with the owner's token: a new one ends them all.
 
-    def __init__(self, token: str, port: int, clock: Callable[[], float]) -> None:
-        self._key = hashlib.sha256(f"session:{token}".encode()).digest()
+    One that a share has bought names it, and ends with it.
+    """
+
+    def __init__(self, tokens: Tokens, port: int, clock: Callable[[], float]) -> None:
+        self._tokens = tokens
         self._clock = clock
         #: Browsers share cookies between the ports of a host, so its name says which server.
         self.cookie = f"qcov-session-{port}"
 
-    def make(self) -> str:
-        """The value of a cookie for a new session."""
-        expiry = str(int(self._clock() + SESSION_LIFETIME))
-        return f"{expiry}.{self._sign(expiry)}"
+    def make(self, share: Share | None = None) -> tuple[str, int]:
+        """The value of a cookie for a new session, and its lifetime in seconds."""
+        now = self._clock()
+        ends = now + SESSION_LIFETIME if share is None else share.expires
+        told = f"{Access.OWNER if share is None else share.digest}.{int(ends)}"
+        return f"{told}.{self._sign(told)}", max(0, int(ends - now))
 
-    def valid(self, value: str) -> bool:
-        """Whether a cookie was made here and is not too old."""
-        expiry, _, signature = value.partition(".")
-        return same(signature, self._sign(expiry)) and float(expiry) > self._clock()
+    def access(self, value: str) -> Access | None:
+        """What a cookie allows; None if it was not made here, or is too old."""
+        told, _, signature = value.rpartition(".")
+        if not same(signature, self._sign(told)):
+            return None
+        who, _, ends = told.partition(".")
+        if float(ends) <= self._clock():
+            return None
+        if who == Access.OWNER:
+            return Access.OWNER
+        return Access.READER if self._tokens.share_of(who) else None
 
-    def _sign(self, expiry: str) -> str:
-        return hmac.new(self._key, expiry.encode(), hashlib.sha256).hexdigest()
-
-
-def _digest(code: str) -> str:
-    return hashlib.sha256(code.encode()).hexdigest()
+    def _sign(self, told: str) -> str:
+        key = hashlib.sha256(f"session:{self._tokens.owner()}".encode()).digest()
+        return hmac.new(key, told.encode(), hashlib.sha256).hexdigest()

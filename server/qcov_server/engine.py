@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from pathlib import Path
 from typing import Any, Protocol
+
+from qcov.store.circuits import Place, Wanted
 
 Row = Mapping[str, Any]
 
@@ -72,6 +75,45 @@ class Store(Protocol):
         """The circuits that a dispatch, or one of its nodes, ran."""
         ...
 
+    def list_circuits(
+        self,
+        wanted: Wanted,
+        *,
+        limit: int,
+        after: Place | None = None,
+        before: Place | None = None,
+    ) -> Sequence[Row]:
+        """A window of the circuits that are wanted, in their order, without their structures."""
+        ...
+
+    def count_circuits(self, wanted: Wanted) -> int:
+        """How many circuits are wanted."""
+        ...
+
+    def get_circuit(self, dispatch_id: str, circuit_id: str) -> Row:
+        """One circuit of a dispatch; `CircuitNotFound` for an unknown id."""
+        ...
+
+    def get_structures(self, keys: Iterable[str]) -> Mapping[str, str]:
+        """The texts of structures, by key."""
+        ...
+
+    def circuits_by_node(self, dispatch_id: str) -> Sequence[Row]:
+        """How many circuits each node has run: `node_id`, `name`, `circuits`."""
+        ...
+
+    def get_attempts(self, dispatch_id: str, node_id: int) -> Sequence[Row]:
+        """The tries of a node that failed and were followed by another one."""
+        ...
+
+    def blob_size(self, digest: str) -> int | None:
+        """The size of a payload in bytes; None for an unknown one."""
+        ...
+
+    def manifest(self, dispatch_id: str) -> Row:
+        """The graph of a dispatch: nodes, functions with their source, executors."""
+        ...
+
     def payload(self, dispatch_id: str, of: str | int) -> Row | None:
         """Digest and data of a sealed payload; `data` is None for one that is in a file."""
         ...
@@ -123,6 +165,10 @@ class Engine(Protocol):
         """Run a dispatch that was stored, or run it once more as `new_id`; returns its id."""
         ...
 
+    def export(self, dispatch_id: str, path: Path) -> None:
+        """Write a dispatch as a research object; any thread may call it."""
+        ...
+
     @property
     def triggers(self) -> Triggers:
         """What runs dispatches again."""
@@ -140,9 +186,59 @@ class Engine(Protocol):
         """How far a dispatch is, once something has happened since event `after`, or soon."""
         ...
 
+    async def streams(
+        self,
+        dispatch_id: str,
+        node_id: int,
+        *,
+        source: str = "",
+        after: Sequence[int] = (0, 0),
+        timeout: float = 0.0,
+    ) -> Printed:
+        """What a node has printed since two positions in a source, once there is something new."""
+        ...
+
     @property
     def events(self) -> Events:
         """What happens in it."""
+        ...
+
+
+class Part(Protocol):
+    """A part of what was printed, and where it stands."""
+
+    @property
+    def start(self) -> int:
+        """Its position."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """The position of the next part."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """The part."""
+        ...
+
+
+class Printed(Protocol):
+    """What came of both streams since somebody looked last."""
+
+    @property
+    def source(self) -> str:
+        """What positions count in."""
+        ...
+
+    @property
+    def status(self) -> str:
+        """The node's."""
+        ...
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """Of standard output and of standard error."""
         ...
 
 

@@ -18,13 +18,18 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qcov.errors import AccessRefused, InvalidRequest
-from qcov_server.auth import Sessions, same
+from qcov_server.auth import Sessions
 from qcov_server.problems import problem
+from qcov_server.tokens import Access, Tokens
 from qcov_server.ui.render import SIGN_IN_STYLE_DIGEST, sign_in_page, wants_page
 
 #: The largest body, in bytes. A dispatch carries its inputs.
 MAX_BODY = 512 * 1024 * 1024
 LOGIN_PATH = "/login"
+ACCESS = "qcov.access"  #: where a request's scope says what its sender may do
+
+#: What tells of more than the dispatches.
+_OWNERS_ONLY = ("/settings", "/logs", "/api/v1/settings", "/api/v1/logs")
 
 _INVALID, _REFUSED = InvalidRequest.__name__, AccessRefused.__name__
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
@@ -50,14 +55,14 @@ class Guard:
         self,
         app: ASGIApp,
         *,
-        token: str,
+        tokens: Tokens,
         sessions: Sessions,
         hosts: Collection[str],
         routes: Sequence[BaseRoute],
     ) -> None:
         self._app = app
         self._routes = routes
-        self._token = token
+        self._tokens = tokens
         self._sessions = sessions
         self._hosts = frozenset(hosts)
 
@@ -106,25 +111,32 @@ class Guard:
     def _refuse_foreign_site(self, request: Request) -> Response | None:
         headers = request.headers
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
-        own = origin is None or origin.lower() == f"http://{headers['host'].lower()}"
+        host = headers["host"].lower()
+        own = origin is None or origin.lower() in (f"http://{host}", f"https://{host}")
         if own and (site in ("same-origin", "none") or _is_visit(request)):
             return None
         return problem(403, "Requests from other sites are refused.", kind=_REFUSED)
 
     def _refuse_stranger(self, request: Request) -> Response | None:
-        if request.url.path == LOGIN_PATH or self._is_known(request):
+        if request.url.path == LOGIN_PATH:
             return None
-        if wants_page(request):
-            return sign_in_page()
-        detail = "Send the token as 'Authorization: Bearer ...', or log in: `qcov start`."
-        return problem(401, detail, kind=_REFUSED, headers={"www-authenticate": "Bearer"})
+        access = self._access(request)
+        request.scope[ACCESS] = access
+        if access is None:
+            return _who_is_it(request)
+        if access is Access.READER and (
+            request.method not in _SAFE or request.url.path.startswith(_OWNERS_ONLY)
+        ):
+            detail = "You may look here, and not at this, nor change anything."
+            return problem(403, detail, kind=_REFUSED)
+        return None
 
-    def _is_known(self, request: Request) -> bool:
+    def _access(self, request: Request) -> Access | None:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme:
-            return scheme.lower() == "bearer" and same(given.strip(), self._token)
+            return self._tokens.access(given.strip()) if scheme.lower() == "bearer" else None
         cookie = _cookie(request.headers, self._sessions.cookie)
-        return cookie is not None and self._sessions.valid(cookie)
+        return None if cookie is None else self._sessions.access(cookie)
 
     def _refuse_body(self, request: Request) -> Response | None:
         if request.method in _SAFE:
@@ -140,6 +152,13 @@ class Guard:
             return None
         detail = "Send JSON, with 'Content-Type: application/json'."
         return problem(415, detail, kind=_INVALID)
+
+
+def _who_is_it(request: Request) -> Response:
+    if wants_page(request):
+        return sign_in_page()
+    detail = "Send the token as 'Authorization: Bearer ...', or log in: `qcov start`."
+    return problem(401, detail, kind=_REFUSED, headers={"www-authenticate": "Bearer"})
 
 
 def _is_visit(request: Request) -> bool:

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from qcov.errors import (
+    CircuitNotFound,
     ConfigError,
     DispatchNotFound,
     EnvironmentMismatch,
@@ -33,6 +34,7 @@ from qcov_server.ui.render import render, wants_page
 _STATUS_OF: Mapping[type[QcovError], int] = {
     DispatchNotFound: 404,
     NodeNotFound: 404,
+    CircuitNotFound: 404,
     TriggerNotFound: 404,
     JobNotFound: 404,
     StateError: 409,

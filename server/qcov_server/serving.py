@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import socket
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import uvicorn
@@ -15,11 +16,14 @@ from fastapi import FastAPI
 from qcov.errors import ConfigError, PortInUse
 from qcov.settings import LOOPBACK, SETTINGS
 from qcov_server.app import create_app
-from qcov_server.auth import load_token
 from qcov_server.engine import Engine
 from qcov_server.guard import LOGIN_PATH
+from qcov_server.tokens import Tokens
 
 _ADDRESS = "dispatcher.address"
+
+#: Where this machine reaches a server that listens on all of its addresses.
+_REACHED_AT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
 
 
 class HttpServer:
@@ -29,10 +33,11 @@ class HttpServer:
         self._server = server
         self._app = app
         self._task = asyncio.create_task(server.serve(sockets=[listener]), name="qcov-http")
-        host, port = listener.getsockname()[:2]
+        address, port = listener.getsockname()[:2]
+        host = _REACHED_AT.get(address) or str(address)
         #: Always a number, never `localhost`: a name may lead a browser, with its login code, to
         #: another program that listens on the other family of addresses.
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.url = f"http://{_in_url(host)}:{port}"
 
     def login_link(self) -> str:
         """A link that lets one browser in, once."""
@@ -52,22 +57,35 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def start(engine: Engine, folder: Path, *, host: str, port: int) -> HttpServer:
+async def start(
+    engine: Engine,
+    folder: Path,
+    *,
+    host: str,
+    port: int,
+    exposed: bool = False,
+    names: Iterable[str] = (),
+) -> HttpServer:
     """Start to serve an engine in the running event loop.
 
     Args:
         engine: what to serve.
-        folder: the data folder, where the token lives.
+        folder: the data folder, where the tokens live.
         host: a loopback address; others are refused, because nothing encrypts what they carry.
         port: 0 takes a free one.
+        exposed: other addresses of this machine, as numbers, may be served as well.
+        names: under which the server is reached besides its address, by a proxy for instance.
 
     Raises:
         PortInUse: another program has the port.
-        ConfigError: the host is not a loopback address.
+        ConfigError: the host cannot be served.
     """
-    listener = listen(host, port)
-    chosen = listener.getsockname()[1]
-    app = create_app(engine, token=load_token(folder), port=chosen)
+    listener = listen(host, port, exposed=exposed)
+    address, chosen = listener.getsockname()[:2]
+    tokens = Tokens(folder)
+    tokens.owner()  # programs look for the file as soon as there is a server
+    hosts = [*names, *(() if address in LOOPBACK.values() else _known_as(address))]
+    app = create_app(engine, tokens=tokens, port=chosen, hosts=hosts)
     config = uvicorn.Config(
         app, lifespan="off", log_config=None, access_log=False, server_header=False,
         timeout_graceful_shutdown=2, ws="none",
@@ -75,22 +93,53 @@ async def start(engine: Engine, folder: Path, *, host: str, port: int) -> HttpSe
     return HttpServer(_Server(config), app, listener)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; errors are those of `start`."""
-    try:
-        address = LOOPBACK[SETTINGS[_ADDRESS].read(host)]
-    except ValueError as error:
-        raise ConfigError(key=_ADDRESS, reason=f"{error}.", source="qcov start") from error
+def listen(host: str, port: int, *, exposed: bool = False) -> socket.socket:
+    """A listening socket; arguments and errors are those of `start`."""
+    address = _address(host) if exposed else _loopback(host)
     try:
         listener = socket.create_server((address, port), family=_family(address), backlog=512)
     except OSError as error:
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
             raise PortInUse(host=host, port=port) from error
+        if error.errno == errno.EADDRNOTAVAIL:
+            reason = f"is {host!r}, which is no address of this machine."
+            raise ConfigError(key="--host", reason=reason, source="qcov start") from error
         raise
     # Or an answer's body waits 40 ms until its head is acknowledged. asyncio sees to that only for
     # sockets that say they are TCP, which those of `create_server` do not; connections inherit it.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
+
+
+def _loopback(host: str) -> str:
+    try:
+        return LOOPBACK[SETTINGS[_ADDRESS].read(host)]
+    except ValueError as error:
+        raise ConfigError(key=_ADDRESS, reason=f"{error}.", source="qcov start") from error
+
+
+def _address(host: str) -> str:
+    """An address as a number: a name may have several, and may change them."""
+    try:
+        return LOOPBACK.get(host) or str(ipaddress.ip_address(host))
+    except ValueError as error:
+        reason = f"is {host!r}: give an address of this machine as a number, such as 192.168.1.7."
+        raise ConfigError(key="--host", reason=reason, source="qcov start") from error
+
+
+def _known_as(address: str) -> set[str]:
+    """What the Host header may say: the address, or with all addresses, those of this machine."""
+    if address not in _REACHED_AT:
+        return {_in_url(address)}
+    name = socket.gethostname()
+    found = {name.lower(), socket.getfqdn().lower()}
+    with contextlib.suppress(OSError):
+        found |= {_in_url(str(place[4][0])) for place in socket.getaddrinfo(name, None)}
+    return found
+
+
+def _in_url(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 def _family(address: str) -> socket.AddressFamily:

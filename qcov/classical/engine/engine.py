@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from qcov.classical.engine.cancelling import Cancelling
+from qcov.classical.engine.crate import write_crate
 from qcov.classical.engine.following import Following
+from qcov.classical.engine.printing import Printing
 from qcov.classical.engine.runner import Runner
 from qcov.classical.engine.starting import Starting
 from qcov.store.store import Store
@@ -15,7 +18,7 @@ class Engine:
     """The verbs that clients know, over what runs the dispatches of one store.
 
     `submit`, `start` and `rerun` are those of `Starting`; `wait`, `outcome` and `progress` those of
-    `Following`; `cancel` is that of `Cancelling`.
+    `Following`; `cancel` is that of `Cancelling`, `streams` that of `Printing`.
 
     Args:
         store: Where they live.
@@ -32,11 +35,16 @@ class Engine:
         self.wait, self.outcome = following.wait, following.outcome
         self.progress = following.progress
         self.cancel = Cancelling(runner).cancel
+        self.streams = Printing(runner).streams
         self.inside, self.recover, self.close = runner.inside, runner.recover, runner.close
 
     def take_dispatches(self, *, taken: bool) -> None:
         """Take dispatches, or only have triggers from now on."""
         self._starting.takes_dispatches = taken
+
+    def export(self, dispatch_id: str, path: Path) -> None:
+        """Write a dispatch as a research object; any thread may call it. Errors: `write_crate`."""
+        write_crate(self.store, dispatch_id, path)
 
     @property
     def busy(self) -> bool:

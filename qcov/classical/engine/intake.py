@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.channel import Message
+from qcov.classical.engine.surroundings import surroundings
 from qcov.errors import EnvironmentMismatch, InvalidRequest, QcovError
 from qcov.store.changes import Changes
 from qcov.store.store import Store
@@ -86,6 +87,7 @@ def add_dispatch(
     graph = {name: value for name, value in manifest.items() if name not in _NOT_STORED}
     packed = pack(graph)
     digest = address(packed)
+    around = surroundings(manifest["environment"])
     row: Message = {
         "id": dispatch_id,
         "name": manifest["name"],
@@ -99,8 +101,10 @@ def add_dispatch(
         "manifest": digest,
         "manifest_seal": store.seal(digest, dispatch_id, "manifest"),
         "nodes_total": len(manifest["nodes"]),
+        "environment": around["digest"],
     }
     outcomes.add(changes, "dispatch", row)
+    outcomes.add(changes, "environment", around)
     outcomes.add(changes, "blob", *(store.blob_row(*item) for item in manifest["blobs"].items()))
     # never as a file: the loop must not wait for a disk
     outcomes.add(changes, "blob", {"digest": digest, "size": len(packed), "data": packed})

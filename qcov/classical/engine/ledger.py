@@ -74,6 +74,7 @@ class Ledger:
 
     def requeued(self, changes: Changes, number: int, attempt: int, report: Message) -> None:
         """A node failed, and waits for its try number `attempt`."""
+        outcomes.add(changes, "node_attempt", outcomes.tried(self._id, number, attempt - 1, report))
         row = outcomes.key_of(self._id, number, attempt - 1)
         row |= {"new_status": "PENDING", "new_attempt": attempt}
         outcomes.add(changes, "node_requeued", row | outcomes.retried(report))

@@ -103,6 +103,18 @@ def retried(report: Message) -> Message:
     }
 
 
+def tried(dispatch_id: str, node: int, attempt: int, report: Message) -> Message:
+    """The row of an attempt that is followed by another one."""
+    return {
+        "dispatch_id": dispatch_id,
+        "node_id": node,
+        "attempt": attempt,
+        "started": report.get("started"),
+        "ended": report.get("ended"),
+        "error": report.get("error"),
+    }
+
+
 def blob_row(report: Message) -> Message:
     """The row of an outcome's payload; a large one was written to its file by the worker."""
     return {"digest": report["output"], "size": report["size"], "data": report["data"]}

@@ -82,6 +82,10 @@ class Pool:
                 return True
         return False
 
+    def running(self, dispatch_id: str, node_id: int) -> Link | None:
+        """The worker that runs this electron now, if one of this pool does."""
+        return next((link for link in self._links if link.runs(dispatch_id, node_id)), None)
+
     @contextmanager
     def blocked(self, dispatch_id: str, node_id: int) -> Generator[None, None, None]:
         """While an electron waits for another dispatch, its place goes to another one."""

@@ -19,6 +19,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -153,13 +154,28 @@ class EngineProcess:
         self._stop.set()
         return True
 
-    async def _serve(self, host: str, port: int, triggers_only: bool = False) -> Message:
+    async def _serve(
+        self,
+        host: str,
+        port: int,
+        triggers_only: bool = False,
+        exposed: bool = False,
+        names: Sequence[str] = (),
+    ) -> Message:
         """Speak HTTP on this address; where, and a one-time link to log in with."""
         self.engine.take_dispatches(taken=not triggers_only)
         if self._server is None:
             serving = importlib.import_module(_SERVER)
-            self._server = await serving.start(self.engine, self._folder, host=host, port=port)
-            self._announce({"url": self._server.url})
+            self._server = await serving.start(
+                self.engine, self._folder, host=host, port=port, exposed=exposed, names=names
+            )
+            how = {
+                "host": host,
+                "exposed": exposed,
+                "names": [*names],
+                "triggers_only": triggers_only,
+            }
+            self._announce({"url": self._server.url, "serves": how})
         return {
             "url": self._server.url,
             "login": self._server.login_link(),

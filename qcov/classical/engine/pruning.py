@@ -123,7 +123,9 @@ class Pruner:
         self._named = set()  # before the commit: what comes after it is either seen, or noted
         try:
             seen = await asyncio.to_thread(last_commits, store)
-            await self._engine.committed({**alone(store), "structures_pruned": [{}]})
+            await self._engine.committed(
+                {**alone(store), "structures_pruned": [{}], "environments_pruned": [{}]}
+            )
             found, counted["damaged"] = await asyncio.to_thread(unreferenced, store)
             for start in range(0, len(found), _AT_ONCE):
                 await self._remove(found[start : start + _AT_ONCE], seen, counted)

@@ -20,6 +20,7 @@ from qcov.classical.engine.commits import Commits
 from qcov.classical.engine.environments import Environments
 from qcov.classical.engine.events import Events
 from qcov.classical.engine.intake import add_dispatch, understanding
+from qcov.classical.engine.link import Link
 from qcov.classical.engine.noticing import Noticing
 from qcov.classical.engine.pool import Pool
 from qcov.classical.engine.pruning import Pruner
@@ -204,6 +205,10 @@ class Runner:
             return
         with self._pool.blocked(*electron), self._hosts.blocked(*electron):
             yield
+
+    def running(self, dispatch_id: str, node_id: int) -> Link | None:
+        """The worker that runs this electron now, if one does."""
+        return self._pool.running(dispatch_id, node_id) or self._hosts.running(dispatch_id, node_id)
 
     def submit_task(self, task: Task) -> None:
         """Hand an electron to the workers, once the packages that it needs are there."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qcov.classical.engine.channel import Message, WorkerChannel
-from qcov.classical.engine.streams import Tail, unnamed_file
+from qcov.classical.engine.streams import Part, Tail, unnamed_file
 from qcov.wire import Unpacker, pack
 
 #: So many renewals within so many seconds, and workers begin even if code changes once more.
@@ -129,6 +129,10 @@ class WorkerProcess:
         """What its electron has printed that it could not report any more."""
         out, err = (tail.read(final=True) for tail in self._tails)
         return {"stdout": out, "stderr": err}
+
+    def glance(self, after: Sequence[int]) -> list[Part]:
+        """What the electron that it runs has printed after these positions of its two streams."""
+        return [tail.glance(at) for tail, at in zip(self._tails, after, strict=True)]
 
     def _received(self, message: Message) -> None:
         for tail, at in zip(self._tails, message.get("read", ()), strict=False):

@@ -11,14 +11,29 @@ import codecs
 import contextlib
 import io
 import os
+import re
 import sys
 import tempfile
+from dataclasses import dataclass
 from typing import TextIO
 
 #: Of a stream that is longer than both together, the middle is left out. In bytes.
 _HEAD = _TAIL = 1 << 19
 #: The files are emptied between two electrons once they are this large.
 _LARGE = 1 << 26
+#: Whoever looks gets so many bytes at most, and only the latest of what is too far behind.
+_GLANCE, _BEHIND = 1 << 16, 1 << 18
+#: What may be the beginning of a line end, or of an escape sequence, whose rest is yet to come.
+_UNFINISHED = re.compile(rb"(?:\r|\x1b(?:\[[0-?]*[ -/]*|\][^\x07\x1b]{0,200}\x1b?)?)\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A part of what was printed, and where it stands; positions are bytes from the beginning."""
+
+    start: int  #: later than was asked for if what is in between was left out
+    end: int  #: where the next part begins
+    text: str
 
 
 class Tail:
@@ -43,8 +58,8 @@ class Tail:
     def move(self, at: int, *, begin: bool) -> None:
         """Another process has read it up to here; with `begin`, an electron ended there."""
         self._at = at
-        if begin:
-            self._begun = at
+        if begin or at < self._begun:  # or it was emptied since
+            self._begun = at if begin else 0
 
     def begin(self) -> None:
         """What follows is another electron's."""
@@ -71,6 +86,21 @@ class Tail:
         note = f"\n[{start - limit} bytes are left out here]\n" if start > limit else ""
         self._at = size
         return text + note + self._decoder.decode(self._between(start, size))
+
+    def glance(self, after: int) -> Part:
+        """What the electron that runs has printed after this position; nothing is read by it."""
+        begun, size = self._begun, self._size()
+        if size < begun:  # it was emptied since
+            begun = 0
+        start, printed = max(0, after), size - begun
+        if start > printed or printed - start > _BEHIND:
+            start = max(0, printed - _GLANCE)
+        data = self._between(begun + start, begun + min(printed, start + _GLANCE))
+        unfinished = _UNFINISHED.search(data)
+        decoder = _decoder()
+        text = decoder.decode(data[: unfinished.start()] if unfinished else data)
+        kept = len(unfinished[0]) if unfinished else len(decoder.getstate()[0])
+        return Part(start=start, end=start + len(data) - kept, text=text)
 
     def _size(self) -> int:
         return os.fstat(self._descriptor).st_size

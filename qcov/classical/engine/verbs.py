@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from qcov.classical.engine.channel import PROTOCOL, ChannelProtocol, Message, pack_error
@@ -41,6 +42,7 @@ class Verbs:
             "triggers": engine.triggers.page,
             "trigger_runs": engine.triggers.runs,
             "prune": engine.pruner.prune,
+            "export": self._export,
             "cancel": engine.cancel,
             "progress": self._progress,
             "dispatches": self._dispatches,
@@ -144,6 +146,12 @@ class Verbs:
     async def _dispatches(self, **window: Any) -> Message:
         rows, total = await asyncio.to_thread(self._engine.store.list_dispatches, **window)
         return {"dispatches": rows, "total": total}
+
+    async def _export(self, dispatch_id: str, path: str) -> None:
+        try:
+            await asyncio.to_thread(self._engine.export, dispatch_id, Path(path))
+        except OSError as error:
+            raise EngineError(f"{path} cannot be written: {error.strerror or error}") from error
 
     async def _nodes(self, dispatch_id: str, **window: Any) -> list[Message]:
         return await asyncio.to_thread(self._engine.store.get_nodes, dispatch_id, **window)

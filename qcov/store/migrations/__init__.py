@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 #: The newest revision in `versions`.
-HEAD = "0003"
+HEAD = "0004"
 
 #: One engine at a time brings a shared database up to date; the number is nobody else's.
 _LOCK = 0x71636F76

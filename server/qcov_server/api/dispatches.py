@@ -16,8 +16,6 @@ from qcov.inert import inert
 from qcov_server.api.models import (
     Cancelled,
     CancelRequest,
-    CircuitPage,
-    CircuitSummary,
     Dispatch,
     DispatchPage,
     DispatchQuery,
@@ -123,28 +121,6 @@ def get_graph(store: TheStore, dispatch_id: str) -> Graph:
     )
 
 
-@router.get("/{dispatch_id}/circuits")
-def get_circuits(
-    store: TheStore,
-    dispatch_id: str,
-    node_id: NodeId = None,
-    limit: Limit = 100,
-    offset: Offset = 0,
-) -> CircuitPage:
-    """The circuits that a dispatch ran, or one of its nodes."""
-    store.get_dispatch(dispatch_id)
-    rows = store.get_circuits(dispatch_id, node_id, limit=limit, offset=offset)
-    items = [cast("dict[str, Any]", _plain(row)) for row in rows]
-    return CircuitPage(items=items, limit=limit, offset=offset)
-
-
-@router.get("/{dispatch_id}/circuits/summary")
-def get_circuit_summary(store: TheStore, dispatch_id: str) -> list[CircuitSummary]:
-    """How many circuits each executor ran, sublattices included."""
-    store.get_dispatch(dispatch_id)
-    return [CircuitSummary.model_validate(row) for row in store.circuit_summary(dispatch_id)]
-
-
 @router.get("/{dispatch_id}/wait")
 async def wait(
     engine: TheEngine,
@@ -180,16 +156,3 @@ def _decoded(blobs: object) -> dict[str, bytes]:
     except (TypeError, ValueError, binascii.Error) as error:
         reason = f"'blobs' must map digests to base64 text: {error}."
         raise InvalidRequest(reason=reason) from error
-
-
-def _plain(value: Any) -> Any:
-    """A record's values as JSON has them; bytes become base64 text."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in cast("Mapping[Any, Any]", value).items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in cast("list[Any]", value)]
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    if isinstance(value, float) and value - value != 0:  # not a number, or infinite
-        return str(value)
-    return value if isinstance(value, str | int | float | bool | None) else str(value)

@@ -148,12 +148,72 @@ class Graph(Answer):
     edges: list[Edge]
 
 
+class StreamsQuery(Asked):
+    """From where on streams are told, and for how many seconds something new is waited for."""
+
+    source: str = Field(default="", max_length=32, description="As it was answered before.")
+    stdout: int = Field(default=0, ge=0, le=2**53)
+    stderr: int = Field(default=0, ge=0, le=2**53)
+    timeout: float = Field(default=0.0, ge=0, le=30)
+
+
+class StreamPart(Answer):
+    """A part of what a node has printed; escape sequences are left out of it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, from_attributes=True)
+
+    start: int = Field(description="Later than was asked for if what is between was left out.")
+    end: int = Field(description="Where the next part begins.")
+    text: str
+
+
+class Streams(Answer):
+    """What a node has printed since somebody looked last."""
+
+    source: str = Field(description="What `start` and `end` count in: ask for more of the same.")
+    status: str
+    stdout: StreamPart
+    stderr: StreamPart
+
+
+class CircuitQuery(Asked):
+    """Which circuits, in which order."""
+
+    limit: int = Field(default=100, ge=1, le=1000)
+    offset: int = Field(default=0, ge=0, le=2**31)
+    node_id: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    executor: str | None = Field(default=None, max_length=200)
+    status: Literal["COMPLETED", "FAILED"] | None = None
+    sort: Literal["time", "-time", "duration", "-duration"] = Field(
+        default="time", description=_SORT
+    )
+    after: str | None = Field(
+        default=None, max_length=64, description="What `next` of the window before said."
+    )
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing is asked for that needs an index of its own."""
+        return (self.executor, self.status, self.after, self.sort) == (None, None, None, "time")
+
+
 class CircuitPage(Answer):
-    """A window of the circuits, in the order they ended."""
+    """A window of the circuits."""
 
     items: list[dict[str, Any]]
     limit: int
     offset: int
+    total: int | None = Field(default=None, description="Of a list that is filtered or sorted.")
+    next: str | None = Field(default=None, description="Where the next window begins.")
+
+
+class WholeCircuit(Answer):
+    """All that is known of one circuit. Views are null where circuits are not persisted."""
+
+    record: dict[str, Any]
+    drawing: str | None
+    openqasm: str | None = Field(description="2.0; null too if a gate has no name there.")
+    specs: dict[str, Any] | None
 
 
 class CircuitSummary(Answer):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from qcov_server.ui import executors, jobs, logs, pages, settings, triggers
+from qcov_server.ui import executors, jobs, login, logs, pages, settings, triggers
 
 router = APIRouter()
-for part in (pages, executors, jobs, triggers, logs, settings):
+for part in (login, pages, executors, jobs, triggers, logs, settings):
     router.include_router(part.router)
 
 __all__ = ["router"]

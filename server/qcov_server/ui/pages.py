@@ -7,15 +7,14 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse
 
 from qcov.classical.status import Status
 from qcov.errors import NodeNotFound
-from qcov_server.auth import SESSION_LIFETIME, LoginCodes, Sessions
 from qcov_server.depends import current_store
 from qcov_server.engine import Row, Store
 from qcov_server.ui.present import lasted
-from qcov_server.ui.render import render, sign_in_page
+from qcov_server.ui.render import render
 
 router = APIRouter(include_in_schema=False)
 
@@ -33,21 +32,6 @@ FILTERS = {
 
 TheStore = Annotated[Store, Depends(current_store)]
 PageNumber = Annotated[int, Query(ge=1, le=10**7)]
-
-
-@router.get("/login")
-def login(request: Request, code: Annotated[str, Query(max_length=200)] = "") -> Response:
-    """Trade a one-time code for a session."""
-    codes: LoginCodes = request.app.state.login_codes
-    sessions: Sessions = request.app.state.sessions
-    if not codes.redeem(code):
-        return sign_in_page("That login link was used already, or is too old.")
-    response = RedirectResponse("/", status_code=303)
-    response.set_cookie(
-        sessions.cookie, sessions.make(), max_age=int(SESSION_LIFETIME), httponly=True,
-        samesite="strict", path="/",
-    )  # fmt: skip
-    return response
 
 
 @router.get("/")

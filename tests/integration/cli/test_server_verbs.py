@@ -283,3 +283,16 @@ def _until(condition: Callable[[], object]) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.05)
+
+
+def test_other_addresses_need_to_be_asked_for_and_are_warned_of() -> None:
+    port = str(free_port())
+    started = qcov("start", "-p", port, "--host", "0.0.0.0", "--name", "qcov.example")
+    assert started.returncode == 0
+    assert "nothing encrypts what is carried" in started.stderr
+    assert "Log in, once: http://127.0.0.1:" in started.stdout
+
+    again = qcov("restart")  # as it was
+    assert (again.returncode, "nothing encrypts" in again.stderr) == (0, True)
+    assert qcov("start", "-p", port, "--host", "127.0.0.1").returncode == 1
+    assert qcov("start", "--name", "x").returncode == 2

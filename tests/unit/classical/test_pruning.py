@@ -57,6 +57,7 @@ def dispatch(store: Store, number: int) -> dict[str, Any]:
         "parent_id": None, "parent_node": None, "created": 1.0, "inputs_repr": "{}",
         "manifest": digest, "manifest_seal": store.seal(digest, dispatch_id, "manifest"),
         "nodes_total": 0,
+        "environment": None,
     }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from qcov.classical.engine.events import Events
 from qcov.classical.status import Status
 from qcov.errors import DispatchNotFound, QcovError
 from qcov_server.serving import HttpServer, start
+from qcov_server.tokens import Tokens
 
 T = TypeVar("T")
 
@@ -195,7 +196,12 @@ class Server:
         self.http: HttpServer = self._run(start(engine, folder, host="localhost", port=0))
         self.url = self.http.url
         self.port = int(self.url.rpartition(":")[2])
-        self.token = (folder / "server.token").read_text()
+        self.tokens = Tokens(folder)
+
+    @property
+    def token(self) -> str:
+        """The owner's."""
+        return self.tokens.owner()
 
     def happen(self, dispatch_id: str, node: int | None, status: str) -> None:
         """Let the engine tell a change of status."""
@@ -245,3 +251,10 @@ def stranger(server: Server) -> Iterator[httpx.Client]:
 def client(stranger: httpx.Client, server: Server) -> httpx.Client:
     stranger.headers["authorization"] = f"Bearer {server.token}"
     return stranger
+
+
+@pytest.fixture
+def shared(server: Server) -> Iterator[str]:
+    """A token with which a colleague may look."""
+    yield server.tokens.share("a colleague", lifetime=60.0)
+    server.tokens.revoke("a colleague")

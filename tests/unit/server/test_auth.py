@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from qcov_server.auth import CODE_LIFETIME, SESSION_LIFETIME, LoginCodes, Sessions, load_token
+from qcov_server.auth import CODE_LIFETIME, SESSION_LIFETIME, LoginCodes, Sessions
+from qcov_server.tokens import Access, Tokens
 
 
 class Clock:
@@ -16,18 +17,72 @@ class Clock:
         return self.now
 
 
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def tokens(tmp_path: Path, clock: Clock) -> Tokens:
+    return Tokens(tmp_path, clock)
+
+
+@pytest.fixture
+def sessions(tokens: Tokens, clock: Clock) -> Sessions:
+    return Sessions(tokens, 1, clock)
+
+
 def test_the_token_is_random_private_and_stays(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
-        token = load_token(tmp_path)
+        token = Tokens(tmp_path).owner()
+        Tokens(tmp_path).share("a colleague", lifetime=1.0)
     finally:
         os.umask(before)
-    file = tmp_path / "server.token"
 
     assert len(token) >= 43  # 256 bits in base64
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert load_token(tmp_path) == token
-    assert [path.name for path in tmp_path.iterdir()] == ["server.token"]
+    assert Tokens(tmp_path).owner() == token
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    names = ("server.token", "server.shares.json", "server.shares.lock")
+    assert modes == dict.fromkeys(names, 0o600)
+
+
+def test_of_a_shared_token_only_a_digest_is_kept(tmp_path: Path, tokens: Tokens) -> None:
+    shared = tokens.share("a colleague", lifetime=1.0)
+
+    assert tokens.access(shared) is Access.READER
+    assert shared not in "".join(path.read_text() for path in tmp_path.iterdir())
+
+
+def test_a_shared_token_ends_when_its_time_is_over_or_it_is_taken_back(
+    tokens: Tokens, clock: Clock, tmp_path: Path
+) -> None:
+    first, second = tokens.share("a", lifetime=10.0), tokens.share("b", lifetime=99.0)
+    elsewhere = Tokens(tmp_path, clock)
+    assert [elsewhere.access(token) for token in (first, second)] == [Access.READER] * 2
+
+    clock.now += 11
+    assert [elsewhere.access(token) for token in (first, second)] == [None, Access.READER]
+    assert (tokens.revoke("b"), tokens.revoke("b"), tokens.revoke("never")) == (True, False, False)
+    assert elsewhere.access(second) is None
+
+
+def test_a_label_has_one_token(tokens: Tokens) -> None:
+    first = tokens.share("a", lifetime=10.0)
+    second = tokens.share("a", lifetime=10.0)
+
+    assert (tokens.access(first), tokens.access(second)) == (None, Access.READER)
+
+
+@pytest.mark.parametrize("written", ["", "{", "[1]", '[{"label": "x"}]', '{"a": 1}'])
+def test_a_damaged_file_of_shares_lets_nobody_in(
+    tokens: Tokens, tmp_path: Path, written: str
+) -> None:
+    shared = tokens.share("a", lifetime=10.0)
+    (tmp_path / "server.shares.json").write_text(written)
+
+    assert tokens.access(shared) is None
+    assert tokens.access(tokens.owner()) is Access.OWNER
 
 
 def test_codes_expire() -> None:
@@ -48,24 +103,47 @@ def test_only_so_many_codes_wait() -> None:
     assert codes.redeem(others[0])
 
 
-def test_sessions_expire_and_end_with_their_token() -> None:
-    clock = Clock()
-    sessions = Sessions("token", 1, clock)
-    cookie = sessions.make()
-
-    assert sessions.valid(cookie)
-    assert not Sessions("another", 1, clock).valid(cookie)
+def test_sessions_expire_and_end_with_their_token(
+    sessions: Sessions, tokens: Tokens, clock: Clock
+) -> None:
+    cookie, lifetime = sessions.make()
+    assert (sessions.access(cookie), lifetime) == (Access.OWNER, int(SESSION_LIFETIME))
     clock.now += SESSION_LIFETIME + 1
-    assert not sessions.valid(cookie)
+    assert sessions.access(cookie) is None
+
+    cookie, _ = sessions.make()
+    assert sessions.access(cookie) is Access.OWNER
+    tokens.rotate()
+    assert sessions.access(cookie) is None
 
 
-@pytest.mark.parametrize("cookie", ["", ".", "x.y", "9999999999.", "9999999999.é", "nan.00"])
-def test_a_forged_session_is_refused(cookie: str) -> None:
-    assert not Sessions("token", 1, Clock()).valid(cookie)
+def test_a_session_that_was_shared_ends_with_its_share(
+    sessions: Sessions, tokens: Tokens, clock: Clock
+) -> None:
+    tokens.share("a", lifetime=10.0)
+    [share] = tokens.shares()
+    cookie, lifetime = sessions.make(share)
+    assert (sessions.access(cookie), lifetime) == (Access.READER, 10)
+
+    tokens.revoke("a")
+    assert sessions.access(cookie) is None
+    tokens.share("b", lifetime=10.0)
+    cookie, _ = sessions.make(tokens.shares()[0])
+    clock.now += 11
+    assert sessions.access(cookie) is None
 
 
-def test_a_later_end_cannot_be_written_into_a_session() -> None:
-    sessions = Sessions("token", 1, Clock())
-    expiry, _, signature = sessions.make().partition(".")
+@pytest.mark.parametrize(
+    "cookie",
+    ["", ".", "..", "x.y", "owner.9999999999.", "owner.9999999999.é", "owner.nan.00", "owner"],
+)
+def test_a_forged_session_is_refused(sessions: Sessions, cookie: str) -> None:
+    assert sessions.access(cookie) is None
 
-    assert not sessions.valid(f"{int(expiry) + 1}.{signature}")
+
+def test_nothing_can_be_written_into_a_session(sessions: Sessions, tokens: Tokens) -> None:
+    tokens.share("a", lifetime=10.0)
+    who, ends, signature = sessions.make(tokens.shares()[0])[0].split(".")
+
+    assert sessions.access(f"{who}.{int(ends) + 1}.{signature}") is None
+    assert sessions.access(f"owner.{ends}.{signature}") is None

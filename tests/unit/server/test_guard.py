@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import httpx
 import pytest
@@ -22,7 +22,7 @@ MUTATIONS = ["/api/v1/dispatches", "/api/v1/dispatches/a/cancel"]
 
 def all_routes(engine: MemoryEngine) -> list[tuple[str, str]]:
     """Method and path of everything that the application answers, the REST part in it."""
-    app = create_app(engine, token="x", port=1)
+    app = create_app(engine, tokens=cast("Any", None), port=1)
     found = [("GET", f"{route.path}/app.css") for route in app.routes if isinstance(route, Mount)]
     for context in iter_route_contexts(app.routes):
         path = re.sub(r"\{[^}]*\}", "1", context.path or "")
@@ -275,3 +275,53 @@ def test_a_body_that_is_no_text_is_a_problem(client: httpx.Client) -> None:
     answer = client.post("/api/v1/dispatches/a/rerun", content=b"\xff\xfe", headers=headers)
 
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:qcov:error:InvalidRequest")
+
+
+def test_who_was_let_in_to_look_changes_nothing(
+    stranger: httpx.Client, server: Server, engine: MemoryEngine, shared: str
+) -> None:
+    engine.store.add("d")
+    for changed in (False, True):
+        assert stranger.get("/api/v1/dispatches/d").status_code == (200 if changed else 401)
+        link = {"code": shared, "to": "/dispatches/d"}
+        let_in = stranger.get("/login", params=link)
+        assert (let_in.status_code, let_in.headers["location"]) == (303, "/dispatches/d")
+    assert stranger.get("/dispatches/d").status_code == 200
+    for method, path in all_routes(engine):
+        if method not in ("GET", "HEAD") or path.startswith(guard._OWNERS_ONLY):
+            assert stranger.request(method, path, json={}).status_code == 403, (method, path)
+    with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {shared}"}) as other:
+        assert other.get("/api/v1/dispatches/d").status_code == 200
+        assert other.post("/api/v1/dispatches/d/cancel", json={}).status_code == 403
+    assert engine.cancelled == []
+
+    server.tokens.revoke("a colleague")
+    assert stranger.get("/api/v1/dispatches/d").status_code == 401
+
+
+def test_the_owner_who_opens_a_shared_link_stays_the_owner(
+    stranger: httpx.Client, server: Server, engine: MemoryEngine, shared: str
+) -> None:
+    engine.store.add("d")
+    stranger.get("/login", params={"code": server.login_code()})
+    stranger.get("/login", params={"code": shared})
+    assert stranger.post("/api/v1/dispatches/d/cancel", json={}).status_code == 200
+
+
+@pytest.mark.parametrize("to", ["//evil.example", "https://evil.example", "/\\evil", "/a?b", "x"])
+def test_a_login_leads_nowhere_else(stranger: httpx.Client, shared: str, to: str) -> None:
+    assert stranger.get("/login", params={"code": shared, "to": to}).status_code == 422
+
+
+def test_a_new_token_ends_the_old_one_and_every_session(
+    server: Server,
+) -> None:
+    headers = {"authorization": f"Bearer {server.token}"}
+    with httpx.Client(base_url=server.url) as browser, httpx.Client(base_url=server.url) as program:
+        browser.get("/login", params={"code": server.login_code()})
+        assert browser.get("/api/v1/status").status_code == 200
+        new = server.tokens.rotate()
+        assert browser.get("/api/v1/status").status_code == 401
+        assert program.get("/api/v1/status", headers=headers).status_code == 401
+        headers = {"authorization": f"Bearer {new}"}
+        assert program.get("/api/v1/status", headers=headers).status_code == 200

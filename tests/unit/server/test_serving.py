@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from qcov.errors import ConfigError, PortInUse
@@ -53,3 +54,43 @@ def test_no_answer_waits_for_the_acknowledgement_of_its_beginning() -> None:
         connection, _ = listener.accept()
         with connection:
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+@pytest.mark.parametrize(
+    ("host", "reached", "answered"),
+    [
+        ("0.0.0.0", "127.0.0.1", ["127.0.0.1", "localhost", socket.gethostname()]),
+        ("127.0.0.1", "127.0.0.1", ["127.0.0.1", "localhost"]),
+    ],
+)
+def test_an_exposed_server_answers_to_its_names_alone(
+    engine: MemoryEngine, tmp_path: Path, host: str, reached: str, answered: list[str]
+) -> None:
+    async def asked() -> dict[str, int]:
+        server = await start(
+            engine, tmp_path, host=host, port=0, exposed=True, names=["qcov.example"]
+        )
+        port = int(server.url.rpartition(":")[2])
+        names = [f"{name}:{port}" for name in answered]
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
+            found = {
+                name: (await client.get("/api/v1/status", headers={"host": name})).status_code
+                for name in [*names, "qcov.example", "evil.example", f"evil.example:{port}"]
+            }
+        assert server.url == f"http://{reached}:{port}"
+        await server.stop()
+        return found
+
+    found = list(asyncio.run(asked()).values())
+    assert found == [401] * (len(answered) + 1) + [421, 421]
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [("example.org", "as a number"), ("", "as a number"), ("192.0.2.1", "no address of this")],
+)
+def test_only_addresses_of_this_machine_are_exposed(
+    engine: MemoryEngine, tmp_path: Path, host: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        asyncio.run(start(engine, tmp_path, host=host, port=0, exposed=True))

@@ -76,7 +76,7 @@ def dispatch_rows(store: Store) -> Callable[..., Changes]:
             "id": dispatch_id, "name": "w", "status": "RUNNING", "key": None,
             "root_id": dispatch_id, "parent_id": None, "parent_node": None, "created": 1.0,
             "inputs_repr": "{}",
-            "manifest": address(text), "nodes_total": nodes,
+            "manifest": address(text), "nodes_total": nodes, "environment": None,
             "manifest_seal": store.seal(address(text), dispatch_id, "manifest"),
         }  # fmt: skip
         node = {

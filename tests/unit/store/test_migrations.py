@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 
 from qcov.errors import SchemaMismatch
 from qcov.store import migrations
+from qcov.store.circuits import Wanted
 from qcov.store.schema import metadata
 from qcov.store.sqlite import SQLite
 from qcov.store.store import Store
@@ -115,6 +116,20 @@ def test_an_old_database_is_brought_up_to_date(dump: Path, data_folder: Path) ->
         assert store.blob(digest or "") == b"QCOVa value of schema 0001"
         assert store.outputs(row["id"]) == {0: digest}
         assert store.manifest(row["id"])["result"] == {"node": 0}
+
+
+def test_circuits_of_before_can_be_sorted_and_chosen(data_folder: Path) -> None:
+    text = (Path(__file__).parent / "dumps" / "0003.sql").read_text()
+    data_folder.mkdir(parents=True)
+    (data_folder / "seal.key").write_bytes(bytes.fromhex(text.split("seal.key: ")[1].split()[0]))
+    with closing(sqlite3.connect(data_folder / "qcov.sqlite")) as connection:
+        connection.executescript(text)
+    with closing(Store(data_folder)) as store:
+        [dispatch], _ = store.list_dispatches()
+        wanted = Wanted(dispatch_id=dispatch["id"], sort="execution_time")
+        found = store.list_circuits(wanted, limit=10)
+    told = [(row["id"], row["status"], row["execution_time"]) for row in found]
+    assert told == [("c1", "FAILED", 0.0), ("c0", "COMPLETED", 0.1)]
 
 
 def test_every_old_schema_has_a_dump() -> None:
