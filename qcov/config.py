@@ -313,3 +313,38 @@ def _line_of(key: str, text: str) -> int | None:
 
 def _plain(name: str) -> str:
     return ".".join(part.strip().strip("\"'") for part in name.split("."))
+
+
+# -- where settings come from ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A setting, and who has said so."""
+
+    key: str
+    value: Any
+    source: str  #: "default", "file" or "environment"
+    line: int | None = None  #: of the file
+    variable: str = ""  #: of the environment
+
+
+def told_config() -> list[Told]:
+    """Every setting with its value and where that comes from, by section.
+
+    >>> {told.source for told in told_config()} <= {"default", "file", "environment"}
+    True
+    """
+    loaded = _load()
+    in_file = dict(_leaves(parse_settings(loaded.text, loaded.source)))
+    told: list[Told] = []
+    for key, value in _leaves(loaded.values):
+        name = _variable(key)
+        if key in SETTINGS and name in os.environ:
+            told.append(Told(key=key, value=value, source="environment", variable=name))
+        elif key in in_file:
+            line = _line_of(key, loaded.text)
+            told.append(Told(key=key, value=value, source="file", line=line))
+        else:
+            told.append(Told(key=key, value=value, source="default"))
+    return told

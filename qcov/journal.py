@@ -185,17 +185,33 @@ class Journal:
     # -- what people ask -----------------------------------------------------------------------
 
     def jobs(
-        self, *, only_open: bool = False, dispatch_id: str | None = None, limit: int = 1000
+        self,
+        *,
+        only_open: bool = False,
+        dispatch_id: str | None = None,
+        device: str | None = None,
+        limit: int = 1000,
+        offset: int = 0,
     ) -> list[JobEntry]:
         """Jobs, newest first."""
-        where, values = ["1"], list[Any]()
-        if only_open:
-            where.append(f"state IN ({_marks(OPEN)})")
-            values += OPEN
-        if dispatch_id is not None:
-            where.append("dispatch_id = ?")
-            values.append(dispatch_id)
-        return self._jobs(f"{' AND '.join(where)} ORDER BY created DESC LIMIT ?", *values, limit)
+        where, values = _chosen(only_open=only_open, dispatch_id=dispatch_id, device=device)
+        window = "ORDER BY created DESC LIMIT ? OFFSET ?"
+        return self._jobs(f"{where} {window}", *values, limit, offset)
+
+    def count(
+        self, *, only_open: bool = False, dispatch_id: str | None = None, device: str | None = None
+    ) -> int:
+        """How many jobs there are of those that `jobs` lists."""
+        where, values = _chosen(only_open=only_open, dispatch_id=dispatch_id, device=device)
+        with self._reading() as db:
+            query = f"SELECT count(*) FROM jobs WHERE {where}"  # noqa: S608
+            return db.execute(query, values).fetchone()[0]
+
+    def devices(self) -> list[str]:
+        """The devices that there are jobs of."""
+        with self._reading() as db:
+            rows = db.execute("SELECT DISTINCT device FROM jobs ORDER BY device")
+            return [row["device"] for row in rows]
 
     def open_of_account(self, account: str) -> list[JobEntry]:
         """Jobs of an account that may still run."""
@@ -219,6 +235,20 @@ class Journal:
         if len(found) != 1:
             raise JobNotFound(job=name)
         return found[0]
+
+    def charges_of(self, tokens: Iterable[str]) -> dict[str, list[Mapping[str, Any]]]:
+        """What each of these jobs has cost: a row for each unit."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        with self._reading() as db:
+            for some in _cut(sorted(tokens)):
+                rows = db.execute(
+                    "SELECT token, unit, estimate, actual FROM charges "  # noqa: S608
+                    f"WHERE token IN ({_marks(some)}) ORDER BY token, unit",
+                    some,
+                )
+                for row in rows:
+                    found.setdefault(row["token"], []).append(dict(row))
+        return found
 
     def charges(self, since: float = 0.0) -> list[Mapping[str, Any]]:
         """What jobs have cost: a row for each job and unit, oldest first."""
@@ -308,6 +338,20 @@ _BELIEVED = (*OPEN, State.REFUSED)
 _LATELY = 600.0  #: seconds that a submission may take
 _MOST_VALUES = 500
 _SHORTEST = 4  #: characters of a token or an id that are enough to name a job
+
+
+def _chosen(
+    *, only_open: bool, dispatch_id: str | None, device: str | None
+) -> tuple[str, list[Any]]:
+    where, values = ["1"], list[Any]()
+    if only_open:
+        where.append(f"state IN ({_marks(OPEN)})")
+        values += OPEN
+    for column, value in (("dispatch_id", dispatch_id), ("device", device)):
+        if value is not None:
+            where.append(f"{column} = ?")
+            values.append(value)
+    return " AND ".join(where), values
 
 
 def _make_tables(db: sqlite3.Connection) -> None:

@@ -25,6 +25,7 @@ from qcov.cli import (
     export,
     fakeqpu,
     jobs,
+    logs,
     retention,
     server,
     tokens,
@@ -78,6 +79,7 @@ bench.add_to(app)
 config.add_to(app)
 executors.add_to(app)
 jobs.add_to(app)
+logs.add_to(app)
 fakeqpu.add_to(app)
 retention.add_to(app)
 export.add_to(app)

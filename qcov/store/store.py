@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 
 from qcov.errors import CircuitNotFound, DispatchNotFound, IntegrityError, StoreUnavailable
+from qcov.store import counting
 from qcov.store.blobs import INLINE_LIMIT, open_payloads
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.circuits import Place, Wanted, from_row, window
@@ -423,6 +424,18 @@ class Store:
             query = query.where(circuits.c.node_id == node_id)
         rows = self._all(query.order_by(circuits.c.number).limit(limit).offset(offset))
         return [from_row(row) for row in rows]
+
+    def circuits_after(self, number: int, limit: int) -> list[Row]:
+        """The circuits after the one with this number; see `counting`."""
+        return counting.circuits_after(self, number, limit)
+
+    def electrons_by_executor(self, since: float) -> list[Row]:
+        """How many electrons stand how, by executor; see `counting`."""
+        return counting.electrons_by_executor(self, since)
+
+    def electron_lengths(self, since: float) -> list[tuple[str, float]]:
+        """Executor and seconds of the latest electrons; see `counting`."""
+        return counting.electron_lengths(self, since)
 
     def list_circuits(
         self,

@@ -14,6 +14,7 @@ from qcov.settings import LOOPBACK
 from qcov_server import api, problems, ui
 from qcov_server.api.description import describe
 from qcov_server.auth import LoginCodes, Sessions
+from qcov_server.counts import Counts
 from qcov_server.engine import Engine
 from qcov_server.guard import Guard
 from qcov_server.streams import Streams
@@ -47,6 +48,7 @@ def create_app(
     sessions = Sessions(tokens, port, clock)
     app.state.engine = engine
     app.state.streams = Streams(engine)
+    app.state.counts = Counts()
     app.state.sessions = sessions
     app.state.tokens = tokens
     app.state.login_codes = LoginCodes(clock)

@@ -131,6 +131,18 @@ class Store(Protocol):
         """The bytes of a payload, checked."""
         ...
 
+    def circuits_after(self, number: int, limit: int) -> Sequence[Row]:
+        """Circuits in the order they were stored, after that number."""
+        ...
+
+    def electrons_by_executor(self, since: float) -> Sequence[Row]:
+        """How many electrons stand how, by executor, of dispatches that were made since then."""
+        ...
+
+    def electron_lengths(self, since: float) -> Sequence[tuple[str, float]]:
+        """Executor and seconds of the latest electrons that have ended."""
+        ...
+
     def circuit_summary(self, dispatch_id: str) -> Sequence[Row]:
         """How many circuits ran where, and for how long."""
         ...

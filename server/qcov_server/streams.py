@@ -11,13 +11,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
 from qcov.errors import ServerBusy
-from qcov_server.engine import Engine
+from qcov.logs import as_line
+from qcov_server.engine import Engine, Events
 from qcov_server.watching import watch_jobs
 
 MAX_STREAMS = 256
@@ -62,30 +67,26 @@ class Streams:
         self._queues: dict[Wanted, set[asyncio.Queue[bytes]]] = {}
         self._sent = 0  # the number of the last event that went to the queues
         self._tasks: list[asyncio.Task[None]] = []
+        self._log: logging.Handler = logging.NullHandler()
         self.open = 0  #: how many there are
 
-    async def stream(self, wanted: Wanted, last_id: str | None) -> AsyncIterator[bytes]:
+    def stream(self, wanted: Wanted, last_id: str | None) -> StreamingResponse:
         """One stream, with what was missed since `last_id`; `ServerBusy` if there are too many."""
         if self.open >= MAX_STREAMS:
             raise ServerBusy(what="event streams", limit=MAX_STREAMS)
-        return self._messages(wanted, last_id)
-
-    async def _messages(self, wanted: Wanted, last_id: str | None) -> AsyncIterator[bytes]:
         queue: asyncio.Queue[bytes] = asyncio.Queue()
         self._join(wanted, queue)
-        try:
-            # No await up to here: nothing falls between the past and the present.
-            yield b"retry: 1000\n\n" + (self._missed(last_id, wanted) if last_id else b"")
-            while True:
-                yield await _next(queue)
-        finally:
-            self._leave(wanted, queue)
+        # No await up to here: nothing falls between the past and the present.
+        first = self._missed(last_id, wanted) if last_id else self._named(b"hello")
+        return _Stream(b"retry: 1000\n\n" + first, queue, lambda: self._leave(wanted, queue))
 
     def _join(self, wanted: Wanted, queue: asyncio.Queue[bytes]) -> None:
         self.open += 1
         self._queues.setdefault(wanted, set()).add(queue)
         if not self._tasks:
             self._sent = self._engine.events.number
+            self._log = _LogLines(asyncio.get_running_loop(), self._engine.events)
+            logging.getLogger().addHandler(self._log)
             self._tasks = [
                 asyncio.create_task(self._broadcast(), name="qcov-events"),
                 asyncio.create_task(watch_jobs(self._engine.events.tell), name="qcov-jobs"),
@@ -97,6 +98,7 @@ class Streams:
         if not self._queues[wanted]:
             del self._queues[wanted]
         if not self._queues:
+            logging.getLogger().removeHandler(self._log)
             for task in self._tasks:
                 task.cancel()
             self._tasks = []
@@ -115,14 +117,56 @@ class Streams:
             for queue in queues if message else ():
                 _put(queue, message)
 
+    def _named(self, kind: bytes) -> bytes:
+        """A message that says where this stream begins."""
+        return b"event: %b\ndata: {}\nid: %b-%d\n\n" % (kind, THIS_SERVER.encode(), self._sent)
+
     def _missed(self, last_id: str, wanted: Wanted) -> bytes:
         """What went out after `last_id`; what has not gone out yet comes by itself."""
         server, _, number = last_id.partition("-")
         known = server == THIS_SERVER and number.isdecimal()
         events = self._engine.events.since(int(number)) if known else None
         if events is None:
-            return f"id: {THIS_SERVER}-{self._sent}\n".encode() + _RESET
+            return self._named(b"reset")
         return render([event for event in events if event["seq"] <= self._sent], wanted)
+
+
+class _Stream(StreamingResponse):
+    """What comes to a queue, sent on; `leave` is called when that ends, begun or not."""
+
+    def __init__(
+        self, first: bytes, queue: asyncio.Queue[bytes], leave: Callable[[], None]
+    ) -> None:
+        super().__init__(_messages(first, queue), media_type="text/event-stream")
+        self._leave = leave
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send until the browser has gone."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
+
+
+async def _messages(first: bytes, queue: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    while True:
+        yield await _next(queue)
+
+
+class _LogLines(logging.Handler):
+    """Passes what is logged on to the streams that ask for it."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, events: Events) -> None:
+        super().__init__()
+        self._loop, self._events = loop, events
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            self._loop.call_soon_threadsafe(self._pass_on, as_line(record))
+
+    def _pass_on(self, line: Mapping[str, Any]) -> None:
+        self._events.pass_on("log", "log", line=line)
 
 
 def render(events: Sequence[Event], wanted: Wanted) -> bytes:

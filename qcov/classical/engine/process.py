@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qcov import private_file
+from qcov import logs, private_file
 from qcov.classical.engine.channel import PROTOCOL, ChannelProtocol, Message, pack_error
 from qcov.classical.engine.engine import Engine
 from qcov.classical.engine.tracing import configured_tracer
@@ -209,9 +209,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, required=True)
     parser.add_argument("--idle-timeout", type=float, required=True)
     arguments = parser.parse_args()
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    _begin_to_log()
     # Thousands of rows are alive while they are written; walking them again and again is a third
     # of the engine's work with the default thresholds.
     gc.freeze()
@@ -235,6 +233,16 @@ def main() -> None:
             _log.exception("the engine could not start")
             _tell_if_open(ready, tell, EngineError(f"the engine could not start: {error}"))
             sys.exit(1)
+
+
+def _begin_to_log() -> None:
+    """Warnings to standard error, which is `engine.log`; the log has what the settings say."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger().handlers[0].setLevel(logging.WARNING)
+    try:
+        logs.write_to(Path(get_config("dispatcher.log_dir")), get_config("sdk.log_level"))
+    except (OSError, QcovError) as error:  # an engine without a log is better than none
+        _log.warning("nothing goes to the log: %s", error)
 
 
 def _tell_if_open(ready: Any, tell: Any, error: QcovError) -> None:

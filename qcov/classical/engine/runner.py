@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import uuid
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -38,8 +39,12 @@ from qcov.errors import QcovError, StoreUnavailable
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 
+_log = logging.getLogger("qcov.engine")
+
 #: Electrons on executors of users' own that are under way at a time. They mostly wait.
 _HOSTED = 64
+#: What becomes of dispatches that the log has, and of nodes if it is a failure.
+_LOGGED = (Status.RUNNING, Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 _STARTED_AFTER = 0.02  # seconds that a node runs before its beginning is told
 
 
@@ -316,10 +321,15 @@ class Runner:
             self.commit(changes)
 
     def announce(self, run: Run, node: int | None, status: Status) -> None:
-        """Tell whoever watches."""
+        """Tell whoever watches, and the log."""
         self.events.announce(run.id, run.root_id, node, status)
         if self._tracer is not None:
             self._tracer.note(run.id, node, status)
+        if status in _LOGGED and (node is None or status is Status.FAILED):
+            what = "the dispatch" if node is None else f"node {node}"
+            level = logging.WARNING if status is Status.FAILED else logging.INFO
+            whose = {"dispatch": run.id, "node": node}
+            _log.log(level, "%s is %s", what, status.value, extra=whose)
 
     def run_ended(self, run: Run) -> None:
         """Forget a run: the store has all of it."""

@@ -9,6 +9,7 @@ from qcov_server.api import (
     dispatches,
     events,
     exports,
+    jobs,
     nodes,
     results,
     status,
@@ -20,6 +21,7 @@ router = APIRouter(prefix="/api/v1")
 router.include_router(dispatches.router)
 router.include_router(circuits.router)
 router.include_router(triggers.router)
+router.include_router(jobs.router)
 router.include_router(results.router)
 router.include_router(exports.router)
 router.include_router(streams.router)

@@ -7,9 +7,10 @@ A message carries a JSON list of events of one kind, and is named by it:
 * `jobs`: at providers, made or changed, `{"job", "state", "device", "dispatch", "time"}`;
 * `triggers`: `{"trigger", "what", "time"}`, where `what` is FIRED or the new status.
 
-Its id names this server and the number of the last event. A browser that lost its connection sends
-that id back and gets what it missed, or a message named `reset` if that is not remembered: then it
-should read everything anew. With `topic=log` the engine's log lines come too, as `log`.
+Its id names this server and the number of the last event; the first one, `hello`, has nothing else.
+A browser that lost its connection sends that id back and gets what it missed, or a message named
+`reset` if that is not remembered: then it should read everything anew. With `topic=log` the
+engine's log lines come too, as `log`.
 """
 
 from __future__ import annotations
@@ -39,5 +40,4 @@ async def events(
     """What happens, of all dispatches or of one; `after` is for who cannot send a header."""
     streams = cast("Streams", request.app.state.streams)
     wanted = Wanted(dispatch=dispatch, topics=frozenset(topic or ()))
-    messages = await streams.stream(wanted, last_event_id or after)
-    return StreamingResponse(messages, media_type="text/event-stream")
+    return streams.stream(wanted, last_event_id or after)

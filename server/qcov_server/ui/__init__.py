@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from qcov_server.ui import circuits, compare, dispatch, dispatches, electron, login
+from qcov_server.ui import (
+    circuits,
+    compare,
+    dispatch,
+    dispatches,
+    electron,
+    executors,
+    jobs,
+    login,
+    logs,
+    settings,
+    triggers,
+)
 
 router = APIRouter()
-for part in (login, dispatches, dispatch, electron, circuits, compare):
+for part in (
+    *(login, dispatches, dispatch, electron, circuits, compare),
+    *(executors, jobs, triggers, logs, settings),
+):
     router.include_router(part.router)
 
 __all__ = ["router"]

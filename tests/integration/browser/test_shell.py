@@ -128,7 +128,7 @@ def test_a_page_finds_a_server_that_was_started_again(site: Site) -> None:
 
 
 def restart(port: int) -> None:
-    client = connect()
+    client = connect(start=False)
     client.call("stop")
     client.close()
     until = time.monotonic() + 20

@@ -51,7 +51,7 @@ class MemoryStore:
         default = {
             "kind": "electron", "status": "PENDING", "executor": "local", "attempt": 1,
             "started": None, "ended": None, "error": None, "value_repr": None, "stdout": None,
-            "stderr": None, "sub_dispatch_id": None, "reused_from": None,
+            "stderr": None, "sub_dispatch_id": None, "reused_from": None, "output": None,
         }  # fmt: skip
         self.nodes[dispatch_id] = [
             {**default, "node_id": number, "name": f"task {number}", **node}
@@ -111,13 +111,13 @@ class MemoryStore:
     def environment(self, dispatch_id: str) -> dict[str, Any] | None:
         return self.manifests.get(dispatch_id, {}).get("noted")
 
-    def get_attempts(self, dispatch_id: str, node_id: int) -> list[dict[str, Any]]:  # noqa: ARG002
+    def get_attempts(self, dispatch_id: str, node_id: int) -> list[dict[str, Any]]:
         return []
 
     def some_nodes(self, dispatch_id: str, numbers: Sequence[int]) -> list[dict[str, Any]]:
         return [node for node in self.nodes[dispatch_id] if node["node_id"] in numbers]
 
-    def blob_size(self, digest: str) -> int | None:  # noqa: ARG002
+    def blob_size(self, digest: str) -> int | None:
         return None
 
     def count_circuits(self, *_: Any, **__: Any) -> int:
@@ -138,6 +138,20 @@ class MemoryStore:
     ) -> list[dict[str, Any]]:  # fmt: skip
         rows = self.circuits.get(dispatch_id, [])
         return [row for row in rows if node_id in (None, row["node_id"])][offset:][:limit]
+
+    def circuits_after(self, number: int, limit: int) -> list[dict[str, Any]]:
+        rows = [row for rows in self.circuits.values() for row in rows if row["number"] > number]
+        return sorted(rows, key=lambda row: row["number"])[:limit]
+
+    def electrons_by_executor(self, since: float) -> list[dict[str, Any]]:
+        return [
+            {"executor": node["executor"], "status": node["status"], "count": 1}
+            for row in self.dispatches if row["created"] >= since
+            for node in self.nodes[row["id"]]
+        ]  # fmt: skip
+
+    def electron_lengths(self, since: float) -> list[tuple[str, float]]:
+        return [(row["executor"], 1.0) for row in self.electrons_by_executor(since)]
 
     def circuit_summary(self, dispatch_id: str) -> list[dict[str, Any]]:
         rows = self.circuits.get(dispatch_id, [])

@@ -81,6 +81,17 @@ def test_what_was_missed_comes_first(client: httpx.Client, server: Server) -> No
     assert [change["status"] for change in changes] == ["COMPLETED"]
 
 
+def test_what_was_missed_since_the_beginning_is_known(client: httpx.Client, server: Server) -> None:
+    with stream(client) as messages:
+        hello = next(message for message in messages if message.get("event") == "hello")
+    server.happen("a", 1, "COMPLETED")
+
+    with stream(client, **{"last-event-id": hello["id"]}) as messages:
+        _, changes = next_changes(messages)
+
+    assert [change["status"] for change in changes] == ["COMPLETED"]
+
+
 @pytest.mark.parametrize("last_id", ["other-1", "7", "x-y", "-"])
 def test_an_unknown_past_means_to_read_anew(client: httpx.Client, last_id: str) -> None:
     with stream(client, **{"last-event-id": last_id}) as messages:
@@ -94,7 +105,8 @@ def test_each_kind_of_event_has_its_message(client: httpx.Client, server: Server
         server.engine.events.pass_on("log", "log", line="hello")
 
     with stream(client, "?topic=log") as told, stream(client) as plain:
-        next(told), next(plain)
+        for messages in (told, told, plain, plain):
+            next(messages)  # connected
         server.loop.call_soon_threadsafe(happen)
         messages = [next(told), next(told), next(told)]
         others = [next(plain), next(plain)]
@@ -172,6 +184,30 @@ def wait_for_streams(client: httpx.Client, server: Server, count: int) -> None:
         if found == (count, min(count, 1)):
             return
     pytest.fail(f"{found} streams and subscribers, not {count}")
+
+
+def test_many_that_come_at_once_are_not_too_many(
+    server: Server, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait_for_streams(client, server, 0)
+    monkeypatch.setattr(streams, "MAX_STREAMS", 5)
+
+    async def ask() -> int:
+        head = {"authorization": client.headers["authorization"]}
+        async with (
+            httpx.AsyncClient(base_url=server.url, headers=head, trust_env=False) as other,
+            other.stream("GET", "/api/v1/events") as answer,
+        ):
+            await everybody.wait()
+            return answer.status_code
+
+    everybody = asyncio.Barrier(40)
+
+    async def ask_all() -> list[int]:
+        return await asyncio.gather(*(ask() for _ in range(40)))
+
+    assert sorted(asyncio.run(ask_all())) == [200] * 5 + [503] * 35
+    wait_for_streams(client, server, 0)
 
 
 def test_there_may_be_too_many_streams(

@@ -61,16 +61,19 @@
     refreshSoon(null); // it has slept
   });
 
-  // Changes that come together refresh the page's parts once: the first soon, more after a while.
+  // Changes that come together refresh the page's parts once: the first soon, more after a while,
+  // which is longer where refreshing takes long.
   const SOON = 30;
-  const AGAIN = 400;
+  const AGAIN = 150;
   let pending = null;
   let refreshed = 0;
+  let took = 0;
+  let measured = true;
   let changed = new Set();
 
   const refreshSoon = (nodes) => {
     changed = nodes && changed ? new Set([...changed, ...nodes]) : null;
-    pending ??= setTimeout(refresh, Math.max(SOON, refreshed + AGAIN - Date.now()));
+    pending ??= setTimeout(refresh, Math.max(SOON, refreshed + Math.max(AGAIN, 4 * took) - Date.now()));
   };
 
   const refresh = () => {
@@ -82,14 +85,16 @@
       htmx.trigger(shown, "refresh");
     }
     refreshed = Date.now();
+    measured = false;
     pending = null;
     changed = new Set();
   };
 
   // Parts of other pages: <div data-live-on="jobs triggers" hx-trigger="refresh">.
   const later = new Map();
-  for (const kind of ["circuits", "jobs", "triggers", "reset"]) {
+  for (const kind of ["changes", "circuits", "jobs", "triggers", "log", "reset"]) {
     document.addEventListener(`qcov:${kind}`, () => {
+      if (document.getElementById("tail")?.getAttribute("aria-pressed") === "false") return;
       for (const part of document.querySelectorAll("[data-live-on]")) {
         if (kind !== "reset" && !part.dataset.liveOn.split(" ").includes(kind)) continue;
         if (later.has(part.id)) continue;
@@ -98,7 +103,7 @@
           const there = document.getElementById(part.id);
           if (there) htmx.trigger(there, "refresh");
         };
-        later.set(part.id, setTimeout(fire, SOON));
+        later.set(part.id, setTimeout(fire, kind === "jobs" ? SOON : 2 * AGAIN));
       }
     });
   }
@@ -131,6 +136,13 @@
       time.textContent = ago(date);
       time.title = date.toLocaleString();
     }
+    for (const time of document.querySelectorAll("time[data-clock]")) {
+      const date = new Date(time.dateTime);
+      const today = date.toDateString() === new Date().toDateString();
+      time.textContent = today ? date.toLocaleTimeString() : date.toLocaleString();
+      time.title = date.toLocaleString();
+      delete time.dataset.clock;
+    }
     for (const running of document.querySelectorAll("[data-since]")) {
       running.textContent = duration(Date.now() / 1000 - Number(running.dataset.since));
     }
@@ -157,9 +169,18 @@
     const button = event.target.closest("button");
     if (button?.dataset.cancel) cancel(button);
     if (button?.dataset.copy) copy(button);
+    if (button?.id === "tail") {
+      const live = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", live);
+      if (live) say("reset");
+    }
   });
 
-  document.addEventListener("htmx:afterSettle", tick);
+  document.addEventListener("htmx:afterSettle", () => {
+    if (!measured) took = Math.min(Date.now() - refreshed, 500);
+    measured = true;
+    tick();
+  });
 
   tick();
   setInterval(tick, 1000);

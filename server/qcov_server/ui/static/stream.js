@@ -68,6 +68,7 @@
       if (source.readyState !== EventSource.CLOSED) return show("lost"); // it tries again itself
       refused();
     };
+    source.addEventListener("hello", (event) => (last = event.lastEventId));
     source.addEventListener("reset", (event) => {
       last = event.lastEventId;
       give({ reset: true });

@@ -1,0 +1,145 @@
+"""The page of executors: how circuits and electrons fare on them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, cast
+
+from fastapi import APIRouter, Depends, Query
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from qcov.budget import amount_text
+from qcov.journal import Journal
+from qcov_server.counts import HOUR, Counts, Executor, Lengths
+from qcov_server.depends import current_store
+from qcov_server.engine import Store
+from qcov_server.ui.present import duration
+from qcov_server.ui.render import render
+
+router = APIRouter(include_in_schema=False)
+
+TheStore = Annotated[Store, Depends(current_store)]
+
+_SPANS = {"day": ("24 hours", 24), "week": ("7 days", 7 * 24), "all": ("All", None)}
+_BARS = 24
+_PERCENTILES = (0.5, 0.95, 0.99)
+
+
+@router.get("/executors")
+def executors(
+    request: Request, store: TheStore, span: Annotated[str, Query(max_length=8)] = "day"
+) -> HTMLResponse:
+    """All executors that circuits or electrons have run on."""
+    span = span if span in _SPANS else "day"
+    hours = _SPANS[span][1]
+    now = time.time()
+    since = 0.0 if hours is None else now - hours * HOUR
+    counts = cast("Counts", request.app.state.counts)
+    open_jobs, spent = _jobs(since)
+    with counts.executors(store.circuits_after) as (found, complete):
+        seen = [one for one in found if one.last >= since]
+        quantum = [_quantum(one, since, now, open_jobs, spent) for one in seen]
+    values = {
+        "quantum": quantum,
+        "counted": None if complete else counts.counted,
+        "classical": _classical(store, since),
+        "spans": {name: told for name, (told, _) in _SPANS.items()},
+        "span": span,
+    }
+    whole = "hx-request" not in request.headers
+    return render(request, "executors.html" if whole else "executor_rows.html", values)
+
+
+def _quantum(
+    one: Executor, since: float, now: float, open_jobs: Mapping[str, int], spent: Mapping[str, str]
+) -> dict[str, Any]:
+    tally = one.since(since)
+    return {
+        "name": one.name,
+        "device": one.device,
+        "circuits": tally.circuits,
+        "failed": tally.failed,
+        "rate": tally.failed / tally.circuits if tally.circuits else 0.0,
+        "queue": _percentiles(tally.queue),
+        "run": _percentiles(tally.run),
+        "bars": _bars(one, since, now),
+        "last": one.last,
+        "last_error": one.last_error if one.last_error and one.last_error[0] >= since else None,
+        "health": _health(one.recent),
+        "jobs": open_jobs.get(one.device or "", 0),
+        "spent": spent.get(one.device or "", ""),
+    }
+
+
+def _percentiles(lengths: Lengths) -> list[str]:
+    found = [lengths.percentile(share) for share in _PERCENTILES]
+    return [_length(seconds) for seconds in found if seconds is not None]
+
+
+def _length(seconds: float) -> str:
+    return f"{seconds * 1e6:.0f} µs" if seconds < 1e-3 else duration(seconds)
+
+
+def _health(recent: Sequence[bool]) -> str:
+    """How the latest circuits fared."""
+    failed = len(recent) - sum(recent)
+    if not failed:
+        return "working"
+    return "failing" if failed == len(recent) or not any(list(recent)[-5:]) else "unsteady"
+
+
+def _bars(one: Executor, since: float, now: float) -> list[dict[str, int]]:
+    """Circuits over time as bars of a drawing 100 high; whole hours, at most so many bars."""
+    first = int(since // HOUR) if since else min(one.hours, default=0)
+    step = max(1, -(-(int(now // HOUR) + 1 - first) // _BARS))
+    sums: Counter[int] = Counter()
+    for hour, tally in one.hours.items():
+        if hour >= first:
+            sums[(hour - first) // step] += tally.circuits
+    most = max(sums.values(), default=0)
+    return [
+        {"x": 4 * place, "height": max(6, round(100 * sums[place] / most)), "count": sums[place]}
+        for place in range(_BARS)
+        if sums[place]
+    ]
+
+
+def _jobs(since: float) -> tuple[dict[str, int], dict[str, str]]:
+    """Open jobs, and what was spent, by device."""
+    journal = Journal()
+    if not journal.path.exists():  # reading would make it
+        return {}, {}
+    open_jobs = Counter(job.device for job in journal.jobs(only_open=True, limit=100_000))
+    sums: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for one in journal.charges(since=since):
+        amount = one["estimate"] if one["actual"] is None else one["actual"]
+        sums[one["device"]][one["unit"]] += amount
+    spent = {
+        device: ", ".join(amount_text(unit, amount) for unit, amount in amounts.items())
+        for device, amounts in sums.items()
+    }
+    return dict(open_jobs), spent
+
+
+def _classical(store: Store, since: float) -> list[dict[str, Any]]:
+    stands: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in store.electrons_by_executor(since):
+        stands[row["executor"]][row["status"]] += row["count"]
+    lengths: defaultdict[str, Lengths] = defaultdict(Lengths)
+    for executor, seconds in store.electron_lengths(since):
+        lengths[executor].add(seconds)
+    return [
+        {
+            "name": name,
+            "running": count["RUNNING"],
+            "waiting": count["PENDING"] + count["NEW_OBJECT"],
+            "done": count["COMPLETED"],
+            "failed": count["FAILED"],
+            "cancelled": count["CANCELLED"] + count["CANCELING"],
+            "run": _percentiles(lengths[name]),
+        }
+        for name, count in sorted(stands.items())
+    ]
