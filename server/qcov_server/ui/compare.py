@@ -55,14 +55,13 @@ def compare(
     shown = found if asked.every else differing
     values |= {
         "other": other,
-        "inputs": _inputs(one, other),
         "pairs": [_timed(pair) for pair in shown[(asked.page - 1) * PAGE_SIZE :][:PAGE_SIZE]],
         "differing": len(differing),
         "equal": len(found) - len(differing),
         "every": asked.every,
         "window": window(asked.page, PAGE_SIZE, len(shown)),
         "address": f"/compare?a={one['id']}&b={other['id']}",
-        **_made_of(store, a, b),
+        **_made_of(store, one, other),
     }
     return render(request, "compare.html", values)
 
@@ -75,21 +74,28 @@ def _timed(pair: Pair) -> dict[str, Any]:
     return {"one": one, "other": other, "differs": pair.differs, "any": one or other}
 
 
-def _inputs(one: Row, other: Row) -> list[tuple[str, str | None, str | None]]:
-    here, there = dict(inputs_of(one)), dict(inputs_of(other))
+def _inputs(
+    one: Row, other: Row, sources: tuple[str, str] = ("", "")
+) -> list[tuple[str, str | None, str | None]]:
+    here, there = dict(inputs_of(one, sources[0])), dict(inputs_of(other, sources[1]))
     names = [*here, *(name for name in there if name not in here)]
     return [(name, here.get(name), there.get(name)) for name in names]
 
 
-def _made_of(store: Store, a: str, b: str) -> Mapping[str, Any]:
+def _made_of(store: Store, one: Row, other: Row) -> Mapping[str, Any]:
     try:
-        one, other = store.manifest(a), store.manifest(b)
+        made = [store.manifest(row["id"]) for row in (one, other)]
     except IntegrityError as error:
-        return {"diff": [], "environment": [], "damaged": str(error)}
+        inputs = _inputs(one, other)
+        return {"inputs": inputs, "diff": [], "environment": [], "damaged": str(error)}
+    sources = (str(made[0].get("source") or ""), str(made[1].get("source") or ""))
+    ran_in = [
+        environment(manifest, store.environment(row["id"]))
+        for manifest, row in zip(made, (one, other), strict=True)
+    ]
     return {
-        "diff": source_diff(one.get("source") or "", other.get("source") or ""),
-        "environment": environment_diff(
-            environment(one, store.environment(a)), environment(other, store.environment(b))
-        ),
+        "inputs": _inputs(one, other, sources),
+        "diff": source_diff(*sources),
+        "environment": environment_diff(*ran_in),
         "damaged": "",
     }

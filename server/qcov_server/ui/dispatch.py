@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse
 from qcov.classical.status import Status
 from qcov.errors import IntegrityError
 from qcov.store.costs import together
+from qcov_server.electrons import argument_names
 from qcov_server.engine import Row, Store
 from qcov_server.ui.graph import drawing
 from qcov_server.ui.highlight import highlighted
@@ -131,19 +132,21 @@ def _made_of(store: Store, dispatch_id: str) -> dict[str, Any]:
         manifest = store.manifest(dispatch_id)
     except IntegrityError as error:  # what else there is can be looked at
         return {"inputs": [], "source": "", "environment": [], "damaged": str(error)}
+    source = str(manifest.get("source") or "")
     return {
-        "inputs": inputs_of(store.get_dispatch(dispatch_id)),
-        "source": highlighted(manifest.get("source") or ""),
+        "inputs": inputs_of(store.get_dispatch(dispatch_id), source),
+        "source": highlighted(source),
         "environment": environment(manifest, store.environment(dispatch_id)),
         "damaged": "",
     }
 
 
-def inputs_of(row: Row) -> list[tuple[str, str]]:
-    """Names and texts of the arguments; positional ones have numbers."""
+def inputs_of(row: Row, source: str) -> list[tuple[str, str]]:
+    """Names and texts of the arguments; those that the source does not name have numbers."""
     given = json.loads(row["inputs_repr"])
-    numbered = [(str(place), text) for place, text in enumerate(given.get("args", []))]
-    return [*numbered, *given.get("kwargs", {}).items()]
+    args, names = given.get("args", []), argument_names(source)
+    numbers = map(str, range(len(names), len(args)))
+    return [*zip((*names, *numbers), args, strict=False), *given.get("kwargs", {}).items()]
 
 
 def _nodes(store: Store, dispatch_id: str, asked: Asked) -> dict[str, Any]:

@@ -119,6 +119,7 @@ def _look(page: Page, name: str) -> None:
         page.emulate_media(color_scheme=scheme)
         for window, width in _WIDTHS.items():
             page.set_viewport_size({"width": width, "height": 900})
+            page.evaluate("() => scrollTo(0, 0)")  # an anchor may have scrolled it below the bar
             page.wait_for_timeout(150)  # what a page does about its new size is seen by no event
             page.screenshot(path=PICTURES / f"{name}-{window}-{scheme}.png", full_page=True)
             seen = f"{name}, {window}, {scheme}"

@@ -167,3 +167,16 @@ def test_no_circuits(site: Site, look: Look, tmp_path: Path) -> None:
 
     expect(page.get_by_role("heading", name="No circuit has run here yet")).to_be_visible()
     look(page, "circuits-none")
+
+
+def test_the_graph_shows_which_node_was_asked_for(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "end").touch()
+    dispatch_id = ct.dispatch(talking)(str(tmp_path))
+    page = site.open(f"/dispatches/{dispatch_id}/nodes/0")
+    page.get_by_role("link", name="Show in graph").click()
+
+    expect(page.get_by_role("complementary", name="Node")).to_contain_text("talk")
+    assert page.evaluate("() => qcovGraph.$('node:selected').id()") == "0"
+    for number in range(2):
+        (tmp_path / f"go {number}").touch()
+    ct.get_result(dispatch_id, wait=True)

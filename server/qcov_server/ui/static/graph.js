@@ -47,6 +47,10 @@
     location.assign(sub ? `/dispatches/${sub}` : `/dispatches/${dispatch}/nodes/${id}`);
   };
 
+  // A link may name a node: `#n-3`.
+  const named = location.hash.match(/^#n-(\d+)$/)?.[1];
+  const asked = named !== undefined && subs.has(named) ? named : null;
+
   const keys = ({ step, own, leave, fit, zoom }) => {
     box.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -65,6 +69,7 @@
     const leave = () => wide.choose(null);
     // For whoever wants to look at the graph from the browser's console.
     window.qcovGraph = wide;
+    if (asked !== null) wide.choose(asked, { show: true });
     const TOOLS = {
       in: () => wide.zoom(1.5),
       out: () => wide.zoom(1 / 1.5),
@@ -335,6 +340,7 @@
     inspect(null);
   };
 
+  if (asked !== null) choose(asked);
   cy.on("tap", "node", (event) => choose(event.target.id()));
   cy.on("tap", (event) => {
     if (event.target === cy) leave();
