@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import shutil
+import socket
 import statistics
 import threading
 from collections.abc import Generator, Iterator
@@ -113,6 +114,7 @@ def _clients(site: Site) -> Generator[None]:
         threading.Thread(target=_read, args=(connection.getresponse(),), daemon=True).start()
     yield
     for connection in connections:
+        connection.sock.shutdown(socket.SHUT_RDWR)  # who reads it ends, and it can be closed
         connection.close()
 
 

@@ -18,11 +18,11 @@ from collections.abc import Generator, Iterator
 import psutil
 
 import qcov as ct
+from qcov.layout import layered
 from qcov_bench.engines import own_engine
 from qcov_bench.pages import page_rows
 from qcov_bench.rows import LeftOut, Row, in_turns, seconds
 from qcov_bench.site import Site, served
-from qcov_server.layout import layered
 
 _DISPATCHES = 10_000
 _NODES = 10_000
