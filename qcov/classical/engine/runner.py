@@ -329,7 +329,7 @@ class Runner:
         if self._tracer is not None:
             self._tracer.note(run.id, node, status)
         if status in _LOGGED and (node is None or status is Status.FAILED):
-            what = "the dispatch" if node is None else f"node {node}"
+            what = "the dispatch" if node is None else f"node {node} ({run.name_of(node)})"
             level = logging.WARNING if status is Status.FAILED else logging.INFO
             whose = {"dispatch": run.id, "node": node}
             _log.log(level, "%s is %s", what, status.value, extra=whose)
