@@ -201,7 +201,14 @@ class Bundles:
             place["logs"] = logs
         if "object" in executor:
             place["executor"] = executor["object"]
+        elif executor["type"] == "dask":
+            place["executor"] = _on_dask(attributes, node)
         return place
+
+
+def _on_dask(attributes: Message, node: Node) -> Message:
+    """`DaskExecutor` as data; it sees to the time limit itself, which begins on a worker."""
+    return {"type": "dask", "attributes": {**attributes, "time_limit": node.time_limit}}
 
 
 class _NotKnown(Exception):
@@ -236,7 +243,7 @@ def digests(bundle: Message) -> Iterator[str]:
         else:
             yield from blobs_of(recipe)
     yield from blobs_of(bundle.get("recipe", {}))
-    if "executor" in bundle:
+    if isinstance(bundle.get("executor"), str):
         yield bundle["executor"]
     for step in (step for when in STEPS for step in bundle.get(when, ())):
         yield step["function"]

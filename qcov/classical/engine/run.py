@@ -522,14 +522,17 @@ class Run:
             if self._is_over(number):  # cancelled in the meantime
                 return
             blobs = {digest: small[digest] for digest in wanted if digest in small}
+            on_dask = isinstance(bundle.get("executor"), dict)
             self._services.submit_task(
                 Task(
                     key=(self.id, number, self._schedule.attempt[number]),
                     name=bundle["name"],
-                    environment=self._environment,
+                    environment=self._environment.importing("distributed")
+                    if on_dask
+                    else self._environment,
                     bundle={**bundle, "blobs": blobs},
                     function=None if function is None else (function, small.get(function)),
-                    time_limit=time_limit,
+                    time_limit=None if on_dask else time_limit,
                     owner=self,
                     packages=self._bundles.packages(number),
                     hosted="executor" in bundle,

@@ -32,6 +32,7 @@ from qcov.classical.engine.imported import ImportedModules
 from qcov.classical.engine.streams import Streams
 from qcov.classical.engine.telling import describe
 from qcov.classical.executors.base import append_streams
+from qcov.classical.executors.registry import executor_from
 from qcov.classical.forked import OnlyParent
 from qcov.classical.graph import Recipe, assembled
 from qcov.classical.plain_values import says_it_all
@@ -233,7 +234,9 @@ class Worker:
         """Let the executor of the electron that runs now be told when to give it up."""
         dispatch_id, node_id, _ = task["task"]
         metadata = {"dispatch_id": dispatch_id, "node_id": node_id}
-        executor = self._load(task["executor"], task["blobs"])
+        given = task["executor"]
+        known = isinstance(given, dict)
+        executor = executor_from(given) if known else self._load(given, task["blobs"])
         hosted = Hosted(executor, metadata | {"results_dir": _results_folder()})
         assert self._current is not None
         self._current.hosted = hosted
