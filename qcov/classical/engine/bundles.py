@@ -56,6 +56,16 @@ class Bundles:
             **self._steps(node),
         }
 
+    def names_no_executor(self, node: Node) -> bool:
+        """True for an electron for which the engine may choose where it runs."""
+        return node.kind is Kind.ELECTRON and bool(self._executor(node).get("unnamed"))
+
+    def on_dask(self, node: Node) -> Message:
+        """What an electron's bundle has besides if it runs on the server's own Dask cluster."""
+        attributes = self._executor(node)["attributes"]
+        logs = {name: attributes.get(name) or "" for name in ("log_stdout", "log_stderr")}
+        return {"executor": _on_dask(logs, node)}
+
     def key(self, node: Node) -> str | None:
         """What an electron or sublattice with known inputs computes, as a key.
 

@@ -234,9 +234,9 @@ class Worker:
         """Let the executor of the electron that runs now be told when to give it up."""
         dispatch_id, node_id, _ = task["task"]
         metadata = {"dispatch_id": dispatch_id, "node_id": node_id}
-        given = task["executor"]
-        known = isinstance(given, dict)
-        executor = executor_from(given) if known else self._load(given, task["blobs"])
+        given: str | Message = task["executor"]
+        by_digest = isinstance(given, str)
+        executor = self._load(given, task["blobs"]) if by_digest else executor_from(given)
         hosted = Hosted(executor, metadata | {"results_dir": _results_folder()})
         assert self._current is not None
         self._current.hosted = hosted

@@ -11,7 +11,7 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from qcov import records
 from qcov.classical.executors import dask_client
@@ -172,9 +172,8 @@ def _asked(
 ) -> dict[str, Any]:
     """What a worker gets: the electron as a blob, and what is to be around it.
 
-    Args:
-        here: The workers are on this machine: the electron runs as it would in a worker of the
-            engine's, in this folder with these variables. Nothing of that leaves the machine.
+    Where the workers are on this machine (`here`), the electron runs as it would in a worker of
+    the engine's: in this folder, with these variables. Nothing of that leaves the machine.
     """
     call = dumps((function, list(args), dict(kwargs)), what="an electron with its arguments")
     context = get_context()
@@ -201,12 +200,12 @@ def _asked(
 
 def _checked(answer: object, where: str) -> dict[str, Any]:
     """A worker's answer, if it is one. Nothing in it has been loaded yet."""
-    message = unpack(answer) if isinstance(answer, bytes) else None
-    if not isinstance(message, dict) or not all(
-        isinstance(message.get(name, message), kind) for name, kind in _ANSWER.items()
-    ):
-        raise EngineError(f"a worker of the Dask cluster at {where} gave no answer of qcov's")
-    return message
+    message: object = unpack(answer) if isinstance(answer, bytes) else None
+    if isinstance(message, dict):
+        told = cast("dict[str, Any]", message)
+        if all(isinstance(told.get(name, told), kind) for name, kind in _ANSWER.items()):
+            return told
+    raise EngineError(f"a worker of the Dask cluster at {where} gave no answer of qcov's")
 
 
 def _name_of(function: Callable[..., Any], metadata: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ A connection is kept for the life of the process. Nothing of Dask is imported be
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import json
 import os
 import sys
@@ -15,8 +16,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
-
-import cloudpickle
 
 from qcov.config import data_dir, get_config
 from qcov.errors import ClusterUnavailable, ConfigError, WorkerLost
@@ -158,7 +157,7 @@ def versions() -> dict[str, str]:
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     return {
         "python": python,
-        "cloudpickle": _major(cloudpickle.__version__),
+        "cloudpickle": _major(importlib.metadata.version("cloudpickle")),
         "qcov": __version__,
     }
 

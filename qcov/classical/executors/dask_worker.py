@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from qcov.classical.executors.dask_client import versions
 from qcov.wire import Unpacker, pack, unpack
@@ -37,8 +37,13 @@ _BOOT = (
     "from qcov.classical.engine.dask_child import main; main()"
 )
 _NOTHING: Mapping[str, Any] = {
-    **{"reason": "", "stdout": "", "stderr": "", "circuits": []},
-    **{"value": None, "digest": None, "text": ""},
+    "reason": "",
+    "stdout": "",
+    "stderr": "",
+    "circuits": [],
+    "value": None,
+    "digest": None,
+    "text": "",
 }
 
 
@@ -97,9 +102,7 @@ class _Process:
     def __init__(self, key: str, executable: str) -> None:
         self.key = key
         self._socket, theirs = socket.socketpair()
-        self._files = tuple(tempfile.TemporaryFile() for _ in range(2))
-        for file in self._files:  # those who write share no position
-            fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+        self._files = _unnamed_file(), _unnamed_file()
         self._unpacker = Unpacker()
         numbers = [theirs.fileno(), *(file.fileno() for file in self._files)]
         with theirs:
@@ -170,12 +173,19 @@ class _Process:
             return f"signal {-code}"
 
 
+def _unnamed_file() -> IO[bytes]:
+    """A file that is gone when nobody has it open; what is written goes to its end."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # it is open as long as the process lives
+    fcntl.fcntl(file, fcntl.F_SETFL, os.O_APPEND)
+    return file
+
+
 _here = threading.local()
 
 
 def _process_for(asked: Mapping[str, Any]) -> _Process:
     """The process beside this thread, made anew if it was another program's."""
-    surroundings = asked["surroundings"] or {}
+    surroundings: Mapping[str, Any] = asked["surroundings"] or {}
     key = json.dumps(surroundings, sort_keys=True)
     process: _Process | None = getattr(_here, "process", None)
     if process is not None and (process.key != key or not process.alive):

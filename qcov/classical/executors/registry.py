@@ -15,7 +15,9 @@ from qcov.classical.executors.local import LocalExecutor
 from qcov.errors import InvalidExecutor, suggest
 
 #: Those that the engine itself knows; all others travel as objects.
-_KNOWN: dict[str, type[AnyExecutor]] = {kind.short_name: kind for kind in (LocalExecutor, DaskExecutor)}
+_KNOWN: dict[str, type[AnyExecutor]] = {
+    kind.short_name: kind for kind in (LocalExecutor, DaskExecutor)
+}
 
 #: What the methods of executors of users' own are given.
 _RUN = ("function", "args", "kwargs", "task_metadata")
