@@ -129,10 +129,10 @@ def _serve(port: int, how: dict[str, Any], *, new: bool) -> dict[str, Any]:
 
 def stop() -> None:
     """Stop the server and its engine; dispatches that run go on when it is started again."""
-    say("qcov stopped." if _stop() else "qcov is not running.")
+    say("qcov stopped." if stop_engine() else "qcov is not running.")
 
 
-def _stop(*, returns: bool = False) -> bool:
+def stop_engine(*, returns: bool = False) -> bool:
     """Stop the engine and wait until it has gone; False if there was none.
 
     With `returns`, programs that wait for a dispatch wait on.
@@ -170,7 +170,7 @@ def restart(port: int | None = PORT, develop: bool = DEVELOP) -> None:
     host = how.get("host", get_config("dispatcher.address"))
     exposed = how.get("exposed", False)
     listen(host, 0 if wanted == now else wanted, exposed=exposed).close()
-    _stop(returns=True)
+    stop_engine(returns=True)
     _start(wanted, None, {**how, "host": host})
 
 

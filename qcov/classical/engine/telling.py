@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import cast
 
 #: Frames from here stand between the worker and the user's code.
-_NOT_THE_USERS = tuple(
-    str(Path(cast("str", sys.modules[name].__file__)).parent)
-    for name in ("qcov", "asyncio", "cloudpickle")
+_NOT_THE_USERS = (
+    "<frozen importlib.",
+    *(
+        str(Path(cast("str", sys.modules[name].__file__)).parent)
+        for name in ("qcov", "asyncio", "cloudpickle")
+    ),
 )
 _LONGEST = 65_536  # characters of an error
 
