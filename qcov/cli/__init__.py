@@ -21,6 +21,7 @@ from qcov.cli import (
     database,
     demo,
     dispatches,
+    doctor,
     executors,
     export,
     fakeqpu,
@@ -94,6 +95,7 @@ retention.add_to(app)
 export.add_to(app)
 database.add_to(app)
 purging.add_to(app)
+doctor.add_to(app)
 tokens.add_to(app)
 
 

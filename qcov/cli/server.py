@@ -121,7 +121,7 @@ def _serve(port: int, how: dict[str, Any], *, new: bool) -> dict[str, Any]:
     except QcovError:
         pid = client.call("ping")["pid"]
         if new and client.call("leave"):
-            _wait_until_gone(pid)
+            wait_until_gone(pid)
         raise
     finally:
         client.close()
@@ -143,11 +143,11 @@ def stop_engine(*, returns: bool = False) -> bool:
         return False
     pid = int(client.call("stop", returns=returns)["pid"])
     client.close()
-    _wait_until_gone(pid)
+    wait_until_gone(pid)
     return True
 
 
-def _wait_until_gone(pid: int) -> None:
+def wait_until_gone(pid: int) -> None:
     deadline = time.monotonic() + _STOP_TIMEOUT
     while _owned(data_dir()):
         if time.monotonic() > deadline:
