@@ -75,7 +75,7 @@ def check_config() -> None:
 
 
 def config_errors() -> list[ConfigError]:
-    """Everything that is wrong with the file and the variables, where `check_config` tells the first.
+    """Everything that is wrong with the file and the variables, not only what is met first.
 
     >>> config_errors()
     []

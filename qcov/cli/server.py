@@ -148,6 +148,7 @@ def stop_engine(*, returns: bool = False) -> bool:
 
 
 def wait_until_gone(pid: int) -> None:
+    """Wait until no engine has the data folder; a line tells if that takes too long."""
     deadline = time.monotonic() + _STOP_TIMEOUT
     while _owned(data_dir()):
         if time.monotonic() > deadline:

@@ -32,7 +32,7 @@ from qcov_server.api.models import (
 )
 from qcov_server.depends import current_engine, current_store
 from qcov_server.engine import Engine, Store
-from qcov_server.layout import layered
+from qcov.layout import layered
 from qcov_server.ui.present import node_label
 
 router = APIRouter(prefix="/dispatches", tags=["dispatches"])

@@ -7,7 +7,7 @@ from typing import Any
 
 from qcov.inert import inert
 from qcov_server.engine import Row
-from qcov_server.layout import layered
+from qcov.layout import layered
 from qcov_server.ui.present import node_label
 
 
