@@ -13,6 +13,7 @@ from fastapi import APIRouter, Body, Depends, Query
 from qcov.classical.status import Status
 from qcov.errors import InvalidRequest, QcovError
 from qcov.inert import inert
+from qcov.layout import layered
 from qcov_server.api.models import (
     Cancelled,
     CancelRequest,
@@ -32,7 +33,6 @@ from qcov_server.api.models import (
 )
 from qcov_server.depends import current_engine, current_store
 from qcov_server.engine import Engine, Store
-from qcov.layout import layered
 from qcov_server.ui.present import node_label
 
 router = APIRouter(prefix="/dispatches", tags=["dispatches"])
