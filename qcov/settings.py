@@ -28,6 +28,7 @@ LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1", "::1": "::1"}
 
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
+_SECRET = re.compile(r"(?i)token|secret|password|passwd|credential|(api|access|private)_?key$")
 _PLACEHOLDER = re.compile(r"<[\w .-]+>")
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -71,6 +72,15 @@ def is_placeholder(value: object) -> bool:
     (True, False)
     """
     return isinstance(value, str) and _PLACEHOLDER.fullmatch(value) is not None
+
+
+def is_secret(key: str) -> bool:
+    """Whether the value of a setting of that name should be shown to nobody.
+
+    >>> is_secret("qelectron.QiskitExecutor.ibmqx_token"), is_secret("workflow_data.seal_key")
+    (True, False)
+    """
+    return _SECRET.search(key.rpartition(".")[2]) is not None
 
 
 def data_dir() -> Path:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from qcov.records import CircuitRecord
 
 
+_NODES_SHOWN = 200  #: in a notebook, constants among them
+
+
 class Result:
     """A dispatch as it stood when it was asked for; large parts are fetched when they are read.
 
@@ -246,9 +249,10 @@ Node Outputs
 
     def _repr_html_(self) -> str:
         """A notebook's view: escaped, without scripts."""
-        from html import escape
+        from qcov.classical.notebook import result_html
 
-        return f"<pre>{escape(str(self))}</pre>"
+        nodes = self._engine.call("nodes", dispatch_id=self.dispatch_id, limit=_NODES_SHOWN)
+        return result_html(self._row, nodes, self.circuit_summary())
 
     def __reduce__(self) -> tuple[Any, ...]:
         address = self.results_dir if self.results_dir.startswith("http") else None

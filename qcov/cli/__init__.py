@@ -22,15 +22,21 @@ from qcov.cli import (
     database,
     demo,
     dispatches,
+    doctor,
     executors,
     export,
     fakeqpu,
     jobs,
     logs,
+    purging,
+    results,
     retention,
+    running,
     server,
+    steering,
     tokens,
     triggers,
+    watching,
 )
 from qcov.cli.output import end_interrupted, fail
 from qcov.errors import QcovError
@@ -74,6 +80,10 @@ def _options(
 
 server.add_to(app)
 dispatches.add_to(app)
+watching.add_to(app)
+results.add_to(app)
+running.add_to(app)
+steering.add_to(app)
 triggers.add_to(app)
 demo.add_to(app)
 bench.add_to(app)
@@ -86,6 +96,8 @@ fakeqpu.add_to(app)
 retention.add_to(app)
 export.add_to(app)
 database.add_to(app)
+purging.add_to(app)
+doctor.add_to(app)
 tokens.add_to(app)
 
 

@@ -7,9 +7,14 @@ from typing import Any, cast
 
 import typer
 
+from qcov.cli.completing import settings
 from qcov.cli.output import fail, say, say_json
 from qcov.config import config_file, get_config, set_config
 from qcov.errors import ConfigError
+from qcov.settings import is_secret
+
+#: How a value begins that only says where a secret is.
+_REFERENCES = ("env:", "file:", "keyring:")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -19,7 +24,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def config(
-    key: str | None = typer.Argument(None, help="A key such as `dispatcher.port`, or a section."),
+    key: str | None = typer.Argument(
+        None, help="A key such as `dispatcher.port`, or a section.", autocompletion=settings
+    ),
     value: str | None = typer.Argument(None, help="Its new value, written to the file."),
     path: bool = typer.Option(False, "--path", help="Say where the file is."),
     as_json: bool = typer.Option(False, "--json", help="As JSON."),
@@ -48,10 +55,12 @@ def _parsed(text: str) -> Any:
 
 
 def _masked(key: str, value: Any) -> Any:
-    """The same without the password of the database."""
+    """The same without the password of the database, and without tokens and the like."""
     if isinstance(value, dict):
         below = cast("dict[str, Any]", value)
         return {name: _masked(f"{key}.{name}".lstrip("."), each) for name, each in below.items()}
+    if value and is_secret(key) and not str(value).startswith(_REFERENCES):
+        return "***"
     if key != "workflow_data.db_url" or not value:
         return value
     from qcov.store.postgresql import masked

@@ -148,7 +148,7 @@ def _serve(port: int, how: dict[str, Any], *, new: bool) -> dict[str, Any]:
     except QcovError:
         pid = client.call("ping")["pid"]
         if new and client.call("leave"):
-            _wait_until_gone(pid)
+            wait_until_gone(pid)
         raise
     finally:
         client.close()
@@ -156,10 +156,10 @@ def _serve(port: int, how: dict[str, Any], *, new: bool) -> dict[str, Any]:
 
 def stop() -> None:
     """Stop the server and its engine; dispatches that run go on when it is started again."""
-    say("qcov stopped." if _stop() else "qcov is not running.")
+    say("qcov stopped." if stop_engine() else "qcov is not running.")
 
 
-def _stop(*, returns: bool = False) -> bool:
+def stop_engine(*, returns: bool = False) -> bool:
     """Stop the engine and wait until it has gone; False if there was none.
 
     With `returns`, programs that wait for a dispatch wait on.
@@ -170,11 +170,12 @@ def _stop(*, returns: bool = False) -> bool:
         return False
     pid = int(client.call("stop", returns=returns)["pid"])
     client.close()
-    _wait_until_gone(pid)
+    wait_until_gone(pid)
     return True
 
 
-def _wait_until_gone(pid: int) -> None:
+def wait_until_gone(pid: int) -> None:
+    """Wait until no engine has the data folder; a line tells if that takes too long."""
     deadline = time.monotonic() + _STOP_TIMEOUT
     while _owned(data_dir()):
         if time.monotonic() > deadline:
@@ -195,7 +196,7 @@ def restart(port: int | None = PORT, develop: bool = DEVELOP) -> None:
     host = how.get("host", get_config("dispatcher.address"))
     exposed = how.get("exposed", False)
     listen(host, 0 if wanted == now else wanted, exposed=exposed).close()
-    _stop(returns=True)
+    stop_engine(returns=True)
     _start(wanted, {**how, "host": host}, develop=develop)
 
 

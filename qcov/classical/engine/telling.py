@@ -10,9 +10,12 @@ from typing import cast
 from qcov.classical.executors.base import RaisedElsewhere
 
 #: Frames from here stand between the worker and the user's code.
-_NOT_THE_USERS = tuple(
-    str(Path(cast("str", importlib.import_module(name).__file__)).parent)
-    for name in ("qcov", "asyncio", "cloudpickle")
+_NOT_THE_USERS = (
+    "<frozen importlib.",
+    *(
+        str(Path(cast("str", importlib.import_module(name).__file__)).parent)
+        for name in ("qcov", "asyncio", "cloudpickle")
+    ),
 )
 _LONGEST = 65_536  # characters of an error
 

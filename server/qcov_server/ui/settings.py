@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from starlette.responses import HTMLResponse
 from qcov.config import Told, config_file, data_dir, told_config
 from qcov.errors import ConfigError
 from qcov.logs import without_secrets
-from qcov.settings import SETTINGS
+from qcov.settings import SETTINGS, is_secret
 from qcov_server.ui.render import render
 
 router = APIRouter(include_in_schema=False)
@@ -68,7 +67,6 @@ MEANINGS: Mapping[str, str] = {
     "executors.dask.log_stderr": "The same for their standard error.",
     "executors.dask.cache_dir": "Where electrons on Dask keep files.",
 }
-_SECRET = re.compile(r"(?i)token|secret|password|passwd|credential|(api|access|private)_?key$")
 
 
 @router.get("/settings")
@@ -102,7 +100,7 @@ def shown(key: str, value: Any) -> str:
     """
     if value in ("", None):
         return ""
-    if _SECRET.search(key.rpartition(".")[2]):
+    if is_secret(key):
         return "hidden"
     if key == "workflow_data.db_url":
         return _url(str(value))
