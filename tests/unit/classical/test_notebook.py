@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -33,9 +33,9 @@ def flow(x: Any, y: int = 1) -> Any:
     return several([add(add(x, y), 2), 3])
 
 
-def elements(html: str) -> list[ElementTree.Element]:
+def elements(html: str) -> list[ET.Element]:
     """All of them; the text must be well-formed."""
-    return list(ElementTree.fromstring(html.replace(" colspan=5", "")).iter())
+    return list(ET.fromstring(html.replace(" colspan=5", "")).iter())
 
 
 def assert_inert(html: str) -> None:
