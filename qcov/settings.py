@@ -28,6 +28,7 @@ LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1", "::1": "::1"}
 
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
+_SECRET = re.compile(r"(?i)token|secret|password|passwd|credential|(api|access|private)_?key$")
 _PLACEHOLDER = re.compile(r"<[\w .-]+>")
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -71,6 +72,15 @@ def is_placeholder(value: object) -> bool:
     (True, False)
     """
     return isinstance(value, str) and _PLACEHOLDER.fullmatch(value) is not None
+
+
+def is_secret(key: str) -> bool:
+    """Whether the value of a setting of that name should be shown to nobody.
+
+    >>> is_secret("qelectron.QiskitExecutor.ibmqx_token"), is_secret("workflow_data.seal_key")
+    (True, False)
+    """
+    return _SECRET.search(key.rpartition(".")[2]) is not None
 
 
 def data_dir() -> Path:
@@ -241,6 +251,7 @@ SETTINGS: Mapping[str, Setting] = {
     "sdk.log_level": Setting(kind="text", default="warning", choices=_LOG_LEVELS),
     "sdk.enable_logging": Setting(kind="flag", default=False),
     "sdk.progress": Setting(kind="flag", default=True),
+    "sdk.no_cluster": Setting(kind="flag", default=False),
     "sdk.executor_dir": Setting(
         kind="path", default=lambda: str(config_file().with_name("executor_plugins"))
     ),
@@ -261,7 +272,14 @@ SETTINGS: Mapping[str, Setting] = {
     "dask.mem_per_worker": Setting(kind="amount", default="auto"),
     "dask.threads_per_worker": Setting(kind="whole", default=1),
     "dask.num_workers": Setting(kind="whole", default=lambda: os.cpu_count() or 1),
-    # The rest of this section is written by a server for its clients.
+    # The cluster of `qcov start` grows and shrinks between these; it does not where they are zero.
+    "dask.adaptive_min": Setting(kind="whole", default=0),
+    "dask.adaptive_max": Setting(kind="whole", default=0),
+    # Files to reach a scheduler at "tls://..." with.
+    "dask.tls_ca_file": _words(),
+    "dask.tls_cert": _words(),
+    "dask.tls_key": _words(),
+    # The rest of this section is what Covalent's servers write; nothing reads it.
     "dask.scheduler_address": _words(),
     "dask.dashboard_link": _words(),
     "dask.process_info": _words(),

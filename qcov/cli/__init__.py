@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 import qcov
 from qcov.cli import (
     bench,
+    cluster,
     config,
     database,
     demo,
@@ -88,6 +89,7 @@ demo.add_to(app)
 bench.add_to(app)
 config.add_to(app)
 executors.add_to(app)
+cluster.add_to(app)
 jobs.add_to(app)
 logs.add_to(app)
 fakeqpu.add_to(app)

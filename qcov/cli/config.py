@@ -11,6 +11,10 @@ from qcov.cli.completing import settings
 from qcov.cli.output import fail, say, say_json
 from qcov.config import config_file, get_config, set_config
 from qcov.errors import ConfigError
+from qcov.settings import is_secret
+
+#: How a value begins that only says where a secret is.
+_REFERENCES = ("env:", "file:", "keyring:")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -51,10 +55,12 @@ def _parsed(text: str) -> Any:
 
 
 def _masked(key: str, value: Any) -> Any:
-    """The same without the password of the database."""
+    """The same without the password of the database, and without tokens and the like."""
     if isinstance(value, dict):
         below = cast("dict[str, Any]", value)
         return {name: _masked(f"{key}.{name}".lstrip("."), each) for name, each in below.items()}
+    if value and is_secret(key) and not str(value).startswith(_REFERENCES):
+        return "***"
     if key != "workflow_data.db_url" or not value:
         return value
     from qcov.store.postgresql import masked

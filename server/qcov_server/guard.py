@@ -20,13 +20,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from qcov.errors import AccessRefused, InvalidRequest
 from qcov_server.auth import Sessions
 from qcov_server.problems import problem
-from qcov_server.tokens import Access, Tokens
+from qcov_server.tokens import ACCESS, Access, Tokens
 from qcov_server.ui.render import SIGN_IN_STYLE_DIGEST, sign_in_page, wants_page
 
 #: The largest body, in bytes. A dispatch carries its inputs.
 MAX_BODY = 512 * 1024 * 1024
 LOGIN_PATH = "/login"
-ACCESS = "qcov.access"  #: where a request's scope says what its sender may do
 
 #: What tells of more than the dispatches.
 _OWNERS_ONLY = ("/settings", "/logs", "/api/v1/settings", "/api/v1/logs")
@@ -118,14 +117,14 @@ class Guard:
         return problem(403, "Requests from other sites are refused.", kind=_REFUSED)
 
     def _refuse_stranger(self, request: Request) -> Response | None:
-        if request.url.path == LOGIN_PATH:
+        if request.scope["path"] == LOGIN_PATH:  # its URL may be read in another way
             return None
         access = self._access(request)
         request.scope[ACCESS] = access
         if access is None:
             return _who_is_it(request)
         if access is Access.READER and (
-            request.method not in _SAFE or request.url.path.startswith(_OWNERS_ONLY)
+            request.method not in _SAFE or request.scope["path"].startswith(_OWNERS_ONLY)
         ):
             detail = "You may look here, and not at this, nor change anything."
             return problem(403, detail, kind=_REFUSED)

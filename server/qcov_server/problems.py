@@ -91,8 +91,8 @@ def _qcov_error(request: Request, error: Exception) -> Response:
 
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI's, of a body that is no text at all
-        detail = "The body is not JSON in UTF-8."
+    if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI's, of what it cannot take apart
+        detail = "The body is not JSON in UTF-8, or has too many lists in each other."
         return _answer(request, 422, detail, kind=InvalidRequest.__name__)
     return _answer(request, error.status_code, str(error.detail), headers=error.headers)
 

@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from qcov.errors import ConfigError, PortInUse
 from qcov.settings import LOOPBACK, SETTINGS
 from qcov_server.app import create_app
+from qcov_server.connections import Connection, Connections
 from qcov_server.engine import Engine
 from qcov_server.guard import LOGIN_PATH
 from qcov_server.tokens import Tokens
@@ -51,6 +52,10 @@ class HttpServer:
 
 class _Server(uvicorn.Server):
     """Signals are the engine's."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.server_state = Connections.allowed()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -88,7 +93,7 @@ async def start(
     app = create_app(engine, tokens=tokens, port=chosen, hosts=hosts)
     config = uvicorn.Config(
         app, lifespan="off", log_config=None, access_log=False, server_header=False,
-        timeout_graceful_shutdown=2, ws="none",
+        timeout_graceful_shutdown=2, ws="none", http=Connection,
     )  # fmt: skip
     return HttpServer(_Server(config), app, listener)
 

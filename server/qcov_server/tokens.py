@@ -22,6 +22,8 @@ from pathlib import Path
 
 from qcov import private_file
 
+ACCESS = "qcov.access"  #: where a request's scope says what its sender may do
+
 _Stamp = tuple[int, int, int]
 
 

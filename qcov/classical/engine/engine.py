@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from qcov.classical.engine.cancelling import Cancelling
@@ -32,6 +33,7 @@ class Engine:
     def __init__(self, store: Store, *, workers: int, tracer: Tracer | None = None) -> None:
         self._runner = runner = Runner(store, workers=workers, tracer=tracer)
         self.store, self.read = store, runner.read
+        self.breakers = runner.breakers
         self.triggers, self.pruner, self.events = runner.triggers, runner.pruner, runner.events
         self._starting = starting = Starting(runner)
         self.submit, self.start, self.rerun = starting.submit, starting.start, starting.rerun
@@ -45,6 +47,10 @@ class Engine:
     def take_dispatches(self, *, taken: bool) -> None:
         """Take dispatches, or only have triggers from now on."""
         self._starting.takes_dispatches = taken
+
+    def use_dask(self, available: Callable[[], bool]) -> None:
+        """Run electrons that name no executor on the server's Dask cluster while it is there."""
+        self._runner.dask_is_there = available
 
     def export(self, dispatch_id: str, path: Path) -> None:
         """Write a dispatch as a research object; any thread may call it. Errors: `write_crate`."""

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Body, Depends, Query
+from pydantic import AfterValidator
 
 from qcov.classical.status import Status
 from qcov.errors import InvalidRequest, QcovError
 from qcov.inert import inert
 from qcov.layout import layered
+from qcov_server.api.depth import shallow
 from qcov_server.api.models import (
     Cancelled,
     CancelRequest,
@@ -40,6 +42,7 @@ router = APIRouter(prefix="/dispatches", tags=["dispatches"])
 
 TheEngine = Annotated[Engine, Depends(current_engine)]
 TheStore = Annotated[Store, Depends(current_store)]
+Manifest = Annotated[dict[str, Any], Body(), AfterValidator(shallow)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Offset = Annotated[int, Query(ge=0, le=2**31)]
 NodeId = Annotated[int | None, Query(ge=0, le=2**31)]
@@ -55,7 +58,7 @@ def list_dispatches(store: TheStore, asked: Annotated[DispatchQuery, Query()]) -
 
 
 @router.post("", status_code=201)
-async def submit(engine: TheEngine, manifest: Annotated[dict[str, Any], Body()]) -> Submitted:
+async def submit(engine: TheEngine, manifest: Manifest) -> Submitted:
     """Store a dispatch and run it. `blobs` in the manifest maps digests to base64 text."""
     # Blobs that lie in the store's folder already are for clients on the engine's own socket.
     received = {**manifest, "blobs": _decoded(manifest.get("blobs", {})), "spilled": {}}

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt
 
 from qcov.classical.graph import Kind
 from qcov.classical.status import Status
+from qcov_server.api.depth import shallow
 
 #: Seconds since the epoch, UTC.
 Moment = Annotated[float, Field(allow_inf_nan=False, description="Seconds since the epoch, UTC.")]
@@ -344,7 +345,7 @@ class RegisterRequest(BaseModel):
     dispatch_id: str = Field(max_length=36)
     name: str = Field(max_length=200)
     object: str = Field(description="The trigger as base64 text.")
-    environment: dict[str, Any]
+    environment: Annotated[dict[str, Any], AfterValidator(shallow)]
     elsewhere: bool = Field(description="Whether another server has the dispatch.")
 
 

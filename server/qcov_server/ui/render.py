@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from qcov.inert import inert
+from qcov_server.tokens import ACCESS, Access
 from qcov_server.ui.present import (
     brief_duration,
     duration,
@@ -55,13 +56,16 @@ PLACES = (
     ("/logs", "Logs", "l"),
     ("/settings", "Settings", "s"),
 )
+_OWNERS_ONLY = ("/logs", "/settings")
 
 
 def render(
     request: Request, template: str, values: Mapping[str, Any], *, status: int = 200
 ) -> HTMLResponse:
     """A page, or a part of one."""
-    given = {**values, "path": request.url.path, "places": PLACES}
+    access: Access | None = request.scope.get(ACCESS)
+    places = [place for place in PLACES if access is Access.OWNER or place[0] not in _OWNERS_ONLY]
+    given = {**values, "path": request.url.path, "places": places, "access": access}
     text = _environment.get_template(template).render(given)
     return HTMLResponse(text, status, headers={"vary": "HX-Request"})
 
@@ -69,7 +73,7 @@ def render(
 def wants_page(request: Request) -> bool:
     """Whether a person with a browser asks, not a program."""
     accepted = request.headers.get("accept", "")
-    return "text/html" in accepted and not request.url.path.startswith(("/api/", "/static/"))
+    return "text/html" in accepted and not request.scope["path"].startswith(("/api/", "/static/"))
 
 
 # -- the page for strangers --------------------------------------------------------------------

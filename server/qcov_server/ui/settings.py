@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from starlette.responses import HTMLResponse
 from qcov.config import Told, config_file, data_dir, told_config
 from qcov.errors import ConfigError
 from qcov.logs import without_secrets
-from qcov.settings import SETTINGS
+from qcov.settings import SETTINGS, is_secret
 from qcov_server.ui.render import render
 
 router = APIRouter(include_in_schema=False)
@@ -23,6 +22,7 @@ MEANINGS: Mapping[str, str] = {
     "sdk.log_dir": "Where programs log.",
     "sdk.log_level": "From which level on the log is written.",
     "sdk.enable_logging": "Whether programs log.",
+    "sdk.no_cluster": "Whether `qcov start` brings no Dask cluster.",
     "sdk.executor_dir": "Where executors of your own lie as files.",
     "dispatcher.address": "The loopback address that the server listens to.",
     "dispatcher.port": "The server's port.",
@@ -39,6 +39,11 @@ MEANINGS: Mapping[str, str] = {
     "dask.mem_per_worker": "Memory of a Dask worker.",
     "dask.threads_per_worker": "Threads of a Dask worker.",
     "dask.num_workers": "How many Dask workers there are.",
+    "dask.adaptive_min": "The fewest workers of a cluster that adapts; 0 if it does not.",
+    "dask.adaptive_max": "The most of them.",
+    "dask.tls_ca_file": "The authority of schedulers that are reached by TLS.",
+    "dask.tls_cert": "The certificate to show them.",
+    "dask.tls_key": "The file with its key.",
     "dask.scheduler_address": "Where Dask's scheduler is; written by a server.",
     "dask.dashboard_link": "Where Dask's own pages are; written by a server.",
     "dask.process_info": "Which process Dask runs in; written by a server.",
@@ -62,7 +67,6 @@ MEANINGS: Mapping[str, str] = {
     "executors.dask.log_stderr": "The same for their standard error.",
     "executors.dask.cache_dir": "Where electrons on Dask keep files.",
 }
-_SECRET = re.compile(r"(?i)token|secret|password|passwd|credential|(api|access|private)_?key$")
 
 
 @router.get("/settings")
@@ -96,7 +100,7 @@ def shown(key: str, value: Any) -> str:
     """
     if value in ("", None):
         return ""
-    if _SECRET.search(key.rpartition(".")[2]):
+    if is_secret(key):
         return "hidden"
     if key == "workflow_data.db_url":
         return _url(str(value))
