@@ -108,9 +108,7 @@ def test_a_notebook_shows_progress_pictures_and_results(tmp_path: Path) -> None:
 
     def run(cell: str) -> list[dict[str, Any]]:
         heard.clear()
-        client.execute_interactive(
-            textwrap.dedent(cell), output_hook=heard.append, timeout=60
-        )
+        client.execute_interactive(textwrap.dedent(cell), output_hook=heard.append, timeout=60)
         return [{"type": message["msg_type"], **message["content"]} for message in heard]
 
     run("""
