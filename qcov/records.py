@@ -214,6 +214,28 @@ def record(entries: Sequence[Entry]) -> None:
         sink.extend(entries)
 
 
+_trouble: list[Callable[[dict[str, Any]], None]] = []
+
+
+def on_trouble(told: Callable[[dict[str, Any]], None]) -> None:
+    """Have `told` called when an executor is left alone for a while, or is asked again."""
+    _trouble.append(told)
+
+
+def trouble(executor: str, device: str | None, pause: float | None, reason: str) -> None:
+    """An executor's circuit breaker has opened for `pause` seconds, or closed (None).
+
+    Args:
+        executor: The class of the executor.
+        device: Its device, if it has one.
+        pause: Seconds.
+        reason: What went wrong last.
+    """
+    about = {"executor": executor, "device": device, "pause": pause, "reason": reason}
+    for told in _trouble:
+        told(about)
+
+
 _unfinished: list[Callable[[], None]] = []
 
 

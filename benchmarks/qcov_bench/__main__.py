@@ -24,6 +24,7 @@ _SUITES = {
     "qiskit": "qiskit_jobs",
     "engine": "engine",
     "start": "start",
+    "server": "server",
     "chaos": "chaos",
 }
 #: What has options, tables and files of its own.

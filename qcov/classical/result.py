@@ -11,6 +11,7 @@ from qcov.classical.engine.channel import Message
 from qcov.classical.graph import Kind, assembled
 from qcov.classical.status import Status
 from qcov.errors import DispatchFailed, NodeNotFound
+from qcov.inert import inert
 from qcov.transport import TransportableObject, loads, verify
 
 if TYPE_CHECKING:
@@ -245,10 +246,10 @@ Node Outputs
         return f"<Result of {self._row['name']} {self.dispatch_id}: {self.status}>"
 
     def _repr_html_(self) -> str:
-        """A notebook's view: escaped, without scripts."""
+        """A notebook's view: escaped, without scripts or characters that act unseen."""
         from html import escape
 
-        return f"<pre>{escape(str(self))}</pre>"
+        return f"<pre>{escape(inert(str(self)))}</pre>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         address = self.results_dir if self.results_dir.startswith("http") else None

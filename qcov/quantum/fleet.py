@@ -91,7 +91,11 @@ class Fleet:
         failure = kinds[-1] if len(kinds) == count and all(map(_is_silence, kinds)) else None
         if failure is None and ErrorKind.QUOTA in kinds:
             failure = ErrorKind.QUOTA
-        lane.breaker = lane.breaker.after(failure, self._clock.now(), _policy(executor))
+        before, now = lane.breaker.until, self._clock.now()
+        lane.breaker = lane.breaker.after(failure, now, _policy(executor))
+        if lane.breaker.until != before:
+            pause = None if lane.breaker.until is None else lane.breaker.until - now
+            records.trouble(executor.name, executor.device_name, pause, lane.trouble)
         if lane.breaker.until is None:
             self._troubled.discard(id(executor))
         else:

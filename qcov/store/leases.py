@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from qcov.errors import EngineStopped
 from qcov.store.changes import TERMINAL, Changes, database_time, dispatches_in
-from qcov.store.schema import dispatches, triggers
+from qcov.store.schema import dispatches, nodes, triggers
 
 Row = dict[str, Any]
 
@@ -35,6 +35,7 @@ _HELD = "NEW_OBJECT"  # only stored: nobody runs it
 _RUNNING = ("PENDING", "RUNNING", "CANCELING")
 _UNENDED = (_HELD, *_RUNNING)
 _ALL_OF_IT = "null"  # JSON: what `cancel_requested` is where no nodes are named
+_JUST = 5.0  # seconds; clocks of engines may differ by less
 _AT_ONCE = 100  # dispatches that are taken over at a time: they are read before they go on
 
 
@@ -275,6 +276,26 @@ class Leases:
         theirs = sa.select(dispatches.c.id).where(_unended(), dispatches.c.owner != self.owner)
         with self._transaction() as connection:
             return connection.scalar(theirs.limit(1)) is not None
+
+    def elsewhere(self, also: Collection[str]) -> list[Row]:
+        """Dispatches that other engines run, or have just taken in; and those of these ids."""
+        others = dispatches.c.owner.is_distinct_from(self.owner)
+        # not `database_time`, which is another one for each row: no index would help
+        now = sa.cast(sa.extract("epoch", sa.func.now()), sa.Float)
+        young = dispatches.c.created > now - _JUST
+        chosen = (others & (_unended() | young)) | _one_of(dispatches.c.id, list(also))
+        columns = (dispatches.c.id, dispatches.c.root_id, dispatches.c.status)
+        with self._transaction() as connection:
+            found = connection.execute(sa.select(*columns).where(chosen)).mappings()
+            return [dict(row) for row in found]
+
+    def nodes_since(self, dispatch_id: str, moment: float) -> list[Row]:
+        """The nodes of a dispatch that have begun or ended since, by its engine's clock."""
+        columns = (nodes.c.node_id, nodes.c.status, nodes.c.started, nodes.c.ended)
+        changed = (nodes.c.started > moment) | (nodes.c.ended > moment)
+        query = sa.select(*columns).where(nodes.c.dispatch_id == dispatch_id, changed)
+        with self._transaction() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
 
     # -- asking the owner
 

@@ -183,6 +183,11 @@ class Engine(Protocol):
         ...
 
     @property
+    def breakers(self) -> Breakers:
+        """Which executors of circuits are left alone just now."""
+        ...
+
+    @property
     def triggers(self) -> Triggers:
         """What runs dispatches again."""
         ...
@@ -256,6 +261,33 @@ class Printed(Protocol):
     @property
     def parts(self) -> Sequence[Part]:
         """Of standard output and of standard error."""
+        ...
+
+
+class Breaker(Protocol):
+    """An executor that is left alone."""
+
+    @property
+    def executor(self) -> str:
+        """Its class."""
+        ...
+
+    @property
+    def device(self) -> str | None:
+        """Its device."""
+        ...
+
+    @property
+    def until(self) -> float:
+        """Then it is tried again, in seconds since the epoch."""
+        ...
+
+
+class Breakers(Protocol):
+    """Circuit breakers."""
+
+    def open(self) -> Sequence[Breaker]:
+        """Those that are open; any thread may ask."""
         ...
 
 

@@ -147,7 +147,8 @@ def look_everywhere(site: Site, dispatch_id: str) -> None:
         f"/{below}/circuits", "/executors", "/jobs", "/triggers", "/logs", "/settings",
     ]  # fmt: skip
     rest = ["", "/nodes", "/nodes/0", "/graph", "/circuits", "/export", "/nodes/0/streams",
-            "/payloads/result", "/payloads/0", "/payloads/inputs", "/payloads/lattice", "/wait?timeout=0"]  # fmt: skip
+            "/payloads/result", "/payloads/0", "/payloads/inputs", "/payloads/lattice",
+            "/wait?timeout=0"]  # fmt: skip
     with site.client() as client:
         client.headers["accept"] = "text/html"
         for path in [*pages, *(f"/api/v1/{below}{part}" for part in rest), "/api/v1/triggers"]:
@@ -159,9 +160,7 @@ def qcov(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def test_the_server_never_loads_a_pickle(
-    own_site: Site, canary: Canary, tmp_path: Path
-) -> None:
+def test_the_server_never_loads_a_pickle(own_site: Site, canary: Canary, tmp_path: Path) -> None:
     """8: as an argument, a result and a trigger: sent over HTTP, listed, shown, exported."""
     manifest = _request(both, (canary, str(canary.folder)), {}, key=None)
     mine = {os.getpid()}  # building a graph may copy what it is given

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.process
 IN_VARIABLE, GIVEN, IN_SETTING = "canary1WcPq8sYvZ", "canary2RkLm5tXbN", "canary3HgJd7fQwE"
 SECRETS = (IN_VARIABLE, GIVEN, IN_SETTING)
 
-_PROGRAM = '''
+_PROGRAM = """
 import os
 import qcov as ct
 
@@ -57,7 +57,7 @@ print(ct.dispatch(flow)(given, named))
 print(ct.dispatch(flop)(given))
 for one in ct.list_dispatches():
     print(ct.get_result(one.dispatch_id, wait=True))
-'''
+"""
 
 
 def qcov(*arguments: str, **variables: str) -> str:
@@ -116,9 +116,7 @@ def test_no_secret_is_told(told: dict[str, str], own_site: Site) -> None:
 
     meant = {"server.token", "credentials.json"}  # where they are kept, readable by their owner
     files = [path for path in own_site.folder.rglob("*") if path.is_file()]
-    held = {
-        path.name for path in files for one in secrets if one.encode() in path.read_bytes()
-    }
+    held = {path.name for path in files for one in secrets if one.encode() in path.read_bytes()}
     assert held == meant
 
 

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from conftest import Site
 
 _TRICKS = [
-    "' OR '1'='1", "'; DROP TABLE dispatches; --", '" OR ""="', "1; SELECT 1", "x' UNION SELECT 1--",
-    "%", "_", "\\", "created; --", "-created, (SELECT 1)", "0x27", "'||(SELECT 1)||'", "\x00", "NULL",
+    "' OR '1'='1", "'; DROP TABLE dispatches; --", '" OR ""="', "1; SELECT 1",
+    "x' UNION SELECT 1--",
+    "%", "_", "\\", "created; --", "-created, (SELECT 1)", "0x27", "'||(SELECT 1)||'", "\x00",
+    "NULL",
     "id IN (SELECT id FROM blobs)", "a\nb", "\N{MODIFIER LETTER APOSTROPHE} OR 1=1",
 ]  # fmt: skip
 _LISTS = {
@@ -82,7 +84,9 @@ def test_no_filter_sort_or_search_is_a_part_of_a_statement(site: Site, known: st
             assert client.get("/api/v1/dispatches", params={"search": wild}).json()["total"] == 0
 
         @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-        @given(st.sampled_from(_PLACES), st.text(max_size=40) | st.text("'\";-%_()\\ 01", max_size=20))
+        @given(
+            st.sampled_from(_PLACES), st.text(max_size=40) | st.text("'\";-%_()\\ 01", max_size=20)
+        )
         def asked(place: tuple[str, str], value: str) -> None:
             _asked(client, place[0].format(known), {place[1]: value})
 

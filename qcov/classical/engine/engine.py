@@ -32,6 +32,7 @@ class Engine:
     def __init__(self, store: Store, *, workers: int, tracer: Tracer | None = None) -> None:
         self._runner = runner = Runner(store, workers=workers, tracer=tracer)
         self.store, self.read = store, runner.read
+        self.breakers = runner.breakers
         self.triggers, self.pruner, self.events = runner.triggers, runner.pruner, runner.events
         self._starting = starting = Starting(runner)
         self.submit, self.start, self.rerun = starting.submit, starting.start, starting.rerun

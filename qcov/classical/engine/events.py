@@ -48,6 +48,11 @@ class Events:
         for queue in self._subscribers:
             queue.put_nowait(event)
 
+    @property
+    def watched(self) -> bool:
+        """True while there are subscribers."""
+        return bool(self._subscribers)
+
     @contextlib.asynccontextmanager
     async def subscribe(self) -> AsyncGenerator[asyncio.Queue[Message], None]:
         """A queue that gets every event from now on."""

@@ -13,7 +13,7 @@ import errno
 import itertools
 import os
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,10 +44,18 @@ class Pool:
     Args:
         size: How many electrons run at a time.
         settings: What every worker is told: where blobs are, how many cores it may use.
+        on_trouble: Called with what a worker tells of an executor of circuits, and its number.
     """
 
-    def __init__(self, *, size: int, settings: Message) -> None:
+    def __init__(
+        self,
+        *,
+        size: int,
+        settings: Message,
+        on_trouble: Callable[[int | None, Message], None] | None = None,
+    ) -> None:
         self._size = size
+        self._on_trouble = on_trouble
         self._loop = asyncio.get_running_loop()
         self._spawner = Spawner(settings)
         self._links: list[Link] = []
@@ -58,6 +66,16 @@ class Pool:
         self._closed = False
         self._feeding = False
         self._watching = False
+        self._heard: dict[str, Callable[[Link, Message], None]] = {
+            "ready": self._on_ready,
+            "outcome": self._on_outcome,
+            "progress": self._on_progress,
+            "trouble": self._on_told,
+            "returned": self._on_returned,
+            "gave up": self._on_giving_up,
+            "leave": self._on_leaving,
+            "stranded": self._on_stranded,
+        }
 
     # -- what the engine asks
 
@@ -255,26 +273,21 @@ class Pool:
     # -- what workers say
 
     def _on_message(self, link: Link, message: Message) -> None:
-        did = message["did"]
-        if self._closed:
-            return
-        if did == "ready":
-            link.ready = True
-            if link.tasks:
-                self._begin(link)
-        elif did == "outcome":
-            self._on_outcome(link, message)
-        elif did == "progress":
-            self._on_progress(link, message)
-        elif did == "returned":
-            link.recalled = False
-            self._take_back(link, message["tasks"])
-        elif did == "gave up":
-            self._on_giving_up(link, message)
-        elif did == "leave":
-            self._on_leaving(link, fresh=message["fresh"])
-        elif did == "stranded":
-            self._on_stranded(link, message["reason"])
+        if not self._closed:
+            self._heard[message["did"]](link, message)
+
+    def _on_ready(self, link: Link, _: Message) -> None:
+        link.ready = True
+        if link.tasks:
+            self._begin(link)
+
+    def _on_returned(self, link: Link, message: Message) -> None:
+        link.recalled = False
+        self._take_back(link, message["tasks"])
+
+    def _on_told(self, link: Link, message: Message) -> None:
+        if self._on_trouble is not None:
+            self._on_trouble(link.process.pid, message)
 
     def _on_progress(self, link: Link, message: Message) -> None:
         if link.tasks and link.tasks[0].key == tuple(message["task"]):
@@ -287,9 +300,9 @@ class Pool:
         if tuple(message["task"]) == link.tasks[0].key:
             self._kill(link, *link.giving_up)
 
-    def _on_leaving(self, link: Link, *, fresh: bool) -> None:
+    def _on_leaving(self, link: Link, message: Message) -> None:
         """The code on disk has changed: a new worker must import it."""
-        if fresh:
+        if message["fresh"]:
             self._spawner.renew(link.process)
         link.disarm()
         for stopped in (link.giving_up, link.verdict):  # it shall not run elsewhere instead
@@ -298,13 +311,13 @@ class Pool:
         self._take_back(link, [list(task.key) for task in link.tasks])
         self._dismiss(link)
 
-    def _on_stranded(self, link: Link, reason: str) -> None:
+    def _on_stranded(self, link: Link, message: Message) -> None:
         """Its working folder is gone, or not for us: it was there when it was started."""
         link.disarm()
         for task in link.tasks:
             self._stopping.pop(task.key, None)
-        cwd = link.environment.cwd
-        self._give_up(link.environment, link.tasks, reason if _is_folder(cwd) else _NO_FOLDER)
+        reason = message["reason"] if _is_folder(link.environment.cwd) else _NO_FOLDER
+        self._give_up(link.environment, link.tasks, reason)
         self._dismiss(link)
         self._feed_soon()
 

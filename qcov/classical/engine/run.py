@@ -188,6 +188,10 @@ class Run:
         span = span_of(self.id, node, self.attempt_of(node))
         return {"traceparent": str(SpanId(self._trace, span))}
 
+    def name_of(self, node: int) -> str:
+        """The name of a node."""
+        return self._nodes[node].name
+
     def attempt_of(self, node: int) -> int:
         """How often the node has been tried, this time included."""
         return self._schedule.attempt[node]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.blob_cache import BlobCache
+from qcov.classical.engine.breakers import Breakers
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.commits import Commits
 from qcov.classical.engine.environments import Environments
@@ -63,8 +64,10 @@ class Runner:
         self._loop = asyncio.get_running_loop()
         cores = max(1, (os.cpu_count() or 1) // workers)
         settings = {"payloads": store.payloads.location, "cores": cores}
-        self._pool = Pool(size=workers, settings=settings)
-        self._hosts = Pool(size=_HOSTED, settings=settings)
+        self.breakers = Breakers()
+        trouble = self.breakers.note
+        self._pool = Pool(size=workers, settings=settings, on_trouble=trouble)
+        self._hosts = Pool(size=_HOSTED, settings=settings, on_trouble=trouble)
         self._environments = Environments(store.folder / "environments")
         self._remote_jobs = RemoteJobs()
         self.blobs_used = BlobCache(store.inline_blob)
@@ -326,7 +329,7 @@ class Runner:
         if self._tracer is not None:
             self._tracer.note(run.id, node, status)
         if status in _LOGGED and (node is None or status is Status.FAILED):
-            what = "the dispatch" if node is None else f"node {node}"
+            what = "the dispatch" if node is None else f"node {node} ({run.name_of(node)})"
             level = logging.WARNING if status is Status.FAILED else logging.INFO
             whose = {"dispatch": run.id, "node": node}
             _log.log(level, "%s is %s", what, status.value, extra=whose)

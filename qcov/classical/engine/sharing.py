@@ -17,7 +17,9 @@ from typing import Protocol, TypeVar
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.channel import Message
+from qcov.classical.engine.events import Events
 from qcov.classical.engine.intake import settle_environment
+from qcov.classical.engine.neighbours import Neighbours
 from qcov.classical.engine.runs import Runs
 from qcov.classical.engine.triggers import Triggers
 from qcov.classical.status import Status
@@ -39,6 +41,7 @@ class Sharer(Protocol):
     """What is needed of the engine."""
 
     triggers: Triggers
+    events: Events
 
     def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
         """Write `changes`, then call `then`."""
@@ -82,6 +85,8 @@ class Sharing:
         """Go on with what an earlier engine of this data folder has left, and with what is free."""
         for beat in (self._keep, self._look):
             self._tasks.add(self._loop.create_task(self._beat_on(beat)))
+        neighbours = Neighbours(self._engine.events, self._leases)
+        self._tasks.add(self._loop.create_task(neighbours.watch()))
 
     def close(self) -> None:
         """Keep nothing up any more."""

@@ -92,6 +92,7 @@ class Worker:
         self._fresh, self._hurried = True, hurried
         self._dispatch: str | None = None
         self._keys: Keys | None = None
+        records.on_trouble(lambda about: channel.send({"did": "trouble", **about}))
 
     def serve(self) -> None:
         """Run electrons until the engine is gone."""

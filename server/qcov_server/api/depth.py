@@ -28,4 +28,4 @@ def shallow(value: T) -> T:
 def _parts(value: Any) -> Iterable[Any]:
     if isinstance(value, dict):
         return cast("dict[str, Any]", value).values()
-    return value if isinstance(value, list) else ()
+    return cast("list[Any]", value) if isinstance(value, list) else ()

@@ -14,6 +14,7 @@ from pydantic import AfterValidator
 from qcov.classical.status import Status
 from qcov.errors import InvalidRequest, QcovError
 from qcov.inert import inert
+from qcov.layout import layered
 from qcov_server.api.depth import shallow
 from qcov_server.api.models import (
     Cancelled,
@@ -34,7 +35,6 @@ from qcov_server.api.models import (
 )
 from qcov_server.depends import current_engine, current_store
 from qcov_server.engine import Engine, Store
-from qcov_server.layout import layered
 from qcov_server.ui.present import node_label
 
 router = APIRouter(prefix="/dispatches", tags=["dispatches"])

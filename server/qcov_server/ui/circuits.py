@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from qcov import diagrams
+from qcov.errors import JobNotFound
+from qcov.journal import Journal
 from qcov.store.circuits import Wanted
 from qcov_server.circuits import read_place, results, sizes, views, written_place
 from qcov_server.depends import current_store
@@ -108,9 +110,20 @@ def circuit(request: Request, store: TheStore, dispatch_id: str, circuit_id: str
         "picture": _picture(row),
         "results": results(row),
         "attempts": _timeline(row),
+        "job_page": _job_page(row["job_id"]),
         "facts": _facts(row),
     }
     return render(request, "circuit.html", values)
+
+
+def _job_page(job_id: str | None) -> str | None:
+    """The page of a circuit's job; local executors have jobs that no journal knows."""
+    if job_id is None:
+        return None
+    try:
+        return f"/jobs/{quote(Journal().find(job_id).token)}"
+    except JobNotFound:
+        return None
 
 
 def _shortened(text: str | None) -> str | None:

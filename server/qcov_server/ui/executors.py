@@ -15,7 +15,7 @@ from qcov.budget import amount_text
 from qcov.journal import Journal
 from qcov_server.counts import HOUR, Counts, Executor, Lengths
 from qcov_server.depends import current_store
-from qcov_server.engine import Store
+from qcov_server.engine import Breaker, Engine, Store
 from qcov_server.ui.present import duration
 from qcov_server.ui.render import render
 
@@ -42,6 +42,9 @@ def executors(
     with counts.executors(store.circuits_after) as (found, complete):
         seen = [one for one in found if one.last >= since]
         quantum = [_quantum(one, since, now, open_jobs, spent) for one in seen]
+    engine = cast("Engine", request.app.state.engine)
+    for row in quantum:
+        row["alone"] = _alone(row, engine.breakers.open(), now)
     values = {
         "quantum": quantum,
         "counted": None if complete else counts.counted,
@@ -72,6 +75,16 @@ def _quantum(
         "jobs": open_jobs.get(one.device or "", 0),
         "spent": spent.get(one.device or "", ""),
     }
+
+
+def _alone(row: Mapping[str, Any], breakers: Sequence[Breaker], now: float) -> float | None:
+    """For how many seconds more an executor is left alone; failed circuits name no device."""
+    found = (
+        breaker.until - now
+        for breaker in breakers
+        if breaker.executor == row["name"] and row["device"] in (None, breaker.device)
+    )
+    return next(found, None)
 
 
 def _percentiles(lengths: Lengths) -> list[str]:

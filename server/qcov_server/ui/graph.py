@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from qcov.inert import inert
+from qcov.layout import layered
 from qcov_server.engine import Row
-from qcov_server.layout import layered
 from qcov_server.ui.present import node_label
 
 

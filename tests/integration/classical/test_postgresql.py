@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 import sqlalchemy as sa
@@ -265,6 +268,41 @@ def test_each_engine_sees_what_the_other_runs(held: ct.Lattice, gate: Any, at: A
         waiting = pool.submit(ct.get_result, dispatch_id, wait=True, timeout=60)
         gate.let_go()
         assert waiting.result().result == EXPECTED
+
+
+def test_a_page_of_one_server_follows_what_the_other_runs(
+    held: ct.Lattice, gate: Any, at: Any
+) -> None:
+    folder = at("b")
+    with contextlib.closing(connect(start=True)) as client:
+        url = client.call("serve", host="localhost", port=0)["url"]
+    headers = {"authorization": f"Bearer {(folder / 'server.token').read_text()}"}
+    told: list[tuple[str, int | None, str]] = []
+
+    def read() -> None:
+        with httpx.stream("GET", f"{url}/api/v1/events", headers=headers, timeout=60) as answer:
+            began.set()
+            for line in answer.iter_lines():
+                if line.startswith("data: ["):
+                    told.extend(
+                        (one["dispatch"], one["node"], one["status"])
+                        for one in json.loads(line.removeprefix("data: "))
+                    )
+
+    began = threading.Event()
+    threading.Thread(target=read, daemon=True).start()
+    assert began.wait(30)
+    at("a")
+    dispatch_id = ct.dispatch(held)()
+    gate.wait()
+    until(lambda: (dispatch_id, None, "RUNNING") in told, 20)
+    gate.let_go()
+    until(lambda: (dispatch_id, None, "COMPLETED") in told, 20)
+
+    assert {status for _, node, status in told if node == 0} == {"COMPLETED"}
+    assert len(told) == len(set(told))  # nothing is told twice
+    quick = ct.dispatch_sync(ct.lattice(lambda: 5))().dispatch_id
+    until(lambda: (quick, None, "COMPLETED") in told, 20)
 
 
 def test_the_other_engine_cancels(held: ct.Lattice, gate: Any, at: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
+from qcov.classical.engine.breakers import Breakers
 from qcov.classical.engine.events import Events
 from qcov.classical.status import Status
 from qcov.errors import DeletionRefused, DispatchNotFound, QcovError
@@ -173,6 +174,7 @@ class MemoryEngine:
     def forget(self) -> None:
         """Begin anew."""
         self.store = MemoryStore()
+        self.breakers = Breakers()
         self.submitted: list[dict[str, Any]] = []
         self.started: list[tuple[str, dict[str, Any]]] = []
         self.cancelled: list[tuple[str, list[int] | None]] = []

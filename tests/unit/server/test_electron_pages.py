@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from qcov.job_entries import Intent
+from qcov.journal import Journal
 from qcov.store.changes import Changes
 from qcov.store.circuits import to_row
 from qcov.store.store import Store
@@ -249,6 +251,19 @@ def test_one_circuit(client: httpx.Client, store: Store) -> None:
     assert found["record"]["result"] == {"00": 48, "11": 52}
     assert found["specs"]["depth"] == 3
     assert "RX(0.25)" in found["drawing"]
+
+
+def test_a_circuit_leads_to_its_job(client: httpx.Client, store: Store, data_folder: Path) -> None:
+    assert "/jobs/" not in client.get("/dispatches/d/circuits/c3").text.partition("<main")[2]
+    intent = Intent(
+        token="f00d" * 8, run="r", part=0, scope="s", dispatch_id="d", node_id=0, provider="P",
+        device="q", account="a", keys=["k"], shots=5, estimate={},
+    )  # fmt: skip
+    data_folder.mkdir(exist_ok=True)
+    Journal().intend(intent, {})
+    Journal().submitted(intent.token, EVIL)
+
+    assert f'href="/jobs/{intent.token}"' in client.get("/dispatches/d/circuits/c3").text
 
 
 def test_a_circuit_that_was_not_kept(client: httpx.Client, store: Store) -> None:

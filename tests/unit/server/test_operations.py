@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -195,6 +196,14 @@ def test_executors_are_counted(client: httpx.Client, engine: MemoryEngine, data:
     for told in ("Unsteady", ">100<", "1.0%", "10 ms", "5.1 s", ">1</a>", "$1.5"):
         assert told in row, told
     assert name in page(client, "/executors?span=all", **{"hx-request": "true"})
+
+    told = {"executor": name, "device": "qpu", "pause": 60.0, "reason": "no answer"}
+    engine.breakers.note(1, told)
+    row = page(client, "/executors").partition(name)[2].partition("</tr>")[0]
+    assert "Left alone" in row
+    assert re.search(r"tried again in (1 m 00 s|5\d\.\d s)", row)
+    engine.breakers.note(1, {**told, "pause": None})
+    assert "Left alone" not in page(client, "/executors")
 
 
 def test_a_refresh_without_open_jobs_says_so(client: httpx.Client, data: Path) -> None:

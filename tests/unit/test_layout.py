@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qcov_server.layout import COLUMN, ROW, layered
+from qcov.layout import COLUMN, ROW, layered
 
 
 @st.composite
