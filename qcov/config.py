@@ -7,10 +7,11 @@ only `set_config` writes it. A variable such as `QCOV_DISPATCHER_PORT` stands ab
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -71,6 +72,38 @@ def check_config() -> None:
     >>> check_config()
     """
     _load()
+
+
+def config_errors() -> list[ConfigError]:
+    """Everything that is wrong with the file and the variables, not only what is met first.
+
+    >>> config_errors()
+    []
+    """
+    found: list[ConfigError] = []
+    path = config_file()
+    try:
+        text = _read(path)
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        return [_broken(error, path.read_text(encoding="utf-8"), str(path))]
+    except ConfigError as error:
+        return [error]
+    for key, value in _leaves(tables):
+        with _collecting(found):
+            _converted(key, value, source=str(path), line=_line_of(key, text))
+    for name in filter(lambda name: name.startswith(_ENVIRONMENT), sorted(os.environ)):
+        with _collecting(found):
+            _from_environment({name: os.environ[name]})
+    return found
+
+
+@contextlib.contextmanager
+def _collecting(found: list[ConfigError]) -> Generator[None, None, None]:
+    try:
+        yield
+    except ConfigError as error:
+        found.append(error)
 
 
 def set_config(new_config: str | Mapping[str, Any], new_value: Any = None) -> None:

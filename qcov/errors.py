@@ -39,6 +39,7 @@ QcovError
 │   ├── StateError              a transition that the state machine does not allow
 │   ├── DeletionRefused         the dispatch runs, or is needed
 │   ├── TriggerFailed           a trigger cannot watch
+│   ├── ClusterUnavailable      a Dask cluster cannot be reached, or does not fit
 │   ├── WorkerLost              a worker process died while an electron ran
 │   └── TimeLimitExceeded       an electron ran longer than it may
 └── QuantumError
@@ -461,6 +462,15 @@ class TriggerFailed(EngineError):
     def __init__(self, *, trigger: str, reason: str) -> None:
         super().__init__(f"the trigger {trigger} has ended: {reason}")
         self.trigger, self.reason = trigger, reason
+
+
+class ClusterUnavailable(EngineError):
+    """A Dask cluster cannot be reached, or its workers cannot run the electrons of this program."""
+
+    def __init__(self, *, address: str, reason: str, advice: str) -> None:
+        which = f"the Dask cluster at {address}" if address else "a Dask cluster"
+        super().__init__(f"{which} cannot be used: {reason}. {advice}")
+        self.address, self.reason, self.advice = address, reason, advice
 
 
 class WorkerLost(EngineError):

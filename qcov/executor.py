@@ -9,6 +9,7 @@ from qcov.errors import suggest
 
 if TYPE_CHECKING:
     from qcov.classical.executors.base import AsyncBaseExecutor, BaseExecutor, DispatchInfo
+    from qcov.classical.executors.dask import DaskExecutor
     from qcov.classical.executors.local import LocalExecutor
     from qcov.classical.prepared import wrapper_fn
     from qcov.qexecutors.base import BaseQExecutor
@@ -26,6 +27,7 @@ __all__ = [
     "BaseExecutor",
     "BaseQExecutor",
     "BraketQubitExecutor",
+    "DaskExecutor",
     "DaskQExecutor",
     "DispatchInfo",
     "FakeQPU",
@@ -41,6 +43,7 @@ __all__ = [
 _HOME_OF = {
     "AsyncBaseExecutor": "qcov.classical.executors.base",
     "BaseExecutor": "qcov.classical.executors.base",
+    "DaskExecutor": "qcov.classical.executors.dask",
     "DispatchInfo": "qcov.classical.executors.base",
     "LocalExecutor": "qcov.classical.executors.local",
     "BaseQExecutor": "qcov.qexecutors.base",

@@ -250,6 +250,7 @@ SETTINGS: Mapping[str, Setting] = {
     "sdk.log_dir": _logs(),
     "sdk.log_level": Setting(kind="text", default="warning", choices=_LOG_LEVELS),
     "sdk.enable_logging": Setting(kind="flag", default=False),
+    "sdk.no_cluster": Setting(kind="flag", default=False),
     "sdk.executor_dir": Setting(
         kind="path", default=lambda: str(config_file().with_name("executor_plugins"))
     ),
@@ -270,7 +271,14 @@ SETTINGS: Mapping[str, Setting] = {
     "dask.mem_per_worker": Setting(kind="amount", default="auto"),
     "dask.threads_per_worker": Setting(kind="whole", default=1),
     "dask.num_workers": Setting(kind="whole", default=lambda: os.cpu_count() or 1),
-    # The rest of this section is written by a server for its clients.
+    # The cluster of `qcov start` grows and shrinks between these; it does not where they are zero.
+    "dask.adaptive_min": Setting(kind="whole", default=0),
+    "dask.adaptive_max": Setting(kind="whole", default=0),
+    # Files to reach a scheduler at "tls://..." with.
+    "dask.tls_ca_file": _words(),
+    "dask.tls_cert": _words(),
+    "dask.tls_key": _words(),
+    # The rest of this section is what Covalent's servers write; nothing reads it.
     "dask.scheduler_address": _words(),
     "dask.dashboard_link": _words(),
     "dask.process_info": _words(),

@@ -349,13 +349,16 @@ class Builder:
         return cast("Lattice", function).inheriting(metadata, within)
 
     def _executor(self, executor: str | AnyExecutor | None) -> int:
-        chosen = executor or self._metadata.get("executor") or "local"
+        named = executor or self._metadata.get("executor")
+        chosen = named or "local"
         # an object may be changed between two calls of electrons
-        key = chosen if isinstance(chosen, str) else f"{id(chosen)} {chosen!r}"
+        key = f"{id(named)} {named!r}" if isinstance(named, AnyExecutor) else named or ""
         if key not in self._executors:
             self._executors[key] = len(self.graph.executors)
             self._kept.append(chosen)
-            self.graph.executors.append(self._described(executor_of(chosen)))
+            described = self._described(executor_of(chosen))
+            # which a server with a cluster may run elsewhere
+            self.graph.executors.append(described if named else {**described, "unnamed": True})
         return self._executors[key]
 
     def _described(self, executor: AnyExecutor) -> dict[str, Any]:

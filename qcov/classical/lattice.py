@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
+import inspect
 import warnings
 from collections.abc import Callable, Mapping, Set
 from types import MethodType
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from qcov.classical.builder import Builder, recording
 from qcov.classical.checks import check_function
+from qcov.classical.drawing import Drawing
 from qcov.classical.graph import Kind, TransportGraph
 from qcov.classical.metadata import (
     LATTICE,
@@ -124,31 +126,24 @@ class Lattice:
         """Build the graph for these arguments and keep it as `transport_graph`."""
         self.transport_graph = self.graph(*args, **kwargs)
 
-    def draw(self, *args: Any, **kwargs: Any) -> str:
-        """The graph for these arguments as text, a line per node with what it needs.
+    def draw(self, *args: Any, **kwargs: Any) -> Drawing:
+        """The graph for these arguments: text, a line per node with what it needs.
+
+        In a notebook it is a picture, and its `svg` is that picture everywhere.
 
         >>> from qcov import electron, lattice
         >>> @electron
         ... def add(x, y):
         ...     return x + y
-        >>> print(lattice(lambda x: add(add(x, 1), 2)).draw(0))
+        >>> drawing = lattice(lambda x: add(add(x, 1), 2)).draw(0)
+        >>> print(drawing)
         [0] add <- [1] :parameter:0, [2] :parameter:1
         [3] add <- [0] add, [4] :parameter:2
+        >>> drawing.svg.startswith("<svg")
+        True
         """
         self.build_graph(*args, **kwargs)
-        nodes = self.transport_graph.nodes
-        sources: dict[int, list[int]] = {}
-        for source, target, _ in self.transport_graph.edges:
-            sources.setdefault(target, []).append(source)
-        lines = [
-            f"[{node.id}] {node.name} <- "
-            + ", ".join(f"[{source}] {nodes[source].name}" for source in sources[node.id])
-            if node.id in sources
-            else f"[{node.id}] {node.name}"
-            for node in nodes
-            if node.kind != "parameter"
-        ]
-        return "\n".join(lines)
+        return Drawing(self.transport_graph)
 
     def get_metadata(self, name: str) -> Any:
         """A setting by its name, None if it is not set. Raises `KeyError` for an unknown name."""
@@ -172,6 +167,15 @@ class Lattice:
 
     def __repr__(self) -> str:
         return f"<lattice {self.name}>"
+
+    def _repr_html_(self) -> str:
+        """A notebook's view: the graph that was built last, or the source."""
+        from qcov.classical.notebook import lattice_html, source_html
+
+        graph = self.transport_graph
+        below = Drawing(graph).svg if graph.nodes else source_html(self.source)
+        signature = str(inspect.signature(self.workflow_function))
+        return lattice_html(self.name, signature, inspect.getdoc(self.workflow_function), below)
 
 
 def _verb(name: str) -> Callable[..., Any]:

@@ -11,12 +11,14 @@ from qcov.classical.engine.channel import Message
 from qcov.classical.graph import Kind, assembled
 from qcov.classical.status import Status
 from qcov.errors import DispatchFailed, NodeNotFound
-from qcov.inert import inert
 from qcov.transport import TransportableObject, loads, verify
 
 if TYPE_CHECKING:
     from qcov.classical.lattice import Lattice
     from qcov.records import CircuitRecord
+
+
+_NODES_SHOWN = 200  #: in a notebook, constants among them
 
 
 class Result:
@@ -246,10 +248,11 @@ Node Outputs
         return f"<Result of {self._row['name']} {self.dispatch_id}: {self.status}>"
 
     def _repr_html_(self) -> str:
-        """A notebook's view: escaped, without scripts or characters that act unseen."""
-        from html import escape
+        """A notebook's view: escaped, without scripts."""
+        from qcov.classical.notebook import result_html
 
-        return f"<pre>{escape(inert(str(self)))}</pre>"
+        nodes = self._engine.call("nodes", dispatch_id=self.dispatch_id, limit=_NODES_SHOWN)
+        return result_html(self._row, nodes, self.circuit_summary())
 
     def __reduce__(self) -> tuple[Any, ...]:
         address = self.results_dir if self.results_dir.startswith("http") else None

@@ -17,19 +17,26 @@ from typer.core import TyperGroup
 import qcov
 from qcov.cli import (
     bench,
+    cluster,
     config,
     database,
     demo,
     dispatches,
+    doctor,
     executors,
     export,
     fakeqpu,
     jobs,
     logs,
+    purging,
+    results,
     retention,
+    running,
     server,
+    steering,
     tokens,
     triggers,
+    watching,
 )
 from qcov.cli.output import end_interrupted, fail
 from qcov.errors import QcovError
@@ -73,17 +80,24 @@ def _options(
 
 server.add_to(app)
 dispatches.add_to(app)
+watching.add_to(app)
+results.add_to(app)
+running.add_to(app)
+steering.add_to(app)
 triggers.add_to(app)
 demo.add_to(app)
 bench.add_to(app)
 config.add_to(app)
 executors.add_to(app)
+cluster.add_to(app)
 jobs.add_to(app)
 logs.add_to(app)
 fakeqpu.add_to(app)
 retention.add_to(app)
 export.add_to(app)
 database.add_to(app)
+purging.add_to(app)
+doctor.add_to(app)
 tokens.add_to(app)
 
 

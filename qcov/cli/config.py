@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import typer
 
+from qcov.cli.completing import settings
 from qcov.cli.output import fail, say, say_json
 from qcov.config import config_file, get_config, set_config
 from qcov.errors import ConfigError
@@ -23,7 +24,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def config(
-    key: str | None = typer.Argument(None, help="A key such as `dispatcher.port`, or a section."),
+    key: str | None = typer.Argument(
+        None, help="A key such as `dispatcher.port`, or a section.", autocompletion=settings
+    ),
     value: str | None = typer.Argument(None, help="Its new value, written to the file."),
     path: bool = typer.Option(False, "--path", help="Say where the file is."),
     as_json: bool = typer.Option(False, "--json", help="As JSON."),

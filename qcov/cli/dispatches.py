@@ -9,7 +9,19 @@ import typer
 
 from qcov.classical.engine.client import announcement, call, connect
 from qcov.classical.status import Status
-from qcov.cli.output import brief, fail, length, moment, note, say, say_json, say_table, status_text
+from qcov.cli.completing import known_ids, statuses
+from qcov.cli.output import (
+    ID,
+    brief,
+    fail,
+    length,
+    moment,
+    note,
+    say,
+    say_json,
+    say_table,
+    status_text,
+)
 from qcov.config import data_dir
 from qcov.errors import DispatchNotFound, EngineUnavailable
 from qcov.inert import inert
@@ -33,7 +45,9 @@ def add_to(app: typer.Typer) -> None:
 
 def list_dispatches(
     limit: int = typer.Option(20, "--limit", "-l", min=1, max=1000, help="How many, at most."),
-    status: str | None = typer.Option(None, "--status", "-s", help="Only those with this status."),
+    status: str | None = typer.Option(
+        None, "--status", "-s", help="Only those with this status.", autocompletion=statuses
+    ),
     search: str | None = typer.Option(None, "--search", help="By name, or by the start of the id."),
     as_json: bool = AS_JSON,
 ) -> None:
@@ -57,7 +71,7 @@ def list_dispatches(
 
 
 def show(
-    dispatch_id: str = typer.Argument(help="The id of a dispatch, or how it begins."),
+    dispatch_id: str = typer.Argument(help=ID, autocompletion=known_ids),
     as_json: bool = AS_JSON,
 ) -> None:
     """Show one dispatch and its nodes."""

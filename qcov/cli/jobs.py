@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import typer
 
 from qcov.budget import Unit, amount_text
 from qcov.cli.dispatches import AS_JSON
-from qcov.cli.output import fail, moment, note, say, say_json, say_table
+from qcov.cli.output import fail, moment, note, plain, say, say_json, say_table
 from qcov.cli.retention import seconds_in
 from qcov.job_entries import JobEntry, State
 from qcov.journal import Journal
@@ -71,11 +71,11 @@ def attach(job: str = _JOB, as_json: bool = AS_JSON) -> None:
 
     values = public.attach(job)
     if as_json:
-        say_json([_plain(value) for value in values])
+        say_json([plain(value) for value in values])
         return
     for value in values:
         if not isinstance(value, BaseException):
-            say(repr(_plain(value)))
+            say(repr(plain(value)))
     for error in (value for value in values if isinstance(value, BaseException)):
         fail(str(error))
 
@@ -223,13 +223,3 @@ def _tell(entry: JobEntry) -> None:
 
 def _amount(unit: str, amount: float) -> str:
     return amount_text(unit, amount)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseException):
-        return {"error": str(value)}
-    if isinstance(value, tuple | list):
-        return [_plain(one) for one in cast("Sequence[Any]", value)]
-    if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in cast("Mapping[Any, Any]", value).items()}
-    return value.tolist() if hasattr(value, "tolist") else value

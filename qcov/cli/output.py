@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -16,6 +16,7 @@ from rich.text import Text
 
 from qcov.inert import inert
 
+ID = "The id of a dispatch, or how it begins."  # what help says of an argument
 _LONGEST = 80  # characters of a name in a table
 _COLORS = {
     "COMPLETED": "green",
@@ -58,6 +59,17 @@ def end_interrupted() -> NoReturn:
 def say_json(value: object) -> None:
     """A value as JSON."""
     typer.echo(json.dumps(value, indent=2, default=str))
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can have it: arrays as lists, an exception as what it says."""
+    if isinstance(value, BaseException):
+        return {"error": str(value)}
+    if isinstance(value, tuple | list):
+        return [plain(one) for one in cast("Sequence[Any]", value)]
+    if isinstance(value, dict):
+        return {str(key): plain(one) for key, one in cast("Mapping[Any, Any]", value).items()}
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def say_table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> None:

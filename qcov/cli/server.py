@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -12,26 +13,21 @@ import typer
 
 from qcov import private_file
 from qcov.classical.engine.client import announcement, connect
-from qcov.cli.output import fail, say, say_json, warn
+from qcov.cli.output import fail, note, say, say_json, warn
 from qcov.config import data_dir, get_config
 from qcov.errors import EngineUnavailable, QcovError
 from qcov.settings import LOOPBACK
 
 _STOP_TIMEOUT = 15.0
 
+#: How much memory a Dask worker has: bytes with a unit, a share of the machine's, or Dask's choice.
+_AMOUNT = re.compile(r"auto|\d+(\.\d+)?\s*([kKMGT]?i?B?)")
+
 _EXPOSED = (
     "everybody who reaches {host} can try to come in, and nothing encrypts what is carried: who "
     "listens on the way reads your results and your token, and with that may run programs as you. "
     "Only the token keeps others out. An SSH tunnel, or a proxy with TLS in front, is safe"
 )
-
-_NOT_YET = {
-    "--develop": "it has no effect in this version",
-    "--mem-per-worker": "it belongs to a Dask cluster, and this version starts none",
-    "--threads-per-worker": "it belongs to a Dask cluster, and this version starts none",
-    "--no-cluster": "this version starts no Dask cluster anyway",
-    "--ignore-migrations": "the database is always brought up to date when the engine starts",
-}
 
 HOST = typer.Option(
     None, "--host", help="Listen on this address of the machine, for others too; read the warning."
@@ -40,7 +36,7 @@ NAME = typer.Option(
     None, "--name", help="With --host: a name under which the server is reached; several times."
 )
 PORT = typer.Option(None, "--port", "-p", min=0, max=65535, help="Port of the pages. [48008]")
-DEVELOP = typer.Option(False, "--develop", "-d", help="Developer mode.")
+DEVELOP = typer.Option(False, "--develop", "-d", help="Log everything, at level debug.")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -53,20 +49,24 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
     port: int | None = PORT,
     develop: bool = DEVELOP,
     mem_per_worker: str | None = typer.Option(
-        None, "--mem-per-worker", "-m", help="Memory of a Dask worker, such as 1GB."
+        None, "--mem-per-worker", "-m", help="Memory of a Dask worker, such as 1GB. [auto]"
     ),
     workers: int | None = typer.Option(
-        None, "--workers", "-n", min=1, help="How many electrons run at a time. [cores]"
+        None,
+        "--workers",
+        "-n",
+        min=1,
+        help="How many Dask workers there are, and how many electrons run at a time. [cores]",
     ),
     threads_per_worker: int | None = typer.Option(
-        None, "--threads-per-worker", "-t", min=1, help="Threads of a Dask worker."
+        None, "--threads-per-worker", "-t", min=1, help="Threads of a Dask worker. [1]"
     ),
-    ignore_migrations: bool = typer.Option(
-        False, "--ignore-migrations", help="Start without bringing the database up to date."
+    ignore_migrations: bool = typer.Option(  # noqa: ARG001
+        False,
+        "--ignore-migrations",
+        help="Taken for programs written for Covalent: the database is brought up to date anyway.",
     ),
-    no_cluster: bool = typer.Option(
-        False, "--no-cluster", help="Start without Dask, as this version always does."
-    ),
+    no_cluster: bool = typer.Option(False, "--no-cluster", help="Start without a Dask cluster."),
     triggers_only: bool = typer.Option(
         False, "--triggers-only", help="Start a server that has triggers, and takes no dispatches."
     ),
@@ -74,30 +74,45 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
     names: list[str] = NAME,
 ) -> None:
     """Start the server, or say where it runs; prints a link that logs one browser in."""
-    given = {
-        "--develop": develop,
-        "--mem-per-worker": mem_per_worker is not None,
-        "--threads-per-worker": threads_per_worker is not None,
-        "--ignore-migrations": ignore_migrations,
-        "--no-cluster": no_cluster,
-    }
-    for flag in (flag for flag, used in given.items() if used):
-        warn(f"{flag}: {_NOT_YET[flag]}")
     how: dict[str, Any] = {"triggers_only": triggers_only}
+    if not (no_cluster or triggers_only or get_config("sdk.no_cluster")):
+        how["cluster"] = _cluster(workers, mem_per_worker, threads_per_worker)
     if host is not None:
         how |= {"host": host, "exposed": True, "names": names or []}
     elif names:
         fail("--name: it belongs to --host", code=2)
-    _start(port, workers, how)
+    _start(port, {**how, "workers": workers}, develop=develop)
 
 
-def _start(port: int | None, workers: int | None, how: dict[str, Any]) -> None:
+def _cluster(workers: int | None, memory: str | None, threads: int | None) -> dict[str, Any] | None:
+    """The settings of the Dask cluster that is started; None where that cannot be."""
+    from qcov.classical.engine.cluster import lacking
+
+    if missing := lacking():
+        note(f"without a Dask cluster: {', '.join(missing)} is not installed (qcov[dask])")
+        return None
+    if memory is not None and not _AMOUNT.fullmatch(memory):
+        fail(f"--mem-per-worker: {memory!r} is no amount of memory, such as 1GB", code=2)
+    settings = get_config("dask")
+    return {
+        "workers": workers or settings["num_workers"],
+        "threads": threads or settings["threads_per_worker"],
+        "memory": memory or settings["mem_per_worker"],
+        "least": settings["adaptive_min"],
+        "most": settings["adaptive_max"],
+    }
+
+
+def _start(port: int | None, how: dict[str, Any], *, develop: bool) -> None:
     """Start, or say where it runs; `how` is what the engine's `serve` takes besides the port."""
-    before = _running()
+    before, workers = _running(), how.get("workers")
+    if before is not None:
+        _warn_of_late(before, how, develop=develop)
+    # the engine's process reads these
     if workers is not None:
-        if before is not None:
-            warn("--workers: the engine runs already; `qcov stop` it first to change that")
-        os.environ["QCOV_ENGINE_WORKERS"] = str(workers)  # the engine's process reads it
+        os.environ["QCOV_ENGINE_WORKERS"] = str(workers)
+    if develop:
+        os.environ["QCOV_SDK_LOG_LEVEL"] = "debug"
     how = {"host": get_config("dispatcher.address"), **how}
     chosen = get_config("dispatcher.port") if port is None else port
     served = _serve(chosen, how, new=before is None)
@@ -113,6 +128,18 @@ def _start(port: int | None, workers: int | None, how: dict[str, Any]) -> None:
     say(f"Log in, once: {served['login']}")
 
 
+def _warn_of_late(before: dict[str, Any], how: dict[str, Any], *, develop: bool) -> None:
+    """Say which options come too late for an engine that runs already."""
+    serves = before.get("serves", {})
+    late = {
+        "--workers": how.get("workers") not in (None, serves.get("workers")),
+        "--develop": develop,
+        "its Dask cluster": "url" in before and serves.get("cluster") != how.get("cluster"),
+    }
+    for what in (what for what, is_late in late.items() if is_late):
+        warn(f"{what}: the engine runs already; `qcov stop` it first to change that")
+
+
 def _serve(port: int, how: dict[str, Any], *, new: bool) -> dict[str, Any]:
     """Give the engine its pages; if that fails, a `new` one leaves unless it is at work."""
     client = connect(start=True)
@@ -121,7 +148,7 @@ def _serve(port: int, how: dict[str, Any], *, new: bool) -> dict[str, Any]:
     except QcovError:
         pid = client.call("ping")["pid"]
         if new and client.call("leave"):
-            _wait_until_gone(pid)
+            wait_until_gone(pid)
         raise
     finally:
         client.close()
@@ -129,10 +156,10 @@ def _serve(port: int, how: dict[str, Any], *, new: bool) -> dict[str, Any]:
 
 def stop() -> None:
     """Stop the server and its engine; dispatches that run go on when it is started again."""
-    say("qcov stopped." if _stop() else "qcov is not running.")
+    say("qcov stopped." if stop_engine() else "qcov is not running.")
 
 
-def _stop(*, returns: bool = False) -> bool:
+def stop_engine(*, returns: bool = False) -> bool:
     """Stop the engine and wait until it has gone; False if there was none.
 
     With `returns`, programs that wait for a dispatch wait on.
@@ -143,11 +170,12 @@ def _stop(*, returns: bool = False) -> bool:
         return False
     pid = int(client.call("stop", returns=returns)["pid"])
     client.close()
-    _wait_until_gone(pid)
+    wait_until_gone(pid)
     return True
 
 
-def _wait_until_gone(pid: int) -> None:
+def wait_until_gone(pid: int) -> None:
+    """Wait until no engine has the data folder; a line tells if that takes too long."""
     deadline = time.monotonic() + _STOP_TIMEOUT
     while _owned(data_dir()):
         if time.monotonic() > deadline:
@@ -157,8 +185,6 @@ def _wait_until_gone(pid: int) -> None:
 
 def restart(port: int | None = PORT, develop: bool = DEVELOP) -> None:
     """Stop the server if it runs, then start it as it was; on another port if one is given."""
-    if develop:
-        warn(f"--develop: {_NOT_YET['--develop']}")
     get_config()  # a broken setting is told while the engine still runs
     about = _running() or {}
     address, how = about.get("url"), about.get("serves", {})
@@ -170,8 +196,8 @@ def restart(port: int | None = PORT, develop: bool = DEVELOP) -> None:
     host = how.get("host", get_config("dispatcher.address"))
     exposed = how.get("exposed", False)
     listen(host, 0 if wanted == now else wanted, exposed=exposed).close()
-    _stop(returns=True)
-    _start(wanted, None, {**how, "host": host})
+    stop_engine(returns=True)
+    _start(wanted, {**how, "host": host}, develop=develop)
 
 
 def status(
@@ -184,10 +210,14 @@ def status(
         state = "running" if address else "embedded" if about else "stopped"
         say_json(
             {"status": state, "pid": about.get("pid"), "address": address,
-             "version": about.get("version"), "data_dir": str(data_dir())}
+             "version": about.get("version"), "data_dir": str(data_dir()),
+             "cluster": about.get("cluster", {}).get("address")}
         )  # fmt: skip
     elif address:
         say(f"qcov runs at {address} (process {about['pid']}).")
+        if "cluster" in about:
+            where = about["cluster"].get("address", "")
+            say(f"Its Dask cluster is {about['cluster']['status']} {where}".rstrip() + ".")
     elif about:
         say(f"The engine runs without a server (process {about['pid']}); `qcov start` adds it.")
     else:

@@ -194,6 +194,7 @@ def statements(insert: Insert, *, shared: bool) -> dict[str, ClauseElement]:
         "node": _insert(insert, nodes, left_out=("started", "ended", "error", *_LATER)),
         "dispatch_started": _dispatch_update("status", "started"),
         "node_child": _node_update("sub_dispatch_id", "started"),
+        "node_placed": _node_update("executor"),
         "node_printed": _node_update(appended=("stdout", "stderr")),
         "node_attempt": _insert(insert, attempts).on_conflict_do_nothing(),
         "node_requeued": _node_update("status", "attempt", appended=("stdout", "stderr")),
@@ -248,7 +249,7 @@ _OWNED = {
     **dict.fromkeys(
         (
             *("dispatch_started", "node_child", "node_printed", "node_requeued", "node_started"),
-            *("node_finished", "node_status", "dispatch_status", "dispatch_ended"),
+            *("node_finished", "node_placed", "node_status", "dispatch_status", "dispatch_ended"),
             "cancel_heeded",
         ),
         "of_dispatch",

@@ -36,7 +36,7 @@ def prepare_folder(folder: Path, url: str = "") -> None:
         raise StoreUnavailable(path=str(folder), reason=reason, advice=advice) from error
     if folder.stat().st_uid != os.getuid():
         raise StoreUnavailable(path=str(folder), reason="it belongs to another user", advice=advice)
-    if not url and (kind := _network_file_system(folder)):
+    if not url and (kind := network_file_system(folder)):
         reason = f"it is on a network file system ({kind}), where SQLite's WAL mode loses data"
         advice = (
             f"{advice} Or have the database on a PostgreSQL server: set workflow_data.db_url, "
@@ -45,7 +45,7 @@ def prepare_folder(folder: Path, url: str = "") -> None:
         raise StoreUnavailable(path=str(folder), reason=reason, advice=advice)
 
 
-def _network_file_system(folder: Path) -> str | None:
+def network_file_system(folder: Path) -> str | None:
     """The kind of network file system that holds `folder`, None for a local one."""
     try:
         mounts = _MOUNTS.read_text(encoding="utf-8").splitlines()

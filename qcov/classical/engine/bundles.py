@@ -56,6 +56,16 @@ class Bundles:
             **self._steps(node),
         }
 
+    def names_no_executor(self, node: Node) -> bool:
+        """True for an electron for which the engine may choose where it runs."""
+        return node.kind is Kind.ELECTRON and bool(self._executor(node).get("unnamed"))
+
+    def on_dask(self, node: Node) -> Message:
+        """What an electron's bundle has besides if it runs on the server's own Dask cluster."""
+        attributes = self._executor(node)["attributes"]
+        logs = {name: attributes.get(name) or "" for name in ("log_stdout", "log_stderr")}
+        return {"executor": _on_dask(logs, node)}
+
     def key(self, node: Node) -> str | None:
         """What an electron or sublattice with known inputs computes, as a key.
 
@@ -201,7 +211,14 @@ class Bundles:
             place["logs"] = logs
         if "object" in executor:
             place["executor"] = executor["object"]
+        elif executor["type"] == "dask":
+            place["executor"] = _on_dask(attributes, node)
         return place
+
+
+def _on_dask(attributes: Message, node: Node) -> Message:
+    """`DaskExecutor` as data; it sees to the time limit itself, which begins on a worker."""
+    return {"type": "dask", "attributes": {**attributes, "time_limit": node.time_limit}}
 
 
 class _NotKnown(Exception):
@@ -236,7 +253,7 @@ def digests(bundle: Message) -> Iterator[str]:
         else:
             yield from blobs_of(recipe)
     yield from blobs_of(bundle.get("recipe", {}))
-    if "executor" in bundle:
+    if isinstance(bundle.get("executor"), str):
         yield bundle["executor"]
     for step in (step for when in STEPS for step in bundle.get(when, ())):
         yield step["function"]

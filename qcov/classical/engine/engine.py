@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from qcov.classical.engine.cancelling import Cancelling
@@ -46,6 +47,10 @@ class Engine:
     def take_dispatches(self, *, taken: bool) -> None:
         """Take dispatches, or only have triggers from now on."""
         self._starting.takes_dispatches = taken
+
+    def use_dask(self, available: Callable[[], bool]) -> None:
+        """Run electrons that name no executor on the server's Dask cluster while it is there."""
+        self._runner.dask_is_there = available
 
     def export(self, dispatch_id: str, path: Path) -> None:
         """Write a dispatch as a research object; any thread may call it. Errors: `write_crate`."""

@@ -40,6 +40,10 @@ class Gone:
     def submit_task(self, task: Task) -> None:
         """Nothing starts."""
 
+    def dask_runs(self) -> bool:
+        """Nothing runs anywhere."""
+        return False
+
     def stop_task(self, key: tuple[str, int, int]) -> bool:  # noqa: ARG002
         """All tasks have been stopped."""
         return True

@@ -25,11 +25,12 @@ from typing import Any
 
 from qcov import logs, private_file
 from qcov.classical.engine.channel import PROTOCOL, ChannelProtocol, Message, pack_error
+from qcov.classical.engine.cluster import OwnCluster, lacking
 from qcov.classical.engine.engine import Engine
 from qcov.classical.engine.tracing import configured_tracer
 from qcov.classical.engine.verbs import Verbs
 from qcov.config import get_config
-from qcov.errors import EngineError, EngineStopped, QcovError
+from qcov.errors import ClusterUnavailable, EngineError, EngineStopped, QcovError
 from qcov.store.folder import Ownership, prepare_folder
 from qcov.store.store import Store
 from qcov.version import __version__
@@ -61,12 +62,19 @@ class EngineProcess:
         self._returns = False  # another one takes its place at once
         self._last_use = time.monotonic()
         self._server: Any = None
+        self._cluster: OwnCluster | None = None
         self._temporary: Path | None = None
         self._store = configured_store(folder)
         self._tracer = configured_tracer(self._store, get_config("tracing.endpoint"))
         self.engine = Engine(self._store, workers=workers, tracer=self._tracer)
         self._verbs = Verbs(
-            self.engine, {"stop": self._stop_verb, "serve": self._serve, "leave": self._leave_verb}
+            self.engine,
+            {
+                "stop": self._stop_verb,
+                "serve": self._serve,
+                "leave": self._leave_verb,
+                "cluster": self._ask_cluster,
+            },
         )
 
     async def live(self, tell: Any) -> None:
@@ -101,6 +109,8 @@ class EngineProcess:
             await self._verbs.say_goodbye(EngineStopped(address=str(self._folder)))
         if self._tracer is not None:
             await asyncio.to_thread(self._tracer.close)
+        if self._cluster is not None:
+            await self._cluster.close()
         self._verbs.close()  # who asks while the store is closed must ask the next engine
         await asyncio.to_thread(self._store.close)
         if self._temporary is not None:
@@ -132,7 +142,7 @@ class EngineProcess:
         """Write where the engine can be reached."""
         about = {"pid": os.getpid(), "version": __version__, "protocol": PROTOCOL}
         with contextlib.suppress(FileNotFoundError):
-            about |= json.loads(self._announcement.read_text()) if more.get("url") else {}
+            about |= {} if "socket" in more else json.loads(self._announcement.read_text())
         private_file.write(self._announcement, json.dumps(about | more).encode())
 
     def _connected(self) -> ChannelProtocol:
@@ -158,15 +168,43 @@ class EngineProcess:
         self._stop.set()
         return True
 
-    async def _serve(
+    async def _ask_cluster(self, do: str, **arguments: Any) -> Any:
+        """Have the server's own Dask cluster do something."""
+        if self._cluster is None:
+            raise ClusterUnavailable(
+                address="",
+                reason="this engine has none",
+                advice="`qcov start` brings one, without `--no-cluster`.",
+            )
+        return await self._cluster.ask(do, **arguments)
+
+    def _begin_cluster(self, settings: Message) -> None:
+        """Bring up a Dask cluster beside what else is done."""
+        if self._cluster is None and not lacking():
+            folder = self._folder / "dask"
+            cluster = self._cluster = OwnCluster(folder, settings, self._announce_cluster)
+            self.engine.use_dask(lambda: cluster.running)
+            self._announce_cluster()
+
+    def _announce_cluster(self) -> None:
+        if self._cluster is not None and self._announcement.exists():
+            self._announce({"cluster": self._cluster.about})
+
+    async def _serve(  # noqa: PLR0917  # verbs are asked by name
         self,
         host: str,
         port: int,
         triggers_only: bool = False,
         exposed: bool = False,
         names: Sequence[str] = (),
+        cluster: Message | None = None,
+        workers: int | None = None,
     ) -> Message:
-        """Speak HTTP on this address; where, and a one-time link to log in with."""
+        """Speak HTTP on this address; where, and a one-time link to log in with.
+
+        With `cluster`, the settings of a Dask cluster, bring that up too. How many `workers` the
+        engine was started for is only announced.
+        """
         self.engine.take_dispatches(taken=not triggers_only)
         if self._server is None:
             serving = importlib.import_module(_SERVER)
@@ -178,8 +216,12 @@ class EngineProcess:
                 "exposed": exposed,
                 "names": [*names],
                 "triggers_only": triggers_only,
+                "cluster": cluster,
+                "workers": workers,
             }
             self._announce({"url": self._server.url, "serves": how})
+            if cluster is not None:
+                self._begin_cluster(cluster)
         return {
             "url": self._server.url,
             "login": self._server.login_link(),

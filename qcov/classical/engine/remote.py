@@ -127,8 +127,12 @@ class RemoteEngine:
         page = self._get("/dispatches", **only)
         return {"dispatches": page["items"], "total": page["total"]}
 
-    def _ask_nodes(self, dispatch_id: str, node_id: int | None = None) -> list[Message]:
+    def _ask_nodes(
+        self, dispatch_id: str, node_id: int | None = None, limit: int | None = None
+    ) -> list[Message]:
         path = f"/dispatches/{dispatch_id}/nodes"
+        if limit is not None:
+            return self._get(path, limit=limit)["items"]
         if node_id is not None:
             return self._get(path, node_id=node_id)["items"]
         return list(self._pages(path))

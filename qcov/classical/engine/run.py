@@ -7,6 +7,7 @@ hears of an outcome, and no electron starts because of it, before it is on disk.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -481,7 +482,23 @@ class Run:
             return None
         node = self._nodes[number]
         bundle = self._bundles.electron(node) | self.traced(number)
+        if self._bundles.names_no_executor(node):
+            bundle |= self._placed(number, node)
         return self._submit(number, bundle, bundle["function"], node.time_limit)
+
+    def _placed(self, number: int, node: Node) -> Message:
+        """Choose where an electron runs that names no executor; what its bundle has for that.
+
+        That is a Dask cluster of ours while it is there. The cluster has the interpreter of the
+        engine: the electrons of a program with another one stay here.
+        """
+        ours = self._environment.executable == sys.executable
+        on_dask, attempt = ours and self._services.dask_runs(), self._schedule.attempt[number]
+        if on_dask or attempt > 1:  # of which an earlier one may have been there
+            row = outcomes.key_of(self.id, number, attempt)
+            named = row | {"new_executor": "dask" if on_dask else "local"}
+            self._services.commit({"node_placed": [named]})
+        return self._bundles.on_dask(node) if on_dask else {}
 
     def _functions(self, numbers: Iterable[int]) -> Iterator[Node]:
         """Those of the nodes that have no child yet, and have not been cancelled meanwhile."""
@@ -526,14 +543,17 @@ class Run:
             if self._is_over(number):  # cancelled in the meantime
                 return
             blobs = {digest: small[digest] for digest in wanted if digest in small}
+            on_dask = isinstance(bundle.get("executor"), dict)
             self._services.submit_task(
                 Task(
                     key=(self.id, number, self._schedule.attempt[number]),
                     name=bundle["name"],
-                    environment=self._environment,
+                    environment=self._environment.importing("distributed")
+                    if on_dask
+                    else self._environment,
                     bundle={**bundle, "blobs": blobs},
                     function=None if function is None else (function, small.get(function)),
-                    time_limit=time_limit,
+                    time_limit=None if on_dask else time_limit,
                     owner=self,
                     packages=self._bundles.packages(number),
                     hosted="executor" in bundle,

@@ -79,7 +79,12 @@ class Runner:
         self.sharing = None if store.leases is None else Sharing(self, self.runs, store)
         spoilt = None if self.sharing is None else self.sharing.spoilt
         self.commits = Commits(store, self._note, self.runs.drop, spoilt)
+        self.dask_is_there: Callable[[], bool] = lambda: False  #: a cluster of ours
         self._started: dict[tuple[str, int], tuple[Run, int, float]] = {}
+
+    def dask_runs(self) -> bool:
+        """Whether electrons that name no executor run on a Dask cluster now."""
+        return self.dask_is_there()
 
     def recover(self) -> None:
         """Go on with what an earlier engine left; keep what it had finished."""

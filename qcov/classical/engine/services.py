@@ -24,6 +24,10 @@ class Services(Protocol):
         """Whether spans of dispatches are sent."""
         ...
 
+    def dask_runs(self) -> bool:
+        """Whether electrons that name no executor run on a Dask cluster now."""
+        ...
+
     def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
         """Write `changes`, then call `then`."""
         ...

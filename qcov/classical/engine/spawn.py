@@ -16,7 +16,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from qcov.classical.engine.channel import Message, WorkerChannel
@@ -62,6 +62,10 @@ class Environment:
             preload=tuple(described["preload"]),
             variables=variables,
         )
+
+    def importing(self, package: str) -> Environment:
+        """The same, for workers that all need a package."""
+        return replace(self, preload=(*self.preload, package))
 
 
 class WorkerProcess:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import sys
+import importlib
 import traceback
 from pathlib import Path
 from typing import cast
 
+from qcov.classical.executors.base import RaisedElsewhere
+
 #: Frames from here stand between the worker and the user's code.
-_NOT_THE_USERS = tuple(
-    str(Path(cast("str", sys.modules[name].__file__)).parent)
-    for name in ("qcov", "asyncio", "cloudpickle")
+_NOT_THE_USERS = (
+    "<frozen importlib.",
+    *(
+        str(Path(cast("str", importlib.import_module(name).__file__)).parent)
+        for name in ("qcov", "asyncio", "cloudpickle")
+    ),
 )
 _LONGEST = 65_536  # characters of an error
 
 
 def describe(error: BaseException) -> str:
     """An error with the user's own frames, without those that led to them."""
+    if isinstance(error, RaisedElsewhere):  # described where it was raised
+        return str(error)
     told = traceback.TracebackException.from_exception(error)
     _forget_our_frames(told)
     text = "".join(told.format()).rstrip()

@@ -49,6 +49,8 @@ class Verbs:
             "dispatches": self._dispatches,
             "dispatch": self._dispatch,
             "nodes": self._nodes,
+            "some_nodes": self._some_nodes,
+            "streams": self._streams,
             "edges": self._edges,
             "payload": self._payload,
             "circuits": self._circuits,
@@ -129,10 +131,14 @@ class Verbs:
         return await self._outcome(dispatch_id, inside=inside)
 
     async def _progress(
-        self, dispatch_id: str, after: int = 0, inside: Sequence[Any] | None = None
+        self,
+        dispatch_id: str,
+        after: int = 0,
+        inside: Sequence[Any] | None = None,
+        timeout: float | None = None,
     ) -> Message:
         with self._engine.inside(_electron(inside)):
-            return await self._engine.progress(dispatch_id, after)
+            return await self._engine.progress(dispatch_id, after, timeout)
 
     async def _dispatch(self, dispatch_id: str) -> Message:
         return await self._engine.read(self._engine.store.get_dispatch, dispatch_id)
@@ -156,6 +162,15 @@ class Verbs:
 
     async def _nodes(self, dispatch_id: str, **window: Any) -> list[Message]:
         return await asyncio.to_thread(self._engine.store.get_nodes, dispatch_id, **window)
+
+    async def _some_nodes(self, dispatch_id: str, **window: Any) -> list[Message]:
+        rows, _ = await asyncio.to_thread(self._engine.store.list_nodes, dispatch_id, **window)
+        return rows
+
+    async def _streams(self, dispatch_id: str, node_id: int) -> Message:
+        """What a node has printed so far: `stdout`, `stderr`."""
+        out, err = (await self._engine.streams(dispatch_id, node_id)).parts
+        return {"stdout": out.text, "stderr": err.text}
 
     async def _edges(self, dispatch_id: str) -> list[tuple[int, int, str]]:
         return await asyncio.to_thread(self._engine.store.get_edges, dispatch_id)

@@ -32,6 +32,7 @@ from qcov.classical.engine.imported import ImportedModules
 from qcov.classical.engine.streams import Streams
 from qcov.classical.engine.telling import describe
 from qcov.classical.executors.base import append_streams
+from qcov.classical.executors.registry import executor_from
 from qcov.classical.forked import OnlyParent
 from qcov.classical.graph import Recipe, assembled
 from qcov.classical.plain_values import says_it_all
@@ -234,7 +235,9 @@ class Worker:
         """Let the executor of the electron that runs now be told when to give it up."""
         dispatch_id, node_id, _ = task["task"]
         metadata = {"dispatch_id": dispatch_id, "node_id": node_id}
-        executor = self._load(task["executor"], task["blobs"])
+        given: str | Message = task["executor"]
+        by_digest = isinstance(given, str)
+        executor = self._load(given, task["blobs"]) if by_digest else executor_from(given)
         hosted = Hosted(executor, metadata | {"results_dir": _results_folder()})
         assert self._current is not None
         self._current.hosted = hosted

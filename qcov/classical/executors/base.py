@@ -33,6 +33,10 @@ class DispatchInfo:
 _dispatch_info: ContextVar[DispatchInfo | None] = ContextVar("qcov_dispatch_info", default=None)
 
 
+class RaisedElsewhere(Exception):
+    """An electron raised something in another process; the text is all that people are told."""
+
+
 class AnyExecutor:
     """What executors of electrons have in common.
 

@@ -10,11 +10,14 @@ from typing import Any
 from qcov import config
 from qcov.classical.executors import plugins
 from qcov.classical.executors.base import AnyExecutor, AsyncBaseExecutor, BaseExecutor
+from qcov.classical.executors.dask import DaskExecutor
 from qcov.classical.executors.local import LocalExecutor
 from qcov.errors import InvalidExecutor, suggest
 
 #: Those that the engine itself knows; all others travel as objects.
-_KNOWN: dict[str, type[AnyExecutor]] = {kind.short_name: kind for kind in (LocalExecutor,)}
+_KNOWN: dict[str, type[AnyExecutor]] = {
+    kind.short_name: kind for kind in (LocalExecutor, DaskExecutor)
+}
 
 #: What the methods of executors of users' own are given.
 _RUN = ("function", "args", "kwargs", "task_metadata")
@@ -92,6 +95,11 @@ def _names_taken(kind: type[AnyExecutor]) -> frozenset[str] | None:
     if any(each.kind is each.VAR_KEYWORD for each in parameters):
         return None
     return frozenset(each.name for each in parameters)
+
+
+def executor_from(described: Mapping[str, Any]) -> AnyExecutor:
+    """One that the engine knows, as it was before `to_dict`."""
+    return _KNOWN[described["type"]]().from_dict(described)
 
 
 def _able(executor: AnyExecutor) -> AnyExecutor:

@@ -1,0 +1,194 @@
+"""The Dask cluster that a server brings: a process that its engine starts, watches and asks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import itertools
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from qcov.errors import ClusterUnavailable
+
+_log = logging.getLogger("qcov.cluster")
+
+Message = dict[str, Any]
+
+#: Our own package comes last on the path: an installed one wins.
+_BOOT = (
+    "import sys; sys.path.append(sys.argv.pop(1)); "
+    "from qcov.classical.engine.cluster_process import main; main()"
+)
+_ROOT = str(Path(__file__).parents[3])
+_NEEDS = ("distributed", "cryptography")  # the latter makes the certificates
+_AGAIN_AFTER, _AT_MOST = 1.0, 60.0  # seconds until a cluster that died is started again
+_HEALTHY = 60.0  # seconds that one lives to count as one that works
+_ANSWERS_WITHIN = 20.0  # seconds; who asks waits a little longer
+_LEAVES_WITHIN = 5.0
+_LONG_LOG = 1 << 22  # bytes
+_LINE = 1 << 24  # bytes of an answer: logs may be long
+
+
+class OwnCluster:
+    """A Dask cluster that lives as long as its engine.
+
+    Args:
+        folder: Where its files are.
+        settings: `workers`, `threads`, `memory`, and `least` and `most` workers if it adapts.
+        changed: Called when there is something new to say of it.
+    """
+
+    def __init__(
+        self, folder: Path, settings: Mapping[str, Any], changed: Callable[[], None]
+    ) -> None:
+        self.settings = dict(settings)
+        self.about: Message = {"status": "starting"}  #: what is announced
+        self._folder, self._changed = folder, changed
+        self._process: asyncio.subprocess.Process | None = None
+        self._anew = False  # it shall be started again at once
+        self._numbers = itertools.count(1)
+        self._asked: dict[int, asyncio.Future[Any]] = {}
+        self._living = asyncio.get_running_loop().create_task(self._live())
+
+    @property
+    def running(self) -> bool:
+        """True once it has come up, until it dies."""
+        return self.about["status"] == "running"
+
+    async def ask(self, do: str, **arguments: Any) -> Any:
+        """Have the cluster do something; what it answers.
+
+        Raises:
+            ClusterUnavailable: it does not run, or cannot do that.
+        """
+        if do == "restart":
+            self._say({"status": "starting"})
+            self._anew = True
+            self._kill()
+            return None
+        process = self._process
+        if not self.running or process is None or process.stdin is None:
+            raise _unavailable(f"it is {self.about['status']}")
+        number = next(self._numbers)
+        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        request = {"do": do, "number": number, **arguments}
+        process.stdin.write(json.dumps(request).encode() + b"\n")
+        try:
+            value = await asyncio.wait_for(answer, _ANSWERS_WITHIN)
+        except TimeoutError:
+            raise _unavailable(f"it has not answered in {_ANSWERS_WITHIN:g} s") from None
+        finally:
+            del self._asked[number]
+        if do == "scale":  # one that is started again has as many
+            self.settings |= {"workers": arguments["n"], "least": 0, "most": 0}
+        elif do == "adapt":
+            self.settings |= arguments
+        return value
+
+    async def close(self) -> None:
+        """End it."""
+        self._living.cancel()
+        process = self._process
+        if process is not None and process.returncode is None:
+            if process.stdin is not None:
+                process.stdin.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _LEAVES_WITHIN)
+        self._kill()
+        if process is not None:
+            await process.wait()
+
+    # -- its life
+
+    async def _live(self) -> None:
+        """Keep a process alive."""
+        pause, loop = _AGAIN_AFTER, asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            try:
+                await self._run()
+            except OSError as error:
+                _log.warning("the Dask cluster could not be started: %s", error)
+            self._say({"status": "starting"})
+            self._give_up()
+            if self._anew:
+                self._anew, pause = False, _AGAIN_AFTER
+                continue
+            pause = _AGAIN_AFTER if loop.time() - began > _HEALTHY else min(2 * pause, _AT_MOST)
+            _log.warning("the Dask cluster has ended; it is started again in %g s", pause)
+            await asyncio.sleep(pause)
+
+    async def _run(self) -> None:
+        """Start a process and take what it says until it ends."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings = json.dumps({**self.settings, "folder": str(self._folder)})
+        with _log_file(self._folder / "cluster.log") as log:
+            self._process = process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-c", _BOOT, _ROOT, settings),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                limit=_LINE,
+            )
+        assert process.stdout is not None
+        try:
+            while line := await process.stdout.readline():
+                self._take(json.loads(line))
+        finally:
+            self._kill()
+        await process.wait()
+
+    def _take(self, message: Message) -> None:
+        if "address" in message:
+            _log.info("the Dask cluster runs at %s", message["address"])
+            assert self._process is not None
+            self._say({"status": "running", "pid": self._process.pid, **message})
+            return
+        answer = self._asked.get(message["number"])
+        if answer is None or answer.done():
+            return
+        if "error" in message:
+            answer.set_exception(_unavailable(f"it answers: {message['error']}"))
+        else:
+            answer.set_result(message["value"])
+
+    def _say(self, about: Message) -> None:
+        self.about = about
+        self._changed()
+
+    def _give_up(self) -> None:
+        for answer in self._asked.values():
+            if not answer.done():
+                answer.set_exception(_unavailable("it has ended"))
+
+    def _kill(self) -> None:
+        """End the process and the workers, which are in its group."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def lacking() -> list[str]:
+    """The packages that a cluster needs and that are not installed here."""
+    return [name for name in _NEEDS if importlib.util.find_spec(name) is None]
+
+
+def _unavailable(reason: str) -> ClusterUnavailable:
+    return ClusterUnavailable(
+        address="", reason=reason, advice="`qcov cluster --status` says how it is."
+    )
+
+
+def _log_file(path: Path) -> BinaryIO:
+    """What the cluster's process says, open to be added to; begun anew once it is long."""
+    fresh = not path.exists() or path.stat().st_size > _LONG_LOG
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | (os.O_TRUNC if fresh else 0)
+    return open(os.open(path, flags, 0o600), "ab")

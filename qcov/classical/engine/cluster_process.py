@@ -1,0 +1,152 @@
+"""The process of a server's own Dask cluster: scheduler, nannies, and the workers below them.
+
+All of it listens on loopback only, and only those who have the certificate, which this user's
+files have, get in: other users of the machine could run code as this one otherwise. The engine
+asks over standard input, a line of JSON each, and is answered on standard output; when the engine
+is gone, so is the cluster.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from qcov import private_file
+
+_LOOPBACK = "127.0.0.1"
+#: Which of a cluster's certificates is in which file.
+_FILES = {"tls_ca_file": "ca.pem", "tls_cert": "cert.pem", "tls_key": "key.pem"}
+
+Message = dict[str, Any]
+
+
+class Cluster:
+    """A `LocalCluster`, and what can be asked of it.
+
+    Args:
+        cluster: It, started.
+    """
+
+    def __init__(self, cluster: Any) -> None:
+        self._cluster = cluster
+
+    async def answer(self, asked: Mapping[str, Any]) -> Any:
+        """Do what is asked."""
+        if asked["do"] == "scale":
+            self._cluster.adapt(minimum=asked["n"], maximum=asked["n"]).stop()
+            self._cluster.scale(asked["n"])
+            await self._cluster
+            return asked["n"]
+        if asked["do"] == "adapt":
+            self._cluster.adapt(minimum=asked["least"], maximum=asked["most"])
+            return [asked["least"], asked["most"]]
+        if asked["do"] == "logs":
+            found = await self._cluster.get_logs(cluster=False)
+            return {name: str(text) for name, text in found.items()}
+        return self._workers()
+
+    def _workers(self) -> list[Message]:
+        """The workers that there are."""
+        return [
+            {
+                "address": worker.address,
+                "name": str(worker.name),
+                "pid": worker.pid,
+                "threads": worker.nthreads,
+                "memory_limit": worker.memory_limit,
+                "memory": int(worker.metrics.get("memory", 0)),
+                "electrons": len(worker.processing),
+            }
+            for worker in list(self._cluster.scheduler.workers.values())
+        ]
+
+
+async def _live(settings: Mapping[str, Any]) -> None:
+    """Bring up a cluster, and answer until the engine is gone."""
+    distributed: Any = importlib.import_module("distributed")
+    folder = Path(settings["folder"])
+    security = distributed.Security.temporary()
+    certificates = _written(security, folder)
+    async with distributed.LocalCluster(
+        n_workers=settings["workers"],
+        threads_per_worker=settings["threads"],
+        memory_limit=settings["memory"],
+        host=_LOOPBACK,
+        protocol="tls://",
+        security=security,
+        dashboard_address=f"{_LOOPBACK}:0",
+        worker_dashboard_address=f"{_LOOPBACK}:0",  # they would listen everywhere otherwise
+        local_directory=str(folder),
+        asynchronous=True,
+        silence_logs=False,
+    ) as local:
+        cluster = Cluster(local)
+        if settings["most"]:
+            await cluster.answer({"do": "adapt", **settings})
+        port = local.scheduler.http_server.port
+        _say(
+            {
+                "address": local.scheduler_address,
+                "dashboard": f"http://{_LOOPBACK}:{port}/status",
+                "certificates": certificates,
+            }
+        )
+        lines = await _lines()
+        while line := await lines.readline():
+            await _answer(cluster, json.loads(line))
+
+
+async def _answer(cluster: Cluster, asked: Message) -> None:
+    answer: Message = {"number": asked["number"]}
+    try:
+        answer["value"] = await cluster.answer(asked)
+    except Exception as error:  # noqa: BLE001  # the engine says it to who has asked
+        answer["error"] = f"{type(error).__name__}: {error}"
+    _say(answer)
+
+
+def _written(security: Any, folder: Path) -> dict[str, str]:
+    """The files of the certificates, which only this user can read."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = {
+        "tls_ca_file": security.tls_ca_file,
+        "tls_cert": security.tls_client_cert,
+        "tls_key": security.tls_client_key,
+    }
+    for name, text in found.items():
+        private_file.write(folder / _FILES[name], text.encode())
+    return {name: str(folder / _FILES[name]) for name in found}
+
+
+async def _lines() -> asyncio.StreamReader:
+    """Standard input."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader
+
+
+_answers: Any = None
+
+
+def _say(message: Message) -> None:
+    _answers.write(json.dumps(message) + "\n")
+    _answers.flush()
+
+
+def main() -> None:
+    """Run a cluster by the settings in the first argument."""
+    global _answers
+    _answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what Dask prints goes to the log
+    asyncio.run(_live(json.loads(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What `qcov doctor` looks at, a module for each place."""
