@@ -30,8 +30,7 @@ _SECRETS = (
     (
         re.compile(
             # Bounded: what users name things may be long, and made to be slow.
-            r"(?i)([\w-]{0,40}?"
-            r"(?:code|token|password|passwd|secret|api_?key|access_?key)[\w-]{0,40})"
+            r"(?i)((?:code|token|password|passwd|secret|api_?key|access_?key)[\w-]{0,40})"
             r"(['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]{4,}"
         ),
         r"\1\2***",
