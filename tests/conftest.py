@@ -56,6 +56,7 @@ def data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pat
     monkeypatch.setenv("QCOV_DATA_DIR", str(folder))
     monkeypatch.setenv("QCOV_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("QCOV_ENGINE_WORKERS", "2")
+    monkeypatch.setenv("QCOV_SDK_NO_CLUSTER", "true")  # tests of it want it
     yield folder
     stop_engine(folder)
 

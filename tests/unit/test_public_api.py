@@ -25,7 +25,8 @@ PUBLIC = {
     "selectors", "set_config", "status", "stop_triggers", "triggers", "wait", "watch",
 }  # fmt: skip
 EXECUTORS = {
-    "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "BraketQubitExecutor", "DaskQExecutor",
+    "AsyncBaseExecutor", "BaseExecutor", "BaseQExecutor", "BraketQubitExecutor",
+    "DaskExecutor", "DaskQExecutor",
     "DispatchInfo", "FakeQPU", "IBMQExecutor", "LocalBraketQubitExecutor", "LocalExecutor",
     "QCluster", "QiskitExecutor", "Simulator",
     "wrapper_fn",

@@ -96,7 +96,7 @@ class OwnCluster:
         """End it."""
         self._living.cancel()
         process = self._process
-        if process is not None and process.returncode is None:
+        if process is not None and process.returncode is None and self.running:
             if process.stdin is not None:
                 process.stdin.close()
             with contextlib.suppress(TimeoutError):

@@ -7,6 +7,7 @@ and its prints can be told from others'.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import uuid
@@ -200,11 +201,13 @@ def _asked(
 
 def _checked(answer: object, where: str) -> dict[str, Any]:
     """A worker's answer, if it is one. Nothing in it has been loaded yet."""
-    message: object = unpack(answer) if isinstance(answer, bytes) else None
-    if isinstance(message, dict):
-        told = cast("dict[str, Any]", message)
-        if all(isinstance(told.get(name, told), kind) for name, kind in _ANSWER.items()):
-            return told
+    with contextlib.suppress(ValueError):
+        message: object = unpack(answer) if isinstance(answer, bytes) else None
+        if isinstance(message, dict):
+            told = cast("dict[str, Any]", message)
+            typed = all(isinstance(told.get(name, told), kind) for name, kind in _ANSWER.items())
+            if typed and all(isinstance(circuit, dict) for circuit in told["circuits"]):
+                return told
     raise EngineError(f"a worker of the Dask cluster at {where} gave no answer of qcov's")
 
 

@@ -5,6 +5,8 @@ A connection is kept for the life of the process. Nothing of Dask is imported be
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import importlib.metadata
 import json
@@ -23,7 +25,7 @@ from qcov.version import __version__
 
 _COMES_UP = 60.0  # seconds that a cluster of the server's own has to come up
 _LOOKS_AGAIN = 0.05
-_CONNECTS = 10.0  # seconds to reach a scheduler
+_CONNECTS, _CLOSES = 10.0, 1.0  # seconds to reach a scheduler, and to hang up
 _TLS = ("tls_ca_file", "tls_cert", "tls_key")
 _START = "Start one with `qcov start`, or give `scheduler_address`."
 #: What must be equal on both sides, and where `get_versions` says it.
@@ -105,7 +107,7 @@ class Cluster:
 
     def _connected(self) -> Any:
         try:
-            return self._distributed.Client(
+            return _client_class(self._distributed.Client)(
                 self.address,
                 security=_security(self._distributed, self.place),
                 set_as_default=False,
@@ -115,16 +117,14 @@ class Cluster:
         except (OSError, TimeoutError) as error:
             raise self._unreached(error) from None
         except (TypeError, ValueError) as error:  # a protocol that nobody brings, no certificates
-            raise self._unfit(f"the address cannot be used ({error})") from None
+            raise self._unreached(error) from None
 
     def _unreached(self, error: Exception) -> ClusterUnavailable:
         told = str(error.__cause__ or error) or type(error).__name__
         advice = "Is the scheduler running, and the address right?"
         if self.address.startswith("tls://"):
-            advice += " It must know the certificates of the settings " + ", ".join(
-                f"dask.{name}" for name in _TLS
-            )
-            advice += "."
+            names = ", ".join(f"dask.{name}" for name in _TLS)
+            advice += f" It is reached by the certificates of the settings {names}."
         return ClusterUnavailable(
             address=self.address, reason=f"it cannot be reached ({told})", advice=advice
         )
@@ -132,6 +132,28 @@ class Cluster:
     def _unfit(self, reason: str) -> ClusterUnavailable:
         advice = "Install qcov there, or give another `scheduler_address`."
         return ClusterUnavailable(address=self.address, reason=reason, advice=advice)
+
+
+@functools.cache
+def _client_class(base: Any) -> Any:
+    """Dask's `Client`, closed by who has made it.
+
+    Dask's own closes itself when it is collected, which hangs if that happens while another one
+    is being made.
+    """
+
+    def __init__(self: Any, *args: Any, **settings: Any) -> None:  # noqa: N807
+        try:
+            base.__init__(self, *args, **settings)
+        except BaseException:
+            with contextlib.suppress(Exception):  # how much of it there is depends on the error
+                self.close(timeout=_CLOSES)
+            raise
+
+    def __del__(_: Any) -> None:  # noqa: N807
+        pass
+
+    return type("Client", (base,), {"__init__": __init__, "__del__": __del__})
 
 
 _clusters: dict[tuple[int, Place], Cluster] = {}

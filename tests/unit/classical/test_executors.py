@@ -83,7 +83,7 @@ def test_no_limit_has_two_forms(given: int | None) -> None:
         (BaseExecutor(), "Define `run` or `execute` in its class"),
         (AsyncBaseExecutor(), "Define `run` or `execute` in its class"),
         ("locl", "Did you mean 'local'"),
-        (3, r"Give a name \(local\) or an executor object"),
+        (3, r"Give a name \(dask, local\) or an executor object"),
     ],
 )
 def test_what_runs_nothing_is_refused(executor: Any, reason: str) -> None:

@@ -1,0 +1,219 @@
+"""The Dask cluster of `qcov start`, with its verbs and its processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+import qcov as ct
+from tests.waiting import ended, until
+
+pytest.importorskip("distributed", reason="needs the extra `dask`")
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+
+def qcov(*arguments: str, code: str = "from qcov.cli import main; main()") -> Any:
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def asked(*arguments: str) -> Any:
+    """What `qcov cluster` says as JSON."""
+    ran = qcov("cluster", *arguments, "--json")
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)
+
+
+def announced(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "engine.json").read_text())
+
+
+def running(folder: Path, other_than: int | None = None) -> dict[str, Any]:
+    """What the engine says of its cluster, once that runs."""
+
+    def found() -> dict[str, Any] | None:
+        about = announced(folder)["cluster"]
+        up = about["status"] == "running" and about["pid"] != other_than
+        return about if up else None
+
+    return until(found)
+
+
+def processes(folder: Path) -> list[psutil.Process]:
+    cluster = psutil.Process(running(folder)["pid"])
+    return [cluster, *cluster.children(recursive=True)]
+
+
+@pytest.fixture
+def cluster(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The data folder of a server with a cluster of two workers."""
+    monkeypatch.setenv("QCOV_SDK_NO_CLUSTER", "false")
+    started = qcov("start", "-p", "0", "-n", "2", "-m", "1GB", "-t", "1")
+    assert started.returncode == 0, started.stderr
+    assert not started.stderr
+    yield data_folder
+    qcov("stop")
+
+
+def parent() -> int:
+    return os.getppid()
+
+
+def placed(function: Any) -> tuple[Any, str]:
+    """What an electron gives that names no executor, and what its executor is said to be."""
+    result = ct.dispatch_sync(ct.lattice(ct.electron(function)))()
+    shown = json.loads(qcov("show", result.dispatch_id, "--json").stdout)
+    return result.result, shown["nodes"][0]["executor"]
+
+
+def test_a_server_with_a_cluster(cluster: Path) -> None:
+    before = announced(cluster)["cluster"]
+    about = running(cluster)
+    assert before["status"] in {"starting", "running"}
+    tree = processes(cluster)
+
+    # all of it listens on loopback, and only who can read these files gets in
+    listening = [
+        address.laddr.ip
+        for process in tree
+        for address in process.net_connections("inet")
+        if address.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) >= 4
+    assert set(listening) == {"127.0.0.1"}
+    assert about["address"].startswith("tls://127.0.0.1:")
+    assert {Path(path).stat().st_mode & 0o777 for path in about["certificates"].values()} == {0o600}
+
+    # electrons that name no executor run there, and say so
+    workers = [worker["pid"] for worker in asked("--info")["workers"]]
+    value, executor = placed(parent)
+    assert executor == "dask"
+    assert value in workers
+    named = ct.electron(parent, executor="local")
+    assert ct.dispatch_sync(ct.lattice(named))().result not in workers
+
+    # the verbs
+    status = json.loads(qcov("status", "--json").stdout)
+    assert status["cluster"] == about["address"]
+    assert asked("--status")["address"] == asked("--address")["scheduler"] == about["address"]
+    assert asked("--size") == {"size": 2}
+    assert {worker["memory_limit"] for worker in asked("--info")["workers"]} == {1_000_000_000}
+    assert "Scheduler" in asked("--logs")
+    asked("--scale", "1")
+    assert asked("--size") == {"size": 1}
+    asked("--adaptive", "2:3")
+    until(lambda: asked("--size") == {"size": 2}, 20)
+
+    # a worker that is killed comes back
+    victim = psutil.Process(asked("--info")["workers"][0]["pid"])
+    victim.kill()
+    until(lambda: asked("--size") == {"size": 2} and victim.pid not in _pids(), 30)
+
+    # so does the cluster, with a new address, and electrons find it
+    os.kill(about["pid"], 9)
+    again = running(cluster, other_than=about["pid"])
+    assert again["address"] != about["address"]
+    value, executor = placed(parent)
+    assert executor == "dask"
+    assert value in _pids()
+
+    # a restart keeps what was asked for, and a stop leaves nothing
+    assert qcov("restart").returncode == 0
+    running(cluster, other_than=again["pid"])
+    assert {worker["memory_limit"] for worker in asked("--info")["workers"]} == {1_000_000_000}
+    tree = processes(cluster)
+    assert qcov("stop").returncode == 0
+    until(lambda: all(ended(process) for process in tree), 10)
+
+
+def _pids() -> list[int]:
+    return [worker["pid"] for worker in asked("--info")["workers"]]
+
+
+def test_the_cluster_ends_with_an_engine_that_is_killed(cluster: Path) -> None:
+    tree = processes(cluster)
+
+    os.kill(announced(cluster)["pid"], 9)
+
+    until(lambda: all(ended(process) for process in tree), 20)
+
+
+def test_restarting_the_cluster_gives_a_new_one(cluster: Path) -> None:
+    about = running(cluster)
+
+    assert asked("--restart") == {"status": "starting"}
+
+    assert running(cluster, other_than=about["pid"])["address"] != about["address"]
+
+
+@pytest.mark.parametrize("how", [("--no-cluster",), ("--triggers-only",)])
+def test_without_a_cluster(
+    how: tuple[str, ...], data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QCOV_SDK_NO_CLUSTER", "false")
+    qcov("start", "-p", "0", *how)
+
+    assert "cluster" not in announced(data_folder)
+    assert json.loads(qcov("status", "--json").stdout)["cluster"] is None
+    assert asked() == {"status": "stopped", "address": None, "dashboard": None, "pid": None}
+    refused = qcov("cluster", "--size")
+    assert refused.returncode == 1
+    assert "no Dask cluster runs: `qcov start` brings one" in refused.stderr
+
+
+def test_the_server_starts_without_dask_and_says_so(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QCOV_SDK_NO_CLUSTER", "false")
+    code = "import sys; sys.modules['distributed'] = None; from qcov.cli import main; main()"
+
+    started = qcov("start", "-p", "0", code=code)
+
+    assert started.returncode == 0
+    assert "without a Dask cluster: distributed is not installed (qcov[dask])" in started.stderr
+    assert "cluster" not in announced(data_folder)
+
+
+def test_nothing_waits_for_a_cluster_that_does_not_come_up(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "distributed.py").write_text("import time\ntime.sleep(3600)\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("QCOV_SDK_NO_CLUSTER", "false")
+
+    assert qcov("start", "-p", "0", "-n", "1").returncode == 0
+
+    process = psutil.Process(announced(data_folder)["pid"])
+    children = until(lambda: process.children(recursive=True))
+    assert asked()["status"] == "starting"
+    assert "the Dask cluster is starting" in qcov("cluster", "--size").stderr
+    assert placed(parent)[1] == "local"
+    assert qcov("stop").returncode == 0
+    until(lambda: all(ended(child) for child in children), 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("cluster", "--size", "--info"), "--info and --size: one at a time"),
+        (("cluster", "--adaptive", "4"), "'4' is not MIN:MAX, such as 1:8"),
+        (("cluster", "--adaptive", "4:2"), "'4:2' is not MIN:MAX, such as 1:8"),
+        (("start", "-m", "much"), "'much' is no amount of memory, such as 1GB"),
+    ],
+)
+def test_what_is_written_wrongly(
+    options: tuple[str, ...], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QCOV_SDK_NO_CLUSTER", "false")
+    refused = qcov(*options)
+
+    assert refused.returncode == 2
+    assert told in refused.stderr
