@@ -150,11 +150,12 @@ def terminal_bar(name: str, console: Any = None) -> Bar:
 
 class _TerminalBar:
     def __init__(self, name: str, drawn: Any) -> None:
-        self._drawn = drawn
-        self._task = drawn.add_task(name, total=None)
-        drawn.start()
+        self._name, self._drawn, self._task = name, drawn, None
 
     def update(self, done: int, total: int) -> None:
+        if self._task is None:
+            self._task = self._drawn.add_task(self._name, completed=done, total=total)
+            self._drawn.start()
         self._drawn.update(self._task, completed=done, total=total)
 
     def close(self) -> None:
