@@ -29,7 +29,8 @@ _SECRETS = (
     (re.compile(r"(://[^\s/:@]*):[^\s/@]+@"), r"\1:***@"),
     (
         re.compile(
-            r"(?i)\b([\w-]*(?:code|token|password|passwd|secret|api_?key|access_?key)[\w-]*)"
+            # Bounded: what users name things may be long, and made to be slow.
+            r"(?i)((?:code|token|password|passwd|secret|api_?key|access_?key)[\w-]{0,40})"
             r"(['\"]?\s*[=:]\s*['\"]?)[^\s'\",;&]{4,}"
         ),
         r"\1\2***",

@@ -44,8 +44,8 @@ def map(  # noqa: A001
     Args:
         circuit: The qelectron, or the electron.
         arguments: An iterable for each of its positional arguments, all equally long.
-        progress: Whether to show a bar on standard error, if that is a terminal or a notebook. It
-            moves when a batch is back; an executor's `max_batch` makes batches smaller.
+        progress: Whether to show a bar in a terminal or a notebook, after a second. It moves when a
+            batch is back; an executor's `max_batch` makes batches smaller.
         same: Keyword arguments that are the same for all calls.
 
     Raises:

@@ -250,6 +250,7 @@ SETTINGS: Mapping[str, Setting] = {
     "sdk.log_dir": _logs(),
     "sdk.log_level": Setting(kind="text", default="warning", choices=_LOG_LEVELS),
     "sdk.enable_logging": Setting(kind="flag", default=False),
+    "sdk.progress": Setting(kind="flag", default=True),
     "sdk.no_cluster": Setting(kind="flag", default=False),
     "sdk.executor_dir": Setting(
         kind="path", default=lambda: str(config_file().with_name("executor_plugins"))

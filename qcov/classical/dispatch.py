@@ -23,6 +23,7 @@ from qcov.classical.status import Status
 from qcov.classical.triggers import BaseTrigger, stop_triggers
 from qcov.context import get_context
 from qcov.errors import NotALattice, QcovError, StillRunning, WrongSetting
+from qcov.progress import shown
 from qcov.tracing import current
 from qcov.transport import fingerprint
 
@@ -220,11 +221,17 @@ def _request(
 
 
 def dispatch_sync(
-    lattice: Lattice, dispatcher_addr: str | None = None, *, key: str | None = None
+    lattice: Lattice,
+    dispatcher_addr: str | None = None,
+    *,
+    key: str | None = None,
+    progress: bool | None = None,
 ) -> Callable[..., Result]:
     """Run a lattice and wait; returns a function that takes its arguments and returns the `Result`.
 
     Args and errors are those of `dispatch`. A failed dispatch is returned too: see `Result.status`.
+    `progress` says whether to show a bar in a terminal or a notebook, after a second; by default
+    `sdk.progress` does. With a key, one that runs already is waited for without a bar.
     """
     start = dispatch(lattice, dispatcher_addr, key=key)
 
@@ -233,9 +240,19 @@ def dispatch_sync(
             return get_result(start(*args, **kwargs), wait=True, dispatcher_addr=dispatcher_addr)
         engine = engine_at(dispatcher_addr)
         request = _request(lattice, args, kwargs, key=key)
-        return _ended(engine, engine.run(request, _inside()))
+        with shown(lattice.name, lambda: _counted(request["id"], engine), progress):
+            return _ended(engine, engine.run(request, _inside()))
 
     return wrapper
+
+
+def _counted(dispatch_id: str, engine: Engine) -> Iterator[tuple[int, int]]:
+    """How many of its electrons are done, of how many, whenever something has happened."""
+    seen, ended = 0, False
+    while not ended:
+        state = engine.progress(dispatch_id, seen, None)
+        seen, ended = state["seq"], Status.is_terminal(state["status"])
+        yield state["done"], state["total"]
 
 
 @overload

@@ -143,11 +143,16 @@ def resolve(
     job: str = _JOB,
     job_id: str | None = typer.Option(None, "--job-id", help="What the provider calls it."),
     never: bool = typer.Option(False, "--never", help="The provider never had it."),
+    as_json: bool = AS_JSON,
 ) -> None:
     """Say what became of a job of which nobody could tell whether it was submitted."""
     from qcov import jobs as public
 
-    _tell(public.resolve(job, job_id=job_id, never=never))
+    entry = public.resolve(job, job_id=job_id, never=never)
+    if as_json:
+        say_json(asdict(entry))
+    else:
+        _tell(entry)
 
 
 def costs(

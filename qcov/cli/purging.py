@@ -18,8 +18,9 @@ from qcov.errors import ConfigError
 #: What qcov makes in its data folder, which may have other things too: those are never touched.
 #: Dispatches, what opens them, and jobs that have been paid for are `_KEPT` by a soft purge.
 _PASSING = (
-    "cache", "circuit_cache.sqlite*", "engine.json", "engine.log", "engine.sock", "environments",
-    "logs", "server.*", "start.lock", ".probe.*",
+    "cache", "circuit_cache.sqlite*", "cluster.log", "dask",
+    "engine.json", "engine.log", "engine.sock",
+    "environments", "logs", "server.*", "start.lock", ".probe.*",
 )  # fmt: skip
 _KEPT = (
     "blobs", "credentials.json", "engine.id", "engine.lock", "jobs.*", "qcov.sqlite*", "seal.key",

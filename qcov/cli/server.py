@@ -36,6 +36,7 @@ NAME = typer.Option(
     None, "--name", help="With --host: a name under which the server is reached; several times."
 )
 PORT = typer.Option(None, "--port", "-p", min=0, max=65535, help="Port of the pages. [48008]")
+AS_JSON = typer.Option(False, "--json", help="As JSON.")
 DEVELOP = typer.Option(False, "--develop", "-d", help="Log everything, at level debug.")
 
 
@@ -72,6 +73,7 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
     ),
     host: str | None = HOST,
     names: list[str] = NAME,
+    as_json: bool = AS_JSON,
 ) -> None:
     """Start the server, or say where it runs; prints a link that logs one browser in."""
     how: dict[str, Any] = {"triggers_only": triggers_only}
@@ -81,7 +83,7 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
         how |= {"host": host, "exposed": True, "names": names or []}
     elif names:
         fail("--name: it belongs to --host", code=2)
-    _start(port, {**how, "workers": workers}, develop=develop)
+    _start(port, {**how, "workers": workers}, develop=develop, as_json=as_json)
 
 
 def _cluster(workers: int | None, memory: str | None, threads: int | None) -> dict[str, Any] | None:
@@ -103,7 +105,7 @@ def _cluster(workers: int | None, memory: str | None, threads: int | None) -> di
     }
 
 
-def _start(port: int | None, how: dict[str, Any], *, develop: bool) -> None:
+def _start(port: int | None, how: dict[str, Any], *, develop: bool, as_json: bool = False) -> None:
     """Start, or say where it runs; `how` is what the engine's `serve` takes besides the port."""
     before, workers = _running(), how.get("workers")
     if before is not None:
@@ -122,10 +124,12 @@ def _start(port: int | None, how: dict[str, Any], *, develop: bool) -> None:
     listens = (_running() or {}).get("serves", {}).get("host")
     if how.get("exposed") and listens != how["host"]:
         fail(f"{where}, and listens on {listens}; `qcov stop` it first to change that")
-    say(where)
     if how.get("exposed") and how["host"] not in LOOPBACK:
         warn(_EXPOSED.format(host=how["host"]))
-    say(f"Log in, once: {served['login']}")
+    if as_json:
+        return say_json({"pid": served["pid"], "address": served["url"], "login": served["login"]})
+    say(where)
+    return say(f"Log in, once: {served['login']}")
 
 
 def _warn_of_late(before: dict[str, Any], how: dict[str, Any], *, develop: bool) -> None:
@@ -154,9 +158,13 @@ def _serve(port: int, how: dict[str, Any], *, new: bool) -> dict[str, Any]:
         client.close()
 
 
-def stop() -> None:
+def stop(as_json: bool = AS_JSON) -> None:
     """Stop the server and its engine; dispatches that run go on when it is started again."""
-    say("qcov stopped." if stop_engine() else "qcov is not running.")
+    stopped = stop_engine()
+    if as_json:
+        say_json({"stopped": stopped})
+    else:
+        say("qcov stopped." if stopped else "qcov is not running.")
 
 
 def stop_engine(*, returns: bool = False) -> bool:
@@ -183,7 +191,7 @@ def wait_until_gone(pid: int) -> None:
         time.sleep(0.02)  # it is not our child: there is nothing to wait for
 
 
-def restart(port: int | None = PORT, develop: bool = DEVELOP) -> None:
+def restart(port: int | None = PORT, develop: bool = DEVELOP, as_json: bool = AS_JSON) -> None:
     """Stop the server if it runs, then start it as it was; on another port if one is given."""
     get_config()  # a broken setting is told while the engine still runs
     about = _running() or {}
@@ -197,7 +205,7 @@ def restart(port: int | None = PORT, develop: bool = DEVELOP) -> None:
     exposed = how.get("exposed", False)
     listen(host, 0 if wanted == now else wanted, exposed=exposed).close()
     stop_engine(returns=True)
-    _start(wanted, {**how, "host": host}, develop=develop)
+    _start(wanted, {**how, "host": host}, develop=develop, as_json=as_json)
 
 
 def status(

@@ -74,11 +74,16 @@ def list_shares(as_json: bool = AS_JSON) -> None:
         say("Nobody else may look. `qcov token share LABEL` makes a link.")
 
 
-def revoke(label: str = typer.Argument(help="Whose it is: `qcov token list`.")) -> None:
+def revoke(
+    label: str = typer.Argument(help="Whose it is: `qcov token list`."), as_json: bool = AS_JSON
+) -> None:
     """Take a link back: it, and the browsers that came in with it, see nothing more."""
     if not _tokens().revoke(label):
         fail(f"nobody may look under the label {label!r}; `qcov token list` has those that do")
-    say(f"{label} sees nothing more.")
+    if as_json:
+        say_json({"revoked": label})
+    else:
+        say(f"{label} sees nothing more.")
 
 
 def _tokens() -> Tokens:

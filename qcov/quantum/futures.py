@@ -15,11 +15,12 @@ import numbers
 import os
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any, cast
 
 from qcov.errors import CircuitError, NotAFuture, StaleFuture, WrongSetting
+from qcov.progress import PACE, shown
 from qcov.quantum.crew import away
 
 
@@ -191,12 +192,14 @@ def afterwards(call: Callable[[], object]) -> None:
         _later.calls.append(call)
 
 
-def gather(*futures: Any, timeout: float | None = None) -> list[Any]:
+def gather(*futures: Any, timeout: float | None = None, progress: bool | None = None) -> list[Any]:
     """Wait for all futures and return their results in order; raises the first error.
 
     Args:
         futures: Futures, or one iterable of them.
         timeout: Seconds to wait for all of them together; for ever by default.
+        progress: Whether to show a bar in a terminal or a notebook after a second; by default what
+            `sdk.progress` says.
 
     Raises:
         NotAFuture: There is something else among them; a TypeError.
@@ -211,10 +214,31 @@ def gather(*futures: Any, timeout: float | None = None) -> list[Any]:
     timeout = checked_timeout(timeout)
     several = futures[0] if len(futures) == 1 else futures
     waiting = _checked(several, "gather")
-    if timeout is None:
-        return [future.result() for future in waiting]
-    deadline = time.monotonic() + timeout
-    return [future.result(max(0.0, deadline - time.monotonic())) for future in waiting]
+    with shown("circuits", lambda: counted(waiting), progress):
+        if timeout is None:
+            return [future.result() for future in waiting]
+        deadline = time.monotonic() + timeout
+        return [future.result(max(0.0, deadline - time.monotonic())) for future in waiting]
+
+
+def counted(
+    futures: Sequence[concurrent.futures.Future[Any]],
+) -> Iterator[tuple[int, int]]:
+    """How many are done, of how many, again and again until all are.
+
+    They are not started by that: their calls belong to other threads.
+    """
+    left, total = list(futures), len(futures)
+    while left:
+        began = time.perf_counter()
+        left = [future for future in left if not _is_done(future)]
+        yield total - len(left), total
+        # to look at very many takes at most a small part of the time
+        time.sleep(max(0.0, (time.perf_counter() - began - PACE) * _RARELY))
+
+
+_RARELY = 20
+_is_done: Callable[[concurrent.futures.Future[Any]], bool] = concurrent.futures.Future[Any].done
 
 
 def as_completed(

@@ -1,39 +1,31 @@
-"""A bar that shows how many futures are done."""
+"""A bar that shows how many futures are done, and goes by itself."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-from qcov.quantum.futures import CircuitFuture
+from qcov.progress import Showing, is_wanted
+from qcov.quantum.futures import CircuitFuture, counted
 
 
-def show_progress(
-    futures: Sequence[CircuitFuture], name: str, console: Console | None = None
-) -> None:
-    """Show a bar until all futures are done; nothing where nobody looks at a terminal.
+def show_progress(futures: Sequence[CircuitFuture], name: str) -> None:
+    """Show a bar until all futures are done; nothing where nobody looks at a terminal or notebook.
 
     Futures that wait to be bound run now.
     """
-    console = console or Console(stderr=True)
-    if not futures or not (console.is_terminal or console.is_jupyter):
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    bar = Progress(*columns, TimeRemainingColumn(elapsed_when_finished=True), console=console)
-    task = bar.add_task(name, total=len(futures))
-    left, lock = [len(futures)], threading.Lock()
+    if futures and is_wanted(True):
+        for future in futures:
+            future.start()
+        UntilDone(futures, name)
 
-    def advance(_future: object) -> None:
-        bar.advance(task)
-        with lock:
-            left[0] -= 1
-            last = left[0] == 0
-        if last:
-            bar.stop()
 
-    bar.start()
-    for future in futures:
-        future.add_done_callback(advance)
+class UntilDone:
+    """A bar that goes when the last of the futures is done."""
+
+    def __init__(self, futures: Sequence[CircuitFuture], name: str) -> None:
+        self._futures = futures
+        self._showing = Showing(name, self._look)
+
+    def _look(self) -> Iterator[tuple[int, int]]:
+        yield from counted(self._futures)
+        self._showing.close()

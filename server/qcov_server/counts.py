@@ -68,6 +68,8 @@ class Tally:
         record = row["record"]
         self.circuits += 1
         self.failed += record.get("error") is not None
+        if record.get("cache") == "hit":  # it took no time of the executor
+            return
         queued, started = record.get("queued"), record.get("started")
         if queued is not None and started is not None:
             self.queue.add(started - queued)

@@ -31,6 +31,7 @@ _PAGES = (
     "docs/how-to/jobs.md",
     "docs/how-to/qelectrons.md",
     "docs/how-to/qiskit.md",
+    "docs/how-to/terminal_and_notebooks.md",
     "docs/how-to/workflows.md",
     "docs/reference/api.md",
 )

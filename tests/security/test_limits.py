@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -80,19 +80,20 @@ def test_a_bomb_of_headers_is_refused(site: Site, bomb: list[str]) -> None:
 
 
 @pytest.mark.parametrize("depth", [300, 900, 5_000, 200_000])
-@pytest.mark.parametrize("path", ["/api/v1/dispatches", "/api/v1/triggers", "/api/v1/dispatches/a/cancel"])  # fmt: skip
+@pytest.mark.parametrize("path", ["dispatches", "triggers", "dispatches/a/cancel"])
 def test_lists_in_lists_in_lists_are_refused(site: Site, path: str, depth: int) -> None:
     """15: a manifest, too, that could be read now and not from a deeper stack."""
-    bodies = ["[" * depth, '{"nodes": ' + "[" * depth + "]" * depth + "}", '{"a":' * depth + "1" + "}" * depth]  # fmt: skip
+    lists = '{"nodes": ' + "[" * depth + "]" * depth + "}"
+    bodies = ["[" * depth, lists, '{"a":' * depth + "1" + "}" * depth]
     with site.client() as client:
         client.headers["content-type"] = "application/json"
         for body in bodies:
-            answer = client.post(path, content=body)
+            answer = client.post(f"/api/v1/{path}", content=body)
             assert answer.status_code == 422, answer.text
             assert answer.headers["content-type"] == "application/problem+json"
-        before = '{"nodes": ' + "[" * depth + "]" * depth + "}"
-        if path.endswith("/dispatches") and depth < 1000:
-            assert "200 lists or objects in each other" in client.post(path, content=before).text
+        if path == "dispatches" and depth < 1000:
+            told = client.post("/api/v1/dispatches", content=lists).text
+            assert "200 lists or objects in each other" in told
 
 
 @contextmanager
@@ -121,10 +122,8 @@ def test_ten_thousand_connections_keep_nobody_out(site: Site, what: str) -> None
             sock = held.enter_context(
                 socket.create_connection(("127.0.0.1", site.port), timeout=30)
             )
-            try:
+            with suppress(OSError):  # it had to make room already
                 sock.sendall(sent)
-            except OSError:
-                pass  # it had to make room already
         took = [answers(site) for _ in range(5)]
         assert took[0] < 10 * _SOON, took  # what came before is answered first
         assert max(took[1:]) < _SOON, took

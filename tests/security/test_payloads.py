@@ -147,7 +147,8 @@ def look_everywhere(site: Site, dispatch_id: str) -> None:
         f"/{below}/circuits", "/executors", "/jobs", "/triggers", "/logs", "/settings",
     ]  # fmt: skip
     rest = ["", "/nodes", "/nodes/0", "/graph", "/circuits", "/export", "/nodes/0/streams",
-            "/payloads/result", "/payloads/0", "/payloads/inputs", "/payloads/lattice", "/wait?timeout=0"]  # fmt: skip
+            "/payloads/result", "/payloads/0", "/payloads/inputs", "/payloads/lattice",
+            "/wait?timeout=0"]  # fmt: skip
     with site.client() as client:
         client.headers["accept"] = "text/html"
         for path in [*pages, *(f"/api/v1/{below}{part}" for part in rest), "/api/v1/triggers"]:

@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from conftest import Site
 
 _TRICKS = [
-    "' OR '1'='1", "'; DROP TABLE dispatches; --", '" OR ""="', "1; SELECT 1", "x' UNION SELECT 1--",
-    "%", "_", "\\", "created; --", "-created, (SELECT 1)", "0x27", "'||(SELECT 1)||'", "\x00", "NULL",
+    "' OR '1'='1", "'; DROP TABLE dispatches; --", '" OR ""="', "1; SELECT 1",
+    "x' UNION SELECT 1--",
+    "%", "_", "\\", "created; --", "-created, (SELECT 1)", "0x27", "'||(SELECT 1)||'", "\x00",
+    "NULL",
     "id IN (SELECT id FROM blobs)", "a\nb", "\N{MODIFIER LETTER APOSTROPHE} OR 1=1",
 ]  # fmt: skip
 _LISTS = {

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -141,3 +142,16 @@ def _then(logger: logging.Logger, handler: RotatingFileHandler) -> Iterator[bool
     yield True
     logger.info("three")
     yield True
+
+
+def test_what_is_made_to_be_slow_is_not() -> None:
+    """Of 64 times the text, no more than some 64 times the time: a square would be 4,096 times."""
+
+    def seconds(text: str) -> float:
+        began = time.perf_counter()
+        logs.without_secrets(text)
+        return time.perf_counter() - began
+
+    for part in ("a-", "token", "code-", "token=a "):
+        short = min(seconds(part * 250) for _ in range(5))
+        assert min(seconds(part * 16_000) for _ in range(3)) < 1000 * max(short, 1e-5)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import numpy as np
 import pennylane as qml
 import pytest
-from rich.console import Console
 
 import qcov as ct
 from qcov.errors import ElectronMisuse, NotAQElectron, WrongSetting
-from qcov.quantum.progress import show_progress
 
 ANGLES = np.linspace(0, 3, 40)
 
@@ -109,19 +106,6 @@ def test_values_that_are_not_there_yet_are_refused() -> None:
 
     with pytest.raises(ElectronMisuse, match="runs at once"):
         workflow.build_graph()
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_counts_what_is_done() -> None:
-    screen = Terminal()
-    futures = ct.map(circuit, [0.0, 1.0, 2.0])
-    ct.gather(futures)
-    show_progress(futures, "cosine", Console(file=screen, force_terminal=True))
-    assert "3/3" in screen.getvalue()
 
 
 def test_progress_is_for_terminals_only(capsys: pytest.CaptureFixture[str]) -> None:

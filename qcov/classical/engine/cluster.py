@@ -116,6 +116,8 @@ class OwnCluster:
                 await self._run()
             except OSError as error:
                 _log.warning("the Dask cluster could not be started: %s", error)
+            except Exception:  # noqa: BLE001  # what it said was nothing: another one is started
+                _log.exception("the Dask cluster could not be followed")
             self._say({"status": "starting"})
             self._give_up()
             if self._anew:

@@ -66,10 +66,10 @@ def _packages(paths: tuple[str, ...]) -> dict[str, str | None]:
 
 def _revision(folder: str) -> str | None:
     """The commit that is checked out where a program runs; None where that is no repository."""
-    repository = _repository(folder)
-    if repository is None:
-        return None
     try:
+        repository = _repository(folder)
+        if repository is None:
+            return None
         head = (repository / "HEAD").read_text(encoding="utf-8").strip()
         found = _commit_of(repository, head.removeprefix("ref: ")) if ":" in head else head
     except (OSError, UnicodeDecodeError):

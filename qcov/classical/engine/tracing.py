@@ -158,6 +158,8 @@ class Tracer:
                 self._send(dispatch_id)
             except QcovError as error:  # it is damaged, or was removed meanwhile
                 _log.warning("dispatch %s was not traced: %s", dispatch_id, error)
+            except Exception:  # noqa: BLE001  # a defect of ours: the next one is traced
+                _log.exception("dispatch %s was not traced", dispatch_id)
 
     def _send(self, dispatch_id: str) -> None:
         for number, span in enumerate(spans(self._store, dispatch_id), 1):

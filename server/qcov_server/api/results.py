@@ -11,6 +11,8 @@ from qcov_server.api.models import Progress
 from qcov_server.depends import current_engine, current_store
 from qcov_server.engine import Engine, Store
 
+_DIGITS = 10  #: a number of a node has fewer
+
 router = APIRouter(prefix="/dispatches", tags=["dispatches"])
 
 
@@ -51,4 +53,4 @@ async def get_progress(
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else None

@@ -22,6 +22,7 @@ MEANINGS: Mapping[str, str] = {
     "sdk.log_dir": "Where programs log.",
     "sdk.log_level": "From which level on the log is written.",
     "sdk.enable_logging": "Whether programs log.",
+    "sdk.progress": "Whether bars are shown in terminals and notebooks.",
     "sdk.no_cluster": "Whether `qcov start` brings no Dask cluster.",
     "sdk.executor_dir": "Where executors of your own lie as files.",
     "dispatcher.address": "The loopback address that the server listens to.",

@@ -99,6 +99,48 @@ def test_a_notebook(kernel: Callable[[str], str]) -> None:
     assert kernel(cell.format(2)) == "40\n"
 
 
+def test_a_notebook_shows_progress_pictures_and_results(tmp_path: Path) -> None:
+    manager = pytest.importorskip("jupyter_client").manager
+    pytest.importorskip("ipykernel")
+    variables = {name: value for name, value in os.environ.items() if name != "CI"}
+    running, client = manager.start_new_kernel(cwd=str(tmp_path), env=variables)
+    heard: list[dict[str, Any]] = []
+
+    def run(cell: str) -> list[dict[str, Any]]:
+        heard.clear()
+        client.execute_interactive(textwrap.dedent(cell), output_hook=heard.append, timeout=60)
+        return [{"type": message["msg_type"], **message["content"]} for message in heard]
+
+    run("""
+        import time
+        import qcov as ct
+
+        @ct.electron
+        def nap(x):
+            time.sleep(0.8)
+            return x
+
+        @ct.lattice
+        def sleepy(x):
+            return nap(nap(x))
+    """)
+    waited = run("result = ct.dispatch_sync(sleepy)(1)")
+    [result] = [each for each in run("result") if each["type"] == "execute_result"]
+    [drawing] = [each for each in run("sleepy.draw(1)") if each["type"] == "execute_result"]
+    silent = run("result = ct.dispatch_sync(sleepy, progress=False)(2)")
+    client.stop_channels()
+    running.shutdown_kernel(now=True)
+
+    bars = [each["data"]["text/html"] for each in waited if "display" in each["type"]]
+    assert "<progress" in bars[0]
+    assert bars[-1] == "<div>sleepy: 2 of 2</div>"
+    assert not [each for each in waited if each["type"] in {"stream", "error"}]
+    assert "COMPLETED" in result["data"]["text/html"]
+    assert drawing["data"]["text/html"].startswith("<svg")
+    assert drawing["data"]["text/plain"].startswith("[0] nap")
+    assert not [each for each in silent if "display" in each["type"]]
+
+
 @pytest.mark.parametrize(
     ("module", "use"),
     [

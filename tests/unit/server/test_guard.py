@@ -299,6 +299,21 @@ def test_who_was_let_in_to_look_changes_nothing(
     assert stranger.get("/api/v1/dispatches/d").status_code == 401
 
 
+def test_a_reader_is_led_to_nothing_that_is_refused(
+    client: httpx.Client, engine: MemoryEngine, shared: str
+) -> None:
+    engine.store.add("d", [{}])
+    reader = {"authorization": f"Bearer {shared}"}
+    for path in ("/", "/dispatches/d"):
+        seen, owners = client.get(path, headers=reader).text, client.get(path).text
+        assert 'data-access="reader"' in seen  # where the style hides what changes something
+        assert "data-changes" in owners
+        assert not re.search(r"<button(?![^>]*data-changes)[^>]*data-(do|send|cancel)=", owners)
+        for place in guard._OWNERS_ONLY[:2]:
+            assert f'href="{place}"' in owners
+            assert f'href="{place}"' not in seen
+
+
 def test_the_owner_who_opens_a_shared_link_stays_the_owner(
     stranger: httpx.Client, server: Server, engine: MemoryEngine, shared: str
 ) -> None:
