@@ -68,6 +68,7 @@ class Child:
         if self._outdated(asked["context"]):
             return {"did": "outdated"}
         self._fresh = False
+        self._socket.sendall(pack({"did": "begun"}))
         self._surround(asked["surroundings"])
         began = time.time_ns()
         with collecting() as sink:

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -104,6 +105,7 @@ class _Process:
         self._socket, theirs = socket.socketpair()
         self._files = _unnamed_file(), _unnamed_file()
         self._unpacker = Unpacker()
+        self._said: deque[dict[str, Any]] = deque()
         numbers = [theirs.fileno(), *(file.fileno() for file in self._files)]
         with theirs:
             self._process = subprocess.Popen(
@@ -120,12 +122,13 @@ class _Process:
 
     def run(self, asked: Mapping[str, Any], taken_back: Callable[[], bool]) -> dict[str, Any]:
         """Run an electron; what came of it."""
-        limit = asked["time_limit"]
         begun = [os.fstat(file.fileno()).st_size for file in self._files]
-        ends = None if limit is None else time.monotonic() + limit
+        ends: float | None = None
         try:
             self._socket.sendall(pack({**asked, "versions": None}))
-            while (answer := self._heard()) is None:
+            while (answer := self._heard()) is None or answer["did"] == "begun":
+                if answer is not None and asked["time_limit"] is not None:
+                    ends = time.monotonic() + asked["time_limit"]  # its process had to start first
                 if taken_back():
                     return self._stopped("lost", "it was cancelled", begun)
                 if ends is not None and time.monotonic() > ends:
@@ -145,14 +148,17 @@ class _Process:
         self._socket.close()
 
     def _heard(self) -> dict[str, Any] | None:
-        """Its answer; None if there is none yet. Raises `OSError` if it is gone."""
+        """What it says next; None if that is not there yet. Raises `OSError` if it is gone."""
+        if self._said:
+            return self._said.popleft()
         readable, _, _ = select.select([self._socket], [], [], _LOOKS)
         if not readable:
             return None
         data = self._socket.recv(_READS)
         if not data:
             raise ConnectionResetError
-        return next(iter(self._unpacker.feed(data)), None)
+        self._said.extend(self._unpacker.feed(data))
+        return self._said.popleft() if self._said else None
 
     def _stopped(self, did: str, reason: str, begun: list[int]) -> dict[str, Any]:
         self.close()
