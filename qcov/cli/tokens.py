@@ -27,7 +27,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def rotate(as_json: bool = AS_JSON) -> None:
-    """Make a new token. The old one, and what every browser logged in with, end at once."""
+    """Make a new token. The old one and every browser's login end; shared links stay."""
     tokens = _tokens()
     tokens.rotate()
     path = data_dir() / "server.token"
@@ -41,11 +41,11 @@ def share(
     label: str = typer.Argument(help="Who it is for, so that you can take it back."),
     lifetime: str = typer.Option("7d", "--for", help="How long: 90s, 15m, 12h, 30d, 8w."),
     dispatch_id: str | None = typer.Option(
-        None, "--dispatch", help="The page that the link leads to, by its dispatch."
+        None, "--dispatch", help="The dispatch that the link leads to; others can be seen as well."
     ),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Make a link with which somebody may look, and change nothing."""
+    """Make a link with which somebody may look at every dispatch and job, and change nothing."""
     if not label.strip():
         fail("a label cannot be empty", code=2)
     seconds = seconds_in(lifetime, "--for")
