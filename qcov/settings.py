@@ -28,7 +28,9 @@ LOOPBACK = {"localhost": "127.0.0.1", "127.0.0.1": "127.0.0.1", "::1": "::1"}
 
 _TRUE = ("true", "yes", "on", "1")
 _FALSE = ("false", "no", "off", "0")
-_SECRET = re.compile(r"(?i)token|secret|password|passwd|credential|(api|access|private)_?key$")
+_SECRET = re.compile(
+    r"(?i)token|secret|passw|passphrase|credential|(api|access|private|account)_?key$"
+)
 _PLACEHOLDER = re.compile(r"<[\w .-]+>")
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 

@@ -11,12 +11,10 @@ from typing import Any, cast
 
 from qcov.classical.graph import AFTER
 from qcov.errors import NodeNotFound
+from qcov.settings import is_secret
 from qcov_server.engine import Row, Store
 
 _MOST_INPUTS = 200  #: that are shown
-_SECRET = re.compile(
-    r"secret|token|passw|passphrase|credential|(api|access|private|account)_?key$", re.IGNORECASE
-)
 _IN_ADDRESS = re.compile(r"(?<=//)[^/@\s]+@")
 _TOLD_ELSEWHERE = ("retries", "time_limit")
 HIDDEN = "hidden"  #: what is shown for a setting that may be a secret
@@ -154,7 +152,7 @@ def settings(executor: Row) -> dict[str, Any]:
     """What an executor was told, without secrets, and without what it was not told."""
     attributes = cast("Mapping[str, Any]", executor.get("attributes") or {})
     return {
-        name: HIDDEN if _SECRET.search(name) else _without_secrets(value)
+        name: HIDDEN if is_secret(name) else _without_secrets(value)
         for name, value in attributes.items()
         if value not in (None, "", False, [], {}) and name not in _TOLD_ELSEWHERE
     }
@@ -166,7 +164,7 @@ def _without_secrets(value: Any) -> Any:
     if isinstance(value, Mapping):
         pairs = cast("Mapping[Any, Any]", value).items()
         return {
-            str(name): HIDDEN if _SECRET.search(str(name)) else _without_secrets(item)
+            str(name): HIDDEN if is_secret(str(name)) else _without_secrets(item)
             for name, item in pairs
         }
     if isinstance(value, list | tuple):
