@@ -14,7 +14,7 @@ from qcov.errors import IntegrityError
 from qcov_server.engine import Row, Store
 from qcov_server.ui.comparing import Pair, environment_diff, pairs, source_diff
 from qcov_server.ui.dispatch import inputs_of
-from qcov_server.ui.present import environment, lasted
+from qcov_server.ui.present import environment
 from qcov_server.ui.render import render
 from qcov_server.ui.windows import TheStore, timed, window
 
@@ -67,10 +67,7 @@ def compare(
 
 
 def _timed(pair: Pair) -> dict[str, Any]:
-    one, other = (
-        None if node is None else {**node, "seconds": lasted(node["started"], node["ended"])}
-        for node in (pair.one, pair.other)
-    )
+    one, other = (None if node is None else timed(node) for node in (pair.one, pair.other))
     return {"one": one, "other": other, "differs": pair.differs, "any": one or other}
 
 

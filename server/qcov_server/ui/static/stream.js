@@ -7,7 +7,7 @@
 
 (() => {
   // What the server may send; each is an event of the same name on the page, `qcov:changes` etc.
-  const KINDS = ["changes", "circuits", "jobs", "triggers", "output", "log"];
+  const KINDS = ["changes", "circuits", "jobs", "triggers", "log"];
   const HIDDEN = 3000; // ms between two deliveries to a page that nobody looks at
   const PATIENCE = [500, 1000, 3000, 5000]; // ms until a stream that was closed is opened again
 
