@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Annotated, cast
 
+from fastapi import Depends
 from starlette.requests import Request
 
 from qcov_server.engine import Engine, Store
@@ -17,3 +18,7 @@ def current_engine(request: Request) -> Engine:
 def current_store(request: Request) -> Store:
     """Its store."""
     return current_engine(request).store
+
+
+TheEngine = Annotated[Engine, Depends(current_engine)]
+TheStore = Annotated[Store, Depends(current_store)]

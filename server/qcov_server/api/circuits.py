@@ -9,9 +9,9 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Query
 
 from qcov.store.circuits import Wanted
-from qcov_server.api.dispatches import TheStore
 from qcov_server.api.models import CircuitPage, CircuitQuery, CircuitSummary, WholeCircuit
 from qcov_server.circuits import read_place, views, written_place
+from qcov_server.depends import TheStore
 from qcov_server.engine import Row
 
 router = APIRouter(prefix="/dispatches", tags=["circuits"])

@@ -8,7 +8,7 @@ import binascii
 from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Body, Depends, Query
+from fastapi import APIRouter, Body, Query
 from pydantic import AfterValidator
 
 from qcov.classical.status import Status
@@ -33,15 +33,12 @@ from qcov_server.api.models import (
     Submitted,
     Waited,
 )
-from qcov_server.depends import current_engine, current_store
-from qcov_server.engine import Engine, Store
+from qcov_server.depends import TheEngine, TheStore
 from qcov_server.ui.present import node_label
 
 router = APIRouter(prefix="/dispatches", tags=["dispatches"])
 
 
-TheEngine = Annotated[Engine, Depends(current_engine)]
-TheStore = Annotated[Store, Depends(current_store)]
 Manifest = Annotated[dict[str, Any], Body(), AfterValidator(shallow)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 Offset = Annotated[int, Query(ge=0, le=2**31)]

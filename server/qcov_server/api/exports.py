@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Annotated
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter
 from fastapi.responses import FileResponse
 from starlette.background import BackgroundTask
 
-from qcov_server.depends import current_engine
-from qcov_server.engine import Engine
+from qcov_server.depends import TheEngine
 
 router = APIRouter(prefix="/dispatches", tags=["dispatches"])
 
@@ -23,7 +21,7 @@ _ZIP = "application/zip"
     response_class=FileResponse,
     responses={200: {"content": {_ZIP: {"schema": {"type": "string", "format": "binary"}}}}},
 )
-def export(engine: Annotated[Engine, Depends(current_engine)], dispatch_id: str) -> FileResponse:
+def export(engine: TheEngine, dispatch_id: str) -> FileResponse:
     """A dispatch with its sublattices as an RO-Crate (Provenance Run Crate), zipped."""
     folder = tempfile.TemporaryDirectory(prefix="qcov-")
     path = Path(folder.name, f"{dispatch_id}.crate.zip")

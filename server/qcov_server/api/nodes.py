@@ -6,8 +6,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from qcov_server.api.dispatches import TheStore
 from qcov_server.api.models import WholeNode
+from qcov_server.depends import TheStore
 from qcov_server.electrons import electron
 
 router = APIRouter(prefix="/dispatches", tags=["dispatches"])

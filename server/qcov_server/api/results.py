@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, cast
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import Response as PlainResponse
 
 from qcov_server.api.models import Progress
-from qcov_server.depends import current_engine, current_store
-from qcov_server.engine import Engine, Store
+from qcov_server.depends import TheEngine, TheStore
 
 _DIGITS = 10  #: a number of a node has fewer
 
@@ -24,9 +23,7 @@ router = APIRouter(prefix="/dispatches", tags=["dispatches"])
         204: {"description": "There is none."},
     },
 )
-def get_payload(
-    store: Annotated[Store, Depends(current_store)], dispatch_id: str, of: str
-) -> Response:
+def get_payload(store: TheStore, dispatch_id: str, of: str) -> Response:
     """A pickle as it is stored: of a node (its number), `result`, `inputs` or `lattice`.
 
     The entity tag is its SHA-256, which whoever loads it should check.
@@ -44,7 +41,7 @@ def get_payload(
 
 @router.get("/{dispatch_id}/progress")
 async def get_progress(
-    engine: Annotated[Engine, Depends(current_engine)],
+    engine: TheEngine,
     dispatch_id: str,
     after: Annotated[int, Query(ge=0)] = 0,
 ) -> Progress:

@@ -10,7 +10,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from qcov.errors import InvalidRequest
-from qcov_server.api.dispatches import Limit, Offset, TheEngine
+from qcov_server.api.dispatches import Limit, Offset
 from qcov_server.api.models import (
     FiredRequest,
     RegisterRequest,
@@ -21,6 +21,7 @@ from qcov_server.api.models import (
     TriggerRun,
     TriggerRunPage,
 )
+from qcov_server.depends import TheEngine
 
 router = APIRouter(prefix="/triggers", tags=["triggers"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, cast
 from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -15,7 +15,7 @@ from qcov.errors import JobNotFound
 from qcov.journal import Journal
 from qcov.store.circuits import Wanted
 from qcov_server.circuits import read_place, results, sizes, views, written_place
-from qcov_server.depends import current_store
+from qcov_server.depends import TheStore
 from qcov_server.engine import Row, Store
 from qcov_server.ui.circuit_drawing import draw
 from qcov_server.ui.render import render
@@ -25,8 +25,6 @@ router = APIRouter(include_in_schema=False)
 PAGE_SIZE = 100
 _MOST_NODES = 200  #: that can be chosen from a list
 _LONG = 200_000  #: characters of a text view; what is longer would freeze a browser
-
-TheStore = Annotated[Store, Depends(current_store)]
 
 
 class Chosen(BaseModel):

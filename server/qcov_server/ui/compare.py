@@ -11,12 +11,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from qcov.errors import IntegrityError
+from qcov_server.depends import TheStore
 from qcov_server.engine import Row, Store
 from qcov_server.ui.comparing import Pair, environment_diff, pairs, source_diff
 from qcov_server.ui.dispatch import inputs_of
 from qcov_server.ui.present import environment
 from qcov_server.ui.render import render
-from qcov_server.ui.windows import TheStore, timed, window
+from qcov_server.ui.windows import timed, window
 
 router = APIRouter(include_in_schema=False)
 

@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse
 from qcov.classical.status import Status
 from qcov.errors import IntegrityError
 from qcov.store.costs import together
+from qcov_server.depends import TheStore
 from qcov_server.electrons import argument_names
 from qcov_server.engine import Row, Store
 from qcov_server.ui.graph import drawing
@@ -21,7 +22,7 @@ from qcov_server.ui.present import environment, money
 from qcov_server.ui.render import render
 from qcov_server.ui.timeline import timeline
 from qcov_server.ui.tracebacks import pieces
-from qcov_server.ui.windows import Asked, Heads, TheStore, timed, window
+from qcov_server.ui.windows import Asked, Heads, timed, window
 
 router = APIRouter(include_in_schema=False, prefix="/dispatches/{dispatch_id}")
 

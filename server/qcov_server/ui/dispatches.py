@@ -8,8 +8,9 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from qcov_server.depends import TheStore
 from qcov_server.ui.render import render
-from qcov_server.ui.windows import Asked, Heads, TheStore, timed, window
+from qcov_server.ui.windows import Asked, Heads, timed, window
 
 router = APIRouter(include_in_schema=False)
 

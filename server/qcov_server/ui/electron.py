@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Path
 from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -14,7 +14,7 @@ from qcov.classical.status import Status
 from qcov.errors import NodeNotFound
 from qcov.inert import inert
 from qcov.store.circuits import Wanted
-from qcov_server.depends import current_store
+from qcov_server.depends import TheStore
 from qcov_server.electrons import electron
 from qcov_server.engine import Store
 from qcov_server.ui.render import render
@@ -22,7 +22,6 @@ from qcov_server.ui.windows import timed
 
 router = APIRouter(include_in_schema=False)
 
-TheStore = Annotated[Store, Depends(current_store)]
 Number = Annotated[int, Path(ge=0, le=2**31 - 1)]
 
 _OVERWRITTEN = re.compile(r"[^\n]*\r(?!\n)")

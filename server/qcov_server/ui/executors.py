@@ -7,21 +7,20 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from qcov.budget import amount_text
 from qcov.journal import Journal
 from qcov_server.counts import HOUR, Counts, Executor, Lengths
-from qcov_server.depends import current_store
+from qcov_server.depends import TheStore
 from qcov_server.engine import Breaker, Engine, Store
 from qcov_server.ui.present import duration
 from qcov_server.ui.render import render
 
 router = APIRouter(include_in_schema=False)
 
-TheStore = Annotated[Store, Depends(current_store)]
 
 _SPANS = {"day": ("24 hours", 24), "week": ("7 days", 7 * 24), "all": ("All", None)}
 _BARS = 24

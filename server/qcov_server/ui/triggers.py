@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from qcov_server.depends import current_engine
-from qcov_server.engine import Engine
+from qcov_server.depends import TheEngine
 from qcov_server.ui.render import render
 from qcov_server.ui.windows import PageNumber, window
 
@@ -18,8 +17,6 @@ router = APIRouter(include_in_schema=False)
 
 _PAGE = 50
 _STATES = {"": "All", "ACTIVE": "Active", "STOPPED": "Stopped", "FAILED": "Failed"}
-
-TheEngine = Annotated[Engine, Depends(current_engine)]
 
 
 @router.get("/triggers")

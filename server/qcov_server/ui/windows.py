@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import Depends, Query
+from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from qcov_server.depends import current_store
-from qcov_server.engine import Row, Store
+from qcov_server.engine import Row
 from qcov_server.ui.present import lasted
 
-TheStore = Annotated[Store, Depends(current_store)]
 PageNumber = Annotated[int, Query(ge=1, le=10**7)]
 
 
