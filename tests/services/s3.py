@@ -86,6 +86,7 @@ def _s3_server() -> Iterator[Server]:
     for name in ("moto", "s3fs", "boto3"):
         if importlib.util.find_spec(name) is None:
             absent(name, "`make setup`")
+    importlib.import_module("fsspec")  # it keeps those of its variables that it is imported with
     server = Server()
     server.start()
     yield server
