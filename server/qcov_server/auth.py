@@ -3,6 +3,10 @@
 Programs send a token (see `tokens`) as a bearer token. A browser never sees the owner's: the
 command line makes a code that works once, within minutes, and the browser gets a cookie for it that
 the server can check without remembering anything.
+
+Browsers send a cookie to every port of a host, and so to other people's servers on this machine.
+With the cookie comes a key, which a browser keeps where only pages from this very port can read it:
+what changes something needs both.
 """
 
 from __future__ import annotations
@@ -76,6 +80,10 @@ class Sessions:
             return Access.OWNER
         return Access.READER if self._tokens.share_of(who) else None
 
-    def _sign(self, told: str) -> str:
-        key = hashlib.sha256(f"session:{self._tokens.owner()}".encode()).digest()
+    def key(self, value: str) -> str:
+        """What has to come with a cookie of this value from whoever changes something."""
+        return self._sign(value, "key")
+
+    def _sign(self, told: str, purpose: str = "session") -> str:
+        key = hashlib.sha256(f"{purpose}:{self._tokens.owner()}".encode()).digest()
         return hmac.new(key, told.encode(), hashlib.sha256).hexdigest()

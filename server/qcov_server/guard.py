@@ -3,7 +3,7 @@
 The server is for one user on one machine, but any page open in that user's browser can send it
 requests, and a name server can make a foreign name point at it. So the checks come in this order:
 the Host header names this server; the browser does not say that another site sent the request; the
-token or a session is there; the body is of a kind that no HTML form can send, and not too large.
+token or a session is there, with its key for what changes something; the body is of a kind that no HTML form can send, and not too large.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from qcov.errors import AccessRefused, InvalidRequest
 from qcov_server.auth import Sessions
 from qcov_server.problems import problem
-from qcov_server.tokens import ACCESS, Access, Tokens
+from qcov_server.tokens import ACCESS, Access, Tokens, same
 from qcov_server.ui.render import SIGN_IN_STYLE_DIGEST, sign_in_page, wants_page
 
 #: The largest body, in bytes. A dispatch carries its inputs.
@@ -33,6 +33,7 @@ _OWNERS_ONLY = ("/settings", "/logs", "/api/v1/settings", "/api/v1/logs")
 _INVALID, _REFUSED = InvalidRequest.__name__, AccessRefused.__name__
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _SAFE = frozenset({"GET", "HEAD"})
+KEY_HEADER = "qcov-key"  #: brings the second secret of a browser's session
 _POLICY = (
     "default-src 'self'; img-src 'self' data:; style-src 'self' '{style}'; object-src 'none'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -119,7 +120,8 @@ class Guard:
     def _refuse_stranger(self, request: Request) -> Response | None:
         if request.scope["path"] == LOGIN_PATH:  # its URL may be read in another way
             return None
-        access = self._access(request)
+        cookie = self._cookie(request)
+        access = self._access(request, cookie)
         request.scope[ACCESS] = access
         if access is None:
             return _who_is_it(request)
@@ -128,14 +130,30 @@ class Guard:
         ):
             detail = "You may look here, and not at this, nor change anything."
             return problem(403, detail, kind=_REFUSED)
+        if request.method not in _SAFE and not self._has_key(request, cookie):
+            detail = (
+                "This browser may look, but has lost the key to change anything. "
+                "Log in again: `qcov start` prints a link."
+            )
+            return problem(403, detail, kind=_REFUSED)
         return None
 
-    def _access(self, request: Request) -> Access | None:
+    def _cookie(self, request: Request) -> str | None:
+        """The session with which a request comes; None if it comes with something else."""
+        if request.headers.get("authorization"):
+            return None
+        return _cookie(request.headers, self._sessions.cookie)
+
+    def _access(self, request: Request, cookie: str | None) -> Access | None:
+        if cookie is not None:
+            return self._sessions.access(cookie)
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme:
-            return self._tokens.access(given.strip()) if scheme.lower() == "bearer" else None
-        cookie = _cookie(request.headers, self._sessions.cookie)
-        return None if cookie is None else self._sessions.access(cookie)
+        return self._tokens.access(given.strip()) if scheme.lower() == "bearer" else None
+
+    def _has_key(self, request: Request, cookie: str | None) -> bool:
+        """A cookie alone may come from another server on this machine: browsers give it to all."""
+        given = request.headers.get(KEY_HEADER, "")
+        return cookie is None or same(given, self._sessions.key(cookie))
 
     def _refuse_body(self, request: Request) -> Response | None:
         length = request.headers.get("content-length", "0")

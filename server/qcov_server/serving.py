@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from qcov.errors import ConfigError, PortInUse
 from qcov.settings import LOOPBACK, SETTINGS
 from qcov_server.app import create_app
+from qcov_server.auth import Sessions
 from qcov_server.connections import Connection, Connections
 from qcov_server.engine import Engine
 from qcov_server.guard import LOGIN_PATH
@@ -43,6 +44,11 @@ class HttpServer:
     def login_link(self) -> str:
         """A link that lets one browser in, once."""
         return f"{self.url}{LOGIN_PATH}?code={self._app.state.login_codes.make()}"
+
+    @property
+    def sessions(self) -> Sessions:
+        """The sessions of its browsers."""
+        return self._app.state.sessions
 
     async def stop(self) -> None:
         """Answer what was asked, close the event streams and the port."""

@@ -10,7 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from qcov_server.auth import LoginCodes, Sessions
 from qcov_server.tokens import Tokens, digest
-from qcov_server.ui.render import sign_in_page
+from qcov_server.ui.render import key_page, sign_in_page
 
 router = APIRouter(include_in_schema=False)
 
@@ -28,15 +28,17 @@ def login(
     codes: LoginCodes = request.app.state.login_codes
     sessions: Sessions = request.app.state.sessions
     tokens: Tokens = request.app.state.tokens
-    response = RedirectResponse(to, status_code=303)
-    share = None
-    if not codes.redeem(code):
+    if codes.redeem(code):
+        value, lifetime = sessions.make()
+        response = key_page(sessions.key(value), to)
+    else:
         share = tokens.share_of(digest(code))
         if share is None:
             return sign_in_page("That login link was used already, was taken back, or is too old.")
+        response = RedirectResponse(to, status_code=303)
         if sessions.access(request.cookies.get(sessions.cookie, "")):
             return response  # who is in already would be able to do less
-    value, lifetime = sessions.make(share)
+        value, lifetime = sessions.make(share)
     response.set_cookie(
         sessions.cookie, value, max_age=lifetime, httponly=True, samesite="strict", path="/"
     )

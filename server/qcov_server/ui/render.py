@@ -1,4 +1,4 @@
-"""Templates, their filters, and the one page that strangers see."""
+"""Templates, their filters, and the pages of the login."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def wants_page(request: Request) -> bool:
     return "text/html" in accepted and not request.scope["path"].startswith(("/api/", "/static/"))
 
 
-# -- the page for strangers --------------------------------------------------------------------
-# They may load nothing from this server, so its few rules of style stand in the page, and the
+# -- the pages before and after the login --------------------------------------------------------
+# Strangers may load nothing from this server, so the few rules of style stand in the page, and the
 # policy allows them by their digest.
 
 _SIGN_IN_STYLE = (_TEMPLATES / "sign_in.css").read_text(encoding="utf-8")
@@ -90,3 +90,9 @@ def sign_in_page(reason: str = "This page is for whoever started the server.") -
     """Tell a browser without a session how to get one."""
     text = _environment.get_template("sign_in.html").render(style=_SIGN_IN_STYLE, reason=reason)
     return HTMLResponse(text, 401, headers={"www-authenticate": "Bearer"})
+
+
+def key_page(key: str, to: str) -> Response:
+    """Give a browser that has just logged in the key of its session, and lead it on."""
+    values = {"style": _SIGN_IN_STYLE, "key": key, "to": to}
+    return HTMLResponse(_environment.get_template("key.html").render(values))

@@ -64,6 +64,7 @@ class Site:
         page.on("console", self._listen)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.goto(login_link())
+        page.wait_for_url(f"{self.url}/")  # its key is kept, and the login is over
         if path != "/":
             page.goto(f"{self.url}{path}")
         page.wait_for_selector("#connection[data-state=live]")

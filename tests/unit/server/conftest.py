@@ -249,6 +249,11 @@ class Server:
         """A code from a new login link."""
         return self.http.login_link().partition("code=")[2]
 
+    def key_of(self, client: httpx.Client) -> str:
+        """The key of the session that a client has a cookie of."""
+        sessions = self.http.sessions
+        return sessions.key(client.cookies[sessions.cookie])
+
     def close(self) -> None:
         self._run(self.http.stop())
         self.loop.call_soon_threadsafe(self.loop.stop)

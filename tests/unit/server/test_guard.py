@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import time
 from typing import TYPE_CHECKING, Any, cast
 
 import httpx
@@ -12,6 +13,7 @@ from starlette.routing import Mount
 
 from qcov_server import guard
 from qcov_server.app import create_app
+from qcov_server.auth import Sessions
 
 if TYPE_CHECKING:
     from conftest import MemoryEngine, Server
@@ -212,8 +214,8 @@ def test_a_code_logs_one_browser_in_once(stranger: httpx.Client, server: Server)
     code = server.login_code()
     first = stranger.get("/login", params={"code": code})
 
-    assert first.status_code == 303
-    assert first.headers["location"] == "/"
+    assert first.status_code == 200
+    assert 'href="/"' in first.text
     cookie = first.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
@@ -314,12 +316,47 @@ def test_a_reader_is_led_to_nothing_that_is_refused(
             assert f'href="{place}"' not in seen
 
 
+def test_a_cookie_alone_changes_nothing(
+    stranger: httpx.Client, server: Server, engine: MemoryEngine
+) -> None:
+    """Browsers send it to each server on this machine, and that may belong to somebody else."""
+    engine.store.add("d")
+    stranger.get("/login", params={"code": server.login_code()})
+    other = Sessions(server.tokens, server.port, lambda: time.time() + 9).make()[0]
+    wrong = ["", "0" * 64, "é", server.token, server.http.sessions.key(other)]
+    changes = [pair for pair in all_routes(engine) if pair[0] not in ("GET", "HEAD")]
+    assert ("DELETE", "/api/v1/dispatches/1") in changes
+    for method, path in changes:
+        for sent in ({}, {"authorization": ""}, *({"qcov-key": one.encode()} for one in wrong)):
+            answer = stranger.request(method, path, json={}, headers=sent)
+            assert (answer.status_code, answer.json()["title"]) == (403, "Forbidden"), (path, sent)
+            assert "Log in again" in answer.json()["detail"]
+    cancel = "/api/v1/dispatches/d/cancel"
+    assert engine.cancelled == []
+    with_key = {"qcov-key": server.key_of(stranger)}
+    assert stranger.post(cancel, json={}, headers=with_key).status_code == 200
+    assert [one for one, _ in engine.cancelled] == ["d"]
+
+
+def test_no_page_but_the_login_tells_the_key(
+    stranger: httpx.Client, server: Server, engine: MemoryEngine
+) -> None:
+    engine.store.add("d", [{}])
+    login = stranger.get("/login", params={"code": server.login_code()})
+    key = server.key_of(stranger)
+    assert key in login.text
+    for path in ("/", "/dispatches/d", "/settings", "/api/v1/status", "/login?code=used", "/no"):
+        answer = stranger.get(path)
+        assert key not in answer.text + str(answer.headers), path
+
+
 def test_the_owner_who_opens_a_shared_link_stays_the_owner(
     stranger: httpx.Client, server: Server, engine: MemoryEngine, shared: str
 ) -> None:
     engine.store.add("d")
     stranger.get("/login", params={"code": server.login_code()})
     stranger.get("/login", params={"code": shared})
+    stranger.headers["qcov-key"] = server.key_of(stranger)
     assert stranger.post("/api/v1/dispatches/d/cancel", json={}).status_code == 200
 
 

@@ -39,7 +39,11 @@
     try {
       answer = await fetch(address, {
         method,
-        headers: { "content-type": "application/json", accept: "application/json" },
+        headers: {
+          "content-type": "application/json",
+          accept: "application/json",
+          "qcov-key": localStorage.getItem("qcov-key") ?? "", // see key.js
+        },
         body: JSON.stringify(body),
       });
     } catch {
