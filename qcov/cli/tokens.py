@@ -27,31 +27,35 @@ def add_to(app: typer.Typer) -> None:
 
 
 def rotate(as_json: bool = AS_JSON) -> None:
-    """Make a new token. The old one and every browser's login end; shared links stay."""
+    """Make a new token. The old one, every shared link and every browser's login end."""
     tokens = _tokens()
+    ended = [one.label for one in tokens.shares()]
     tokens.rotate()
     path = data_dir() / "server.token"
     if as_json:
-        say_json({"file": str(path)})
-    else:
-        say(f"The new token is in {path}; `qcov start` prints a new link for your browser.")
+        say_json({"file": str(path), "ended": ended})
+        return
+    say(f"The new token is in {path}; `qcov start` prints a new link for your browser.")
+    if ended:
+        say(f"Nobody else may look any more; the links of these have ended: {', '.join(ended)}.")
 
 
 def share(
     label: str = typer.Argument(help="Who it is for, so that you can take it back."),
     lifetime: str = typer.Option("7d", "--for", help="How long: 90s, 15m, 12h, 30d, 8w."),
     dispatch_id: str | None = typer.Option(
-        None, "--dispatch", help="The dispatch that the link leads to; others can be seen as well."
+        None, "--dispatch", help="The only dispatch that can be seen, with its sublattices."
     ),
     as_json: bool = AS_JSON,
 ) -> None:
-    """Make a link with which somebody may look at every dispatch and job, and change nothing."""
+    """Make a link with which somebody may look at all dispatches, or one, and change nothing."""
     if not label.strip():
         fail("a label cannot be empty", code=2)
     seconds = seconds_in(lifetime, "--for")
-    page = "" if dispatch_id is None else f"&to=/dispatches/{whole_id(dispatch_id)}"
+    only = None if dispatch_id is None else whole_id(dispatch_id)
+    page = "" if only is None else f"&to=/dispatches/{only}"
     address = (announcement(data_dir()) or {}).get("url")
-    token = _tokens().share(label, lifetime=seconds)
+    token = _tokens().share(label, lifetime=seconds, dispatch=only)
     path = f"/login?code={token}{page}"
     if as_json:
         say_json({"label": label, "token": token, "link": address and f"{address}{path}"})
@@ -65,11 +69,14 @@ def list_shares(as_json: bool = AS_JSON) -> None:
     """List who may look, and until when."""
     shares = _tokens().shares()
     if as_json:
-        keys = ("label", "created", "expires")
+        keys = ("label", "dispatch", "created", "expires")
         say_json([{key: getattr(one, key) for key in keys} for one in shares])
     elif shares:
-        rows = [(one.label, moment(one.created), moment(one.expires)) for one in shares]
-        say_table(("LABEL", "MADE", "ENDS"), rows)
+        rows = [
+            (one.label, one.dispatch or "all", moment(one.created), moment(one.expires))
+            for one in shares
+        ]
+        say_table(("LABEL", "SEES", "MADE", "ENDS"), rows)
     else:
         say("Nobody else may look. `qcov token share LABEL` makes a link.")
 

@@ -14,6 +14,7 @@ from qcov.settings import LOOPBACK
 from qcov_server import api, problems, ui
 from qcov_server.api.description import describe
 from qcov_server.auth import LoginCodes, Sessions
+from qcov_server.bounds import Bounds
 from qcov_server.counts import Counts
 from qcov_server.engine import Engine
 from qcov_server.guard import Guard
@@ -58,5 +59,8 @@ def create_app(
     describe(app)
     app.mount("/static", StaticFiles(directory=Path(ui.__file__).parent / "static"), name="static")
     names = {f"{host}:{port}" for host in (*_LOOPBACK, *hosts)} | {*hosts}
-    app.add_middleware(Guard, tokens=tokens, sessions=sessions, hosts=names, routes=app.routes)
+    app.add_middleware(
+        Guard, tokens=tokens, sessions=sessions, bounds=Bounds(engine), hosts=names,
+        routes=app.routes,
+    )  # fmt: skip
     return app

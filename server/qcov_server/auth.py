@@ -16,7 +16,7 @@ import hmac
 import secrets
 from collections.abc import Callable
 
-from qcov_server.tokens import Access, Share, Tokens, digest, same
+from qcov_server.tokens import Access, Share, Tokens, Visitor, digest, same
 
 CODE_LIFETIME = 15 * 60.0  #: seconds until an unused login link stops working
 SESSION_LIFETIME = 30 * 24 * 3600.0  #: seconds until a browser has to log in again
@@ -68,8 +68,8 @@ class Sessions:
         told = f"{Access.OWNER if share is None else share.digest}.{int(ends)}"
         return f"{told}.{self._sign(told)}", max(0, int(ends - now))
 
-    def access(self, value: str) -> Access | None:
-        """What a cookie allows; None if it was not made here, or is too old."""
+    def visitor(self, value: str) -> Visitor | None:
+        """Whose a cookie is; None if it was not made here, or is too old."""
         told, _, signature = value.rpartition(".")
         if not same(signature, self._sign(told)):
             return None
@@ -77,8 +77,9 @@ class Sessions:
         if float(ends) <= self._clock():
             return None
         if who == Access.OWNER:
-            return Access.OWNER
-        return Access.READER if self._tokens.share_of(who) else None
+            return Visitor(access=Access.OWNER, name=digest(value))
+        share = self._tokens.share_of(who)
+        return None if share is None else Visitor.of(share)
 
     def key(self, value: str) -> str:
         """What has to come with a cookie of this value from whoever changes something."""

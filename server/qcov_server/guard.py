@@ -3,7 +3,8 @@
 The server is for one user on one machine, but any page open in that user's browser can send it
 requests, and a name server can make a foreign name point at it. So the checks come in this order:
 the Host header names this server; the browser does not say that another site sent the request; the
-token or a session is there, with its key for what changes something; the body is of a kind that no HTML form can send, and not too large.
+token or a session is there, with its key for what changes something; who may see one dispatch asks
+for no other; the body is of a kind that no HTML form can send, and not too large.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from qcov.errors import AccessRefused, InvalidRequest
 from qcov_server.auth import Sessions
-from qcov_server.problems import problem
-from qcov_server.tokens import ACCESS, Access, Tokens, same
+from qcov_server.bounds import Bounds
+from qcov_server.problems import answer, problem
+from qcov_server.tokens import STILL_IN, VISITOR, Access, Tokens, Visitor, same
 from qcov_server.ui.render import SIGN_IN_STYLE_DIGEST, sign_in_page, wants_page
 
 #: The largest body, in bytes. A dispatch carries its inputs.
@@ -57,6 +59,7 @@ class Guard:
         *,
         tokens: Tokens,
         sessions: Sessions,
+        bounds: Bounds,
         hosts: Collection[str],
         routes: Sequence[BaseRoute],
     ) -> None:
@@ -64,6 +67,7 @@ class Guard:
         self._routes = routes
         self._tokens = tokens
         self._sessions = sessions
+        self._bounds = bounds
         self._hosts = frozenset(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,11 +85,15 @@ class Guard:
             self._refuse_host(request.headers)
             or self._refuse_foreign_site(request)
             or self._refuse_stranger(request)
+            or await self._refuse_elsewhere(request)
+            or self._refuse_change(request)
             or self._refuse_method(request)
             or self._refuse_body(request)
         )
         if refusal is not None:
             await refusal(scope, receive, send)
+        elif request.method in _SAFE and STILL_IN in scope:
+            await self._app(scope, _limited(receive), _if_still_in(request, receive, send))
         else:
             await self._app(scope, _limited(receive), send)
 
@@ -121,16 +129,23 @@ class Guard:
         if request.scope["path"] == LOGIN_PATH:  # its URL may be read in another way
             return None
         cookie = self._cookie(request)
-        access = self._access(request, cookie)
-        request.scope[ACCESS] = access
-        if access is None:
+        visitor = self._visitor(request, cookie)
+        if visitor is None:
             return _who_is_it(request)
-        if access is Access.READER and (
+        request.scope[VISITOR] = visitor
+        request.scope[STILL_IN] = lambda: self._visitor(request, cookie) == visitor
+        return None
+
+    def _refuse_change(self, request: Request) -> Response | None:
+        visitor: Visitor | None = request.scope.get(VISITOR)
+        if visitor is None:  # on the way to the login
+            return None
+        if visitor.access is Access.READER and (
             request.method not in _SAFE or request.scope["path"].startswith(_OWNERS_ONLY)
         ):
             detail = "You may look here, and not at this, nor change anything."
             return problem(403, detail, kind=_REFUSED)
-        if request.method not in _SAFE and not self._has_key(request, cookie):
+        if request.method not in _SAFE and not self._has_key(request):
             detail = (
                 "This browser may look, but has lost the key to change anything. "
                 "Log in again: `qcov start` prints a link."
@@ -144,16 +159,29 @@ class Guard:
             return None
         return _cookie(request.headers, self._sessions.cookie)
 
-    def _access(self, request: Request, cookie: str | None) -> Access | None:
+    def _visitor(self, request: Request, cookie: str | None) -> Visitor | None:
         if cookie is not None:
-            return self._sessions.access(cookie)
+            return self._sessions.visitor(cookie)
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        return self._tokens.access(given.strip()) if scheme.lower() == "bearer" else None
+        return self._tokens.visitor(given.strip()) if scheme.lower() == "bearer" else None
 
-    def _has_key(self, request: Request, cookie: str | None) -> bool:
+    def _has_key(self, request: Request) -> bool:
         """A cookie alone may come from another server on this machine: browsers give it to all."""
+        cookie = self._cookie(request)
         given = request.headers.get(KEY_HEADER, "")
         return cookie is None or same(given, self._sessions.key(cookie))
+
+    async def _refuse_elsewhere(self, request: Request) -> Response | None:
+        """Who was let in to see one dispatch finds nothing else here, as if there were nothing."""
+        visitor: Visitor | None = request.scope.get(VISITOR)
+        if visitor is None or visitor.dispatch is None:
+            return None
+        path = request.scope["path"]
+        if path == "/":
+            return RedirectResponse(f"/dispatches/{visitor.dispatch}", status_code=303)
+        if await self._bounds.hold(path, visitor.dispatch):
+            return None
+        return answer(request, 404, "There is nothing here that you were let in to see.")
 
     def _refuse_body(self, request: Request) -> Response | None:
         length = request.headers.get("content-length", "0")
@@ -176,6 +204,21 @@ def _who_is_it(request: Request) -> Response:
         return sign_in_page()
     detail = "Send the token as 'Authorization: Bearer ...', or log in: `qcov start`."
     return problem(401, detail, kind=_REFUSED, headers={"www-authenticate": "Bearer"})
+
+
+def _if_still_in(request: Request, receive: Receive, send: Send) -> Send:
+    """Some answers are waited for: whoever may see nothing more by then is told so instead."""
+    out = False
+
+    async def sent(message: Message) -> None:
+        nonlocal out
+        if message["type"] == "http.response.start" and not request.scope[STILL_IN]():
+            out = True
+            await _who_is_it(request)(request.scope, receive, send)
+        elif not out:
+            await send(message)
+
+    return sent
 
 
 def _is_visit(request: Request) -> bool:

@@ -86,21 +86,21 @@ def _qcov_error(request: Request, error: Exception) -> Response:
     kinds = (_STATUS_OF[kind] for kind in type(error).__mro__ if kind in _STATUS_OF)
     headers = _RETRY if isinstance(error, ServerBusy) else None
     name = type(error).__name__
-    return _answer(request, next(kinds, 500), str(error), kind=name, headers=headers)
+    return answer(request, next(kinds, 500), str(error), kind=name, headers=headers)
 
 
 def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI's, of what it cannot take apart
         detail = "The body is not JSON in UTF-8, or has too many lists in each other."
-        return _answer(request, 422, detail, kind=InvalidRequest.__name__)
-    return _answer(request, error.status_code, str(error.detail), headers=error.headers)
+        return answer(request, 422, detail, kind=InvalidRequest.__name__)
+    return answer(request, error.status_code, str(error.detail), headers=error.headers)
 
 
 def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     detail = "; ".join(_wrong(item) for item in error.errors())
-    return _answer(request, 422, detail, kind=InvalidRequest.__name__)
+    return answer(request, 422, detail, kind=InvalidRequest.__name__)
 
 
 def _wrong(item: Mapping[str, Any]) -> str:
@@ -109,7 +109,7 @@ def _wrong(item: Mapping[str, Any]) -> str:
     return f"{where}: {item['msg']}{given}"
 
 
-def _answer(
+def answer(
     request: Request,
     status: int,
     detail: str,
@@ -117,6 +117,7 @@ def _answer(
     kind: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> Response:
+    """A problem document; a page for whoever wants one. Arguments are those of `problem`."""
     if not wants_page(request):
         return problem(status, detail, kind=kind, headers=headers)
     title = HTTPStatus(status).phrase

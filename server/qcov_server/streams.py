@@ -13,6 +13,7 @@ import contextlib
 import json
 import logging
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,17 +24,23 @@ from starlette.types import Receive, Scope, Send
 from qcov.errors import ServerBusy
 from qcov.logs import as_line
 from qcov_server.engine import Engine, Events
+from qcov_server.tokens import Access, Visitor
 from qcov_server.watching import watch_jobs
 
 MAX_STREAMS = 256
+OF_READERS = 192  #: how many of them all who may only look have together
+OF_ONE = 64  #: how many a browser has, or who may only look; the owner's token has them all
 _HEARTBEAT = 15.0  #: seconds; shorter than what proxies and browsers wait
 _GATHERING = 0.02  #: seconds in which events gather into one message
 _PAUSE = 0.05  #: seconds from one message to the next
 _MOST = 2000  #: events in one message
 _BEHIND = 200  #: messages that wait for one stream, at most
 
+_log = logging.getLogger(__name__)
+
 _ALIVE = b": alive\n\n"
 _RESET = b"event: reset\ndata: {}\n\n"
+_OUT = b"event: out\ndata: {}\n\n"
 
 #: Numbers begin anew with every engine, so an id says whose they are.
 THIS_SERVER = secrets.token_hex(4)
@@ -46,11 +53,15 @@ class Wanted:
     """What a stream is to carry."""
 
     dispatch: str | None = None  #: only what is about this one
+    within: str | None = None  #: only what is about this one and its sublattices
     topics: frozenset[str] = frozenset()  #: what is told only on request
 
     def has(self, event: Event) -> bool:
         """Whether an event belongs there."""
-        if self.dispatch not in (None, event.get("dispatch")):
+        about = event.get("dispatch")
+        if self.dispatch not in (None, about):
+            return False
+        if self.within is not None and self.within not in (about, event.get("root")):
             return False
         return event["seq"] is not None or event["topic"] in self.topics
 
@@ -68,20 +79,46 @@ class Streams:
         self._sent = 0  # the number of the last event that went to the queues
         self._tasks: list[asyncio.Task[None]] = []
         self._log: logging.Handler = logging.NullHandler()
-        self.open = 0  #: how many there are
+        self._held: Counter[Visitor] = Counter()
 
-    def stream(self, wanted: Wanted, last_id: str | None) -> StreamingResponse:
-        """One stream, with what was missed since `last_id`; `ServerBusy` if there are too many."""
-        if self.open >= MAX_STREAMS:
-            raise ServerBusy(what="event streams", limit=MAX_STREAMS)
+    @property
+    def open(self) -> int:
+        """How many there are."""
+        return self._held.total()
+
+    def stream(
+        self, wanted: Wanted, last_id: str | None, *, visitor: Visitor, still_in: Callable[[], bool]
+    ) -> StreamingResponse:
+        """One stream.
+
+        Args:
+            wanted: What it is to carry.
+            last_id: It begins with what was missed since then.
+            visitor: Whose it is.
+            still_in: Says whether they may still see it; it ends when they may not.
+
+        Raises:
+            ServerBusy: there are too many.
+        """
+        self._refuse_many(visitor)
         queue: asyncio.Queue[bytes] = asyncio.Queue()
-        self._join(wanted, queue)
+        self._join(wanted, queue, visitor)
         # No await up to here: nothing falls between the past and the present.
         first = self._missed(last_id, wanted) if last_id else self._named(b"hello")
-        return _Stream(b"retry: 1000\n\n" + first, queue, lambda: self._leave(wanted, queue))
+        messages = _messages(b"retry: 1000\n\n" + first, queue, still_in)
+        return _Stream(messages, lambda: self._leave(wanted, queue, visitor))
 
-    def _join(self, wanted: Wanted, queue: asyncio.Queue[bytes]) -> None:
-        self.open += 1
+    def _refuse_many(self, visitor: Visitor) -> None:
+        if self.open >= MAX_STREAMS:
+            raise ServerBusy(what="event streams", limit=MAX_STREAMS)
+        if not visitor.has_owners_token and self._held[visitor] >= OF_ONE:
+            raise ServerBusy(what="event streams of yours", limit=OF_ONE)
+        readers = sum(n for who, n in self._held.items() if who.access is Access.READER)
+        if visitor.access is Access.READER and readers >= OF_READERS:
+            raise ServerBusy(what="event streams for readers", limit=OF_READERS)
+
+    def _join(self, wanted: Wanted, queue: asyncio.Queue[bytes], visitor: Visitor) -> None:
+        self._held[visitor] += 1
         self._queues.setdefault(wanted, set()).add(queue)
         if not self._tasks:
             self._sent = self._engine.events.number
@@ -92,8 +129,8 @@ class Streams:
                 asyncio.create_task(watch_jobs(self._engine.events.tell), name="qcov-jobs"),
             ]
 
-    def _leave(self, wanted: Wanted, queue: asyncio.Queue[bytes]) -> None:
-        self.open -= 1
+    def _leave(self, wanted: Wanted, queue: asyncio.Queue[bytes], visitor: Visitor) -> None:
+        self._held -= Counter([visitor])
         self._queues[wanted].discard(queue)
         if not self._queues[wanted]:
             del self._queues[wanted]
@@ -105,10 +142,20 @@ class Streams:
 
     async def _broadcast(self) -> None:
         async with self._engine.events.subscribe() as events:
-            self._give(self._engine.events.since(self._sent) or [])  # while this task began
+            missed = self._engine.events.since(self._sent) or []  # while this task began
+            self._give_or_reset(missed)
             while True:
-                self._give(await _gathered(events))
+                self._give_or_reset(await _gathered(events))
                 await asyncio.sleep(_PAUSE)
+
+    def _give_or_reset(self, events: Sequence[Event]) -> None:
+        """Events that cannot be told are lost, and no others: all streams begin anew."""
+        try:
+            self._give(events)
+        except Exception:  # noqa: BLE001  # whatever it is, the others wait for theirs
+            _log.exception("events could not be told: streams begin anew")
+            for queue in (queue for queues in self._queues.values() for queue in queues):
+                _put(queue, _RESET)
 
     def _give(self, events: Sequence[Event]) -> None:
         self._sent = next((e["seq"] for e in reversed(events) if e["seq"]), self._sent)
@@ -132,12 +179,10 @@ class Streams:
 
 
 class _Stream(StreamingResponse):
-    """What comes to a queue, sent on; `leave` is called when that ends, begun or not."""
+    """Messages, sent on; `leave` is called when that ends, begun or not."""
 
-    def __init__(
-        self, first: bytes, queue: asyncio.Queue[bytes], leave: Callable[[], None]
-    ) -> None:
-        super().__init__(_messages(first, queue), media_type="text/event-stream")
+    def __init__(self, messages: AsyncIterator[bytes], leave: Callable[[], None]) -> None:
+        super().__init__(messages, media_type="text/event-stream")
         self._leave = leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -148,10 +193,14 @@ class _Stream(StreamingResponse):
             self._leave()
 
 
-async def _messages(first: bytes, queue: asyncio.Queue[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    while True:
-        yield await _next(queue)
+async def _messages(
+    first: bytes, queue: asyncio.Queue[bytes], still_in: Callable[[], bool]
+) -> AsyncIterator[bytes]:
+    message = first
+    while still_in():
+        yield message
+        message = await _next(queue)
+    yield _OUT
 
 
 class _LogLines(logging.Handler):

@@ -22,8 +22,10 @@ from pathlib import Path
 
 from qcov import private_file
 
-ACCESS = "qcov.access"  #: where a request's scope says what its sender may do
+VISITOR = "qcov.visitor"  #: where a request's scope says who has sent it
+STILL_IN = "qcov.still_in"  #: where it has a function that says whether they may still come in
 
+_OWNER = "owner"  # the name of whoever has the owner's token
 _Stamp = tuple[int, int, int]
 
 
@@ -42,6 +44,26 @@ class Share:
     digest: str  #: SHA-256 of the token
     created: float  #: seconds since the epoch
     expires: float
+    dispatch: str | None = None  #: nothing but this one, with its sublattices; None for all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visitor:
+    """Somebody who has come in."""
+
+    access: Access
+    name: str  #: tells them from others; nothing can be done with it
+    dispatch: str | None = None  #: they see nothing but this one, with its sublattices
+
+    @property
+    def has_owners_token(self) -> bool:
+        """Whether it is a program with the owner's token, and not a browser."""
+        return self.name == _OWNER
+
+    @classmethod
+    def of(cls, share: Share) -> Visitor:
+        """Whoever comes with a share, whether by its token or with a session."""
+        return cls(access=Access.READER, name=share.digest, dispatch=share.dispatch)
 
 
 class Tokens:
@@ -53,9 +75,9 @@ class Tokens:
 
     >>> import tempfile
     >>> tokens = Tokens(Path(tempfile.mkdtemp()))
-    >>> tokens.access(tokens.owner()), tokens.access("guessed")
-    (<Access.OWNER: 'owner'>, None)
-    >>> tokens.access(tokens.share("a colleague", lifetime=60.0))
+    >>> tokens.visitor(tokens.owner()), tokens.visitor("guessed")
+    (Visitor(access=<Access.OWNER: 'owner'>, name='owner', dispatch=None), None)
+    >>> tokens.visitor(tokens.share("a colleague", lifetime=60.0)).access
     <Access.READER: 'reader'>
     """
 
@@ -76,14 +98,25 @@ class Tokens:
         return self._owner[1]
 
     def rotate(self) -> str:
-        """A new token for the owner. The old one, and every browser's session, end."""
+        """A new token for the owner. The old one, all shares, and every browser's session, end."""
+        with self._changing():
+            self._keep([])
         private_file.write(self._path, _new().encode("ascii"))
         return self.owner()
 
-    def share(self, label: str, *, lifetime: float) -> str:
-        """A token with which somebody may look for `lifetime` seconds; one per label."""
+    def share(self, label: str, *, lifetime: float, dispatch: str | None = None) -> str:
+        """A token with which somebody may look for `lifetime` seconds; one per label.
+
+        Args:
+            label: Whose it is.
+            lifetime: Seconds.
+            dispatch: The only dispatch that they are to see, with its sublattices.
+        """
         token, now = _new(), self._clock()
-        made = Share(label=label, digest=digest(token), created=now, expires=now + lifetime)
+        made = Share(
+            label=label, digest=digest(token), created=now, expires=now + lifetime,
+            dispatch=dispatch,
+        )  # fmt: skip
         with self._changing():
             self._keep([*(one for one in self.shares() if one.label != label), made])
         return token
@@ -103,11 +136,12 @@ class Tokens:
             self._keep(left)
         return len(left) < len(before)
 
-    def access(self, token: str) -> Access | None:
-        """What whoever sends this token may do."""
+    def visitor(self, token: str) -> Visitor | None:
+        """Who sends this token; None if nobody was given it."""
         if same(token, self.owner()):
-            return Access.OWNER
-        return Access.READER if self.share_of(digest(token)) else None
+            return Visitor(access=Access.OWNER, name=_OWNER)
+        share = self.share_of(digest(token))
+        return None if share is None else Visitor.of(share)
 
     def share_of(self, token_digest: str) -> Share | None:
         """The share that was made with a token of this digest, if it still holds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from qcov.journal import Journal
 
 _INTERVAL = 1.0  # seconds
 _RECENT = 200  # jobs that are looked at besides the open ones
+
+_log = logging.getLogger(__name__)
 
 Told = Callable[..., None]
 
@@ -25,12 +28,18 @@ async def watch_jobs(tell: Told) -> None:
         stamp = _stamp(path)
         if stamp == seen:
             continue
-        seen, before, known = stamp, known, await asyncio.to_thread(_jobs, path)
-        for token, job in known.items():
-            if before.get(token) != job:
-                tell(
-                    "jobs", job=token, state=job.state, device=job.device, dispatch=job.dispatch_id
-                )
+        try:
+            before, known = known, await asyncio.to_thread(_jobs, path)
+            seen = stamp
+            _tell_changes(tell, before, known)
+        except Exception:  # noqa: BLE001  # the next change is another matter
+            _log.exception("what has become of jobs could not be told")
+
+
+def _tell_changes(tell: Told, before: Mapping[str, JobEntry], now: Mapping[str, JobEntry]) -> None:
+    for token, job in now.items():
+        if before.get(token) != job:
+            tell("jobs", job=token, state=job.state, device=job.device, dispatch=job.dispatch_id)
 
 
 def _jobs(path: Path) -> Mapping[str, JobEntry]:

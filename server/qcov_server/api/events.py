@@ -10,7 +10,8 @@ A message carries a JSON list of events of one kind, and is named by it:
 Its id names this server and the number of the last event; the first one, `hello`, has nothing else.
 A browser that lost its connection sends that id back and gets what it missed, or a message named
 `reset` if that is not remembered: then it should read everything anew. With `topic=log` the
-engine's log lines come too, as `log`, to whoever may see the log.
+engine's log lines come too, as `log`, to whoever may see the log. When a token or a session ends,
+its streams do, with a message named `out`.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import StreamingResponse
 
 from qcov_server.streams import Streams, Wanted
-from qcov_server.tokens import ACCESS, Access
+from qcov_server.tokens import STILL_IN, VISITOR, Access, Visitor
 
 router = APIRouter(tags=["events"])
 
@@ -41,7 +42,10 @@ async def events(
     """What happens, of all dispatches or of one; `after` is for who cannot send a header."""
     streams = cast("Streams", request.app.state.streams)
     topics = frozenset(topic or ())
-    if request.scope.get(ACCESS) is Access.READER:  # the log tells of more than the dispatches
+    visitor: Visitor = request.scope[VISITOR]
+    if visitor.access is Access.READER:  # the log tells of more than the dispatches
         topics -= {"log"}
-    wanted = Wanted(dispatch=dispatch, topics=topics)
-    return streams.stream(wanted, last_event_id or after)
+    wanted = Wanted(dispatch=dispatch, within=visitor.dispatch, topics=topics)
+    return streams.stream(
+        wanted, last_event_id or after, visitor=visitor, still_in=request.scope[STILL_IN]
+    )

@@ -36,7 +36,7 @@ def login(
         if share is None:
             return sign_in_page("That login link was used already, was taken back, or is too old.")
         response = RedirectResponse(to, status_code=303)
-        if sessions.access(request.cookies.get(sessions.cookie, "")):
+        if sessions.visitor(request.cookies.get(sessions.cookie, "")):
             return response  # who is in already would be able to do less
         value, lifetime = sessions.make(share)
     response.set_cookie(

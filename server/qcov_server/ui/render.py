@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from qcov.inert import inert
-from qcov_server.tokens import ACCESS, Access
+from qcov_server.tokens import VISITOR, Access, Visitor
 from qcov_server.ui.present import (
     brief_duration,
     duration,
@@ -63,11 +63,23 @@ def render(
     request: Request, template: str, values: Mapping[str, Any], *, status: int = 200
 ) -> HTMLResponse:
     """A page, or a part of one."""
-    access: Access | None = request.scope.get(ACCESS)
-    places = [place for place in PLACES if access is Access.OWNER or place[0] not in _OWNERS_ONLY]
-    given = {**values, "path": request.url.path, "places": places, "access": access}
+    visitor: Visitor | None = request.scope.get(VISITOR)
+    given = {
+        **values,
+        "path": request.url.path,
+        "places": _places(visitor),
+        "access": visitor and visitor.access,
+        "bound": visitor is not None and visitor.dispatch is not None,
+    }
     text = _environment.get_template(template).render(given)
     return HTMLResponse(text, status, headers={"vary": "HX-Request"})
+
+
+def _places(visitor: Visitor | None) -> list[tuple[str, str, str]]:
+    if visitor is None or visitor.dispatch is not None:
+        return []
+    owner = visitor.access is Access.OWNER
+    return [place for place in PLACES if owner or place[0] not in _OWNERS_ONLY]
 
 
 def wants_page(request: Request) -> bool:

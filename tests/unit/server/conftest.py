@@ -297,6 +297,13 @@ def client(stranger: httpx.Client, server: Server) -> httpx.Client:
 
 
 @pytest.fixture
+def only(server: Server) -> Iterator[str]:
+    """A token with which a colleague sees the dispatch `mine` and nothing else."""
+    yield server.tokens.share("a guest", lifetime=60.0, dispatch="mine")
+    server.tokens.revoke("a guest")
+
+
+@pytest.fixture
 def shared(server: Server) -> Iterator[str]:
     """A token with which a colleague may look."""
     yield server.tokens.share("a colleague", lifetime=60.0)

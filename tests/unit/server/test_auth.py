@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from qcov_server.auth import CODE_LIFETIME, SESSION_LIFETIME, LoginCodes, Sessions
-from qcov_server.tokens import Access, Tokens
+from qcov_server.tokens import Access, Tokens, Visitor
 
 
 class Clock:
@@ -20,6 +20,10 @@ class Clock:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+def access(visitor: Visitor | None) -> Access | None:
+    return None if visitor is None else visitor.access
 
 
 @pytest.fixture
@@ -50,7 +54,7 @@ def test_the_token_is_random_private_and_stays(tmp_path: Path) -> None:
 def test_of_a_shared_token_only_a_digest_is_kept(tmp_path: Path, tokens: Tokens) -> None:
     shared = tokens.share("a colleague", lifetime=1.0)
 
-    assert tokens.access(shared) is Access.READER
+    assert access(tokens.visitor(shared)) is Access.READER
     assert shared not in "".join(path.read_text() for path in tmp_path.iterdir())
 
 
@@ -59,19 +63,19 @@ def test_a_shared_token_ends_when_its_time_is_over_or_it_is_taken_back(
 ) -> None:
     first, second = tokens.share("a", lifetime=10.0), tokens.share("b", lifetime=99.0)
     elsewhere = Tokens(tmp_path, clock)
-    assert [elsewhere.access(token) for token in (first, second)] == [Access.READER] * 2
+    assert [access(elsewhere.visitor(token)) for token in (first, second)] == [Access.READER] * 2
 
     clock.now += 11
-    assert [elsewhere.access(token) for token in (first, second)] == [None, Access.READER]
+    assert [access(elsewhere.visitor(token)) for token in (first, second)] == [None, Access.READER]
     assert (tokens.revoke("b"), tokens.revoke("b"), tokens.revoke("never")) == (True, False, False)
-    assert elsewhere.access(second) is None
+    assert access(elsewhere.visitor(second)) is None
 
 
 def test_a_label_has_one_token(tokens: Tokens) -> None:
     first = tokens.share("a", lifetime=10.0)
     second = tokens.share("a", lifetime=10.0)
 
-    assert (tokens.access(first), tokens.access(second)) == (None, Access.READER)
+    assert (access(tokens.visitor(first)), access(tokens.visitor(second))) == (None, Access.READER)
 
 
 @pytest.mark.parametrize("written", ["", "{", "[1]", '[{"label": "x"}]', '{"a": 1}'])
@@ -81,8 +85,8 @@ def test_a_damaged_file_of_shares_lets_nobody_in(
     shared = tokens.share("a", lifetime=10.0)
     (tmp_path / "server.shares.json").write_text(written)
 
-    assert tokens.access(shared) is None
-    assert tokens.access(tokens.owner()) is Access.OWNER
+    assert access(tokens.visitor(shared)) is None
+    assert access(tokens.visitor(tokens.owner())) is Access.OWNER
 
 
 def test_codes_expire() -> None:
@@ -107,14 +111,14 @@ def test_sessions_expire_and_end_with_their_token(
     sessions: Sessions, tokens: Tokens, clock: Clock
 ) -> None:
     cookie, lifetime = sessions.make()
-    assert (sessions.access(cookie), lifetime) == (Access.OWNER, int(SESSION_LIFETIME))
+    assert (access(sessions.visitor(cookie)), lifetime) == (Access.OWNER, int(SESSION_LIFETIME))
     clock.now += SESSION_LIFETIME + 1
-    assert sessions.access(cookie) is None
+    assert access(sessions.visitor(cookie)) is None
 
     cookie, _ = sessions.make()
-    assert sessions.access(cookie) is Access.OWNER
+    assert access(sessions.visitor(cookie)) is Access.OWNER
     tokens.rotate()
-    assert sessions.access(cookie) is None
+    assert access(sessions.visitor(cookie)) is None
 
 
 def test_a_session_that_was_shared_ends_with_its_share(
@@ -123,14 +127,14 @@ def test_a_session_that_was_shared_ends_with_its_share(
     tokens.share("a", lifetime=10.0)
     [share] = tokens.shares()
     cookie, lifetime = sessions.make(share)
-    assert (sessions.access(cookie), lifetime) == (Access.READER, 10)
+    assert (access(sessions.visitor(cookie)), lifetime) == (Access.READER, 10)
 
     tokens.revoke("a")
-    assert sessions.access(cookie) is None
+    assert access(sessions.visitor(cookie)) is None
     tokens.share("b", lifetime=10.0)
     cookie, _ = sessions.make(tokens.shares()[0])
     clock.now += 11
-    assert sessions.access(cookie) is None
+    assert access(sessions.visitor(cookie)) is None
 
 
 @pytest.mark.parametrize(
@@ -138,12 +142,12 @@ def test_a_session_that_was_shared_ends_with_its_share(
     ["", ".", "..", "x.y", "owner.9999999999.", "owner.9999999999.é", "owner.nan.00", "owner"],
 )
 def test_a_forged_session_is_refused(sessions: Sessions, cookie: str) -> None:
-    assert sessions.access(cookie) is None
+    assert access(sessions.visitor(cookie)) is None
 
 
 def test_nothing_can_be_written_into_a_session(sessions: Sessions, tokens: Tokens) -> None:
     tokens.share("a", lifetime=10.0)
     who, ends, signature = sessions.make(tokens.shares()[0])[0].split(".")
 
-    assert sessions.access(f"{who}.{int(ends) + 1}.{signature}") is None
-    assert sessions.access(f"owner.{ends}.{signature}") is None
+    assert access(sessions.visitor(f"{who}.{int(ends) + 1}.{signature}")) is None
+    assert access(sessions.visitor(f"owner.{ends}.{signature}")) is None

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -208,6 +208,153 @@ def test_many_that_come_at_once_are_not_too_many(
 
     assert sorted(asyncio.run(ask_all())) == [200] * 5 + [503] * 35
     wait_for_streams(client, server, 0)
+
+
+def test_a_stream_ends_with_the_token_that_it_was_opened_with(
+    stranger: httpx.Client, server: Server, shared: str
+) -> None:
+    wait_for_streams_of(server, 0)
+    server.tokens.share("another", lifetime=60.0)
+    stranger.headers["authorization"] = f"Bearer {shared}"
+    with stream(stranger) as messages:
+        wait_for_hello(messages)
+        server.happen("a", 1, "RUNNING")
+        assert next(messages)["event"] == "changes"
+        server.tokens.revoke("another")  # of somebody else
+        server.happen("a", 1, "COMPLETED")
+        assert next(messages)["event"] == "changes"
+        server.tokens.revoke("a colleague")
+        server.happen("a", 2, "RUNNING")
+        assert [message["event"] for message in messages] == ["out"]  # and no more
+    wait_for_streams_of(server, 0)
+
+
+@pytest.mark.parametrize("how", ["token", "cookie"])
+def test_a_new_token_ends_the_owners_streams_when_nothing_happens_too(
+    stranger: httpx.Client, server: Server, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(streams, "_HEARTBEAT", 0.02)
+    if how == "token":
+        stranger.headers["authorization"] = f"Bearer {server.token}"
+    else:
+        stranger.get("/login", params={"code": server.login_code()})
+    with stream(stranger) as messages:
+        wait_for_hello(messages)
+        assert next(messages) == {"": "alive"}
+        server.tokens.rotate()
+        assert [one["event"] for one in messages if "event" in one] == ["out"]
+
+
+def test_a_stream_ends_when_the_time_of_its_link_is_over(
+    stranger: httpx.Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "_HEARTBEAT", 0.02)
+    token = server.tokens.share("short", lifetime=0.5)
+    stranger.headers["authorization"] = f"Bearer {token}"
+    with stream(stranger) as messages:
+        assert [one["event"] for one in messages if "event" in one] == ["hello", "out"]
+
+
+def wait_for_hello(messages: Iterator[dict[str, str]]) -> None:
+    next(message for message in messages if message.get("event") == "hello")
+
+
+def wait_for_streams_of(server: Server, count: int) -> None:
+    with httpx.Client(base_url=server.url, trust_env=False) as client:
+        client.headers["authorization"] = f"Bearer {server.token}"
+        wait_for_streams(client, server, count)
+
+
+def test_no_reader_takes_all_streams(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait_for_streams_of(server, 0)
+    for name, most in {"MAX_STREAMS": 7, "OF_READERS": 5, "OF_ONE": 3}.items():
+        monkeypatch.setattr(streams, name, most)
+    tokens = [server.tokens.share(who, lifetime=60.0) for who in ("Ana", "Bo")]
+    everybody = [*tokens[:1] * 5, *tokens[1:] * 5, *[server.token] * 5]
+    with httpx.Client(base_url=server.url, trust_env=False) as client, ExitStack() as held:
+        told = {}
+        for place, token in enumerate(everybody):
+            head = {"authorization": f"Bearer {token}"}
+            answer = held.enter_context(client.stream("GET", "/api/v1/events", headers=head))
+            told[place] = answer.status_code
+    assert [*told.values()] == [200] * 3 + [503] * 2 + [200] * 2 + [503] * 3 + [200] * 2 + [503] * 3
+    for who in ("Ana", "Bo"):
+        server.tokens.revoke(who)
+    wait_for_streams_of(server, 0)
+
+
+def test_a_browser_does_not_take_all_streams(
+    stranger: httpx.Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "OF_ONE", 1)
+    stranger.get("/login", params={"code": server.login_code()})
+    with stream(stranger):
+        refused = stranger.get("/api/v1/events")
+    assert refused.status_code == 503
+    assert "1 event streams of yours" in refused.json()["detail"]
+
+
+def test_who_sees_one_dispatch_hears_of_nothing_else(
+    stranger: httpx.Client, server: Server, only: str
+) -> None:
+    tell = server.engine.events.tell
+    stranger.headers["authorization"] = f"Bearer {only}"
+    with stream(stranger, "?topic=log") as messages:
+        wait_for_hello(messages)
+        for kind, about in (
+            ("changes", {"dispatch": "other", "root": "other", "node": 1, "status": "RUNNING"}),
+            ("circuits", {"dispatch": "other", "node": 1, "count": 1}),
+            ("triggers", {"trigger": "t", "what": "FIRED"}),
+            ("jobs", {"job": "j", "state": "FAILED", "device": "d", "dispatch": None}),
+            ("changes", {"dispatch": "part", "root": "mine", "node": 2, "status": "RUNNING"}),
+            ("circuits", {"dispatch": "mine", "node": 1, "count": 2}),
+        ):
+            server.loop.call_soon_threadsafe(lambda kind=kind, about=about: tell(kind, **about))
+        heard = [next(messages), next(messages)]
+    told = [json.loads(message["data"]) for message in heard]
+    assert [(one["dispatch"], one["node"]) for [one] in told] == [("part", 2), ("mine", 1)]
+
+
+def test_events_that_cannot_be_told_do_not_end_the_telling(
+    client: httpx.Client, server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    with stream(client) as messages:
+        wait_for_hello(messages)
+        spoilt = server.engine.events.tell
+        server.loop.call_soon_threadsafe(lambda: spoilt("circuits", dispatch=object()))
+        assert next(messages)["event"] == "reset"  # for what was lost with it
+        server.happen("a", 1, "RUNNING")
+        assert next_changes(messages)[1][0]["dispatch"] == "a"
+    assert "TypeError" in caplog.text
+
+
+def test_jobs_are_watched_on_after_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("QCOV_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(watching, "_INTERVAL", 0.01)
+    told: list[str] = []
+
+    def tell(kind: str, **about: str) -> None:
+        told.append(about["state"])
+        if len(told) == 1:
+            raise OSError("spoilt")
+
+    async def watch() -> None:
+        watched = asyncio.create_task(watching.watch_jobs(tell))
+        await asyncio.sleep(0.05)  # it has looked
+        await asyncio.to_thread(journal.intend, an_intent(), {})
+        async with asyncio.timeout(5):
+            while "spoilt" not in caplog.text:
+                await asyncio.sleep(0.01)
+            await asyncio.to_thread(journal.submitted, "a" * 32, "job-1")
+            while len(told) < 2 and not watched.done():
+                await asyncio.sleep(0.01)
+        watched.cancel()
+
+    journal = Journal()
+    asyncio.run(watch())
+    assert told[-1] == "SUBMITTED"
 
 
 def test_there_may_be_too_many_streams(

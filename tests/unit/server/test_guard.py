@@ -350,6 +350,63 @@ def test_no_page_but_the_login_tells_the_key(
         assert key not in answer.text + str(answer.headers), path
 
 
+@pytest.mark.parametrize("how", ["token", "cookie"])
+def test_a_link_to_one_dispatch_shows_nothing_else(
+    stranger: httpx.Client, server: Server, engine: MemoryEngine, only: str, how: str
+) -> None:
+    add, page = engine.store.add, {"accept": "text/html"}
+    add("other", [{}])
+    add("mine", [{}])
+    add("part", [{}], parent_id="mine", root_id="mine")
+    add("deeper", [{}], parent_id="part", root_id="mine")
+    if how == "token":
+        stranger.headers["authorization"] = f"Bearer {only}"
+    else:
+        stranger.get("/login", params={"code": only})
+    for name in ("mine", "part", "deeper"):
+        for below in ("", "/nodes/0", "/heading", "/nodes", "/graph"):
+            answer = stranger.get(f"/dispatches/{name}{below}")
+            assert answer.status_code == 200, answer.url
+            assert "/compare?" not in answer.text
+            assert 'class="places" aria-label="Main">\n  </nav>' in answer.text or below
+        assert stranger.get(f"/api/v1/dispatches/{name}").json()["id"] == name
+    for method, route in all_routes(engine):
+        if method in ("GET", "HEAD") and route not in ("/", "/login", "/api/v1/events"):
+            for path in {route, route.replace("/1", "/other", 1)} - {"/static/app.css"}:
+                told = stranger.request(method, path, headers=page)
+                assert told.status_code == 404, (method, path)
+                assert "<title>Not Found" in told.text or method == "HEAD" or "/api/" in path
+        elif method not in ("GET", "HEAD"):
+            assert stranger.request(method, route, json={}).status_code == 404
+            mine = route.replace("/1", "/mine", 1)
+            assert stranger.request(method, mine, json={}).status_code == (
+                403 if "dispatches/mine" in mine else 404
+            )
+    for path in (
+        "/dispatches/mine/../other", "/dispatches/mine%2f..%2fother", "/dispatches//other",
+        "/compare?a=mine&b=other", "//dispatches/other", "/dispatches/nobodys",
+    ):  # fmt: skip
+        assert stranger.get(path).status_code == 404, path
+    assert stranger.get("/").headers["location"] == "/dispatches/mine"
+
+
+def test_what_was_waited_for_is_not_told_to_who_may_look_no_more(
+    stranger: httpx.Client, server: Server, engine: MemoryEngine, only: str
+) -> None:
+    async def revoked_meanwhile(*_: Any) -> str:
+        server.tokens.revoke("a guest")
+        return "COMPLETED"
+
+    engine.store.add("mine", result_repr="a secret")
+    engine.wait = revoked_meanwhile
+    stranger.headers["authorization"] = f"Bearer {only}"
+    answer = stranger.get("/api/v1/dispatches/mine/wait?whole=true")
+    del engine.wait
+
+    assert answer.status_code == 401
+    assert "COMPLETED" not in answer.text
+
+
 def test_the_owner_who_opens_a_shared_link_stays_the_owner(
     stranger: httpx.Client, server: Server, engine: MemoryEngine, shared: str
 ) -> None:

@@ -73,6 +73,7 @@
       last = event.lastEventId;
       give({ reset: true });
     });
+    source.addEventListener("out", () => refused()); // the login has ended
     for (const kind of KINDS) {
       source.addEventListener(kind, (event) => {
         if (event.lastEventId) last = event.lastEventId;
