@@ -9,6 +9,7 @@ for no other; the body is of a kind that no HTML form can send, and not too larg
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from http.cookies import CookieError, SimpleCookie
 
@@ -32,6 +33,7 @@ LOGIN_PATH = "/login"
 #: What tells of more than the dispatches.
 _OWNERS_ONLY = ("/settings", "/logs", "/api/v1/settings", "/api/v1/logs")
 
+_log = logging.getLogger(__name__)
 _INVALID, _REFUSED = InvalidRequest.__name__, AccessRefused.__name__
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _SAFE = frozenset({"GET", "HEAD"})
@@ -75,7 +77,8 @@ class Guard:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            await self._serve(scope, receive, _with_headers(send, scope["path"]))
+            served = _without_defects(self._serve)
+            await served(scope, receive, _with_headers(send, scope["path"]))
         else:  # nothing here speaks WebSocket
             await send({"type": "websocket.close", "code": 1008})
 
@@ -238,6 +241,36 @@ def _cookie(headers: Headers, name: str) -> str | None:
     except CookieError:
         return None
     return found.value if found else None
+
+
+def _without_defects(app: ASGIApp) -> ASGIApp:
+    """Answer what nobody foresaw as a problem, which says nothing of it; the log says all."""
+
+    async def served(scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def sent(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await app(scope, receive, sent)
+        except Exception:
+            if begun:  # the connection is closed, and whoever runs the server logs it
+                raise
+            _log.exception("%s %s has failed", scope["method"], scope["path"])
+            await _defect(Request(scope))(scope, receive, send)
+
+    return served
+
+
+def _defect(request: Request) -> Response:
+    detail = "The server has failed to answer, by a defect of its own: `qcov logs` says which."
+    try:
+        return answer(request, 500, detail)
+    except Exception:  # noqa: BLE001  # the pages may be what is broken
+        return problem(500, detail)
 
 
 def _limited(receive: Receive) -> Receive:

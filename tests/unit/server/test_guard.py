@@ -434,3 +434,34 @@ def test_a_new_token_ends_the_old_one_and_every_session(
         assert program.get("/api/v1/status", headers=headers).status_code == 401
         headers = {"authorization": f"Bearer {new}"}
         assert program.get("/api/v1/status", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "accept", "kind"),
+    [
+        ("/api/v1/dispatches/d", "*/*", "application/problem+json"),
+        ("/api/v1/dispatches/d", "text/html", "application/problem+json"),
+        ("/dispatches/d", "text/html", "text/html; charset=utf-8"),
+        ("/dispatches/part", "*/*", "application/problem+json"),  # found out on the way there
+    ],
+)
+def test_a_defect_is_a_problem_that_tells_nothing(
+    stranger: httpx.Client, server: Server, engine: MemoryEngine, only: str,
+    caplog: pytest.LogCaptureFixture, path: str, accept: str, kind: str,
+) -> None:  # fmt: skip
+    def broken(dispatch_id: str) -> dict[str, Any]:
+        raise RuntimeError("a canary")
+
+    engine.store.get_dispatch = broken
+    token = only if path.endswith("part") else server.token
+    headers = {"accept": accept, "authorization": f"Bearer {token}"}
+    answer = stranger.get(path, headers=headers)
+
+    assert (answer.status_code, answer.headers["content-type"]) == (500, kind)
+    assert "qcov logs" in answer.text
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == "no-store"
+    for told in ("canary", "RuntimeError", "Traceback"):
+        assert told not in answer.text
+    assert "RuntimeError: a canary" in caplog.text
+    assert f"GET {path} has failed" in caplog.text
