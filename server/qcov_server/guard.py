@@ -90,6 +90,7 @@ class Guard:
             or self._refuse_stranger(request)
             or await self._refuse_elsewhere(request)
             or self._refuse_change(request)
+            or _refuse_nul(request)
             or self._refuse_method(request)
             or self._refuse_body(request)
         )
@@ -200,6 +201,16 @@ class Guard:
             return None
         detail = "Send JSON, with 'Content-Type: application/json'."
         return problem(415, detail, kind=_INVALID)
+
+
+def _refuse_nul(request: Request) -> Response | None:
+    """No text that is kept here has one, and databases and files each take it in their own way."""
+    if "\0" in request.scope["path"]:
+        return answer(request, 404, "No address has a NUL character in it.")
+    if b"%00" in request.scope["query_string"]:
+        detail = "What is asked for cannot have a NUL character in it."
+        return answer(request, 422, detail, kind=_INVALID)
+    return None
 
 
 def _who_is_it(request: Request) -> Response:

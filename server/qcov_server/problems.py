@@ -94,6 +94,9 @@ def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI's, of what it cannot take apart
         detail = "The body is not JSON in UTF-8, or has too many lists in each other."
         return answer(request, 422, detail, kind=InvalidRequest.__name__)
+    if error.detail == HTTPStatus.NOT_FOUND.phrase:  # Starlette's, of what no route has
+        detail = f"There is nothing at {request.url.path!r}; the path, or an id in it, is misspelt."
+        return answer(request, 404, detail, kind=InvalidRequest.__name__)
     return answer(request, error.status_code, str(error.detail), headers=error.headers)
 
 

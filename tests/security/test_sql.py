@@ -95,6 +95,34 @@ def test_no_filter_sort_or_search_is_a_part_of_a_statement(site: Site, known: st
         assert client.get(f"/api/v1/dispatches/{known}").json()["status"] == "COMPLETED"
 
 
+@pytest.mark.process
+def test_what_no_text_has_is_refused_and_not_left_out(site: Site) -> None:
+    """16: databases take a NUL each in their own way; some of them read no further."""
+    with site.client() as client:
+        for path, name in _PLACES:
+            answer = client.get(path.format("a"), params={name: "a\0b"})
+            assert (answer.status_code, answer.json()["type"]) == (
+                422, "urn:qcov:error:InvalidRequest"
+            ), (path, name)  # fmt: skip
+        for path in ("/dispatches/%00", "/api/v1/dispatches/%00", "/api/v1/triggers/a%00b"):
+            assert client.get(path).json()["status"] == 404
+
+
+@pytest.mark.process
+def test_what_is_no_id_of_a_trigger_is_the_id_of_none(site: Site) -> None:
+    with site.client() as client:
+        for no_id in ("a", "' OR 1=1", "1" * 35):
+            for path in (f"/api/v1/triggers/{no_id}", f"/api/v1/triggers/{no_id}/runs"):
+                problem = client.get(path).json()
+                kind = "urn:qcov:error:InvalidRequest"
+                assert (problem["status"], problem["type"]) == (404, kind)
+                assert repr(path) in problem["detail"] or "'" in no_id
+            problem = client.get(f"/triggers/{no_id}").json()
+            kind = "urn:qcov:error:TriggerNotFound"
+            assert (problem["status"], problem["type"]) == (404, kind)
+            assert repr(no_id) in problem["detail"]
+
+
 # -- how statements are written
 
 _ROOT = Path(__file__).parents[2]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import errno
 import os
 import posixpath
 import re
+import stat
 import tempfile
 import uuid
+from pathlib import Path
 from typing import Self
 from urllib.parse import unquote
 
@@ -15,6 +18,7 @@ from qcov.classical.deps import shown
 from qcov.context import get_context
 from qcov.errors import WrongSetting
 
+_ITSELF = "file"  # the name of a temporary file, or folder, in the folder that is its own
 _WEB = ("http", "https")
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
 
@@ -59,14 +63,36 @@ class File:
 
     @property
     def filepath(self) -> str:
-        """Its path; the URL of what is not a file of some machine's."""
-        if self.scheme != "file":
-            return f"{self.scheme}://{self._path}{self._query}"
-        if not self.is_temporary or self._path.startswith("/"):
-            return self._path
+        """Its path; the URL of what is not a file of some machine's.
+
+        A temporary file is in a folder of its own, made here, into which nobody else can look.
+
+        Raises:
+            PermissionError: somebody else has made that folder.
+        """
+        if self._is_placed:
+            return f"{self.scheme}://{self._path}{self._query}" if self._is_url else self._path
+        folder = self._private_folder()
+        if self.is_remote:  # the other machine's to make
+            return str(folder)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode):
+            raise PermissionError(errno.EACCES, "somebody else has made it", str(folder))
+        return str(folder / _ITSELF)
+
+    @property
+    def _is_url(self) -> bool:
+        return self.scheme != "file"
+
+    @property
+    def _is_placed(self) -> bool:
+        return self._is_url or not self.is_temporary or self._path.startswith("/")
+
+    def _private_folder(self) -> Path:
         context = get_context()  # so that what runs beside an electron finds the electron's own
         run = f"-{context.dispatch_id}-{context.node_id}" if context else ""
-        return os.path.join(tempfile.gettempdir(), f"{self._path}{run}")  # noqa: PTH118
+        return Path(tempfile.gettempdir(), f"{self._path}{run}")
 
     @property
     def uri(self) -> str:
@@ -117,6 +143,8 @@ class File:
 
     def __str__(self) -> str:
         """Where it is, without what may be secret in a URL."""
+        if not self._is_placed:
+            return str(self._private_folder() / _ITSELF)
         if self.scheme == "file":
             return self.filepath
         if self.scheme not in _WEB:

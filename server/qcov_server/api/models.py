@@ -14,6 +14,11 @@ from qcov_server.api.depth import shallow
 #: Seconds since the epoch, UTC.
 Moment = Annotated[float, Field(allow_inf_nan=False, description="Seconds since the epoch, UTC.")]
 
+#: The names of `Status`, each once: it has Covalent's spellings besides.
+StatusName = Literal[
+    "NEW_OBJECT", "PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELING", "CANCELLED"
+]
+
 _SORT = "A minus turns the order round; what has not begun, or not ended, stands last."
 
 
@@ -48,7 +53,7 @@ class Asked(BaseModel):
 
     limit: int = Field(default=50, ge=1, le=1000)
     offset: int = Field(default=0, ge=0, le=2**31)
-    status: list[Status] = Field(
+    status: list[StatusName] = Field(
         default=[], max_length=len(Status), description="May be given several times."
     )
     search: str | None = Field(default=None, max_length=200)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
@@ -42,11 +41,11 @@ async def triggers(
 
 @router.get("/triggers/{trigger_id}")
 async def trigger(
-    request: Request, engine: TheEngine, trigger_id: UUID, page: PageNumber = 1
+    request: Request, engine: TheEngine, trigger_id: str, page: PageNumber = 1
 ) -> HTMLResponse:
     """One trigger, and what it has started."""
-    found = await engine.triggers.get(str(trigger_id))
-    runs = await engine.triggers.runs(str(trigger_id), _PAGE, (page - 1) * _PAGE)
+    found = await engine.triggers.get(trigger_id)
+    runs = await engine.triggers.runs(trigger_id, _PAGE, (page - 1) * _PAGE)
     values = {"trigger": found, "runs": runs, "window": window(page, _PAGE, found["runs"])}
     whole = "hx-request" not in request.headers
     return render(request, "trigger.html" if whole else "trigger_facts.html", values)

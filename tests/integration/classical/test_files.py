@@ -154,6 +154,8 @@ def test_each_electron_has_temporary_files_of_its_own(run: Run, tmp_path: Path) 
         for one in Path(folder).iterdir():
             one.unlink()
         Path(folder).rmdir()
+        for path in (folder, written):
+            Path(path).parent.rmdir()
 
     result = run(lambda: [electron(1), electron(2)])
 

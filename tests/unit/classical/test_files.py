@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shlex
+import stat
 import sys
 import tempfile
 from collections.abc import Callable
@@ -76,7 +77,33 @@ def test_a_temporary_file_is_the_electrons_own() -> None:
 
     assert one == again != other
     assert within == f"{one}/name"
-    assert {str(Path(path).parent) for path in (one, other)} == {tempfile.gettempdir()}
+    folders = [Path(path).parent for path in (one, other)]
+    assert {str(folder.parent) for folder in folders} == {tempfile.gettempdir()}
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700, 0o700]
+    for folder in folders:
+        folder.rmdir()
+
+
+def test_what_is_only_named_makes_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert f"{tmp_path}/qcov-" in f"{File()!r} {FileTransfer(to_file='/a')}"
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_a_temporary_file_is_in_no_folder_of_somebody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    file = File()
+    folder = Path(str(file)).parent
+    folder.mkdir()
+    os.chown(folder, 65534, 65534)
+
+    with pytest.raises(PermissionError, match="somebody else has made it"):
+        _ = file.filepath
 
 
 @pytest.mark.parametrize(
@@ -317,6 +344,20 @@ def test_temporary_copies_are_nobody_elses_to_read(
     assert Path(file.paths[1]).read_text() == "a"
     assert tree(Path(folder.paths[1])) == tree(source)
     assert not any(Path(one.paths[1]).stat().st_mode & 0o077 for one in (file, folder))
+    assert {stat.S_IMODE(one.stat().st_mode) for one in tmp_path.glob("qcov-*")} == {0o700}
+
+
+def test_what_an_electron_writes_to_be_transferred_is_nobody_elses_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    transfer = FileTransfer(to_file=tmp_path / "out", order=Order.AFTER)
+    written = Path(transfer.paths[0])
+    written.write_text("a secret")
+
+    assert stat.S_IMODE(written.parent.stat().st_mode) == 0o700
+    transfer.run()
+    assert (tmp_path / "out").read_text() == "a secret"
 
 
 def test_a_strategy_of_ones_own(tmp_path: Path) -> None:

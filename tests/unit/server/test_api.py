@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -288,3 +289,9 @@ def test_delete(client: httpx.Client, engine: MemoryEngine) -> None:
     assert refused.status_code == 409
     assert refused.json()["type"] == "urn:qcov:error:DeletionRefused"
     assert client.delete("/api/v1/dispatches/c", headers=json).status_code == 404
+
+
+def test_a_status_that_nobody_knows_is_told_each_once(client: httpx.Client) -> None:
+    detail = client.get("/api/v1/dispatches?status=x").json()["detail"]
+
+    assert sorted(re.findall("'([A-Z_]+)'", detail)) == sorted(Status)
