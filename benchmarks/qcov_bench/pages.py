@@ -59,6 +59,7 @@ def page_rows(site: Site, *, wide_id: str) -> Iterator[Row | LeftOut]:
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(login_link())
+        page.wait_for_url(f"{site.url}/")  # its key is kept, and the login is over
         yield _list(page, site)
         yield _wide(page, site, wide_id)
         yield _events(page, site)

@@ -166,6 +166,7 @@ def files_with(folder: Path, secret: str) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)  # it runs some thirty commands
 def test_no_secret_is_told(told: Told, own_site: Site) -> None:
     """13: in pages, REST, payloads, exports, the command line, logs, and the files that it has."""
     secrets = (*SECRETS, own_site.token)
