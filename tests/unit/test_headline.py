@@ -77,6 +77,11 @@ def test_of_a_traceback(fail: Callable[[], None], said: str) -> None:
     ("text", "said"),
     [
         ("energy(0): no\nmore of it", "energy(0): no"),
+        ("The following electrons failed:\nenergy(0): no\nother(1): no", "energy(0): no"),
+        (
+            "Traceback (most recent call last):\n  File x\n...\n    f()\nValueError: a",
+            "ValueError: a",
+        ),
         ("\n  \n", ""),
         ("Traceback (most recent call last):\n  File x, cut", "File x, cut"),
     ],
