@@ -30,12 +30,16 @@ class Ledger:
         seal: outcomes.Seal,
     ) -> None:
         self._id, self._nodes, self._values, self._seal = dispatch_id, nodes, values, seal
-        self._failures: list[tuple[int, str, str]] = []
+        self._failures: dict[int, tuple[str, str]] = {}  #: by node: its name, what went wrong
         self.error: str | None = None  #: why the dispatch failed, once it has
 
     def failed(self, number: int, name: str, error: str) -> None:
         """Take note of a failure, by which the dispatch will fail."""
-        self._failures.append((number, name, error))
+        self._failures[number] = name, error
+
+    def error_of(self, number: int) -> str | None:
+        """Why a node has failed, if it has."""
+        return self._failures.get(number, (None, None))[1]
 
     def settled(
         self,
@@ -87,7 +91,9 @@ class Ledger:
     def ended(self, changes: Changes, status: Status, result: Message) -> None:
         """The dispatch has ended, with this result if it has completed."""
         if status is Status.FAILED:
-            self.error = outcomes.dispatch_error(self._failures)
+            self.error = outcomes.dispatch_error(
+                [(number, *why) for number, why in self._failures.items()]
+            )
         digest = result.get("output") if status is Status.COMPLETED else None
         row = {
             "of_dispatch": self._id,

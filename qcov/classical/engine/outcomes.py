@@ -8,6 +8,7 @@ from typing import Any
 
 from qcov.classical.engine.channel import Message
 from qcov.classical.status import Status
+from qcov.headline import FAILED, has_traceback, headline
 from qcov.store import circuits
 from qcov.store.changes import Changes
 
@@ -129,10 +130,6 @@ def circuit_rows(changes: Changes, dispatch_id: str, node_id: int, records: list
         add(changes, "circuit", circuits.to_row(record, dispatch_id, node_id))
 
 
-#: What stands in a traceback before an error's frames, or between two errors.
-_HEADS = ("Traceback (most recent", "The above exception was", "During handling of the above")
-
-
 def given_up(
     dispatch_id: str, nodes: Iterable[Mapping[str, Any]], status: Status, error: str | None
 ) -> Changes:
@@ -169,11 +166,7 @@ def told(error: Exception) -> str:
 def dispatch_error(failures: Iterable[tuple[int, str, str]]) -> str:
     """Say which nodes failed and why, a line each: number, name, error."""
     lines = [f"{name}({number}): {brief(error)}" for number, name, error in failures]
-    return "\n".join(["The following electrons failed:", *lines])
-
-
-#: What `telling.describe` writes for the middle of an error that is too long.
-_LEFT_OUT = "..."
+    return "\n".join([FAILED, *lines])
 
 
 #: How a note begins that says where an error has happened; see `prepared.told_of`.
@@ -183,13 +176,11 @@ _PLACE = "This happened in "
 def brief(error: str) -> str:
     """An error without its traceback: the line that names it; all of one that has no traceback."""
     lines = error.strip().splitlines() or ["no reason was given"]
-    heads = [at for at, line in enumerate(lines) if line.startswith(_HEADS)]
-    if not heads:
+    if not has_traceback(error):
         return "\n  ".join(lines)
-    after = lines[heads[-1] + 1 :]
-    told = (line for line in after if line and not line.startswith("  ") and line != _LEFT_OUT)
-    place = next((f" ({line})" for line in after if line.startswith(_PLACE)), "")
-    return next(told, lines[-1]) + place
+    said = headline(error)
+    notes = error.rpartition(said)[2].splitlines()
+    return said + next((f" ({line})" for line in notes if line.startswith(_PLACE)), "")
 
 
 def now() -> float:

@@ -193,6 +193,10 @@ class Run:
         """The name of a node."""
         return self._nodes[node].name
 
+    def error_of(self, node: int) -> str | None:
+        """Why a node has failed, if it has."""
+        return self._ledger.error_of(node)
+
     def attempt_of(self, node: int) -> int:
         """How often the node has been tried, this time included."""
         return self._schedule.attempt[node]

@@ -37,6 +37,7 @@ from qcov.classical.engine.tracing import Tracer
 from qcov.classical.engine.triggers import Triggers
 from qcov.classical.status import Status
 from qcov.errors import QcovError, StoreUnavailable
+from qcov.headline import headline
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 
@@ -337,7 +338,9 @@ class Runner:
             what = "the dispatch" if node is None else f"node {node} ({run.name_of(node)})"
             level = logging.WARNING if status is Status.FAILED else logging.INFO
             whose = {"dispatch": run.id, "node": node}
-            _log.log(level, "%s is %s", what, status.value, extra=whose)
+            why = headline(run.error if node is None else run.error_of(node))
+            told = f"{status.value}: {why}" if why else status.value
+            _log.log(level, "%s is %s", what, told, extra=whose)
 
     def run_ended(self, run: Run) -> None:
         """Forget a run: the store has all of it."""

@@ -37,8 +37,9 @@ def test_a_failure_comes_to_the_log_by_itself(site: Site, look: Look) -> None:
     dispatch_id = ct.dispatch_sync(refused)(1).dispatch_id
     rows = page.locator("#lines tbody tr")
     expect(rows).to_have_count(2)
-    expect(rows.first).to_contain_text("the dispatch is FAILED")
+    expect(rows.first).to_contain_text("the dispatch is FAILED: ")
     expect(rows.first).to_contain_text(dispatch_id[:8])
+    expect(rows.nth(1)).to_contain_text("(refuse) is FAILED: ValueError: ")
     look(page, "logs")
 
     page.get_by_role("searchbox").fill("node")
