@@ -63,7 +63,8 @@ def _status(as_json: bool) -> None:
         names = ("address", "dashboard", "pid")
         say_json({"status": state, **{name: about.get(name) for name in names}})
     elif state == "running":
-        say(f"The Dask cluster runs at {about['address']}; its pages are {about['dashboard']}")
+        pages = f"; its pages are {about['dashboard']}" if "dashboard" in about else ""
+        say(f"The Dask cluster runs at {about['address']}{pages}.")
     elif state == "starting":
         say("The Dask cluster is starting.")
     else:

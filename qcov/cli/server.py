@@ -67,7 +67,12 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
         "--ignore-migrations",
         help="Taken for programs written for Covalent: the database is brought up to date anyway.",
     ),
-    no_cluster: bool = typer.Option(False, "--no-cluster", help="Start without a Dask cluster."),
+    no_cluster: bool = typer.Option(
+        False, "--no-cluster", help="Start without a Dask cluster: electrons run locally."
+    ),
+    dashboard: bool = typer.Option(
+        False, "--dashboard", help="Have Dask's own pages, which no token protects."
+    ),
     triggers_only: bool = typer.Option(
         False, "--triggers-only", help="Start a server that has triggers, and takes no dispatches."
     ),
@@ -78,7 +83,7 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
     """Start the server, or say where it runs; prints a link that logs one browser in."""
     how: dict[str, Any] = {"triggers_only": triggers_only}
     if not (no_cluster or triggers_only or get_config("sdk.no_cluster")):
-        how["cluster"] = _cluster(workers, mem_per_worker, threads_per_worker)
+        how["cluster"] = _cluster(workers, mem_per_worker, threads_per_worker, dashboard)
     if host is not None:
         how |= {"host": host, "exposed": True, "names": names or []}
     elif names:
@@ -86,7 +91,9 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
     _start(port, {**how, "workers": workers}, develop=develop, as_json=as_json)
 
 
-def _cluster(workers: int | None, memory: str | None, threads: int | None) -> dict[str, Any] | None:
+def _cluster(
+    workers: int | None, memory: str | None, threads: int | None, dashboard: bool
+) -> dict[str, Any] | None:
     """The settings of the Dask cluster that is started; None where that cannot be."""
     from qcov.classical.engine.cluster import lacking
 
@@ -102,6 +109,7 @@ def _cluster(workers: int | None, memory: str | None, threads: int | None) -> di
         "memory": memory or settings["mem_per_worker"],
         "least": settings["adaptive_min"],
         "most": settings["adaptive_max"],
+        "dashboard": dashboard or settings["dashboard"],
     }
 
 

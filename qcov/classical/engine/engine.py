@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 from qcov.classical.engine.cancelling import Cancelling
@@ -42,15 +41,13 @@ class Engine:
         self.progress = following.progress
         self.cancel, self.delete = Cancelling(runner).cancel, Deleting(runner).delete
         self.streams = Printing(runner).streams
+        self.use_dask, self.resize_dask = runner.use_dask, runner.resize_dask
+        self.on_dask = runner.on_dask
         self.inside, self.recover, self.close = runner.inside, runner.recover, runner.close
 
     def take_dispatches(self, *, taken: bool) -> None:
         """Take dispatches, or only have triggers from now on."""
         self._starting.takes_dispatches = taken
-
-    def use_dask(self, available: Callable[[], bool]) -> None:
-        """Run electrons that name no executor on the server's Dask cluster while it is there."""
-        self._runner.dask_is_there = available
 
     def export(self, dispatch_id: str, path: Path) -> None:
         """Write a dispatch as a research object; any thread may call it. Errors: `write_crate`."""

@@ -176,18 +176,29 @@ class EngineProcess:
                 reason="this engine has none",
                 advice="`qcov start` brings one, without `--no-cluster`.",
             )
-        return await self._cluster.ask(do, **arguments)
+        answer = await self._cluster.ask(do, **arguments)
+        if do == "info":
+            running = self.engine.on_dask()
+            for worker in answer:
+                worker["electrons"] = self._cluster.electrons_in(worker["pid"], running)
+        return answer
 
     def _begin_cluster(self, settings: Message) -> None:
         """Bring up a Dask cluster beside what else is done."""
         if self._cluster is None and not lacking():
             folder = self._folder / "dask"
-            cluster = self._cluster = OwnCluster(folder, settings, self._announce_cluster)
-            self.engine.use_dask(lambda: cluster.running)
-            self._announce_cluster()
+            sockets = self._temporary or self._folder
+            cluster = self._cluster = OwnCluster(
+                folder, settings, self._cluster_changed, sockets=sockets
+            )
+            self.engine.use_dask(cluster.spawner, lambda: cluster.running)
+            self._cluster_changed()
 
-    def _announce_cluster(self) -> None:
-        if self._cluster is not None and self._announcement.exists():
+    def _cluster_changed(self) -> None:
+        if self._cluster is None:
+            return
+        self.engine.resize_dask(self._cluster.places)
+        if self._announcement.exists():
             self._announce({"cluster": self._cluster.about})
 
     async def _serve(  # noqa: PLR0917  # verbs are asked by name

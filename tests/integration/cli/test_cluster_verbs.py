@@ -63,8 +63,9 @@ def cluster(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     qcov("stop")
 
 
-def parent() -> int:
-    return os.getppid()
+def place() -> int:
+    """The process that the one was started by which runs electrons: a Dask worker, if it does."""
+    return psutil.Process(os.getppid()).ppid()
 
 
 def placed(function: Any) -> tuple[Any, str]:
@@ -94,10 +95,10 @@ def test_a_server_with_a_cluster(cluster: Path) -> None:
 
     # electrons that name no executor run there, and say so
     workers = [worker["pid"] for worker in asked("--info")["workers"]]
-    value, executor = placed(parent)
+    value, executor = placed(place)
     assert executor == "dask"
     assert value in workers
-    named = ct.electron(parent, executor="local")
+    named = ct.electron(place, executor="local")
     assert ct.dispatch_sync(ct.lattice(named))().result not in workers
 
     # the verbs
@@ -121,7 +122,7 @@ def test_a_server_with_a_cluster(cluster: Path) -> None:
     os.kill(about["pid"], 9)
     again = running(cluster, other_than=about["pid"])
     assert again["address"] != about["address"]
-    value, executor = placed(parent)
+    value, executor = placed(place)
     assert executor == "dask"
     assert value in _pids()
 
@@ -195,7 +196,7 @@ def test_nothing_waits_for_a_cluster_that_does_not_come_up(
     children = until(lambda: process.children(recursive=True))
     assert asked()["status"] == "starting"
     assert "the Dask cluster is starting" in qcov("cluster", "--size").stderr
-    assert placed(parent)[1] == "local"
+    assert placed(place)[1] == "local"
     assert qcov("stop").returncode == 0
     until(lambda: all(ended(child) for child in children), 10)
 
