@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -176,6 +176,11 @@ class Engine(Protocol):
         trigger_id: str | None = None,
     ) -> str:
         """Run a dispatch that was stored, or run it once more as `new_id`; returns its id."""
+        ...
+
+    @property
+    def cluster(self) -> Callable[[], Awaitable[Mapping[str, Any]]]:
+        """How its Dask cluster is (`status`: "none" without one), and the `workers` of that."""
         ...
 
     def export(self, dispatch_id: str, path: Path) -> None:

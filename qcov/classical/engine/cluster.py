@@ -82,9 +82,17 @@ class OwnCluster:
         self._slots.size = self.places
         return self._slots
 
-    def electrons_in(self, process: int, workers: list[WorkerProcess]) -> int:
-        """How many of these workers are below one of its processes."""
-        return 0 if self._slots is None else self._slots.busy_in(process, workers)
+    async def members(self, at_work: list[WorkerProcess]) -> list[Message]:
+        """Its workers, with how many electrons run in each. Errors: `ask`.
+
+        Args:
+            at_work: What runs electrons in it now.
+        """
+        found: list[Message] = await self.ask("info")
+        for worker in found:
+            slots, process = self._slots, worker["pid"]
+            worker["electrons"] = 0 if slots is None else slots.busy_in(process, at_work)
+        return found
 
     async def ask(self, do: str, **arguments: Any) -> Any:
         """Have the cluster do something; what it answers.

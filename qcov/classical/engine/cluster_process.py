@@ -77,7 +77,6 @@ class Cluster:
                 "threads": worker.nthreads,
                 "memory_limit": worker.memory_limit,
                 "memory": int(worker.metrics.get("memory", 0)),
-                "tasks": len(worker.processing),
             }
             for worker in list(self._cluster.scheduler.workers.values())
         ]

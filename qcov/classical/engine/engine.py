@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from qcov.classical.engine.cancelling import Cancelling
+from qcov.classical.engine.channel import Message
 from qcov.classical.engine.crate import write_crate
 from qcov.classical.engine.deleting import Deleting
 from qcov.classical.engine.following import Following
@@ -43,6 +44,7 @@ class Engine:
         self.streams = Printing(runner).streams
         self.use_dask, self.resize_dask = runner.use_dask, runner.resize_dask
         self.on_dask = runner.on_dask
+        self.cluster = _no_cluster  #: how its Dask cluster is, and the workers of that
         self.inside, self.recover, self.close = runner.inside, runner.recover, runner.close
 
     def take_dispatches(self, *, taken: bool) -> None:
@@ -62,3 +64,7 @@ class Engine:
     def broken(self) -> asyncio.Future[None]:
         """Fails when an outcome could not be stored: this engine must not go on."""
         return self._runner.commits.broken
+
+
+async def _no_cluster() -> Message:
+    return {"status": "none"}
