@@ -57,7 +57,9 @@ def folder() -> Iterator[Finding]:
 
 def _future(path: Path) -> Iterator[Finding]:
     above = next(each for each in path.parents if each.exists())
-    if os.access(above, os.W_OK | os.X_OK):
+    if not above.is_dir() or not shutil.disk_usage(above).total:  # such as /dev/null, /proc
+        yield problem("data folder", f"{path} cannot be made: {above} keeps no files", _OWN)
+    elif os.access(above, os.W_OK | os.X_OK):
         yield ok("data folder", f"{path} is not there; the first dispatch makes it")
         yield from _place(above)
     else:

@@ -68,7 +68,10 @@ def test_the_keys_lead_to_pages_and_rows(site: Site, look: Look) -> None:
     page.keyboard.press("/")
     page.keyboard.type("gj?")
     expect(page.get_by_role("searchbox")).to_have_value("gj?")
-    page.get_by_role("heading", level=1).click()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("searchbox")).to_have_value("")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("searchbox")).not_to_be_focused()
 
     page.keyboard.press("?")
     help_ = page.get_by_role("dialog", name="Keys")

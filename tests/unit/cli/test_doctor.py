@@ -119,6 +119,18 @@ def test_a_data_folder_that_is_a_file(run: Run, data_folder: Path) -> None:
     assert "is no folder" in found(run, "data folder")[0]["said"]
 
 
+@pytest.mark.parametrize("above", ["/proc", "/dev/null"])
+def test_a_data_folder_where_no_files_can_be(
+    run: Run, monkeypatch: pytest.MonkeyPatch, above: str
+) -> None:
+    monkeypatch.setenv("QCOV_DATA_DIR", f"{above}/nope")
+
+    [told] = found(run, "data folder")
+
+    assert told["level"] == "problem"
+    assert f"{above} keeps no files" in told["said"]
+
+
 def test_a_network_file_system(
     run: Run, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

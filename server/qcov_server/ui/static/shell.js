@@ -115,6 +115,7 @@
 
   document.addEventListener("keydown", (event) => {
     const typing = event.target.closest("input:not([type=radio], [type=checkbox]), textarea, select");
+    if (event.key === "Escape" && typing?.type === "search" && !typing.value) typing.blur();
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.isComposing || document.querySelector("dialog[open]")) return;
     const second = Date.now() < going;
