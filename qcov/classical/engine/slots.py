@@ -54,10 +54,15 @@ class Slots(Spawner):
     def start(self, environment: Environment) -> WorkerProcess:
         """Start a worker; messages may be sent to it at once."""
         settings, library = self._settings_for(environment), read_at_import(environment)
-        slot = self._chosen(environment.executable, library)
-        worker = slot.fork(settings, environment.preload)
-        slot.on_idle = lambda: self._loop.call_later(_KEPT, self._let_go, slot)
-        return worker
+        while True:
+            slot = self._chosen(environment.executable, library)
+            try:
+                worker = slot.fork(settings, environment.preload)
+            except OSError:  # it has died, and we have not heard of it yet
+                slot.close()
+                continue
+            slot.on_idle = lambda: self._loop.call_later(_KEPT, self._let_go, slot)
+            return worker
 
     def renew(self, worker: WorkerProcess) -> None:
         """What a worker was forked from has imported code that has changed: no more come of it."""
