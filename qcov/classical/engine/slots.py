@@ -15,6 +15,7 @@ import os
 import secrets
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class Slots(Spawner):
             except OSError:  # it has died, and we have not heard of it yet
                 slot.close()
                 continue
-            slot.on_idle = lambda: self._loop.call_later(_KEPT, self._let_go, slot)
+            slot.on_idle = partial(self._loop.call_later, _KEPT, self._let_go, slot)
             return worker
 
     def renew(self, worker: WorkerProcess) -> None:
