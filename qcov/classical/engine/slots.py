@@ -62,7 +62,7 @@ class Slots(Spawner):
             except OSError:  # it has died, and we have not heard of it yet
                 slot.close()
                 continue
-            slot.on_idle = partial(self._loop.call_later, _KEPT, self._let_go, slot)
+            slot.on_idle = partial(self._let_go_later, slot)
             return worker
 
     def renew(self, worker: WorkerProcess) -> None:
@@ -122,6 +122,9 @@ class Slots(Spawner):
         slot = self._slots[name] = _Slot(executable, library)
         self._wanted(name)
         return slot
+
+    def _let_go_later(self, slot: _Slot) -> None:
+        self._loop.call_later(_KEPT, self._let_go, slot)
 
     def _let_go(self, slot: _Slot) -> None:
         if not slot.workers:
