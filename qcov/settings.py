@@ -277,6 +277,8 @@ SETTINGS: Mapping[str, Setting] = {
     # The cluster of `qcov start` grows and shrinks between these; it does not where they are zero.
     "dask.adaptive_min": Setting(kind="whole", default=0),
     "dask.adaptive_max": Setting(kind="whole", default=0),
+    # Dask's pages have no token: everybody on the machine, and web sites in a browser, see them.
+    "dask.dashboard": Setting(kind="flag", default=False),
     # Files to reach a scheduler at "tls://..." with.
     "dask.tls_ca_file": _words(),
     "dask.tls_cert": _words(),

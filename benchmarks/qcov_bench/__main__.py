@@ -25,6 +25,7 @@ _SUITES = {
     "parallel": "parallel",
     "qiskit": "qiskit_jobs",
     "engine": "engine",
+    "dask": "own_cluster",
     "start": "start",
     "server": "server",
     "chaos": "chaos",

@@ -9,11 +9,11 @@ from typing import Any
 import typer
 
 from qcov.classical.engine.client import announcement, connect
+from qcov.classical.engine.cluster import lacking
 from qcov.cli.output import fail, say, say_json, say_table
-from qcov.config import data_dir
+from qcov.config import data_dir, get_config
 from qcov.errors import EngineUnavailable, QcovError
 
-_NONE = "no Dask cluster runs: `qcov start` brings one, without `--no-cluster`"
 _JSON = typer.Option(False, "--json", help="Print JSON for programs.")
 
 
@@ -63,11 +63,39 @@ def _status(as_json: bool) -> None:
         names = ("address", "dashboard", "pid")
         say_json({"status": state, **{name: about.get(name) for name in names}})
     elif state == "running":
-        say(f"The Dask cluster runs at {about['address']}; its pages are {about['dashboard']}")
+        say(f"The Dask cluster runs at {about['address']}: {_members(_ask('info'))}.")
+        if "dashboard" in about:
+            say(f"Its pages, which no token protects: {about['dashboard']}")
     elif state == "starting":
-        say("The Dask cluster is starting.")
+        say("The Dask cluster is starting; `qcov cluster` says when it runs.")
     else:
-        say(f"The Dask cluster is stopped: {_NONE}.")
+        say(f"N{_none()[1:]}.")
+
+
+def _members(workers: list[dict[str, Any]]) -> str:
+    threads = sum(worker["threads"] for worker in workers)
+    electrons = sum(worker["electrons"] for worker in workers)
+    now = f"{_count(electrons, 'electron')} {'runs' if electrons == 1 else 'run'}"
+    return f"{_count(len(workers), 'worker')}, {_count(threads, 'thread')}, {now}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
+def _none() -> str:
+    """That there is no cluster, and what brings one as things stand."""
+    told = "no Dask cluster runs"
+    if missing := lacking():
+        return f"{told}: {', '.join(missing)} is not installed; run `pip install 'qcov[dask]'`"
+    about = _announced()
+    if without := about.get("without_cluster"):
+        return f"{told}: {without}"
+    if get_config("sdk.no_cluster"):
+        return f"{told}: with the setting `sdk.no_cluster`, `qcov start` brings none"
+    if "url" in about:
+        return f"{told}: the server was started without one; `qcov start` adds it"
+    return f"{told}: `qcov start` brings one"
 
 
 def _info(as_json: bool) -> None:
@@ -116,7 +144,7 @@ def _scale(count: int, as_json: bool) -> None:
     if as_json:
         say_json({"scale": count})
     else:
-        say(f"The Dask cluster has {count} workers.")
+        say(f"The Dask cluster has {_count(count, 'worker')}.")
 
 
 def _adapt(bounds: str, as_json: bool) -> None:
@@ -127,7 +155,8 @@ def _adapt(bounds: str, as_json: bool) -> None:
     if as_json:
         say_json({"adaptive": [int(least), int(most)]})
     else:
-        say(f"The Dask cluster has {least} to {most} workers, by what there is to do.")
+        range_ = _count(int(most), "worker") if least == most else f"{least} to {most} workers"
+        say(f"The Dask cluster has {range_}, by what there is to do.")
 
 
 def _logs(as_json: bool) -> None:
@@ -142,19 +171,24 @@ def _logs(as_json: bool) -> None:
 
 def _about() -> dict[str, Any]:
     """What the engine says of its cluster; nothing if there is none."""
+    return _announced().get("cluster") or {}
+
+
+def _announced() -> dict[str, Any]:
+    """What the engine says; nothing if there is none."""
     try:
         client = connect(start=False)
     except EngineUnavailable:
         return {}
     client.close()
-    return (announcement(data_dir()) or {}).get("cluster") or {}
+    return announcement(data_dir()) or {}
 
 
 def _ask(do: str, **arguments: Any) -> Any:
     """Have the cluster do something."""
     about = _about()
     if not about:
-        fail(_NONE)
+        fail(_none())
     if about["status"] != "running":
         fail("the Dask cluster is starting: ask again in a moment")
     client = connect(start=False)

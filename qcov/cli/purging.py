@@ -19,7 +19,7 @@ from qcov.errors import ConfigError
 #: Dispatches, what opens them, and jobs that have been paid for are `_KEPT` by a soft purge.
 _PASSING = (
     "cache", "circuit_cache.sqlite*", "cluster.log", "dask", "engine.json", "engine.log",
-    "engine.sock", "environments", "logs", "server.*", "start.lock", ".probe.*",
+    "dask.sock", "engine.sock", "environments", "logs", "server.*", "start.lock", ".probe.*",
 )  # fmt: skip
 _KEPT = (
     "blobs", "credentials.json", "engine.id", "engine.lock", "jobs.*", "qcov.sqlite*", "seal.key",

@@ -67,7 +67,12 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
         "--ignore-migrations",
         help="Taken for programs written for Covalent: the database is brought up to date anyway.",
     ),
-    no_cluster: bool = typer.Option(False, "--no-cluster", help="Start without a Dask cluster."),
+    no_cluster: bool = typer.Option(
+        False, "--no-cluster", help="Start without a Dask cluster: electrons run locally."
+    ),
+    dashboard: bool = typer.Option(
+        False, "--dashboard", help="Have Dask's own pages, which no token protects."
+    ),
     triggers_only: bool = typer.Option(
         False, "--triggers-only", help="Start a server that has triggers, and takes no dispatches."
     ),
@@ -77,8 +82,8 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
 ) -> None:
     """Start the server, or say where it runs; prints a link that logs one browser in."""
     how: dict[str, Any] = {"triggers_only": triggers_only}
-    if not (no_cluster or triggers_only or get_config("sdk.no_cluster")):
-        how["cluster"] = _cluster(workers, mem_per_worker, threads_per_worker)
+    if not (no_cluster or triggers_only):
+        how |= _with_cluster(workers, mem_per_worker, threads_per_worker, dashboard=dashboard)
     if host is not None:
         how |= {"host": host, "exposed": True, "names": names or []}
     elif names:
@@ -86,23 +91,33 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
     _start(port, {**how, "workers": workers}, develop=develop, as_json=as_json)
 
 
-def _cluster(workers: int | None, memory: str | None, threads: int | None) -> dict[str, Any] | None:
-    """The settings of the Dask cluster that is started; None where that cannot be."""
+def _with_cluster(
+    workers: int | None = None,
+    memory: str | None = None,
+    threads: int | None = None,
+    *,
+    dashboard: bool = False,
+) -> dict[str, Any]:
+    """The Dask cluster that is started with a server; nothing where there is to be none."""
     from qcov.classical.engine.cluster import lacking
 
+    if get_config("sdk.no_cluster"):
+        return {}
     if missing := lacking():
         note(f"without a Dask cluster: {', '.join(missing)} is not installed (qcov[dask])")
-        return None
+        return {}
     if memory is not None and not _AMOUNT.fullmatch(memory):
         fail(f"--mem-per-worker: {memory!r} is no amount of memory, such as 1GB", code=2)
     settings = get_config("dask")
-    return {
+    cluster = {
         "workers": workers or settings["num_workers"],
         "threads": threads or settings["threads_per_worker"],
         "memory": memory or settings["mem_per_worker"],
         "least": settings["adaptive_min"],
         "most": settings["adaptive_max"],
+        "dashboard": dashboard or settings["dashboard"],
     }
+    return {"cluster": cluster}
 
 
 def _start(port: int | None, how: dict[str, Any], *, develop: bool, as_json: bool = False) -> None:
@@ -126,10 +141,20 @@ def _start(port: int | None, how: dict[str, Any], *, develop: bool, as_json: boo
         fail(f"{where}, and listens on {listens}; `qcov stop` it first to change that")
     if how.get("exposed") and how["host"] not in LOOPBACK:
         warn(_EXPOSED.format(host=how["host"]))
+    if served.get("without_cluster"):
+        warn(f"no Dask cluster: {served['without_cluster']}")
     if as_json:
         return say_json({"pid": served["pid"], "address": served["url"], "login": served["login"]})
     say(where)
-    return say(f"Log in, once: {served['login']}")
+    say(f"Log in, once: {served['login']}")
+    return None if how.get("triggers_only") else say(_where_electrons_run(served))
+
+
+def _where_electrons_run(served: dict[str, Any]) -> str:
+    who = "Electrons that name no executor run"
+    if not served.get("cluster"):
+        return f"{who} in local processes."
+    return f"{who} on its Dask cluster once that is up; with `--no-cluster`, in local processes."
 
 
 def _warn_of_late(before: dict[str, Any], how: dict[str, Any], *, develop: bool) -> None:
@@ -138,7 +163,7 @@ def _warn_of_late(before: dict[str, Any], how: dict[str, Any], *, develop: bool)
     late = {
         "--workers": how.get("workers") not in (None, serves.get("workers")),
         "--develop": develop,
-        "its Dask cluster": "url" in before and serves.get("cluster") != how.get("cluster"),
+        "its Dask cluster": bool(serves.get("cluster")) and serves["cluster"] != how.get("cluster"),
     }
     for what in (what for what, is_late in late.items() if is_late):
         warn(f"{what}: the engine runs already; `qcov stop` it first to change that")
@@ -195,7 +220,9 @@ def restart(port: int | None = PORT, develop: bool = DEVELOP, as_json: bool = AS
     """Stop the server if it runs, then start it as it was; on another port if one is given."""
     get_config()  # a broken setting is told while the engine still runs
     about = _running() or {}
-    address, how = about.get("url"), about.get("serves", {})
+    address, how = about.get("url"), about.get("serves")
+    if how is None:  # there was no server: it is started as `qcov start` would
+        how = _with_cluster()
     now = int(str(address).rpartition(":")[2]) if address else None
     wanted = (now or int(get_config("dispatcher.port"))) if port is None else port
     from qcov_server.serving import listen  # takes a while to import, and only this verb needs it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -181,6 +181,11 @@ class Engine(Protocol):
 
         With `reuse`, what the earlier run has computed is taken over.
         """
+        ...
+
+    @property
+    def cluster(self) -> Callable[[], Awaitable[Mapping[str, Any]]]:
+        """How its Dask cluster is (`status`: "none" without one), and the `workers` of that."""
         ...
 
     def export(self, dispatch_id: str, path: Path) -> None:

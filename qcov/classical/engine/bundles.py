@@ -57,14 +57,14 @@ class Bundles:
         }
 
     def names_no_executor(self, node: Node) -> bool:
-        """True for an electron for which the engine may choose where it runs."""
+        """True for an electron for which the engine chooses where it runs."""
         return node.kind is Kind.ELECTRON and bool(self._executor(node).get("unnamed"))
 
-    def on_dask(self, node: Node) -> Message:
-        """What an electron's bundle has besides if it runs on the server's own Dask cluster."""
-        attributes = self._executor(node)["attributes"]
-        logs = {name: attributes.get(name) or "" for name in ("log_stdout", "log_stderr")}
-        return {"executor": _on_dask(logs, node)}
+    def names_our_dask(self, node: Node) -> bool:
+        """True for an electron that is to run on the engine's own Dask cluster."""
+        executor = self._executor(node)
+        named = executor["type"] == "dask" and "object" not in executor
+        return named and not executor["attributes"].get("scheduler_address")
 
     def key(self, node: Node) -> str | None:
         """What an electron or sublattice with known inputs computes, as a key.

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from qcov.classical.engine.slots import Slots
+from qcov.classical.engine.spawn import WorkerProcess
 from qcov.errors import ClusterUnavailable
 
 _log = logging.getLogger("qcov.cluster")
@@ -43,14 +45,21 @@ class OwnCluster:
         folder: Where its files are.
         settings: `workers`, `threads`, `memory`, and `least` and `most` workers if it adapts.
         changed: Called when there is something new to say of it.
+        sockets: The folder of the socket that its workers come to.
     """
 
     def __init__(
-        self, folder: Path, settings: Mapping[str, Any], changed: Callable[[], None]
+        self,
+        folder: Path,
+        settings: Mapping[str, Any],
+        changed: Callable[[], None],
+        *,
+        sockets: Path,
     ) -> None:
         self.settings = dict(settings)
         self.about: Message = {"status": "starting"}  #: what is announced
-        self._folder, self._changed = folder, changed
+        self._folder, self._changed, self._sockets = folder, changed, sockets
+        self._slots: Slots | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._anew = False  # it shall be started again at once
         self._numbers = itertools.count(1)
@@ -61,6 +70,29 @@ class OwnCluster:
     def running(self) -> bool:
         """True once it has come up, until it dies."""
         return self.about["status"] == "running"
+
+    @property
+    def places(self) -> int:
+        """How many electrons it can run at a time, at most."""
+        return (self.settings["most"] or self.settings["workers"]) * self.settings["threads"]
+
+    def spawner(self, settings: Message) -> Slots:
+        """What starts workers of the engine in it."""
+        self._slots = Slots(settings, self._sockets / "dask.sock", self._want)
+        self._slots.size = self.places
+        return self._slots
+
+    async def members(self, at_work: list[WorkerProcess]) -> list[Message]:
+        """Its workers, with how many electrons run in each. Errors: `ask`.
+
+        Args:
+            at_work: What runs electrons in it now.
+        """
+        found: list[Message] = await self.ask("info")
+        for worker in found:
+            slots, process = self._slots, worker["pid"]
+            worker["electrons"] = 0 if slots is None else slots.busy_in(process, at_work)
+        return found
 
     async def ask(self, do: str, **arguments: Any) -> Any:
         """Have the cluster do something; what it answers.
@@ -78,8 +110,7 @@ class OwnCluster:
             raise _unavailable(f"it is {self.about['status']}")
         number = next(self._numbers)
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
-        request = {"do": do, "number": number, **arguments}
-        process.stdin.write(json.dumps(request).encode() + b"\n")
+        self._tell({"do": do, "number": number, **arguments})
         try:
             value = await asyncio.wait_for(answer, _ANSWERS_WITHIN)
         except TimeoutError:
@@ -88,9 +119,27 @@ class OwnCluster:
             del self._asked[number]
         if do == "scale":  # one that is started again has as many
             self.settings |= {"workers": arguments["n"], "least": 0, "most": 0}
+            self._resized()
         elif do == "adapt":
             self.settings |= arguments
+            self._resized()
         return value
+
+    def _resized(self) -> None:
+        if self._slots is not None:
+            self._slots.size = self.places
+        self._changed()
+
+    def _want(self, slot: str) -> None:
+        """Have Dask make a slot; one that is not up yet hears of it when it is."""
+        if self.running:
+            path = "" if self._slots is None else str(self._slots.path)
+            self._tell({"do": "hold", "path": path, "slot": slot})
+
+    def _tell(self, request: Message) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request).encode() + b"\n")
 
     async def close(self) -> None:
         """End it."""
@@ -153,6 +202,12 @@ class OwnCluster:
             _log.info("the Dask cluster runs at %s", message["address"])
             assert self._process is not None
             self._say({"status": "running", "pid": self._process.pid, **message})
+            if self._slots is not None:
+                self._slots.came_up()
+            return
+        if "slot" in message:
+            if self._slots is not None:
+                self._slots.ended(message["slot"], message["error"])
             return
         answer = self._asked.get(message["number"])
         if answer is None or answer.done():

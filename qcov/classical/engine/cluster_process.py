@@ -1,7 +1,8 @@
 """The process of a server's own Dask cluster: scheduler, nannies, and the workers below them.
 
 All of it listens on loopback only, and only those who have the certificate, which this user's
-files have, get in: other users of the machine could run code as this one otherwise. The engine
+files have, get in: other users of the machine could run code as this one otherwise. Dask's pages
+know no certificates: they are there only where they were asked for. The engine
 asks over standard input, a line of JSON each, and is answered on standard output; when the engine
 is gone, so is the cluster.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from qcov import private_file
+from qcov.classical.engine.cluster_slot import hold
 
 _LOOPBACK = "127.0.0.1"
 #: Which of a cluster's certificates is in which file.
@@ -31,10 +33,22 @@ class Cluster:
 
     Args:
         cluster: It, started.
+        client: A client of it.
     """
 
-    def __init__(self, cluster: Any) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Any, client: Any) -> None:
+        self._cluster, self._client = cluster, client
+
+    def hold(self, path: str, slot: str) -> None:
+        """Have a worker hold a slot for electrons; the engine hears if that fails."""
+        future = self._client.submit(hold, path, slot, key=f"qcov-slot-{slot}", pure=False)
+
+        def ended(_: Any) -> None:
+            if future.status == "error":
+                _say({"slot": slot, "error": f"Dask could not run it: {future.exception()!r}"})
+            future.release()
+
+        future.add_done_callback(ended)
 
     async def answer(self, asked: Mapping[str, Any]) -> Any:
         """Do what is asked."""
@@ -44,7 +58,9 @@ class Cluster:
             await self._cluster
             return asked["n"]
         if asked["do"] == "adapt":
-            self._cluster.adapt(minimum=asked["least"], maximum=asked["most"])
+            # slots are few and long: each that waits asks for a worker
+            bounds = {"minimum": asked["least"], "maximum": asked["most"]}
+            self._cluster.adapt(**bounds, target_duration="100ms")
             return [asked["least"], asked["most"]]
         if asked["do"] == "logs":
             found = await self._cluster.get_logs(cluster=False)
@@ -61,7 +77,6 @@ class Cluster:
                 "threads": worker.nthreads,
                 "memory_limit": worker.memory_limit,
                 "memory": int(worker.metrics.get("memory", 0)),
-                "electrons": len(worker.processing),
             }
             for worker in list(self._cluster.scheduler.workers.values())
         ]
@@ -73,33 +88,48 @@ async def _live(settings: Mapping[str, Any]) -> None:
     folder = Path(settings["folder"])
     security = distributed.Security.temporary()
     certificates = _written(security, folder)
-    async with distributed.LocalCluster(
+    pages = f"{_LOOPBACK}:0" if settings["dashboard"] else None
+    local = distributed.LocalCluster(
         n_workers=settings["workers"],
         threads_per_worker=settings["threads"],
         memory_limit=settings["memory"],
         host=_LOOPBACK,
         protocol="tls://",
         security=security,
-        dashboard_address=f"{_LOOPBACK}:0",
-        worker_dashboard_address=f"{_LOOPBACK}:0",  # they would listen everywhere otherwise
+        dashboard_address=pages,
+        worker_dashboard_address=pages,  # they would listen everywhere otherwise
         local_directory=str(folder),
         asynchronous=True,
         silence_logs=False,
-    ) as local:
-        cluster = Cluster(local)
+    )
+    if pages is None:
+        _without_pages(local)
+    async with (
+        local,
+        distributed.Client(local, asynchronous=True, set_as_default=False) as client,
+    ):
+        cluster = Cluster(local, client)
         if settings["most"]:
             await cluster.answer({"do": "adapt", **settings})
-        port = local.scheduler.http_server.port
-        _say(
-            {
-                "address": local.scheduler_address,
-                "dashboard": f"http://{_LOOPBACK}:{port}/status",
-                "certificates": certificates,
-            }
-        )
+        about = {"address": local.scheduler_address, "certificates": certificates}
+        if pages is not None:
+            port = local.scheduler.http_server.port
+            about["dashboard"] = f"http://{_LOOPBACK}:{port}/status"
+        _say(about)
         lines = await _lines()
         while line := await lines.readline():
-            await _answer(cluster, json.loads(line))
+            asked = json.loads(line)
+            if asked["do"] == "hold":
+                cluster.hold(asked["path"], asked["slot"])
+            else:
+                await _answer(cluster, asked)
+
+
+def _without_pages(local: Any) -> None:
+    """Let nothing of a cluster that has not been started speak HTTP, for which Dask has no word."""
+    nodes = importlib.import_module("qcov.classical.engine.cluster_nodes")
+    local.scheduler_spec["cls"] = nodes.Scheduler
+    local.new_spec["options"]["worker_class"] = nodes.Worker
 
 
 async def _answer(cluster: Cluster, asked: Message) -> None:

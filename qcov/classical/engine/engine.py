@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 from qcov.classical.engine.cancelling import Cancelling
+from qcov.classical.engine.channel import Message
 from qcov.classical.engine.crate import write_crate
 from qcov.classical.engine.deleting import Deleting
 from qcov.classical.engine.following import Following
@@ -42,15 +42,14 @@ class Engine:
         self.progress = following.progress
         self.cancel, self.delete = Cancelling(runner).cancel, Deleting(runner).delete
         self.streams = Printing(runner).streams
+        self.use_dask, self.resize_dask = runner.use_dask, runner.resize_dask
+        self.on_dask = runner.on_dask
+        self.cluster = _no_cluster  #: how its Dask cluster is, and the workers of that
         self.inside, self.recover, self.close = runner.inside, runner.recover, runner.close
 
     def take_dispatches(self, *, taken: bool) -> None:
         """Take dispatches, or only have triggers from now on."""
         self._starting.takes_dispatches = taken
-
-    def use_dask(self, available: Callable[[], bool]) -> None:
-        """Run electrons that name no executor on the server's Dask cluster while it is there."""
-        self._runner.dask_is_there = available
 
     def export(self, dispatch_id: str, path: Path) -> None:
         """Write a dispatch as a research object; any thread may call it. Errors: `write_crate`."""
@@ -65,3 +64,7 @@ class Engine:
     def broken(self) -> asyncio.Future[None]:
         """Fails when an outcome could not be stored: this engine must not go on."""
         return self._runner.commits.broken
+
+
+async def _no_cluster() -> Message:
+    return {"status": "none"}

@@ -40,6 +40,11 @@ class Gone:
     def submit_task(self, task: Task) -> None:
         """Nothing starts."""
 
+    @property
+    def has_dask(self) -> bool:
+        """Nothing runs any more."""
+        return False
+
     def dask_runs(self) -> bool:
         """Nothing runs anywhere."""
         return False

@@ -20,7 +20,7 @@ from typing import Any
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.durations import Durations
 from qcov.classical.engine.link import Link
-from qcov.classical.engine.spawn import Environment, Spawner
+from qcov.classical.engine.spawn import Environment, Spawner, WorkerProcess
 from qcov.classical.engine.tasks import Key, Task
 from qcov.errors import (
     EngineError,
@@ -45,6 +45,7 @@ class Pool:
         size: How many electrons run at a time.
         settings: What every worker is told: where blobs are, how many cores it may use.
         on_trouble: Called with what a worker tells of an executor of circuits, and its number.
+        spawner: What starts its workers, if not this process.
     """
 
     def __init__(
@@ -53,11 +54,12 @@ class Pool:
         size: int,
         settings: Message,
         on_trouble: Callable[[int | None, Message], None] | None = None,
+        spawner: Spawner | None = None,
     ) -> None:
         self._size = size
         self._on_trouble = on_trouble
         self._loop = asyncio.get_running_loop()
-        self._spawner = Spawner(settings)
+        self._spawner = spawner or Spawner(settings)
         self._links: list[Link] = []
         self._waiting: dict[Environment, deque[Task]] = {}
         self._durations = Durations()
@@ -117,6 +119,15 @@ class Pool:
         finally:
             for link in links:
                 link.blocked -= 1
+
+    def resize(self, size: int) -> None:
+        """Let so many electrons run at a time from now on."""
+        self._size = size
+        self._feed_soon()
+
+    def working(self) -> list[WorkerProcess]:
+        """The workers that run electrons now."""
+        return [link.process for link in self._links if link.tasks]
 
     @property
     def busy(self) -> bool:

@@ -62,7 +62,9 @@ class EngineProcess:
         self._returns = False  # another one takes its place at once
         self._last_use = time.monotonic()
         self._server: Any = None
+        self._how: Message = {}  # how it was asked to serve
         self._cluster: OwnCluster | None = None
+        self._without_cluster = ""  # why there is none although it was asked for
         self._temporary: Path | None = None
         self._store = configured_store(folder)
         self._tracer = configured_tracer(self._store, get_config("tracing.endpoint"))
@@ -176,18 +178,43 @@ class EngineProcess:
                 reason="this engine has none",
                 advice="`qcov start` brings one, without `--no-cluster`.",
             )
+        if do == "info":
+            return await self._cluster.members(self.engine.on_dask())
         return await self._cluster.ask(do, **arguments)
+
+    async def _members(self) -> Message:
+        """How the cluster is, and who works in it."""
+        if self._cluster is None:
+            return {"status": "none"}
+        workers: list[Message] = []
+        with contextlib.suppress(ClusterUnavailable):  # it has just ended: the status says so
+            workers = await self._cluster.members(self.engine.on_dask())
+        return {**self._cluster.about, "workers": workers}
 
     def _begin_cluster(self, settings: Message) -> None:
         """Bring up a Dask cluster beside what else is done."""
-        if self._cluster is None and not lacking():
+        if missing := lacking():  # who asks may have another Python than who has started us
+            advice = "`qcov stop` it, then `qcov start`"
+            self._without_cluster = (
+                f"the engine, which was started before with {sys.executable}, "
+                f"has no {' and no '.join(missing)}; {advice}"
+            )
+            self._announce({"without_cluster": self._without_cluster})
+        elif self._cluster is None:
             folder = self._folder / "dask"
-            cluster = self._cluster = OwnCluster(folder, settings, self._announce_cluster)
-            self.engine.use_dask(lambda: cluster.running)
-            self._announce_cluster()
+            sockets = self._temporary or self._folder
+            cluster = self._cluster = OwnCluster(
+                folder, settings, self._cluster_changed, sockets=sockets
+            )
+            self.engine.use_dask(cluster.spawner, lambda: cluster.running)
+            self.engine.cluster = self._members
+            self._cluster_changed()
 
-    def _announce_cluster(self) -> None:
-        if self._cluster is not None and self._announcement.exists():
+    def _cluster_changed(self) -> None:
+        if self._cluster is None:
+            return
+        self.engine.resize_dask(self._cluster.places)
+        if self._announcement.exists():
             self._announce({"cluster": self._cluster.about})
 
     async def _serve(  # noqa: PLR0917  # verbs are asked by name
@@ -202,8 +229,8 @@ class EngineProcess:
     ) -> Message:
         """Speak HTTP on this address; where, and a one-time link to log in with.
 
-        With `cluster`, the settings of a Dask cluster, bring that up too. How many `workers` the
-        engine was started for is only announced.
+        With `cluster`, the settings of a Dask cluster, bring that up too, unless there is one. How
+        many `workers` the engine was started for is only announced.
         """
         self.engine.take_dispatches(taken=not triggers_only)
         if self._server is None:
@@ -219,10 +246,15 @@ class EngineProcess:
                 "cluster": cluster,
                 "workers": workers,
             }
+            self._how = how
             self._announce({"url": self._server.url, "serves": how})
-            if cluster is not None:
-                self._begin_cluster(cluster)
+        if cluster is not None and self._cluster is None:
+            self._begin_cluster(cluster)
+            self._how["cluster"] = cluster  # a restart brings one, where it can
+            self._announce({"serves": self._how})
         return {
+            "cluster": self._cluster is not None,
+            "without_cluster": self._without_cluster,
             "url": self._server.url,
             "login": self._server.login_link(),
             "pid": os.getpid(),

@@ -486,23 +486,28 @@ class Run:
             return None
         node = self._nodes[number]
         bundle = self._bundles.electron(node) | self.traced(number)
-        if self._bundles.names_no_executor(node):
-            bundle |= self._placed(number, node)
-        return self._submit(number, bundle, bundle["function"], node.time_limit)
+        on_dask = self._on_our_dask(number, node)
+        if on_dask:
+            bundle.pop("executor", None)
+        return self._submit(number, bundle, bundle["function"], node.time_limit, on_dask=on_dask)
 
-    def _placed(self, number: int, node: Node) -> Message:
-        """Choose where an electron runs that names no executor; what its bundle has for that.
+    def _on_our_dask(self, number: int, node: Node) -> bool:
+        """Whether an electron runs on the Dask cluster of ours: it is to, or has no executor.
 
-        That is a Dask cluster of ours while it is there. The cluster has the interpreter of the
-        engine: the electrons of a program with another one stay here.
+        The latter go there while it is up. The cluster has the interpreter of the engine: the
+        electrons of a program with another one stay here.
         """
         ours = self._environment.executable == sys.executable
+        if self._bundles.names_our_dask(node):
+            return ours and self._services.has_dask
+        if not self._bundles.names_no_executor(node):
+            return False
         on_dask, attempt = ours and self._services.dask_runs(), self._schedule.attempt[number]
         if on_dask or attempt > 1:  # of which an earlier one may have been there
             row = outcomes.key_of(self.id, number, attempt)
             named = row | {"new_executor": "dask" if on_dask else "local"}
             self._services.commit({"node_placed": [named]})
-        return self._bundles.on_dask(node) if on_dask else {}
+        return on_dask
 
     def _functions(self, numbers: Iterable[int]) -> Iterator[Node]:
         """Those of the nodes that have no child yet, and have not been cancelled meanwhile."""
@@ -538,7 +543,13 @@ class Run:
         return True
 
     def _submit(
-        self, number: int, bundle: Message, function: str | None, time_limit: float | None
+        self,
+        number: int,
+        bundle: Message,
+        function: str | None,
+        time_limit: float | None,
+        *,
+        on_dask: bool = False,
     ) -> None:
         """Hand a node to the workers, once its blobs are there."""
         wanted = list(digests(bundle))
@@ -547,20 +558,21 @@ class Run:
             if self._is_over(number):  # cancelled in the meantime
                 return
             blobs = {digest: small[digest] for digest in wanted if digest in small}
-            on_dask = isinstance(bundle.get("executor"), dict)
+            hosts_dask = isinstance(bundle.get("executor"), dict)
             self._services.submit_task(
                 Task(
                     key=(self.id, number, self._schedule.attempt[number]),
                     name=bundle["name"],
                     environment=self._environment.importing("distributed")
-                    if on_dask
+                    if hosts_dask
                     else self._environment,
                     bundle={**bundle, "blobs": blobs},
                     function=None if function is None else (function, small.get(function)),
-                    time_limit=None if on_dask else time_limit,
+                    time_limit=None if hosts_dask else time_limit,
                     owner=self,
                     packages=self._bundles.packages(number),
                     hosted="executor" in bundle,
+                    on_dask=on_dask,
                 )
             )
 

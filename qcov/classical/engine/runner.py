@@ -31,7 +31,7 @@ from qcov.classical.engine.reuse import Earlier, Known
 from qcov.classical.engine.run import Run
 from qcov.classical.engine.runs import Runs, is_held
 from qcov.classical.engine.sharing import LOOK_AGAIN, Sharing
-from qcov.classical.engine.spawn import Environment
+from qcov.classical.engine.spawn import Environment, Spawner, WorkerProcess
 from qcov.classical.engine.tasks import Task
 from qcov.classical.engine.tracing import Tracer
 from qcov.classical.engine.triggers import Triggers
@@ -64,7 +64,7 @@ class Runner:
         self._tracer = tracer
         self._loop = asyncio.get_running_loop()
         cores = max(1, (os.cpu_count() or 1) // workers)
-        settings = {"payloads": store.payloads.location, "cores": cores}
+        settings = self._settings = {"payloads": store.payloads.location, "cores": cores}
         self.breakers = Breakers()
         trouble = self.breakers.note
         self._pool = Pool(size=workers, settings=settings, on_trouble=trouble)
@@ -80,12 +80,38 @@ class Runner:
         self.sharing = None if store.leases is None else Sharing(self, self.runs, store)
         spoilt = None if self.sharing is None else self.sharing.spoilt
         self.commits = Commits(store, self._note, self.runs.drop, spoilt)
-        self.dask_is_there: Callable[[], bool] = lambda: False  #: a cluster of ours
+        self._dask: Pool | None = None  # in a cluster of ours
+        self._dask_is_up: Callable[[], bool] = lambda: False
         self._started: dict[tuple[str, int], tuple[Run, int, float]] = {}
 
     def dask_runs(self) -> bool:
         """Whether electrons that name no executor run on a Dask cluster now."""
-        return self.dask_is_there()
+        return self._dask_is_up()
+
+    @property
+    def has_dask(self) -> bool:
+        """Whether a cluster of ours is there, or comes up."""
+        return self._dask is not None
+
+    def use_dask(self, spawner: Callable[[Message], Spawner], is_up: Callable[[], bool]) -> None:
+        """Have a Dask cluster, in which a spawner starts workers, whose settings that is given."""
+        trouble = self.breakers.note
+        settings = self._settings
+        self._dask = Pool(size=0, settings=settings, on_trouble=trouble, spawner=spawner(settings))
+        self._dask_is_up = is_up
+
+    def resize_dask(self, size: int) -> None:
+        """Let so many electrons run at a time on the Dask cluster."""
+        if self._dask is not None:
+            self._dask.resize(size)
+
+    def on_dask(self) -> list[WorkerProcess]:
+        """The workers that run electrons in the Dask cluster now."""
+        return [] if self._dask is None else self._dask.working()
+
+    @property
+    def _pools(self) -> list[Pool]:
+        return [pool for pool in (self._pool, self._hosts, self._dask) if pool is not None]
 
     def recover(self) -> None:
         """Go on with what an earlier engine left; keep what it had finished."""
@@ -114,7 +140,7 @@ class Runner:
         self.read.close()
         self._environments.close()
         self.triggers.close()
-        for pool in (self._pool, self._hosts):
+        for pool in self._pools:
             pool.close()
 
     # -- dispatches that do not run here
@@ -220,16 +246,21 @@ class Runner:
         if electron is None:
             yield
             return
-        with self._pool.blocked(*electron), self._hosts.blocked(*electron):
+        with contextlib.ExitStack() as blocked:
+            for pool in self._pools:
+                blocked.enter_context(pool.blocked(*electron))
             yield
 
     def running(self, dispatch_id: str, node_id: int) -> Link | None:
         """The worker that runs this electron now, if one does."""
-        return self._pool.running(dispatch_id, node_id) or self._hosts.running(dispatch_id, node_id)
+        found = (pool.running(dispatch_id, node_id) for pool in self._pools)
+        return next((link for link in found if link is not None), None)
 
     def submit_task(self, task: Task) -> None:
         """Hand an electron to the workers, once the packages that it needs are there."""
         pool = self._hosts if task.hosted else self._pool
+        if task.on_dask and self._dask is not None:
+            pool = self._dask
         if task.packages:
             self._environments.provide(task, pool.submit)
         else:
@@ -238,7 +269,7 @@ class Runner:
     def stop_task(self, key: tuple[str, int, int]) -> bool:
         """Stop an electron; False if the workers do not have it."""
         self._environments.drop(key)
-        return self._pool.stop(key) or self._hosts.stop(key)
+        return any(pool.stop(key) for pool in self._pools)
 
     def cancel_jobs(
         self, dispatch_id: str, nodes: Collection[int], environment: Environment

@@ -28,6 +28,11 @@ class Services(Protocol):
         """Whether electrons that name no executor run on a Dask cluster now."""
         ...
 
+    @property
+    def has_dask(self) -> bool:
+        """Whether a Dask cluster of the engine's own is there, or comes up."""
+        ...
+
     def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
         """Write `changes`, then call `then`."""
         ...

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -177,24 +177,13 @@ class Spawner:
 
     def __init__(self, settings: Message) -> None:
         self._settings = settings
-        self._zygotes: dict[tuple[str, bool, frozenset[tuple[str, str]]], _Zygote] = {}
-        self._retired: list[_Zygote] = []
+        self._zygotes: dict[tuple[str, bool, frozenset[tuple[str, str]]], Zygote] = {}
+        self._retired: list[Zygote] = []
         self._renewed: deque[float] = deque(maxlen=_RENEWALS)
 
     def start(self, environment: Environment) -> WorkerProcess:
         """Start a worker; messages may be sent to it at once."""
-        settings = {
-            **self._settings,
-            "cwd": environment.cwd,
-            "sys_path": list(environment.sys_path),
-            "variables": environment.variables,
-            "hurried": self._hurried(),
-        }
-        library = {
-            name: value
-            for name, value in environment.variables.items()
-            if name.startswith(_READ_AT_IMPORT)
-        }
+        settings, library = self._settings_for(environment), read_at_import(environment)
         # what needs no imports must not wait for them: it has a zygote of its own
         key = (environment.executable, bool(environment.preload), frozenset(library.items()))
         zygote = self._zygotes.get(key)
@@ -202,8 +191,17 @@ class Spawner:
             with contextlib.suppress(OSError):  # it has died, and we have not heard of it yet
                 return zygote.fork(settings, environment.preload)
             zygote.close()
-        zygote = self._zygotes[key] = _Zygote(environment.executable, library)
+        zygote = self._zygotes[key] = _started(environment.executable, library)
         return zygote.fork(settings, environment.preload)
+
+    def _settings_for(self, environment: Environment) -> Message:
+        return {
+            **self._settings,
+            "cwd": environment.cwd,
+            "sys_path": list(environment.sys_path),
+            "variables": environment.variables,
+            "hurried": self._hurried(),
+        }
 
     def _hurried(self) -> bool:
         """True if code changes so often that no worker would ever be up to date."""
@@ -212,7 +210,7 @@ class Spawner:
 
     def renew(self, worker: WorkerProcess) -> None:
         """What a worker was forked from has imported code that has changed: no more come of it."""
-        self._renewed.append(time.monotonic())
+        self._note_renewal()
         self._retired = [zygote for zygote in self._retired if not zygote.gone]
         for key, zygote in list(self._zygotes.items()):
             if zygote.has(worker):
@@ -220,14 +218,53 @@ class Spawner:
                 self._retired.append(zygote)
                 zygote.retire()
 
+    def _note_renewal(self) -> None:
+        self._renewed.append(time.monotonic())
+
     def close(self) -> None:
         """Let all zygotes go, and their workers with them."""
         for zygote in (*self._zygotes.values(), *self._retired):
             zygote.close()
 
 
-class _Zygote:
-    def __init__(self, executable: str, variables: Message) -> None:
+def read_at_import(environment: Environment) -> Message:
+    """The variables of a program that its libraries look at when they are imported."""
+    return {
+        name: value
+        for name, value in environment.variables.items()
+        if name.startswith(_READ_AT_IMPORT)
+    }
+
+
+def zygote_process(
+    executable: str, descriptor: int, variables: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a zygote that is asked over a descriptor."""
+    return subprocess.Popen(
+        [executable, "-P", "-c", _BOOT, str(descriptor), _ROOT],
+        pass_fds=[descriptor],
+        stdin=subprocess.DEVNULL,
+        env=variables,
+    )
+
+
+def _started(executable: str, variables: Message) -> Zygote:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = zygote_process(executable, theirs.fileno(), {**os.environ, **variables})
+    zygote = Zygote(process)
+    zygote.attach(ours)
+    return zygote
+
+
+class Zygote:
+    """A zygote as seen from the engine.
+
+    Args:
+        process: It, if it is a child of this process.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes] | None = None) -> None:
         self.gone = False
         self._retiring = False
         self._loop = asyncio.get_running_loop()
@@ -236,32 +273,53 @@ class _Zygote:
         self._numbers = 0
         self._preloaded: set[str] = set()
         self._unpacker = Unpacker()
-        self._socket, theirs = socket.socketpair()
-        descriptor = theirs.fileno()
-        self._process = subprocess.Popen(
-            [executable, "-P", "-c", _BOOT, str(descriptor), _ROOT],
-            pass_fds=[descriptor],
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **variables},
-        )
-        theirs.close()
-        self._loop.add_reader(self._socket, self._read)
+        self._process = process
+        self._socket: socket.socket | None = None
+        self._unsent: list[tuple[Message, list[int]]] = []  # until there is a socket
+        self.on_idle: Callable[[], object] = lambda: None  #: called when its last worker has ended
+
+    @property
+    def attached(self) -> bool:
+        """True once it is there."""
+        return self._socket is not None
+
+    def attach(self, sock: socket.socket) -> None:
+        """It listens on the other end of this socket."""
+        self._socket = sock
+        self._loop.add_reader(sock, self._read)
+        unsent, self._unsent = self._unsent, []
+        for message, descriptors in unsent:
+            self._send(message, descriptors)
 
     def fork(self, settings: Message, preload: tuple[str, ...]) -> WorkerProcess:
+        """Have it fork a worker; messages may be sent to that at once. Raises `OSError`."""
         missing = [name for name in preload if name not in self._preloaded]
         if missing:
             self._preloaded.update(missing)
-            self._socket.sendall(pack({"do": "preload", "modules": missing}))
+            self._send({"do": "preload", "modules": missing}, [])
         ours, theirs = socket.socketpair()
         files = unnamed_file(), unnamed_file()
         self._numbers += 1
         worker = self._workers[self._numbers] = WorkerProcess(ours, files)
         request = {"do": "fork", "worker": self._numbers, "settings": settings}
-        socket.send_fds(self._socket, [pack(request)], [theirs.fileno(), *files])
-        theirs.close()
+        self._send(request, [theirs.detach(), *map(os.dup, files)])
         return worker
 
+    def _send(self, message: Message, descriptors: list[int]) -> None:
+        """Send a message, with descriptors that are closed then."""
+        if self._socket is None:
+            self._unsent.append((message, descriptors))
+            return
+        try:
+            if descriptors:
+                socket.send_fds(self._socket, [pack(message)], descriptors)
+            else:
+                self._socket.sendall(pack(message))
+        finally:
+            _close_all(descriptors)
+
     def _read(self) -> None:
+        assert self._socket is not None
         try:
             data = self._socket.recv(1 << 16)
         except ConnectionError:
@@ -279,9 +337,17 @@ class _Zygote:
                 worker.born(message["pid"])
             elif message["pid"] in self._by_pid:
                 self._by_pid.pop(message["pid"]).ended(message["reason"])
+        if not self.workers:
+            self.on_idle()
         self._end_if_done()
 
+    @property
+    def workers(self) -> list[WorkerProcess]:
+        """Those that it has forked, or will have."""
+        return [*self._workers.values(), *self._by_pid.values()]
+
     def has(self, worker: WorkerProcess) -> bool:
+        """True if it has forked this one."""
         return worker in self._workers.values() or worker in self._by_pid.values()
 
     def retire(self) -> None:
@@ -293,12 +359,24 @@ class _Zygote:
         if self._retiring and not self._workers and not self._by_pid:
             self.close()
 
-    def close(self) -> None:
-        if not self.gone:
-            self.gone = True
+    def close(self, reason: str = "the process that it was forked from has ended") -> None:
+        """End it, and its workers."""
+        if self.gone:
+            return
+        self.gone = True
+        if self._socket is not None:
             self._loop.remove_reader(self._socket)
             self._socket.close()
+        if self._process is not None:
             self._process.kill()
             self._process.wait()
-            for worker in (*self._workers.values(), *self._by_pid.values()):
-                worker.ended("the process that it was forked from has ended")
+        for _, descriptors in self._unsent:
+            _close_all(descriptors)
+        self._unsent.clear()
+        for worker in self.workers:
+            worker.ended(reason)
+
+
+def _close_all(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

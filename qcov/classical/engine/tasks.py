@@ -46,4 +46,5 @@ class Task:
     owner: Owner
     packages: tuple[str, ...] = ()  #: what must be installed for it
     hosted: bool = False  #: it runs on an executor of the user's own
+    on_dask: bool = False  #: it runs in the engine's own Dask cluster
     number: int = 0  #: in the order in which they came

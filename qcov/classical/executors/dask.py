@@ -47,7 +47,8 @@ class DaskExecutor(BaseExecutor):
     Without an address it is the cluster that `qcov start` brings. Cancelling an electron, or its
     time limit, stops its process; the time that it waits for a free worker does not count. An
     electron whose worker dies fails, and is tried again `retries` times. What an electron prints,
-    and its circuits, are there when it has ended. Needs `pip install 'qcov[dask]'`.
+    and its circuits, are there while it runs on the cluster of `qcov start`, and on another one
+    when it has ended. Needs `pip install 'qcov[dask]'`.
 
     Args:
         scheduler_address: Where the scheduler is, such as "tcp://10.0.0.1:8786". With "tls://" it

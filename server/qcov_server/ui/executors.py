@@ -55,6 +55,14 @@ def executors(
     return render(request, "executors.html" if whole else "executor_rows.html", values)
 
 
+@router.get("/executors/cluster")
+async def cluster(request: Request) -> HTMLResponse:
+    """The members of the Dask cluster, as a part of the page."""
+    engine = cast("Engine", request.app.state.engine)
+    found = await engine.cluster()
+    return render(request, "cluster.html", {"cluster": found})
+
+
 def _quantum(
     one: Executor, since: float, now: float, open_jobs: Mapping[str, int], spent: Mapping[str, str]
 ) -> dict[str, Any]:

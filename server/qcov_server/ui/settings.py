@@ -40,6 +40,7 @@ MEANINGS: Mapping[str, str] = {
     "dask.mem_per_worker": "Memory of a Dask worker.",
     "dask.threads_per_worker": "Threads of a Dask worker.",
     "dask.num_workers": "How many Dask workers there are.",
+    "dask.dashboard": "Whether it has pages of Dask's own, which no token protects.",
     "dask.adaptive_min": "The fewest workers of a cluster that adapts; 0 if it does not.",
     "dask.adaptive_max": "The most of them.",
     "dask.tls_ca_file": "The authority of schedulers that are reached by TLS.",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -63,8 +66,9 @@ def cluster(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     qcov("stop")
 
 
-def parent() -> int:
-    return os.getppid()
+def place() -> int:
+    """The process that the one was started by which runs electrons: a Dask worker, if it does."""
+    return psutil.Process(os.getppid()).ppid()
 
 
 def placed(function: Any) -> tuple[Any, str]:
@@ -94,10 +98,10 @@ def test_a_server_with_a_cluster(cluster: Path) -> None:
 
     # electrons that name no executor run there, and say so
     workers = [worker["pid"] for worker in asked("--info")["workers"]]
-    value, executor = placed(parent)
+    value, executor = placed(place)
     assert executor == "dask"
     assert value in workers
-    named = ct.electron(parent, executor="local")
+    named = ct.electron(place, executor="local")
     assert ct.dispatch_sync(ct.lattice(named))().result not in workers
 
     # the verbs
@@ -121,7 +125,7 @@ def test_a_server_with_a_cluster(cluster: Path) -> None:
     os.kill(about["pid"], 9)
     again = running(cluster, other_than=about["pid"])
     assert again["address"] != about["address"]
-    value, executor = placed(parent)
+    value, executor = placed(place)
     assert executor == "dask"
     assert value in _pids()
 
@@ -166,7 +170,124 @@ def test_without_a_cluster(
     assert asked() == {"status": "stopped", "address": None, "dashboard": None, "pid": None}
     refused = qcov("cluster", "--size")
     assert refused.returncode == 1
-    assert "no Dask cluster runs: `qcov start` brings one" in refused.stderr
+    told = "no Dask cluster runs: the server was started without one; `qcov start` adds it"
+    assert told in refused.stderr
+
+    # and so it does
+    assert "run on its Dask cluster" in qcov("start", "-p", "0").stdout
+    running(data_folder)
+    assert placed(place)[1] == "dask"
+
+
+@pytest.mark.parametrize("verb", ["start", "restart"])
+def test_a_cluster_comes_after_an_engine_that_a_program_has_started(
+    verb: str, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ct.dispatch_sync(ct.lattice(ct.electron(place)))().status == "COMPLETED"
+    monkeypatch.setenv("QCOV_SDK_NO_CLUSTER", "false")
+    assert qcov("cluster").stdout == "No Dask cluster runs: `qcov start` brings one.\n"
+
+    started = qcov(verb, "-p", "0")
+
+    assert not started.stderr
+    assert "Electrons that name no executor run on its Dask cluster" in started.stdout
+    running(data_folder)
+    assert placed(place)[1] == "dask"
+    about = qcov("cluster").stdout
+    assert re.search(r"runs at tls://\S+: \d workers?, \d threads?, no electrons run\.", about)
+
+
+def test_an_engine_whose_python_has_no_dask_says_what_to_do(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['distributed'] = None\n")
+    path = os.environ.get("PYTHONPATH", "")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{path}")
+    ct.dispatch_sync(ct.lattice(ct.electron(place)))()
+    monkeypatch.setenv("PYTHONPATH", path)
+    monkeypatch.setenv("QCOV_SDK_NO_CLUSTER", "false")
+
+    started = qcov("start", "-p", "0")
+
+    told = "has no distributed; `qcov stop` it, then `qcov start`"
+    assert told in " ".join(started.stderr.split())
+    assert "run in local processes" in started.stdout
+    assert told in qcov("cluster").stdout
+
+
+def test_dask_has_pages_where_they_are_asked_for(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QCOV_SDK_NO_CLUSTER", "false")
+    qcov("start", "-p", "0", "-n", "1", "--dashboard")
+    address = running(data_folder)["dashboard"]
+
+    assert httpx.get(address, trust_env=False, follow_redirects=True).status_code == 200
+    assert f"Its pages, which no token protects: {address}" in qcov("cluster").stdout
+
+
+def speak(go: str) -> int:
+    print("before")
+    while not Path(go).exists():
+        time.sleep(0.01)
+    return os.getpid()
+
+
+@pytest.mark.parametrize("settings", [{}, {"executor": "dask"}], ids=["unnamed", "named"])
+def test_electrons_on_it_are_as_those_of_local_processes(
+    settings: dict[str, Any], cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QCOV_DISPATCHER_RESULTS_DIR", str(tmp_path / "results"))
+    running(cluster)
+    flow = ct.lattice(ct.electron(speak, **settings))
+
+    # what they print is there while they run, and the members say who runs one
+    dispatch_id = ct.dispatch(flow)(str(tmp_path / "go"))
+    until(lambda: "before" in _printed(dispatch_id))
+    assert sum(worker["electrons"] for worker in asked("--info")["workers"]) == 1
+    assert "1 electron runs." in qcov("cluster").stdout
+    (tmp_path / "go").touch()
+    first = ct.get_result(dispatch_id, wait=True).result
+    assert ct.dispatch_sync(flow)(str(tmp_path / "go")).result == first  # it is warm
+
+    # cancelling, and a time limit, stop what runs
+    dispatch_id = ct.dispatch(flow)(str(tmp_path / "never"))
+    until(lambda: "before" in _printed(dispatch_id))
+    ct.cancel(dispatch_id)
+    assert ct.get_result(dispatch_id, wait=True).status == "CANCELLED"
+    until(lambda: not psutil.pid_exists(first))
+    limited = ct.lattice(ct.electron(speak, time_limit=0.5, **settings))
+    assert "its time limit of 0.5 s" in _error(ct.dispatch_sync(limited)(str(tmp_path / "never")))
+
+
+@pytest.mark.parametrize("whose", ["the worker's", "Dask's"])
+def test_a_death_on_it_fails_the_electron_which_retries_run_again(
+    whose: str, cluster: Path, tmp_path: Path
+) -> None:
+    running(cluster)
+
+    def dies(mark: str) -> str:
+        if Path(mark).exists():
+            return "again"
+        Path(mark).touch()
+        mine, parent = os.getpid(), psutil.Process(os.getppid()).ppid()
+        os.kill(parent if whose == "Dask's" else mine, 9)
+        time.sleep(60)
+        return "never"
+
+    once = ct.dispatch_sync(ct.lattice(ct.electron(dies)))(str(tmp_path / "once"))
+    again = ct.dispatch_sync(ct.lattice(ct.electron(dies, retries=1)))(str(tmp_path / "again"))
+
+    assert "WorkerLost: the process that ran 'dies' died" in _error(once)
+    assert again.result == "again"
+
+
+def _error(result: Any) -> str:
+    return str(result.get_node_result(0)["error"])
+
+
+def _printed(dispatch_id: str) -> str:
+    return str(ct.get_result(dispatch_id).get_node_result(0)["stdout"])
 
 
 def test_the_server_starts_without_dask_and_says_so(
@@ -195,7 +316,7 @@ def test_nothing_waits_for_a_cluster_that_does_not_come_up(
     children = until(lambda: process.children(recursive=True))
     assert asked()["status"] == "starting"
     assert "the Dask cluster is starting" in qcov("cluster", "--size").stderr
-    assert placed(parent)[1] == "local"
+    assert placed(place)[1] == "local"
     assert qcov("stop").returncode == 0
     until(lambda: all(ended(child) for child in children), 10)
 

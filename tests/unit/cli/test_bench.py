@@ -16,7 +16,7 @@ def test_its_help_names_the_command_that_was_typed_and_the_suites(run: Run) -> N
 
     assert ran.code == 0
     assert ran.out.startswith("usage: qcov bench ")
-    assert "qelectrons, circuits, parallel, qiskit, engine, start," in ran.out
+    assert "qelectrons, circuits, parallel, qiskit, engine, dask," in " ".join(ran.out.split())
 
 
 def test_a_suite_that_does_not_exist_is_refused(run: Run) -> None:

@@ -182,6 +182,10 @@ class MemoryEngine:
         self.refusal: QcovError | None = None  #: what `submit` raises
         self.waited: list[float | None] = []
         self.events = Events()
+        self.members: dict[str, Any] = {"status": "none"}  #: of its Dask cluster
+
+    async def cluster(self) -> dict[str, Any]:
+        return self.members
 
     async def submit(self, manifest: dict[str, Any]) -> str:
         if self.refusal is not None:

@@ -206,6 +206,41 @@ def test_executors_are_counted(client: httpx.Client, engine: MemoryEngine, data:
     assert "Left alone" not in page(client, "/executors")
 
 
+@pytest.mark.parametrize(
+    ("told", "shown", "polls"),
+    [
+        ({"status": "none"}, (), False),
+        ({"status": "starting"}, ("It is starting.",), True),
+        (
+            {"status": "running", "address": "tls://127.0.0.1:4", "workers": [
+                {"name": "<b>0", "address": "tls://127.0.0.1:5", "pid": 77, "threads": 3,
+                 "memory": 70_000_000, "memory_limit": 2_000_000_000, "electrons": 2}
+            ]},
+            ("tls://127.0.0.1:4", "1 worker<", "&lt;b&gt;0", ">77<", ">3<", "70 MB",
+             "2000 MB", ">2<"),
+            True,
+        ),
+    ],
+    ids=["none", "starting", "running"],
+)  # fmt: skip
+def test_the_members_of_a_cluster_are_on_the_page_of_executors(
+    client: httpx.Client,
+    engine: MemoryEngine,
+    told: dict[str, Any],
+    shown: tuple[str, ...],
+    polls: bool,
+) -> None:
+    engine.members = told
+    assert 'hx-get="/executors/cluster"' in page(client, "/executors")
+
+    text = page(client, "/executors/cluster")
+
+    for each in shown:
+        assert each in text, each
+    assert ("every 2s" in text) is polls
+    assert ("Dask cluster" in text) is polls
+
+
 def test_a_refresh_without_open_jobs_says_so(client: httpx.Client, data: Path) -> None:
     answer = client.post("/api/v1/refresh-jobs", json={}, timeout=60)
 

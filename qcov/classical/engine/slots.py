@@ -1,0 +1,181 @@
+"""Workers of an engine in its own Dask cluster.
+
+A task of Dask's for each electron would cost more than most electrons take. So a task is a *slot*:
+it has a thread of a Dask worker for as long as there are electrons, and starts a zygote there,
+which forks workers as it does elsewhere (see `spawn`). What they run, print and return goes
+between them and the engine, by a socket in the data folder; Dask says where there is room, and
+starts anew what dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from qcov.classical.engine.channel import Message
+from qcov.classical.engine.spawn import (
+    Environment,
+    Spawner,
+    WorkerProcess,
+    Zygote,
+    read_at_import,
+)
+from qcov.wire import Unpacker, pack
+
+_KEPT = 10.0  # seconds that a slot is kept without a worker
+_SAYS_WITHIN = 10.0  # seconds for a slot to say which one it is
+
+
+class Slots(Spawner):
+    """Starts workers in the threads of Dask's workers.
+
+    Args:
+        settings: What every worker is told besides its environment.
+        path: Where to listen for slots.
+        wanted: Called with the name of a slot that Dask is to make.
+    """
+
+    def __init__(self, settings: Message, path: Path, wanted: Callable[[str], None]) -> None:
+        super().__init__(settings)
+        self.path, self.size = path, 0  #: `size` is how many slots there is room for
+        self._wanted = wanted
+        self._loop = asyncio.get_running_loop()
+        self._slots: dict[str, _Slot] = {}
+        self._told: set[asyncio.Task[None]] = set()
+        self._listening = _listening_at(path)
+        self._loop.add_reader(self._listening, self._accept)
+
+    def start(self, environment: Environment) -> WorkerProcess:
+        """Start a worker; messages may be sent to it at once."""
+        settings, library = self._settings_for(environment), read_at_import(environment)
+        while True:
+            slot = self._chosen(environment.executable, library)
+            try:
+                worker = slot.fork(settings, environment.preload)
+            except OSError:  # it has died, and we have not heard of it yet
+                slot.close()
+                continue
+            slot.on_idle = partial(self._let_go_later, slot)
+            return worker
+
+    def renew(self, worker: WorkerProcess) -> None:
+        """What a worker was forked from has imported code that has changed: no more come of it."""
+        self._note_renewal()
+        for slot in [*self._slots.values()]:
+            if slot.has(worker):
+                slot.retired = True
+                slot.retire()
+
+    def close(self) -> None:
+        """Let all slots go, and their workers with them."""
+        for slot in self._slots.values():
+            slot.close()
+        if self._listening.fileno() != -1:
+            self._loop.remove_reader(self._listening)
+            self._listening.close()
+            self.path.unlink(missing_ok=True)
+
+    # -- what is told of the cluster
+
+    def came_up(self) -> None:
+        """There is a new cluster: it knows nothing of the slots that wait."""
+        for name, slot in self._alive().items():
+            if not slot.attached:
+                self._wanted(name)
+
+    def ended(self, name: str, reason: str) -> None:
+        """Dask could not make a slot."""
+        slot = self._slots.get(name)
+        if slot is not None and not slot.attached:
+            slot.close(reason)
+
+    def busy_in(self, process: int, workers: list[WorkerProcess]) -> int:
+        """How many of these workers are below a process of Dask's."""
+        here = [slot for slot in self._alive().values() if slot.dask_worker == process]
+        return sum(slot.has(worker) for slot in here for worker in workers)
+
+    # -- its own
+
+    def _alive(self) -> dict[str, _Slot]:
+        self._slots = {name: slot for name, slot in self._slots.items() if not slot.gone}
+        return self._slots
+
+    def _chosen(self, executable: str, library: Message) -> _Slot:
+        """A slot for one more worker: a free one, a new one, or else the one with the fewest."""
+        alive = [slot for slot in self._alive().values() if not slot.retired]
+        mine = [slot for slot in alive if slot.settings == (executable, library)]
+        best = min(mine, key=lambda slot: len(slot.workers), default=None)
+        if best is not None and (not best.workers or len(alive) >= self.size):
+            return best
+        if len(alive) >= self.size:  # one of another program makes room
+            idle = next((slot for slot in alive if not slot.workers), None)
+            if idle is not None:
+                idle.close()
+        name = secrets.token_hex(16)
+        slot = self._slots[name] = _Slot(executable, library)
+        self._wanted(name)
+        return slot
+
+    def _let_go_later(self, slot: _Slot) -> None:
+        self._loop.call_later(_KEPT, self._let_go, slot)
+
+    def _let_go(self, slot: _Slot) -> None:
+        if not slot.workers:
+            slot.close()
+
+    def _accept(self) -> None:
+        try:
+            sock, _ = self._listening.accept()
+        except OSError:  # it has hung up already
+            return
+        telling = self._loop.create_task(self._take(sock))
+        self._told.add(telling)
+        telling.add_done_callback(self._told.discard)
+
+    async def _take(self, sock: socket.socket) -> None:
+        """Take a slot that has just been made, if it is wanted."""
+        sock.setblocking(False)
+        said: Message = {}
+        with contextlib.suppress(OSError, ValueError, TimeoutError):
+            data = await asyncio.wait_for(self._loop.sock_recv(sock, 4096), _SAYS_WITHIN)
+            said = next(iter(Unpacker().feed(data)), said)
+        slot = self._alive().get(str(said.get("slot")))
+        if slot is None or slot.attached:  # Dask runs again what died: that is not wanted twice
+            sock.close()
+            return
+        executable, library = slot.settings
+        about = pack({"executable": executable, "variables": {**os.environ, **library}})
+        sock.setblocking(True)
+        try:
+            sock.sendall(len(about).to_bytes(4, "big") + about)
+            slot.dask_worker = int(said["pid"])
+            slot.attach(sock)
+        except OSError:
+            slot.close("its Dask worker died")
+
+
+class _Slot(Zygote):
+    """A thread of a Dask worker; it forks workers once Dask has made it."""
+
+    def __init__(self, executable: str, library: Message) -> None:
+        super().__init__()
+        self.settings = (executable, library)
+        self.dask_worker = 0  #: the number of its process
+        self.retired = False
+
+
+def _listening_at(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)  # left by an engine that was killed
+    listening: Any = socket.socket(socket.AF_UNIX)
+    listening.bind(str(path))
+    path.chmod(0o600)
+    listening.listen(256)
+    listening.setblocking(False)
+    return listening
