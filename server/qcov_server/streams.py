@@ -73,7 +73,7 @@ class Streams:
     def stream(self, wanted: Wanted, last_id: str | None) -> StreamingResponse:
         """One stream, with what was missed since `last_id`; `ServerBusy` if there are too many."""
         if self.open >= MAX_STREAMS:
-            raise ServerBusy(what="event streams", limit=MAX_STREAMS)
+            raise ServerBusy(what="event streams are open", limit=MAX_STREAMS)
         queue: asyncio.Queue[bytes] = asyncio.Queue()
         self._join(wanted, queue)
         # No await up to here: nothing falls between the past and the present.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 from qcov.classical.engine.cancelling import Cancelling
-from qcov.classical.engine.crate import write_crate
 from qcov.classical.engine.deleting import Deleting
+from qcov.classical.engine.exporting import Exporting
 from qcov.classical.engine.following import Following
 from qcov.classical.engine.printing import Printing
 from qcov.classical.engine.runner import Runner
@@ -21,8 +20,8 @@ class Engine:
     """The verbs that clients know, over what runs the dispatches of one store.
 
     `submit`, `start` and `rerun` are those of `Starting`; `wait`, `outcome` and `progress` those of
-    `Following`; `cancel` is that of `Cancelling`, `delete` that of `Deleting`, `streams` that of
-    `Printing`.
+    `Following`; `cancel` is that of `Cancelling`, `delete` that of `Deleting`, `export` that of
+    `Exporting`, `streams` that of `Printing`.
 
     Args:
         store: Where they live.
@@ -41,6 +40,7 @@ class Engine:
         self.wait, self.outcome = following.wait, following.outcome
         self.progress = following.progress
         self.cancel, self.delete = Cancelling(runner).cancel, Deleting(runner).delete
+        self.export = Exporting(store).export
         self.streams = Printing(runner).streams
         self.inside, self.recover, self.close = runner.inside, runner.recover, runner.close
 
@@ -51,10 +51,6 @@ class Engine:
     def use_dask(self, available: Callable[[], bool]) -> None:
         """Run electrons that name no executor on the server's Dask cluster while it is there."""
         self._runner.dask_is_there = available
-
-    def export(self, dispatch_id: str, path: Path) -> None:
-        """Write a dispatch as a research object; any thread may call it. Errors: `write_crate`."""
-        write_crate(self.store, dispatch_id, path)
 
     @property
     def busy(self) -> bool:

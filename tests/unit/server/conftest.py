@@ -179,7 +179,7 @@ class MemoryEngine:
         self.started: list[tuple[str, dict[str, Any]]] = []
         self.cancelled: list[tuple[str, list[int] | None]] = []
         self.deleted: list[str] = []
-        self.refusal: QcovError | None = None  #: what `submit` raises
+        self.refusal: QcovError | None = None  #: what `submit` and `export` raise
         self.waited: list[float | None] = []
         self.events = Events()
 
@@ -211,6 +211,11 @@ class MemoryEngine:
             )
         self.deleted.append(dispatch_id)
         return "deleted"
+
+    def export(self, dispatch_id: str, path: Path) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        path.write_bytes(dispatch_id.encode())
 
     async def progress(
         self, dispatch_id: str, after: int = 0, timeout: float | None = None
