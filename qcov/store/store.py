@@ -210,7 +210,7 @@ class Store:
 
     def inline_blobs(self, digests: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
         """What `inline_blob` says of many, in few questions; unknown ones are left out."""
-        for some in _in_parts(digests, _PARAMETERS):
+        for some in in_parts(digests, _PARAMETERS):
             for row in self._all(_BLOBS, digests=some):
                 yield row["digest"], None if row["data"] is None else bytes(row["data"])
 
@@ -306,7 +306,7 @@ class Store:
 
     def remembered(self, keys: Iterable[str]) -> Iterator[Row]:
         """The values that were kept under these keys; those whose seals are not ours left out."""
-        for some in _in_parts(keys, _PARAMETERS):
+        for some in in_parts(keys, _PARAMETERS):
             for row in self._all(sa.select(memo).where(memo.c.key.in_(some))):
                 place = ("memo", row["key"], row["dispatch_id"], row["output_key"])
                 with contextlib.suppress(IntegrityError):
@@ -558,7 +558,8 @@ class Store:
         return rows[0] if rows else None
 
 
-def _in_parts(keys: Iterable[str], size: int) -> Iterator[list[str]]:
+def in_parts(keys: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Some keys at a time: a database takes only so many in one question."""
     rest = iter(keys)
     while part := list(islice(rest, size)):
         yield part

@@ -39,10 +39,16 @@ class Engine:
         following = Following(runner)
         self.wait, self.outcome = following.wait, following.outcome
         self.progress = following.progress
-        self.cancel, self.delete = Cancelling(runner).cancel, Deleting(runner).delete
+        self._deleting = Deleting(runner)
+        self.cancel, self.delete = Cancelling(runner).cancel, self._deleting.delete
         self.export = Exporting(store).export
         self.streams = Printing(runner).streams
-        self.inside, self.recover, self.close = runner.inside, runner.recover, runner.close
+        self.inside, self.recover = runner.inside, runner.recover
+
+    def close(self) -> None:
+        """Stop the workers; what ran will run again when the store is next opened."""
+        self._deleting.close()
+        self._runner.close()
 
     def take_dispatches(self, *, taken: bool) -> None:
         """Take dispatches, or only have triggers from now on."""
