@@ -206,6 +206,30 @@ def test_executors_are_counted(client: httpx.Client, engine: MemoryEngine, data:
     assert "Left alone" not in page(client, "/executors")
 
 
+def test_what_a_providers_executor_did_is_told_by_its_backend(
+    client: httpx.Client, engine: MemoryEngine, data: Path
+) -> None:
+    name = f"Fake{data.name}"  # the server has counted those of other tests
+    now = time.time()
+    timing = {"queue": 1.0, "run": 0.0, "fetch": 0.1}
+    about = {"queued": now - 6, "started": now - 5, "metadata": {"timing": timing}}
+    one = circuit(1 + time.time_ns(), executor=name, seconds=0.0, backend="fakeqpu", **about)
+    engine.store.add("d-1", [])
+    engine.store.circuits["d-1"] = [one | {"device": None}]
+    submit(provider=name, device="fakeqpu")
+    submit(1, provider="Another", device="elsewhere", estimate={"USD": 70.0})
+
+    text = page(client, "/executors")
+    row = text[text.index(name) :].partition("</tr>")[0]
+    for told in ("fakeqpu", ">1</a>", "$1.5"):
+        assert told in row, told
+    waited, ran = (
+        row.partition(f'data-head="{head}"')[2].partition("</td>")[0] for head in ("queue", "run")
+    )
+    assert re.search(r"<span>(1\.9|2\.[01]) s", waited), waited
+    assert re.search(r"<span>(3\.[89]|4\.[012]) s", ran), ran
+
+
 def test_a_refresh_without_open_jobs_says_so(client: httpx.Client, data: Path) -> None:
     answer = client.post("/api/v1/refresh-jobs", json={}, timeout=60)
 
