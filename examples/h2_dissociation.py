@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import math
 import sys
 import warnings
@@ -108,7 +109,7 @@ def dissociation(molecule: str, bonds: list[float], devices: list[str]) -> list[
 def main() -> None:
     """Run the curve, show it, and say where its circuits ran."""
     arguments = parse()
-    console = Console()
+    console = Console(stderr=arguments.json)
     look = "`qcov ls` lists it"
     try:
         dispatch_id = start(arguments)
@@ -119,6 +120,8 @@ def main() -> None:
         if result.status != ct.status.COMPLETED:
             raise SystemExit(result.error or f"dispatch {dispatch_id} is {result.status}")
         show(result, arguments, console)
+        if arguments.json:
+            print(json.dumps(described(result, arguments), indent=2))
     except KeyboardInterrupt:
         line = f"The dispatch goes on: {look}, and the same command follows it again."
         print(line, file=sys.stderr)
@@ -161,6 +164,17 @@ def show(result: ct.Result, arguments: argparse.Namespace, console: Console) -> 
     else:
         console.print(f"The curve is in {arguments.output.resolve()}{replaced}.", soft_wrap=True)
     console.print("See the run in the browser: `qcov start`, then choose it from the list.")
+
+
+def described(result: ct.Result, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The curve for other programs: lengths in angstrom, energies in hartree."""
+    names = ("bond", "vqe", "exact")
+    return {
+        "dispatch_id": result.dispatch_id,
+        "molecule": arguments.molecule,
+        "curve": [dict(zip(names, point, strict=True)) for point in result.result],
+        "circuits": result.circuit_summary(),
+    }
 
 
 def draw(curve: list[Any], arguments: argparse.Namespace) -> None:
@@ -212,6 +226,9 @@ def parse() -> argparse.Namespace:
         metavar="NAME",
         help="compute a curve that is there already once more, and keep it under any NAME; "
         "the same NAME shows it again",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print the curve as JSON, and all else on stderr"
     )
     return parser.parse_args()
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 import os
 import platform
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn
 
@@ -50,8 +52,7 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "qcov_bench") ->
         return
     wanted = _parse(typed, prog)
     signal.signal(signal.SIGTERM, _end)  # or the engine that is measured would stay behind
-    console = Console(width=max(Console().width, _WIDTH))
-    console.print(_machine())
+    machine = _machine()
     rows: list[Row] = []
     left_out: list[LeftOut] = []
     for suite in wanted.suites or _SUITES:
@@ -59,17 +60,33 @@ def main(arguments: Sequence[str] | None = None, *, prog: str = "qcov_bench") ->
         for row in importlib.import_module(f"qcov_bench.{_SUITES[suite]}").rows(**options):
             print(f"measured: {row.name}", file=sys.stderr)  # some take minutes
             (left_out if isinstance(row, LeftOut) else rows).append(row)
+    (_tell_programs if wanted.json else _tell)(machine, rows, left_out)
+    if wanted.strict and not all(row.met for row in rows):
+        sys.exit(1)
+
+
+def _tell(machine: str, rows: list[Row], left_out: list[LeftOut]) -> None:
+    console = Console(width=max(Console().width, _WIDTH))
+    console.print(machine)
     console.print(_table(rows))
     for missing in left_out:
         console.print(f"left out: {missing.name}: {missing.reason}")
-    if wanted.strict and not all(row.met for row in rows):
-        sys.exit(1)
+
+
+def _tell_programs(machine: str, rows: list[Row], left_out: list[LeftOut]) -> None:
+    told = {
+        "machine": machine,
+        "rows": [{**asdict(row), "met": row.met} for row in rows],
+        "left_out": [asdict(missing) for missing in left_out],
+    }
+    print(json.dumps(told, indent=2))
 
 
 def _parse(arguments: Sequence[str], prog: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=prog, description=__doc__, epilog=_epilog(prog))
     parser.add_argument("suites", nargs="*", metavar="suite", help=f"of {', '.join(_SUITES)}")
     parser.add_argument("--strict", action="store_true", help="fail if a goal is missed")
+    parser.add_argument("--json", action="store_true", help="print JSON for programs")
     parser.add_argument(
         "--heavy", action="store_true", help="all rows of `parallel`, which takes an hour"
     )

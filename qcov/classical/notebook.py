@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Any
 
+from qcov.headline import headline
 from qcov.inert import inert
 
 _NODES = 50  # rows of a table
@@ -62,7 +63,7 @@ def _nodes(nodes: Sequence[Row]) -> str:
 
 
 def _node(node: Row) -> str:
-    error = str(node["error"] or "").strip().rpartition("\n")[2]
+    error = headline(node["error"])
     cells = (
         str(node["node_id"]), _safe(node["name"]), _status(node["status"]), _length(node),
         _code(error or node["value_repr"]),

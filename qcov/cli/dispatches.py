@@ -24,6 +24,7 @@ from qcov.cli.output import (
 )
 from qcov.config import data_dir
 from qcov.errors import DispatchNotFound, EngineUnavailable
+from qcov.headline import headline
 from qcov.inert import inert
 
 _ID_LENGTH = 36
@@ -110,7 +111,7 @@ def _line(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _node_line(node: Mapping[str, Any]) -> tuple[Any, ...]:
-    error = str(node["error"] or "").strip().rpartition("\n")[2]
+    error = headline(node["error"])
     value = error or node["value_repr"] or ""
     return (
         str(node["node_id"]), brief(node["name"]), node["kind"], status_text(node["status"]),

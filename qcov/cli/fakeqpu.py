@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ def fakeqpu(
     token: str | None = typer.Option(
         None, "--token", help="What requests must carry: env:NAME or file:PATH."
     ),
+    as_json: bool = typer.Option(False, "--json", help="As JSON, a line each."),
 ) -> None:
     """Run a fake provider on this machine until Ctrl-C, for `ct.executor.FakeQPU(url=...)`."""
     from qcov.credentials import Credential
@@ -39,8 +41,11 @@ def fakeqpu(
             server = FakeServer(made, port=port, token=secret)
         except OSError as error:
             fail(f"cannot listen on port {port}: {error.strerror}")
-        say(f"A fake provider runs at {server.url}")
-        say(f"ct.executor.FakeQPU(url={server.url!r})")
+        if as_json:
+            say(json.dumps({"url": server.url, "pid": os.getpid()}))
+        else:
+            say(f"A fake provider runs at {server.url}")
+            say(f"ct.executor.FakeQPU(url={server.url!r})")
         signal.sigwait(awaited)
         server.close()
         say(json.dumps(server.jobs.ledger()))

@@ -44,24 +44,18 @@ def cancel(
 def redispatch(
     dispatch_id: str = typer.Argument(help=ID, autocompletion=known_ids),
     reuse: bool = typer.Option(
-        False, "--reuse", help="Take over what has been computed; loads its code in this process."
+        False, "--reuse", help="Take over what has been computed, and run the rest."
     ),
     as_json: bool = AS_JSON,
 ) -> None:
     """Run a dispatch once more with the same inputs, or start one that was only stored."""
     wake()
     whole = whole_id(dispatch_id)
-    new = _reusing(whole) if reuse else engine_at(None).rerun(whole)
+    new = engine_at(None).rerun(whole, reuse=reuse)
     if as_json:
         say_json({"id": new, "from": whole})
     else:
         say(new)
-
-
-def _reusing(dispatch_id: str) -> str:
-    from qcov.classical.dispatch import redispatch as anew  # it may take a while to import
-
-    return anew(dispatch_id, reuse_previous_results=True)()
 
 
 def remove(

@@ -10,6 +10,7 @@ import typer
 from qcov.classical.engine.client import call
 from qcov.cli.dispatches import AS_JSON, wake, whole_id
 from qcov.cli.output import fail, moment, say, say_json, say_table, status_text
+from qcov.headline import headline
 
 _STATUSES = ("ACTIVE", "STOPPED", "FAILED")
 _COLUMNS = ("id", "name", "dispatch_id", "status", "error", "created", "runs", "last_run")
@@ -56,7 +57,7 @@ def _show(rows: list[Mapping[str, Any]]) -> None:
 
 
 def _line(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    error = str(row["error"] or "").strip().rpartition("\n")[2]
+    error = headline(row["error"])
     times = moment(row["created"]), moment(row["last_run"])
     status = status_text(row["status"])
     return row["dispatch_id"], row["name"], status, *times, str(row["runs"]), error

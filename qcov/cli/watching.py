@@ -22,6 +22,7 @@ from qcov.cli.completing import unfinished_ids
 from qcov.cli.dispatches import wake, whole_id
 from qcov.cli.output import ID, brief, console, length, say, status_text
 from qcov.errors import NodeNotFound
+from qcov.headline import headline
 from qcov.inert import inert
 
 _LOOK_AGAIN = 0.5  # seconds, when nothing happens: times and output go on
@@ -171,7 +172,7 @@ def _table(nodes: Sequence[Row]) -> Table:
     table.add_column(justify="right")
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for node in nodes:
-        error = str(node["error"] or "").strip().rpartition("\n")[2]
+        error = headline(node["error"])
         value = Text(inert(error or node["value_repr"] or ""))
         took = "reused" if node["reused_from"] else length(node)
         name = Text(inert(brief(node["name"])))

@@ -174,8 +174,13 @@ class Engine(Protocol):
         new_id: str,
         variables: dict[str, Any],
         trigger_id: str | None = None,
+        *,
+        reuse: bool = False,
     ) -> str:
-        """Run a dispatch that was stored, or run it once more as `new_id`; returns its id."""
+        """Run a dispatch that was stored, or run it once more as `new_id`; returns its id.
+
+        With `reuse`, what the earlier run has computed is taken over.
+        """
         ...
 
     def export(self, dispatch_id: str, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -58,6 +59,11 @@ def test_another_molecule_on_one_executor(tmp_path: Path) -> None:
 
     assert [abs(row[3]) < 1 for row in _rows(printed)] == [True]
     assert "lightning" not in printed
+    told = json.loads(_run(picture, *arguments, "--json"))  # shows the same dispatch
+    (point,) = told["curve"]
+    assert point["bond"] == 0.8
+    assert f"{point['vqe']:.6f}" == f"{_rows(printed)[0][1]:.6f}"
+    assert [row["device"] for row in told["circuits"]] == ["default.qubit"]
     assert f"The curve is in {picture}.\n" in printed
     again = _run(picture, *arguments)
     assert f"The curve is in {picture} (it replaces the file that was there).\n" in again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -35,7 +36,10 @@ def main(arguments: Sequence[str], *, prog: str) -> None:
     try:
         _check_places(wanted)
         found = _measured(wanted, path)
-        show(found.lines)
+        if wanted.json:
+            _tell_programs(found)
+        else:
+            show(found.lines)
         if wanted.html:
             found.write_html(wanted.html)
         if wanted.svg:
@@ -46,7 +50,12 @@ def main(arguments: Sequence[str], *, prog: str) -> None:
     except QcovError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    print(f"\nresults: {path}; {_AGAIN}")
+    print(f"\nresults: {path}; {_AGAIN}", file=sys.stderr if wanted.json else None)
+
+
+def _tell_programs(found: Comparison) -> None:
+    for line in found.lines:
+        print(json.dumps(line))
 
 
 _AGAIN = "the same command with --out and this path goes on there."
@@ -164,6 +173,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--out", metavar="FILE", help="JSON lines; a file that is there already goes on"
     )
+    group.add_argument("--json", action="store_true", help="print the lines, and no tables")
     group.add_argument("--html", metavar="FILE", help="a report in one file")
     group.add_argument("--svg", metavar="FOLDER", help="its plots, a file each")
 

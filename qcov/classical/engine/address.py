@@ -36,8 +36,11 @@ class Engine(Protocol):
         """Start a dispatch that was only stored; return its id."""
         ...
 
-    def rerun(self, dispatch_id: str, trigger_id: str | None = None) -> str:
-        """Start a dispatch that was only stored, or run it once more; return the new one's id."""
+    def rerun(self, dispatch_id: str, trigger_id: str | None = None, *, reuse: bool = False) -> str:
+        """Start a dispatch that was only stored, or run it once more; return the new one's id.
+
+        With `reuse`, the new one takes over what has been computed.
+        """
         ...
 
     def register_trigger(self, described: Message) -> str:
@@ -97,7 +100,7 @@ class LocalEngine:
         """Start a dispatch that was only stored, with this program's environment variables."""
         return client.call("start", dispatch_id=dispatch_id, variables=variables())
 
-    def rerun(self, dispatch_id: str, trigger_id: str | None = None) -> str:
+    def rerun(self, dispatch_id: str, trigger_id: str | None = None, *, reuse: bool = False) -> str:
         """Run a dispatch, or run it once more, with this program's environment variables."""
         return client.call(
             "rerun",
@@ -105,6 +108,7 @@ class LocalEngine:
             new_id=str(uuid.uuid4()),
             variables=variables(),
             trigger_id=trigger_id,
+            reuse=reuse,
         )
 
     def register_trigger(self, described: Message) -> str:

@@ -79,20 +79,27 @@ class Starting:
         return dispatch_id
 
     async def rerun(
-        self, dispatch_id: str, new_id: str, variables: Message, trigger_id: str | None = None
+        self,
+        dispatch_id: str,
+        new_id: str,
+        variables: Message,
+        trigger_id: str | None = None,
+        *,
+        reuse: bool = False,
     ) -> str:
         """Run a dispatch that was stored, or run it once more as `new_id`; return its id.
 
-        The graph is the stored one: no code of the user's is needed for it.
+        The graph is the stored one: no code of the user's is needed for it. With `reuse`, what
+        the earlier run has computed is taken over.
         """
         self._check_open()
         new_id = str(uuid.UUID(new_id))
         return await self._alone(
-            dispatch_id, lambda: self._rerun(dispatch_id, new_id, variables, trigger_id)
+            dispatch_id, lambda: self._rerun(dispatch_id, new_id, variables, trigger_id, reuse)
         )
 
     async def _rerun(
-        self, dispatch_id: str, new_id: str, variables: Message, trigger_id: str | None
+        self, dispatch_id: str, new_id: str, variables: Message, trigger_id: str | None, reuse: bool
     ) -> str:
         if await self._read(self._store.has_dispatch, new_id):  # the request comes twice
             return new_id
@@ -104,7 +111,12 @@ class Starting:
             for name in ("key", "fingerprint", "reuses"):
                 manifest.pop(name, None)
             settle_environment(manifest["environment"])
-            await self._store_and_start(manifest, new_id, _fired(trigger_id, new_id))
+            changes = _fired(trigger_id, new_id)
+            if reuse:
+                manifest["reuses"] = dispatch_id
+                await self._reusing(dispatch_id, manifest, new_id, changes)
+            else:
+                await self._store_and_start(manifest, new_id, changes)
         return new_id
 
     async def _submit(self, manifest: Message, dispatch_id: str, first: bool) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from qcov.classical.status import Status
 from qcov.errors import QcovError
+from qcov.headline import headline
 from qcov.store.store import Row, Store
 from qcov.tracing import SpanId, as_parent, parsed, span_of, trace_of
 from qcov.version import __version__
@@ -178,7 +179,7 @@ class Tracer:
             attributes=span.attributes,
         )  # fmt: skip
         if span.error:
-            last = span.error.strip().rpartition("\n")[2]
+            last = headline(span.error)
             told.set_status(trace.Status(trace.StatusCode.ERROR, last))
         told.end(_nanoseconds(max(span.started, span.ended)))
 

@@ -76,9 +76,13 @@ async def start(engine: TheEngine, dispatch_id: str, _: StartRequest) -> Submitt
 
 @router.post("/{dispatch_id}/rerun")
 async def rerun(engine: TheEngine, dispatch_id: str, request: RerunRequest) -> Submitted:
-    """Start a dispatch that was only stored, or run it once more; answers with the id of that."""
+    """Start a dispatch that was only stored, or run it once more; answers with the id of that.
+
+    With `reuse`, what the earlier run has computed is taken over, and the rest runs.
+    """
     trigger_id = None if request.trigger_id is None else str(request.trigger_id)
-    made = await engine.rerun(dispatch_id, str(request.new_id), {}, trigger_id)
+    new_id = str(request.new_id)
+    made = await engine.rerun(dispatch_id, new_id, {}, trigger_id, reuse=request.reuse)
     return Submitted(id=made)
 
 

@@ -312,6 +312,8 @@ class RerunRequest(BaseModel):
 
     new_id: UUID
     trigger_id: UUID | None = None
+    #: Take over what the earlier run has computed.
+    reuse: bool = False
 
 
 class Trigger(Answer):

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from qcov.headline import headline
 from qcov_server.engine import Row
-from qcov_server.ui.present import last_line, lasted
+from qcov_server.ui.present import lasted
 
 _SLOWER = 1.5  # times as long is worth a mark ...
 _NOTICED = 0.1  # ... if it is so many seconds more
@@ -95,7 +96,7 @@ def _pair(one: Row | None, other: Row | None) -> Pair:
 
 
 def _value(node: Row) -> Any:
-    return last_line(node["error"]) or node["value_repr"]
+    return headline(node["error"]) or node["value_repr"]
 
 
 def _seconds(node: Row) -> float | None:

@@ -88,16 +88,6 @@ def exactly(moment: float | None) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def last_line(text: str | None) -> str:
-    r"""The line of a traceback that says what happened.
-
-    >>> last_line("Traceback ...\n  File x\nValueError: no\n")
-    'ValueError: no'
-    """
-    lines = [line for line in (text or "").splitlines() if line.strip()]
-    return lines[-1].strip() if lines else ""
-
-
 def money(amounts: Mapping[str, Any] | None) -> str:
     """What something cost, in each unit.
 

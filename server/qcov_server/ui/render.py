@@ -12,6 +12,7 @@ import jinja2
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from qcov.headline import headline
 from qcov.inert import inert
 from qcov_server.tokens import ACCESS, Access
 from qcov_server.ui.present import (
@@ -20,7 +21,6 @@ from qcov_server.ui.present import (
     exactly,
     icon,
     label,
-    last_line,
     money,
     node_label,
 )
@@ -41,7 +41,7 @@ _environment.filters.update(
     exactly=exactly,
     label=label,
     icon=icon,
-    last_line=last_line,
+    headline=headline,
     money=money,
     node_label=node_label,
 )

@@ -39,6 +39,16 @@ def total(texts: list[str]) -> int:
     return len("".join(texts))
 
 
+@ct.electron
+def size(path: str, _: str) -> int:
+    return len(Path(path).read_text())
+
+
+@ct.lattice
+def counted(path: str) -> int:
+    return size(path, shout("x"))
+
+
 @ct.lattice
 def gated(gate: str) -> str:
     return shout(wait_for(gate))
@@ -294,6 +304,29 @@ def test_it_runs_again_and_the_two_are_compared(site: Site, look: Look) -> None:
     page.get_by_role("link", name="Show all").click()
     expect(page.locator("tbody tr", has_text="shout")).to_be_visible()
     look(page, "compare")
+
+
+def test_one_that_failed_is_resumed(site: Site, tmp_path: Path) -> None:
+    flag = tmp_path / "mended"
+    flag.mkdir()
+    dispatch_id = ct.dispatch_sync(counted)(str(flag)).dispatch_id
+    flag.rmdir()
+    flag.write_text("x")
+    page = site.open(f"/dispatches/{dispatch_id}")
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_role("button", name="Resume it").click()
+    page.wait_for_url(lambda url: "/dispatches/" in url and dispatch_id not in url)
+
+    expect(page.locator("#heading .status")).to_have_text("Completed")
+    nodes = ct.get_result(page.url.rpartition("/")[2]).get_all_node_results()
+    assert {
+        node["node_name"]: node["reused_from"]
+        for node in nodes
+        if node["node_name"] in ("shout", "size")
+    } == {
+        "shout": dispatch_id,
+        "size": None,
+    }
 
 
 def test_one_that_was_stored_is_started(site: Site) -> None:

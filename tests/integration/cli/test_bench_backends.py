@@ -45,6 +45,9 @@ def test_a_comparison_from_the_command_to_the_report(tmp_path: Path) -> None:
     assert (tmp_path / "new/it.html").read_text().startswith("<!DOCTYPE html>")
     assert (tmp_path / "plots/call-ghz-analytic.svg").exists()
 
+    told = bench("backends", "Simulator", "--circuits", "ghz,ising", *QUICK, *outputs, "--json")
+    assert Counter(json.loads(line)["kind"] for line in told.stdout.splitlines())["sample"] == 30
+
     again = bench("compare", "it.jsonl", "it.jsonl", "--all")
     assert again.returncode == 0
     assert "Nothing surely became slower or worse." in again.stdout
@@ -57,6 +60,9 @@ def test_a_secret_that_was_typed_is_in_no_output(tmp_path: Path) -> None:
     outputs = ("--out", "it.jsonl", "--html", "it.html", "--svg", "plots")
 
     ran = bench("backends", typed, typed.replace("7f3a", "7f3b"), *circuits, *outputs)
+    told = bench("backends", "Simulator", "--circuits", "ghz,ising", *QUICK, *outputs, "--json")
+    assert Counter(json.loads(line)["kind"] for line in told.stdout.splitlines())["sample"] == 30
+
     again = bench("compare", "it.jsonl", "it.jsonl", "--all")
     refused = bench("backends", typed.replace("token", "tokn"))
 

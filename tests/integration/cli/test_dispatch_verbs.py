@@ -318,6 +318,40 @@ def test_redispatch_runs_the_same_again(run: Run, common_engine: Path) -> None:
     assert ct.get_result(again).get_node_result(0)["reused_from"] is None
 
 
+def test_a_failed_dispatch_is_resumed_without_its_code(
+    run: Run, tmp_path: Path, common_engine: Path
+) -> None:
+    flag, log = tmp_path / "mended", tmp_path / "log"
+
+    @ct.electron
+    def noted(x: int) -> int:
+        with log.open("a") as file:
+            file.write(f"{x}\n")
+        return x
+
+    @ct.electron
+    def finish(x: int) -> int:
+        if not flag.exists():
+            raise ValueError("not yet")
+        return x + 1
+
+    @ct.electron
+    @ct.lattice
+    def inner(x: int) -> int:
+        return finish(noted(x))
+
+    failed = ct.dispatch_sync(ct.lattice(lambda: inner(noted(1))))()
+    flag.touch()
+    again = run("redispatch", failed.dispatch_id, "--reuse").out.strip()
+
+    assert failed.status == "FAILED"
+    assert ct.get_result(again, wait=True).result == 2
+    assert log.read_text() == "1\n1\n"  # `noted` ran once in each, and not again
+    third = run("redispatch", again, "--reuse").out.strip()
+    assert ct.get_result(third, wait=True).result == 2
+    assert log.read_text() == "1\n1\n"
+
+
 def test_redispatch_starts_what_was_only_stored(run: Run, common_engine: Path) -> None:
     stored = ct.dispatch(doubled, disable_run=True)(4)
 

@@ -17,8 +17,9 @@ from qcov.cli import app
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Run
 
-#: They run programs that speak for themselves.
-_OTHERS = {"demo", "bench", "fakeqpu", "db alembic"}
+#: Their options are those of the programs that they run: of the example and the benchmarks, which
+#: have `--json` too, and of Alembic, which has not.
+_OTHERS = {"demo", "bench", "db alembic"}
 
 #: How each is called, in an order in which they can be; `{}` is a dispatch that has ended.
 _CALLS = (
@@ -28,8 +29,8 @@ _CALLS = (
     "executor-test qcov.executor:Simulator", "start -p 0 --no-cluster", "status", "restart", "stop",
     "stop", "db migrate", "purge -y",
 )  # fmt: skip
-#: They need a job at a provider; tests/unit/cli/test_jobs.py calls them.
-_ELSEWHERE = {"jobs show", "jobs attach", "jobs cancel", "jobs resolve"}
+#: They need a provider; tests/unit/cli/test_jobs.py calls them.
+_ELSEWHERE = {"jobs show", "jobs attach", "jobs cancel", "jobs resolve", "fakeqpu"}
 #: It needs a Dask cluster; the tests of clusters call it.
 _CLUSTER = {"cluster"}
 _LINES = {"logs", "watch"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
+
+import pytest
 
 if TYPE_CHECKING:
     from conftest import Run
@@ -21,3 +24,12 @@ def test_a_suite_that_does_not_exist_is_refused(run: Run) -> None:
 
     assert ran.code == 2
     assert "qcov bench: error: no suite egnine; there are " in ran.err
+
+
+@pytest.mark.process
+def test_programs_can_read_what_it_measured(run: Run) -> None:
+    told = json.loads(run("bench", "start", "--json").out)
+
+    (row,) = told["rows"]
+    assert row["name"] == "import qcov"
+    assert row["met"] is (row["ours"] <= row["limit"])

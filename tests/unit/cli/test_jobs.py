@@ -142,12 +142,16 @@ def test_a_job_whose_circuits_were_not_kept_cannot_be_read(run: Run) -> None:
 
 
 @pytest.mark.process
-def test_a_provider_runs_until_it_is_stopped() -> None:
+@pytest.mark.parametrize("as_json", [(), ("--json",)], ids=["lines", "json"])
+def test_a_provider_runs_until_it_is_stopped(as_json: tuple[str, ...]) -> None:
     command = [sys.executable, "-m", "qcov", "fakeqpu", "usd_per_task=1", "usd_per_shot=0"]
+    command.extend(as_json)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
+        line = process.stdout.readline()
+        found = re.search(r"http://127\.0\.0\.1:\d+", line)
         assert found is not None
+        assert not as_json or json.loads(line) == {"url": found[0], "pid": process.pid}
         assert circuit_on(ct.executor.FakeQPU(url=found[0]))(0.0) == 1.0
         process.terminate()
         said, _ = process.communicate(timeout=30)

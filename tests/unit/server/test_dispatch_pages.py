@@ -110,7 +110,8 @@ def test_source_and_environment_are_shown(client: httpx.Client, engine: MemoryEn
 @pytest.mark.parametrize(
     ("columns", "there", "missing"),
     [
-        ({"status": "COMPLETED"}, {"rerun", "delete"}, {"start", "cancel"}),
+        ({"status": "COMPLETED"}, {"rerun", "delete"}, {"start", "cancel", "resume"}),
+        ({"status": "FAILED"}, {"resume", "rerun", "delete"}, {"start", "cancel"}),
         ({"status": "RUNNING", "ended": None}, {"rerun", "cancel"}, {"start", "delete"}),
         ({"status": "NEW_OBJECT", "ended": None}, {"start", "cancel"}, {"rerun", "delete"}),
         ({"parent_id": "b"}, {"compare"}, {"rerun", "delete", "export", "start"}),

@@ -17,16 +17,26 @@
     return text.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
   };
 
+  const again = async ({ text, yes, reuse }) => {
+    if (!(await qcov.ask({ text, yes, no: "Leave it" }))) return;
+    const made = await qcov.send(`${rest}/rerun`, { body: { new_id: newId(), reuse } });
+    if (made) location.assign(`/dispatches/${made.id}`);
+  };
+
   const DOES = {
     start: async () => {
       if (await qcov.send(`${rest}/start`)) qcov.tell(`${name} has started.`);
     },
-    rerun: async () => {
-      const text = `Run ${name} once more, with the same inputs? What circuits cost is paid again.`;
-      if (!(await qcov.ask({ text, yes: "Run it", no: "Leave it" }))) return;
-      const made = await qcov.send(`${rest}/rerun`, { body: { new_id: newId() } });
-      if (made) location.assign(`/dispatches/${made.id}`);
-    },
+    resume: () => again({
+      text: `Run ${name} once more, from where it ended? What has been computed is taken over.`,
+      yes: "Resume it",
+      reuse: true,
+    }),
+    rerun: () => again({
+      text: `Run ${name} once more, with the same inputs? What circuits cost is paid again.`,
+      yes: "Run it",
+      reuse: false,
+    }),
     delete: async () => {
       const text = `Delete ${name} with all its results? This cannot be undone.`;
       if (!(await qcov.ask({ text, yes: "Delete it", danger: true }))) return;
