@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from qcov.budget import amount_text
+from qcov.classical.status import NOT_RUN
 from qcov.journal import Journal
 from qcov_server.counts import HOUR, Counts, Executor, Lengths
 from qcov_server.depends import TheStore
@@ -174,6 +175,7 @@ def _classical(store: Store, since: float) -> list[dict[str, Any]]:
             "done": count["COMPLETED"],
             "failed": count["FAILED"],
             "cancelled": count["CANCELLED"] + count["CANCELING"],
+            "not_run": count[NOT_RUN],
             "run": _percentiles(lengths[name]),
         }
         for name, count in sorted(stands.items())
