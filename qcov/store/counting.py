@@ -5,6 +5,7 @@ Circuits are read on from where the last reading ended, so a million of them are
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -68,3 +69,18 @@ def electron_lengths(store: Store, since: float) -> list[tuple[str, float]]:
         .limit(_LATEST)
     )
     return [(row["executor"], row["seconds"]) for row in store.rows(query)]
+
+
+def circuits_by_dispatch(store: Store, roots: Collection[str]) -> list[Row]:
+    """How many circuits dispatches have run: `root_id`, `id`, `count`, for those that ran any.
+
+    Args:
+        store: Where they are.
+        roots: Of these dispatches and their sublattices; a window of a list.
+    """
+    return store.rows(
+        sa.select(dispatches.c.root_id, dispatches.c.id, sa.func.count().label("count"))
+        .select_from(dispatches.join(circuits, circuits.c.dispatch_id == dispatches.c.id))
+        .where(dispatches.c.root_id.in_(roots))
+        .group_by(dispatches.c.root_id, dispatches.c.id)
+    )

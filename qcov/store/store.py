@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -436,6 +436,10 @@ class Store:
     def electron_lengths(self, since: float) -> list[tuple[str, float]]:
         """Executor and seconds of the latest electrons; see `counting`."""
         return counting.electron_lengths(self, since)
+
+    def circuits_by_dispatch(self, roots: Collection[str]) -> list[Row]:
+        """How many circuits dispatches and their sublattices have run; see `counting`."""
+        return counting.circuits_by_dispatch(self, roots)
 
     def list_circuits(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -137,6 +137,10 @@ class Store(Protocol):
 
     def electrons_by_executor(self, since: float) -> Sequence[Row]:
         """How many electrons stand how, by executor, of dispatches that were made since then."""
+        ...
+
+    def circuits_by_dispatch(self, roots: Collection[str]) -> Sequence[Row]:
+        """How many circuits dispatches and their sublattices have run."""
         ...
 
     def electron_lengths(self, since: float) -> Sequence[tuple[str, float]]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from qcov.journal import Journal
+from qcov.store.costs import together
 from qcov_server.depends import TheStore
+from qcov_server.engine import Row, Store
 from qcov_server.ui.render import render
 from qcov_server.ui.windows import Asked, Heads, timed, window
 
@@ -41,8 +45,9 @@ def dispatches(request: Request, store: TheStore, asked: Annotated[Asked, Query(
         root_only=not search,
         sort=sort,
     )
+    of = _circuits(store, rows)
     values = {
-        "rows": [timed(row) for row in rows],
+        "rows": [{**timed(row), **of(row)} for row in rows],
         "window": window(page, PAGE_SIZE, total),
         "filters": {value: name for value, (name, _) in FILTERS.items()},
         "status": status,
@@ -51,3 +56,18 @@ def dispatches(request: Request, store: TheStore, asked: Annotated[Asked, Query(
     }
     whole = "hx-request" not in request.headers
     return render(request, "dispatches.html" if whole else "rows.html", values)
+
+
+def _circuits(store: Store, rows: Sequence[Row]) -> Callable[[Row], dict[str, Any]]:
+    """What tells of a row its `circuits` and `cost`, with those of its sublattices."""
+    counted = store.circuits_by_dispatch({row["root_id"] for row in rows})
+    journal, charges = Journal(), dict[str, dict[str, float]]()
+    if journal.path.exists():  # reading would make it
+        charges = journal.charges_by_dispatch(each["id"] for each in counted)
+
+    def of(row: Row) -> dict[str, Any]:
+        own = [each for each in counted if row["id"] in (each["id"], each["root_id"])]
+        costs = [{"cost": charges.get(each["id"], {})} for each in own]
+        return {"circuits": sum(each["count"] for each in own), "cost": together(costs)}
+
+    return of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -150,6 +150,13 @@ class MemoryStore:
             for row in self.dispatches if row["created"] >= since
             for node in self.nodes[row["id"]]
         ]  # fmt: skip
+
+    def circuits_by_dispatch(self, roots: Collection[str]) -> list[dict[str, Any]]:
+        return [
+            {"root_id": row["root_id"], "id": row["id"], "count": len(self.circuits[row["id"]])}
+            for row in self.dispatches
+            if row["root_id"] in roots and self.circuits.get(row["id"])
+        ]
 
     def electron_lengths(self, since: float) -> list[tuple[str, float]]:
         return [(row["executor"], 1.0) for row in self.electrons_by_executor(since)]

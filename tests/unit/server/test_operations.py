@@ -101,6 +101,26 @@ def test_jobs_are_listed_and_chosen(client: httpx.Client, data: Path) -> None:
     assert "qpu-2" not in page(client, "/jobs?device=qpu-3", **{"hx-request": "true"})
 
 
+def test_the_list_of_dispatches_has_circuits_and_cost(
+    client: httpx.Client, engine: MemoryEngine, data: Path
+) -> None:
+    engine.store.add("plain")
+    engine.store.add("root")
+    engine.store.add("child", parent_id="root", root_id="root")
+    circuits = [circuit(number, executor="Sim", seconds=0.1) for number in range(1234)]
+    engine.store.circuits |= {"root": circuits, "child": circuits[:1]}
+    submit(dispatch_id="root")
+    submit(1, dispatch_id="child", estimate={"USD": 2.25, "tasks": 3.0})
+    submit(2, dispatch_id="another", estimate={"USD": 90.0})
+
+    rows = page(client, "/").split("<tr data-id=")[1:]
+    told = {row.partition('"')[2].partition('"')[0]: row for row in rows}
+    assert ">1,235</a>" in told["root"]
+    assert "$3.75 · 3 tasks" in told["root"]
+    assert told["plain"].count('class="none"') == 2
+    assert page(client, "/?search=child").count(">1</a>") == 1
+
+
 def test_a_job_that_is_not_known(client: httpx.Client, data: Path) -> None:
     answer = client.get("/api/v1/jobs/nothing")
 

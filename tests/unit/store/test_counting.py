@@ -46,3 +46,21 @@ def test_lengths_are_those_of_the_electrons_that_ended_last(
         put({"node_finished": [{**rest, **about, "of_node": node, "new_ended": ended}]})
 
     assert store.electron_lengths(0.0) == [("local", 4.0), ("local", 3.0)]
+
+
+def test_circuits_are_counted_by_dispatch(store: Store, put: Put, dispatch_rows: Rows) -> None:
+    put(dispatch_rows("root"))
+    put(dispatch_rows("child", root_id="root", parent_id="root", parent_node=0))
+    put(dispatch_rows("none"))
+    about = dict.fromkeys(("device", "execution_time", "structure"))
+    rows = [
+        {**about, "id": f"c{number}", "dispatch_id": dispatch_id, "node_id": 0, "executor": "e",
+         "record": b"", "status": "COMPLETED"}
+        for number, dispatch_id in enumerate(("root", "root", "child"))
+    ]  # fmt: skip
+    assert put({"circuit": rows}) is None
+
+    found = store.circuits_by_dispatch({"root", "none"})
+    assert sorted((row["root_id"], row["id"], row["count"]) for row in found) == [
+        ("root", "child", 1), ("root", "root", 2),
+    ]  # fmt: skip
