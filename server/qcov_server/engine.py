@@ -139,6 +139,10 @@ class Store(Protocol):
         """How many electrons stand how, by executor, of dispatches that were made since then."""
         ...
 
+    def triggers_of(self, dispatch_id: str) -> Sequence[Row]:
+        """All triggers of a dispatch, oldest first."""
+        ...
+
     def circuits_by_dispatch(self, roots: Collection[str]) -> Sequence[Row]:
         """How many circuits dispatches and their sublattices have run."""
         ...

@@ -74,11 +74,13 @@ class Deleting:
 
     async def _check_triggers(self, dispatch_id: str) -> None:
         triggers: list[Message] = await self._read(self._store.triggers_of, dispatch_id)
-        if any(trigger["status"] == "ACTIVE" for trigger in triggers):
+        active = [each for each in triggers if each["status"] == "ACTIVE"]
+        if active:
+            names = ", ".join(f"{each['name']} ({each['id']})" for each in active)
             raise DeletionRefused(
                 dispatch_id=dispatch_id,
-                reason="has a trigger that may run it again",
-                advice="Stop its triggers first.",
+                reason=f"is run again by the trigger {names}",
+                advice=f"Stop its triggers first: `qcov triggers {dispatch_id} --stop`.",
             )
 
     def _free(self, digests: Set[str]) -> None:

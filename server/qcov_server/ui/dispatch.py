@@ -115,6 +115,7 @@ def _heading(store: Store, dispatch_id: str) -> dict[str, Any]:
         "terminal": Status.is_terminal(row["status"]),
         "circuits": ran,
         "cost": money(together([dict(each) for each in costs])),
+        "triggers": [one for one in store.triggers_of(dispatch_id) if one["status"] == "ACTIVE"],
         "many_circuits": ran > _FEW,
         "error": pieces(row["error"] or ""),
         "failures": _failures(store, row),

@@ -31,6 +31,7 @@ class MemoryStore:
         self.circuits: dict[str, list[dict[str, Any]]] = {}
         self.manifests: dict[str, dict[str, Any]] = {}
         self.costs: list[dict[str, Any]] = []
+        self.triggers: dict[str, list[dict[str, Any]]] = {}
         self.asked: dict[str, Any] = {}  #: what the last list was asked for
 
     def add(
@@ -150,6 +151,9 @@ class MemoryStore:
             for row in self.dispatches if row["created"] >= since
             for node in self.nodes[row["id"]]
         ]  # fmt: skip
+
+    def triggers_of(self, dispatch_id: str) -> list[dict[str, Any]]:
+        return self.triggers.get(dispatch_id, [])
 
     def circuits_by_dispatch(self, roots: Collection[str]) -> list[dict[str, Any]]:
         return [

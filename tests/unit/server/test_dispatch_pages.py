@@ -131,6 +131,21 @@ def test_buttons_are_those_that_do_something(
     assert not missing & found
 
 
+def test_what_a_trigger_runs_again_is_not_offered_to_be_deleted(
+    client: httpx.Client, engine: MemoryEngine
+) -> None:
+    engine.store.add("a")
+    active = {"id": "t-1", "name": "nightly<b>", "status": "ACTIVE"}
+    engine.store.triggers["a"] = [active, {"id": "t-2", "name": "old", "status": "STOPPED"}]
+    text = client.get("/dispatches/a", headers=HTML).text
+
+    assert 'id="do-delete"' not in text
+    assert '<a href="/triggers/t-1">nightly&lt;b&gt;</a>' in text
+    assert "t-2" not in text
+    engine.store.triggers["a"] = []
+    assert 'id="do-delete"' in client.get("/dispatches/a/heading", headers=HTML).text
+
+
 def test_what_circuits_cost(client: httpx.Client, engine: MemoryEngine) -> None:
     engine.store.add("a")
     engine.store.circuits["a"] = [{"node_id": 0}]
