@@ -333,14 +333,16 @@ class Store:
         created_before: float | None = None,
         sort: str = "-created",
         name: str | None = None,
+        triggered: bool | None = None,
     ) -> tuple[list[Row], int]:
         """A window of the dispatches, and how many there are in all.
 
+        With `triggered`, only those that triggers have started, or (False) only the others.
         `sort` is one of `listing.DISPATCH_ORDERS`, with a minus before it for the other way round.
         """
         chosen = dispatch_conditions(
             status=status, search=search, root_only=root_only, created_after=created_after,
-            created_before=created_before, name=name,
+            created_before=created_before, name=name, triggered=triggered,
         )  # fmt: skip
         order = dispatch_order(sort)
         # Only ids are sorted: whole rows, with their errors and arguments, take ten times as long.

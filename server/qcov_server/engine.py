@@ -28,6 +28,7 @@ class Store(Protocol):
         created_before: float | None = None,
         sort: str = "-created",
         name: str | None = None,
+        triggered: bool | None = None,
     ) -> tuple[Sequence[Row], int]:
         """A window of the dispatches, and how many there are in all."""
         ...

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
@@ -29,12 +30,23 @@ FILTERS = {
     "FAILED": ("Failed", ("FAILED",)),
     "CANCELLED": ("Cancelled", ("CANCELLED",)),
 }
+#: Where they come from: what the address says, and what a person reads.
+ORIGINS = {"": "Any origin", "own": "Not from triggers", "trigger": "From triggers"}
 _ORDERS = ("created", "name", "status", "duration")
 
 
+class AskedList(Asked):
+    """What of the list is wanted."""
+
+    origin: str = Field(default="", max_length=16)
+
+
 @router.get("/")
-def dispatches(request: Request, store: TheStore, asked: Annotated[Asked, Query()]) -> HTMLResponse:
+def dispatches(
+    request: Request, store: TheStore, asked: Annotated[AskedList, Query()]
+) -> HTMLResponse:
     """All dispatches."""
+    origin = asked.origin if asked.origin in ORIGINS else ""
     status = asked.status if asked.status in FILTERS else ""
     search, sort, page = asked.search, asked.sorted_by(_ORDERS, "-created"), asked.page
     rows, total = store.list_dispatches(
@@ -44,7 +56,9 @@ def dispatches(request: Request, store: TheStore, asked: Annotated[Asked, Query(
         search=search or None,
         root_only=not search,
         sort=sort,
+        triggered=None if not origin else origin == "trigger",
     )
+    _, triggered = store.list_dispatches(limit=0, triggered=True)
     of = _circuits(store, rows)
     values = {
         "rows": [{**timed(row), **of(row)} for row in rows],
@@ -52,7 +66,12 @@ def dispatches(request: Request, store: TheStore, asked: Annotated[Asked, Query(
         "filters": {value: name for value, (name, _) in FILTERS.items()},
         "status": status,
         "search": search,
-        "heads": Heads(address="/", query={"status": status, "search": search}, sort=sort),
+        "origin": origin,
+        "origins": ORIGINS,
+        "triggered": triggered,
+        "heads": Heads(
+            address="/", query={"status": status, "search": search, "origin": origin}, sort=sort
+        ),
     }
     whole = "hx-request" not in request.headers
     return render(request, "dispatches.html" if whole else "rows.html", values)

@@ -65,6 +65,7 @@ class MemoryStore:
         self, *, limit: int = 50, offset: int = 0, status: str | Sequence[str] | None = None,
         search: str | None = None, root_only: bool = True, created_after: float | None = None,
         created_before: float | None = None, sort: str = "-created", name: str | None = None,
+        triggered: bool | None = None,
     ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
         self.asked = {"after": created_after, "before": created_before, "sort": sort}
         found = [
@@ -74,6 +75,7 @@ class MemoryStore:
             and (not search or search in row["name"] or row["id"].startswith(search))
             and (not root_only or row["parent_id"] is None)
             and name in (None, row["name"])
+            and triggered in (None, row.get("triggered", False))
         ]
         return found[offset : offset + limit], len(found)
 

@@ -121,6 +121,20 @@ def test_the_list_of_dispatches_has_circuits_and_cost(
     assert page(client, "/?search=child").count(">1</a>") == 1
 
 
+def test_what_triggers_started_can_be_listed_or_left_out(
+    client: httpx.Client, engine: MemoryEngine
+) -> None:
+    engine.store.add("mine")
+    assert "From triggers" not in page(client, "/")
+    engine.store.add("nightly", triggered=True)
+
+    assert "From triggers (1)" in page(client, "/")
+    for origin, listed in (("own", ["mine"]), ("trigger", ["nightly"]), ("", ["nightly", "mine"])):
+        text = page(client, f"/?origin={origin}")
+        assert re.findall('<tr data-id="([^"]+)"', text) == listed
+        assert (f"origin={origin}" in text) == bool(origin)  # pages and orders keep it
+
+
 def test_a_job_that_is_not_known(client: httpx.Client, data: Path) -> None:
     answer = client.get("/api/v1/jobs/nothing")
 

@@ -64,3 +64,17 @@ def test_circuits_are_counted_by_dispatch(store: Store, put: Put, dispatch_rows:
     assert sorted((row["root_id"], row["id"], row["count"]) for row in found) == [
         ("root", "child", 1), ("root", "root", 2),
     ]  # fmt: skip
+
+
+def test_what_triggers_started_is_listed_alone_or_left_out(
+    store: Store, put: Put, dispatch_rows: Rows
+) -> None:
+    put(dispatch_rows("mine"))
+    put(dispatch_rows("nightly"))
+    fired = {"trigger_id": "t", "dispatch_id": "nightly", "created": 1.0}
+    assert put({"trigger_fired": [fired]}) is None
+
+    for triggered, ids in ((True, ["nightly"]), (False, ["mine"])):
+        rows, total = store.list_dispatches(triggered=triggered)
+        assert ([row["id"] for row in rows], total) == (ids, 1)
+    assert store.list_dispatches(limit=0, triggered=True) == ([], 1)
