@@ -49,6 +49,7 @@ def dispatches(
     origin = asked.origin if asked.origin in ORIGINS else ""
     status = asked.status if asked.status in FILTERS else ""
     search, sort, page = asked.search, asked.sorted_by(_ORDERS, "-created"), asked.page
+    _, triggered = store.list_dispatches(limit=0, triggered=True)
     rows, total = store.list_dispatches(
         limit=PAGE_SIZE,
         offset=(page - 1) * PAGE_SIZE,
@@ -58,7 +59,6 @@ def dispatches(
         sort=sort,
         triggered=None if not origin else origin == "trigger",
     )
-    _, triggered = store.list_dispatches(limit=0, triggered=True)
     of = _circuits(store, rows)
     values = {
         "rows": [{**timed(row), **of(row)} for row in rows],
