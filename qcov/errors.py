@@ -425,7 +425,7 @@ class ServerBusy(EngineError):
     """The server serves as many as it can."""
 
     def __init__(self, *, what: str, limit: int) -> None:
-        super().__init__(f"{limit} {what} are open, and the server takes no more. Try again soon.")
+        super().__init__(f"{limit} {what}, and the server takes no more. Try again soon.")
         self.what, self.limit = what, limit
 
 

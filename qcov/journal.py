@@ -261,6 +261,24 @@ class Journal:
             ).fetchall()
             return [dict(row) for row in rows]
 
+    def charges_by_dispatch(self, dispatch_ids: Iterable[str]) -> dict[str, dict[str, float]]:
+        """What the jobs of some dispatches have cost, by unit; estimated where that is not known.
+
+        Those without jobs are left out.
+        """
+        found: dict[str, dict[str, float]] = {}
+        with self._reading() as db:
+            for some in _cut(sorted(dispatch_ids)):
+                rows = db.execute(
+                    "SELECT dispatch_id, unit, sum(coalesce(actual, estimate)) FROM charges "  # noqa: S608
+                    f"JOIN jobs USING (token) WHERE dispatch_id IN ({_marks(some)}) "
+                    "GROUP BY dispatch_id, unit ORDER BY unit",
+                    some,
+                )
+                for dispatch_id, unit, amount in rows:
+                    found.setdefault(dispatch_id, {})[unit] = amount
+        return found
+
     def forget_circuits(self, ended_before: float) -> int:
         """Let go of the circuits of runs whose jobs ended long ago; how many runs they were.
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from qcov.errors import ConfigError
 
@@ -31,6 +31,8 @@ _FALSE = ("false", "no", "off", "0")
 _SECRET = re.compile(
     r"(?i)token|secret|passw|passphrase|credential|(api|access|private|account)_?key$"
 )
+_IN_ADDRESS = re.compile(r"(?<=//)[^/@\s]+@")
+HIDDEN = "hidden"  #: what is shown for a setting that may be a secret
 _PLACEHOLDER = re.compile(r"<[\w .-]+>")
 _LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
@@ -83,6 +85,25 @@ def is_secret(key: str) -> bool:
     (True, False)
     """
     return _SECRET.search(key.rpartition(".")[2]) is not None
+
+
+def without_secrets(value: Any) -> Any:
+    """What was told in settings, for others to see: mappings and lists of them in each other.
+
+    >>> without_secrets({"token": "abc", "url": "https://me:abc@qpu.org", "shots": [100]})
+    {'token': 'hidden', 'url': 'https://qpu.org', 'shots': [100]}
+    """
+    if isinstance(value, str):
+        return _IN_ADDRESS.sub("", value)
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[Any, Any]", value).items()
+        return {
+            str(name): HIDDEN if item and is_secret(str(name)) else without_secrets(item)
+            for name, item in pairs
+        }
+    if isinstance(value, list | tuple):
+        return [without_secrets(item) for item in cast("Sequence[Any]", value)]
+    return value
 
 
 def data_dir() -> Path:

@@ -35,4 +35,18 @@ class Status(StrEnum):
         return cls(status).terminal
 
 
+#: How people read the status of a node that never began in a dispatch that has ended.
+NOT_RUN = "NOT_RUN"
+
+
+def node_status(status: str, dispatch_status: str) -> str:
+    """How a node stands, as people read it.
+
+    >>> node_status("NEW_OBJECT", "RUNNING"), node_status("NEW_OBJECT", "FAILED")
+    ('NEW_OBJECT', 'NOT_RUN')
+    """
+    waits = status in (Status.NEW_OBJECT, Status.PENDING)
+    return NOT_RUN if waits and Status.is_terminal(dispatch_status) else status
+
+
 _TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from qcov.classical.engine.client import announcement, call, connect
-from qcov.classical.status import Status
+from qcov.classical.status import Status, node_status
 from qcov.cli.completing import known_ids, statuses
 from qcov.cli.output import (
     ID,
@@ -99,7 +99,10 @@ def _show(
         where = f"{row['executor']}({row['device']})" if row["device"] else row["executor"]
         say(f"circuits on {inert(where)}: {row['circuits']}{seconds}")
     say()
-    say_table(("#>", "NAME", "KIND", "STATUS", "DURATION>", "VALUE"), [*map(_node_line, nodes)])
+    say_table(
+        ("#>", "NAME", "KIND", "STATUS", "DURATION>", "VALUE"),
+        [node_line(node, dispatch["status"]) for node in nodes],
+    )
     if dispatch["error"]:
         say(f"\n{inert(dispatch['error'])}")
 
@@ -110,11 +113,13 @@ def _line(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return row["id"], brief(row["name"]), status_text(row["status"]), done, created, length(row)
 
 
-def _node_line(node: Mapping[str, Any]) -> tuple[Any, ...]:
+def node_line(node: Mapping[str, Any], dispatch_status: str) -> tuple[Any, ...]:
+    """A node as a row of the table."""
     error = headline(node["error"])
     value = error or node["value_repr"] or ""
+    status = node_status(node["status"], dispatch_status)
     return (
-        str(node["node_id"]), brief(node["name"]), node["kind"], status_text(node["status"]),
+        str(node["node_id"]), brief(node["name"]), node["kind"], status_text(status),
         "reused" if node["reused_from"] else length(node), value,
     )  # fmt: skip
 

@@ -40,7 +40,7 @@ def doctor(
 
 
 def _findings(*, ask: bool) -> Iterator[Finding]:
-    from qcov.cli.checkup import machine, places, providers
+    from qcov.cli.checkup import clocks, machine, places, providers
     from qcov.cli.checkup.finding import findings
 
     checks = {
@@ -52,7 +52,7 @@ def _findings(*, ask: bool) -> Iterator[Finding]:
         "database": places.database,
         "credentials": providers.in_settings,
         "providers": providers.online if ask else providers.at_home,
-        "clock": machine.clock,
+        "clock": clocks.clock,
         "limits": machine.limits,
     }
     for about, check in checks.items():

@@ -5,10 +5,12 @@ Circuits are read on from where the last reading ended, so a million of them are
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from qcov.store.changes import TERMINAL
 from qcov.store.schema import circuits, dispatches, nodes
 from qcov.wire import unpack
 
@@ -33,13 +35,18 @@ def circuits_after(store: Store, number: int, limit: int) -> list[Row]:
 
 
 def electrons_by_executor(store: Store, since: float) -> list[Row]:
-    """How many electrons stand how, by executor, of dispatches that were made since then."""
+    """How many electrons stand how, by executor, of dispatches that were made since then.
+
+    Those that never began in a dispatch that has ended are NOT_RUN.
+    """
+    never = nodes.c.status.in_(("NEW_OBJECT", "PENDING")) & dispatches.c.status.in_(TERMINAL)
+    status = sa.case((never, sa.literal_column("'NOT_RUN'", sa.Text)), else_=nodes.c.status)
     return store.rows(
-        sa.select(nodes.c.executor, nodes.c.status, sa.func.count().label("count"))
+        sa.select(nodes.c.executor, status.label("status"), sa.func.count().label("count"))
         .join(dispatches, dispatches.c.id == nodes.c.dispatch_id)
         .where(dispatches.c.created >= since, nodes.c.kind == "electron")
         .where(nodes.c.executor.is_not(None))
-        .group_by(nodes.c.executor, nodes.c.status)
+        .group_by(nodes.c.executor, status)
     )
 
 
@@ -58,6 +65,22 @@ def electron_lengths(store: Store, since: float) -> list[tuple[str, float]]:
         .join(latest, latest.c.id == nodes.c.dispatch_id)
         .where(nodes.c.kind == "electron", nodes.c.executor.is_not(None))
         .where(nodes.c.started.is_not(None), nodes.c.ended.is_not(None))
+        .order_by(nodes.c.ended.desc(), nodes.c.dispatch_id, nodes.c.node_id)
         .limit(_LATEST)
     )
     return [(row["executor"], row["seconds"]) for row in store.rows(query)]
+
+
+def circuits_by_dispatch(store: Store, roots: Collection[str]) -> list[Row]:
+    """How many circuits dispatches have run: `root_id`, `id`, `count`, for those that ran any.
+
+    Args:
+        store: Where they are.
+        roots: Of these dispatches and their sublattices; a window of a list.
+    """
+    return store.rows(
+        sa.select(dispatches.c.root_id, dispatches.c.id, sa.func.count().label("count"))
+        .select_from(dispatches.join(circuits, circuits.c.dispatch_id == dispatches.c.id))
+        .where(dispatches.c.root_id.in_(roots))
+        .group_by(dispatches.c.root_id, dispatches.c.id)
+    )

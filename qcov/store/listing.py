@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from qcov.store.schema import dispatches, nodes
+from qcov.store.schema import dispatches, nodes, trigger_dispatches
 
 Condition = sa.ColumnElement[bool]
 Order = sa.ColumnElement[Any]
@@ -29,6 +29,7 @@ def dispatch_conditions(
     created_after: float | None,
     created_before: float | None,
     name: str | None = None,
+    triggered: bool | None = None,
 ) -> list[Condition]:
     """Which dispatches are listed."""
     found = _in(dispatches.c.status, status)
@@ -37,6 +38,9 @@ def dispatch_conditions(
         found.append(named | dispatches.c.id.istartswith(search, autoescape=True))
     if name is not None:
         found.append(dispatches.c.name == name)
+    if triggered is not None:
+        by_triggers = dispatches.c.id.in_(sa.select(trigger_dispatches.c.dispatch_id))
+        found.append(by_triggers if triggered else sa.not_(by_triggers))
     if root_only:
         found.append(dispatches.c.parent_id.is_(None))
     if created_after is not None:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import sqlalchemy as sa
 
 from qcov.errors import DispatchNotFound, IntegrityError
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.schema import blobs, commits, dispatches, memo, nodes, triggers
-
-if TYPE_CHECKING:
-    from qcov.store.store import Store
+from qcov.store.store import Store, in_parts
+from qcov.transport import address
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_IN_BYTES = re.compile(_DIGEST.pattern.encode())
+_AT_ONCE = 500  # digests in one question
+_REST = 0.001  # seconds between two, in which others of this process may run
+#: Columns of dispatches that name a blob, and those of other tables with what names a dispatch.
+_OWN = (dispatches.c.manifest, dispatches.c.result)
+_OTHERS = {nodes.c.output: nodes.c.dispatch_id, triggers.c.object: triggers.c.dispatch_id}
 #: Columns of changes that name a blob.
 _NAMING = ("digest", "output", "new_output", "new_result", "object", "manifest")
 
@@ -65,6 +72,53 @@ def unreferenced(store: Store) -> tuple[list[tuple[str, int]], list[str]]:
     return [(row["digest"], row["size"]) for row in rows if row["digest"] not in kept], []
 
 
+def named_by(store: Store, dispatch_ids: Sequence[str]) -> set[str]:
+    """The payloads that some dispatches refer to, with their nodes and triggers.
+
+    What a damaged graph refers to is left out.
+    """
+    found: set[str] = set()
+    for dispatch_id in dispatch_ids:
+        for row in store.rows(sa.select(*_OWN).where(dispatches.c.id == dispatch_id)):
+            found.update(digest for digest in row.values() if digest is not None)
+        with contextlib.suppress(IntegrityError, DispatchNotFound, OSError):
+            found.update(digests_in(store.manifest(dispatch_id)))
+        for column, owner in _OTHERS.items():
+            rows = store.rows(sa.select(column.label("digest")).where(owner == dispatch_id))
+            found.update(row["digest"] for row in rows if row["digest"] is not None)
+    return found
+
+
+def still_named(store: Store, digests: set[str]) -> set[str]:
+    """Those of the payloads that a dispatch, node, trigger or kept value refers to.
+
+    Raises:
+        IntegrityError: A graph cannot be read, which may refer to any of them.
+    """
+    named: set[str] = set()
+    for some in in_parts(digests, _AT_ONCE):
+        for column in (*_OWN, *_OTHERS, memo.c.output):
+            rows = store.rows(sa.select(column.label("digest")).where(column.in_(some)).distinct())
+            named.update(row["digest"] for row in rows)
+    left = digests - named
+    if left:  # graphs are the most to read
+        named |= left.intersection(_in_graphs(store))
+    return named
+
+
+def _in_graphs(store: Store) -> Iterator[str]:
+    """All that has the form of a digest in the graphs of all dispatches; equal ones are one."""
+    rows = store.rows(sa.select(dispatches.c.manifest).distinct())
+    for some in in_parts((row["manifest"] for row in rows), _AT_ONCE):
+        inline = dict(store.inline_blobs(some))
+        for digest in some:
+            data = inline.get(digest) or store.blob(digest)
+            if address(data) != digest:
+                raise IntegrityError(blob=digest, reason="its content does not match its digest")
+            yield from (found.decode() for found in _IN_BYTES.findall(data))
+        time.sleep(_REST)
+
+
 def last_commits(store: Store) -> list[str]:
     """What tells, where engines share a database, whether any has written something since."""
     return [row["token"] for row in store.rows(sa.select(commits.c.token))]
@@ -93,6 +147,15 @@ def remaining(store: Store, digests: Sequence[str]) -> set[str]:
     """Those of the payloads that are there."""
     found = store.rows(sa.select(blobs.c.digest).where(blobs.c.digest.in_(digests)))
     return {row["digest"] for row in found}
+
+
+def sizes_of(store: Store, digests: Set[str]) -> list[tuple[str, int]]:
+    """The payloads that are there, with their sizes in bytes."""
+    found: list[tuple[str, int]] = []
+    for some in in_parts(digests, _AT_ONCE):
+        rows = store.rows(sa.select(blobs.c.digest, blobs.c.size).where(blobs.c.digest.in_(some)))
+        found += [(row["digest"], row["size"]) for row in rows]
+    return found
 
 
 def stray_files(store: Store, written_before: float) -> list[Path]:

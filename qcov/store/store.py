@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -210,7 +210,7 @@ class Store:
 
     def inline_blobs(self, digests: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
         """What `inline_blob` says of many, in few questions; unknown ones are left out."""
-        for some in _in_parts(digests, _PARAMETERS):
+        for some in in_parts(digests, _PARAMETERS):
             for row in self._all(_BLOBS, digests=some):
                 yield row["digest"], None if row["data"] is None else bytes(row["data"])
 
@@ -306,7 +306,7 @@ class Store:
 
     def remembered(self, keys: Iterable[str]) -> Iterator[Row]:
         """The values that were kept under these keys; those whose seals are not ours left out."""
-        for some in _in_parts(keys, _PARAMETERS):
+        for some in in_parts(keys, _PARAMETERS):
             for row in self._all(sa.select(memo).where(memo.c.key.in_(some))):
                 place = ("memo", row["key"], row["dispatch_id"], row["output_key"])
                 with contextlib.suppress(IntegrityError):
@@ -333,14 +333,16 @@ class Store:
         created_before: float | None = None,
         sort: str = "-created",
         name: str | None = None,
+        triggered: bool | None = None,
     ) -> tuple[list[Row], int]:
         """A window of the dispatches, and how many there are in all.
 
+        With `triggered`, only those that triggers have started, or (False) only the others.
         `sort` is one of `listing.DISPATCH_ORDERS`, with a minus before it for the other way round.
         """
         chosen = dispatch_conditions(
             status=status, search=search, root_only=root_only, created_after=created_after,
-            created_before=created_before, name=name,
+            created_before=created_before, name=name, triggered=triggered,
         )  # fmt: skip
         order = dispatch_order(sort)
         # Only ids are sorted: whole rows, with their errors and arguments, take ten times as long.
@@ -436,6 +438,10 @@ class Store:
     def electron_lengths(self, since: float) -> list[tuple[str, float]]:
         """Executor and seconds of the latest electrons; see `counting`."""
         return counting.electron_lengths(self, since)
+
+    def circuits_by_dispatch(self, roots: Collection[str]) -> list[Row]:
+        """How many circuits dispatches and their sublattices have run; see `counting`."""
+        return counting.circuits_by_dispatch(self, roots)
 
     def list_circuits(
         self,
@@ -558,7 +564,8 @@ class Store:
         return rows[0] if rows else None
 
 
-def _in_parts(keys: Iterable[str], size: int) -> Iterator[list[str]]:
+def in_parts(keys: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Some keys at a time: a database takes only so many in one question."""
     rest = iter(keys)
     while part := list(islice(rest, size)):
         yield part

@@ -70,11 +70,11 @@ class Tally:
         self.failed += record.get("error") is not None
         if record.get("cache") == "hit":  # it took no time of the executor
             return
-        queued, started = record.get("queued"), record.get("started")
-        if queued is not None and started is not None:
-            self.queue.add(started - queued)
-        if row["execution_time"] is not None:
-            self.run.add(row["execution_time"])
+        waited, ran = _lengths(row["execution_time"], record)
+        if waited is not None:
+            self.queue.add(waited)
+        if ran is not None:
+            self.run.add(ran)
 
     def take(self, other: Tally) -> None:
         """Those of another tally too."""
@@ -84,9 +84,27 @@ class Tally:
         self.run.steps.update(other.run.steps)
 
 
+def _lengths(ran: float | None, record: Row) -> tuple[float | None, float | None]:
+    """How long a circuit waited, at its provider too, and how long it ran.
+
+    Where the executor does not say how long it ran, or says 0, all that was no waiting is that.
+    """
+    queued, started, finished = (record.get(name) for name in ("queued", "started", "finished"))
+    metadata: Row = record.get("metadata") or {}
+    timing: Row = metadata.get("timing") or {}
+    there = float(timing.get("queue") or 0.0)
+    waited = None if queued is None or started is None else started - queued + there
+    if not ran and started is not None and finished is not None:
+        ran = max(0.0, finished - started - there)
+    return waited, ran
+
+
 @dataclass(slots=True)
 class Executor:
-    """One executor and device: a tally for each hour, and how its latest circuits fared."""
+    """One executor and device, or backend of its provider, which is called the device too.
+
+    It has a tally for each hour, and how its latest circuits fared.
+    """
 
     name: str
     device: str | None
@@ -148,7 +166,7 @@ class Counts:
         while rows := read(self._last, _CHUNK):
             with self._lock:
                 for row in rows:
-                    key = (row["executor"], row["device"])
+                    key = (row["executor"], row["device"] or row["record"].get("backend"))
                     if key not in self._executors:
                         self._executors[key] = Executor(*key)
                     self._executors[key].add(row)

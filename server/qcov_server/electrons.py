@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,13 +10,11 @@ from typing import Any, cast
 
 from qcov.classical.graph import AFTER
 from qcov.errors import NodeNotFound
-from qcov.settings import is_secret
+from qcov.settings import without_secrets
 from qcov_server.engine import Row, Store
 
 _MOST_INPUTS = 200  #: that are shown
-_IN_ADDRESS = re.compile(r"(?<=//)[^/@\s]+@")
 _TOLD_ELSEWHERE = ("retries", "time_limit")
-HIDDEN = "hidden"  #: what is shown for a setting that may be a secret
 _LONGEST_SOURCE = 200_000  #: characters that are looked at for the names of arguments
 
 
@@ -151,25 +148,12 @@ def argument_names(source: str) -> list[str]:
 def settings(executor: Row) -> dict[str, Any]:
     """What an executor was told, without secrets, and without what it was not told."""
     attributes = cast("Mapping[str, Any]", executor.get("attributes") or {})
-    return {
-        name: HIDDEN if is_secret(name) else _without_secrets(value)
+    told = {
+        name: value
         for name, value in attributes.items()
         if value not in (None, "", False, [], {}) and name not in _TOLD_ELSEWHERE
     }
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, str):
-        return _IN_ADDRESS.sub("", value)
-    if isinstance(value, Mapping):
-        pairs = cast("Mapping[Any, Any]", value).items()
-        return {
-            str(name): HIDDEN if is_secret(str(name)) else _without_secrets(item)
-            for name, item in pairs
-        }
-    if isinstance(value, list | tuple):
-        return [_without_secrets(item) for item in cast("Sequence[Any]", value)]
-    return value
+    return cast("dict[str, Any]", without_secrets(told))
 
 
 def _steps(preparation: Row) -> list[dict[str, str]]:

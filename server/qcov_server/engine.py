@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +28,7 @@ class Store(Protocol):
         created_before: float | None = None,
         sort: str = "-created",
         name: str | None = None,
+        triggered: bool | None = None,
     ) -> tuple[Sequence[Row], int]:
         """A window of the dispatches, and how many there are in all."""
         ...
@@ -137,6 +138,14 @@ class Store(Protocol):
 
     def electrons_by_executor(self, since: float) -> Sequence[Row]:
         """How many electrons stand how, by executor, of dispatches that were made since then."""
+        ...
+
+    def triggers_of(self, dispatch_id: str) -> Sequence[Row]:
+        """All triggers of a dispatch, oldest first."""
+        ...
+
+    def circuits_by_dispatch(self, roots: Collection[str]) -> Sequence[Row]:
+        """How many circuits dispatches and their sublattices have run."""
         ...
 
     def electron_lengths(self, since: float) -> Sequence[tuple[str, float]]:

@@ -110,12 +110,12 @@ class Streams:
 
     def _refuse_many(self, visitor: Visitor) -> None:
         if self.open >= MAX_STREAMS:
-            raise ServerBusy(what="event streams", limit=MAX_STREAMS)
+            raise ServerBusy(what="event streams are open", limit=MAX_STREAMS)
         if not visitor.has_owners_token and self._held[visitor] >= OF_ONE:
-            raise ServerBusy(what="event streams of yours", limit=OF_ONE)
+            raise ServerBusy(what="event streams of yours are open", limit=OF_ONE)
         readers = sum(n for who, n in self._held.items() if who.access is Access.READER)
         if visitor.access is Access.READER and readers >= OF_READERS:
-            raise ServerBusy(what="event streams for readers", limit=OF_READERS)
+            raise ServerBusy(what="event streams of readers are open", limit=OF_READERS)
 
     def _join(self, wanted: Wanted, queue: asyncio.Queue[bytes], visitor: Visitor) -> None:
         self._held[visitor] += 1

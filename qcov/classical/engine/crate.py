@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from qcov.settings import without_secrets
 from qcov.store.store import Row, Store
 from qcov.transport import address
 from qcov.version import __version__
@@ -70,6 +71,7 @@ class _Filling:
 
     def __init__(self, store: Store, crate: Any, folder: Path) -> None:
         self._store, self._crate, self._folder = store, crate, folder
+        self._made: dict[str, Entity] = {}  # the crate itself looks at all before it says no
         self._engine = self._new(
             "#qcov", "SoftwareApplication",
             name=f"qcov {__version__}", softwareVersion=__version__,
@@ -148,7 +150,8 @@ class _Filling:
             yield self._file(f"{where}environment.json", text, "What it ran in", "application/json")
         nodes = [{key: node[key] for key in _NODE} for node in self._store.get_nodes(row["id"])]
         edges = self._store.get_edges(row["id"])
-        graph = {"nodes": nodes, "edges": edges, "executors": manifest["executors"]}
+        executors = without_secrets(manifest["executors"])
+        graph = {"nodes": nodes, "edges": edges, "executors": executors}
         text = json.dumps(graph, indent=1)
         yield self._file(f"{where}graph.json", text, "Its nodes and edges", "application/json")
         circuits = "".join(self._circuits(row["id"]))
@@ -231,11 +234,11 @@ class _Filling:
     def _new(self, identifier: str, kind: str, /, **properties: Any) -> Entity:
         from rocrate.model.contextentity import ContextEntity
 
-        found = self._crate.dereference(identifier)
-        if found is not None:
-            return found
-        made = ContextEntity(self._crate, identifier, properties={"@type": kind, **properties})
-        return self._crate.add(made)
+        place = self._crate.resolve_id(identifier)
+        if place not in self._made:
+            made = ContextEntity(self._crate, identifier, properties={"@type": kind, **properties})
+            self._made[place] = self._crate.add(made)
+        return self._made[place]
 
     def _action(self, identifier: str, row: Row, instrument: Entity) -> Entity:
         made = self._performed(identifier, row, instrument)
@@ -265,13 +268,14 @@ class _Filling:
     def _file(
         self, path: str, text: str, name: str, kind: str, types: Sequence[str] = ("File",)
     ) -> Entity:
-        found = self._crate.dereference(path)
-        if found is not None:
-            return found
+        if path in self._made:
+            return self._made[path]
         properties: dict[str, Any] = {"@type": [*types], "name": name, "encodingFormat": kind}
         if "SoftwareSourceCode" in types:
             properties["version"] = address(text.encode())[:16]
-        return self._crate.add_file(self._written(path, text), path, properties=properties)
+        file = self._written(path, text)
+        made = self._made[path] = self._crate.add_file(file, path, properties=properties)
+        return made
 
     def _written(self, path: str, text: str) -> Path:
         file = self._folder / path

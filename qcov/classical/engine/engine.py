@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 from qcov.classical.engine.cancelling import Cancelling
 from qcov.classical.engine.channel import Message
-from qcov.classical.engine.crate import write_crate
 from qcov.classical.engine.deleting import Deleting
+from qcov.classical.engine.exporting import Exporting
 from qcov.classical.engine.following import Following
 from qcov.classical.engine.printing import Printing
 from qcov.classical.engine.runner import Runner
@@ -21,8 +20,8 @@ class Engine:
     """The verbs that clients know, over what runs the dispatches of one store.
 
     `submit`, `start` and `rerun` are those of `Starting`; `wait`, `outcome` and `progress` those of
-    `Following`; `cancel` is that of `Cancelling`, `delete` that of `Deleting`, `streams` that of
-    `Printing`.
+    `Following`; `cancel` is that of `Cancelling`, `delete` that of `Deleting`, `export` that of
+    `Exporting`, `streams` that of `Printing`.
 
     Args:
         store: Where they live.
@@ -40,20 +39,23 @@ class Engine:
         following = Following(runner)
         self.wait, self.outcome = following.wait, following.outcome
         self.progress = following.progress
-        self.cancel, self.delete = Cancelling(runner).cancel, Deleting(runner).delete
+        self._deleting = Deleting(runner)
+        self.cancel, self.delete = Cancelling(runner).cancel, self._deleting.delete
+        self.export = Exporting(store).export
         self.streams = Printing(runner).streams
         self.use_dask, self.resize_dask = runner.use_dask, runner.resize_dask
         self.on_dask = runner.on_dask
         self.cluster = _no_cluster  #: how its Dask cluster is, and the workers of that
-        self.inside, self.recover, self.close = runner.inside, runner.recover, runner.close
+        self.inside, self.recover = runner.inside, runner.recover
+
+    def close(self) -> None:
+        """Stop the workers; what ran will run again when the store is next opened."""
+        self._deleting.close()
+        self._runner.close()
 
     def take_dispatches(self, *, taken: bool) -> None:
         """Take dispatches, or only have triggers from now on."""
         self._starting.takes_dispatches = taken
-
-    def export(self, dispatch_id: str, path: Path) -> None:
-        """Write a dispatch as a research object; any thread may call it. Errors: `write_crate`."""
-        write_crate(self.store, dispatch_id, path)
 
     @property
     def busy(self) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from qcov.classical.engine.events import Events
@@ -22,6 +23,7 @@ _log = logging.getLogger("qcov.engine")
 
 _REMEMBERED = 1000  #: dispatches whose end has been told
 _PAUSE = 0.5  #: seconds between two looks
+_OVERLAP = 10.0  #: seconds that are looked at again: what happened may be committed later
 
 
 @dataclass(slots=True)
@@ -60,7 +62,10 @@ class Neighbours:
                 _log.debug("other engines could not be watched: %s", error)
 
     async def _look(self) -> None:
-        for row in await asyncio.to_thread(self._leases.elsewhere, list(self._known)):
+        asked = list(self._known)
+        found = await asyncio.to_thread(self._leases.elsewhere, asked)
+        self._forget({*asked}.difference(row["id"] for row in found))
+        for row in found:
             if row["id"] in self._ended:
                 continue
             known = self._known.get(row["id"])
@@ -74,8 +79,15 @@ class Neighbours:
                 del self._known[row["id"]]
                 self._ended.append(row["id"])
 
+    def _forget(self, deleted: Iterable[str]) -> None:
+        for dispatch_id in deleted:
+            known = self._known.pop(dispatch_id)
+            if known.status:  # lists are read again, and do not have it any more
+                self._events.announce(dispatch_id, known.root, None, Status(known.status))
+
     async def _tell_nodes(self, row: Row, known: _Known) -> None:
-        changed = await asyncio.to_thread(self._leases.nodes_since, row["id"], known.latest)
+        since = known.latest - _OVERLAP
+        changed = await asyncio.to_thread(self._leases.nodes_since, row["id"], since)
         for node in changed:
             known.latest = max(known.latest, node["started"] or 0.0, node["ended"] or 0.0)
             if known.nodes.get(node["node_id"]) != node["status"]:

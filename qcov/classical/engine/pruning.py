@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence, Set
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence, Set
 from typing import Protocol, TypeVar
 
 from qcov.classical.engine.channel import Message
@@ -21,6 +21,8 @@ from qcov.store.pruning import (
     old_dispatches,
     remaining,
     removal,
+    sizes_of,
+    still_named,
     stray_files,
     unreferenced,
 )
@@ -118,21 +120,58 @@ class Pruner:
         counted["environments"] = await asyncio.to_thread(self._environments.prune, ended_before)
         old = {"of_time": ended_before}
         await self._engine.committed({"fired_pruned": [old], "memo_pruned": [old]})
-        if store.leases is not None and await asyncio.to_thread(store.leases.others_run):
-            return counted  # what they are about to refer to is not known here
-        self._named = set()  # before the commit: what comes after it is either seen, or noted
-        try:
-            seen = await asyncio.to_thread(last_commits, store)
-            await self._engine.committed(
-                {**alone(store), "structures_pruned": [{}], "environments_pruned": [{}]}
-            )
+        async with self._heeding() as seen:
+            if seen is None:
+                return counted
+            more: Changes = {"structures_pruned": [{}], "environments_pruned": [{}]}
+            await self._engine.committed({**alone(store), **more})
             found, counted["damaged"] = await asyncio.to_thread(unreferenced, store)
-            for start in range(0, len(found), _AT_ONCE):
-                await self._remove(found[start : start + _AT_ONCE], seen, counted)
+            await self._remove_all(found, seen, counted)
             await self._remove_strays(counted)
+        return counted
+
+    async def free(self, digests: set[str]) -> set[str]:
+        """Remove those of some payloads that nothing refers to any more.
+
+        Returns:
+            Those that are too young: what refers to them may not have been committed yet.
+
+        Raises:
+            IntegrityError: A graph cannot be read, which may refer to any of them.
+        """
+        store, counted = self._engine.store, {"blobs": 0, "bytes": 0}
+        async with self._lock, self._heeding() as seen:
+            if seen is None:
+                return set()
+            if fence := alone(store):
+                await self._engine.committed(fence)
+            named = await asyncio.to_thread(still_named, store, digests)
+            found = await asyncio.to_thread(sizes_of, store, digests - named)
+            return await self._remove_all(found, seen, counted)
+
+    @contextlib.asynccontextmanager
+    async def _heeding(self) -> AsyncGenerator[list[str] | None, None]:
+        """Note what is named from here on; gives what other engines have committed last.
+
+        None if others run: what they are about to refer to is not known here.
+        """
+        store = self._engine.store
+        if store.leases is not None and await asyncio.to_thread(store.leases.others_run):
+            yield None
+            return
+        self._named = set()  # before the look: what comes after it is either seen, or noted
+        try:
+            yield await asyncio.to_thread(last_commits, store)
         finally:
             self._named = None
-        return counted
+
+    async def _remove_all(
+        self, found: Sequence[tuple[str, int]], seen: Sequence[str], counted: Message
+    ) -> set[str]:
+        young: set[str] = set()
+        for start in range(0, len(found), _AT_ONCE):
+            young |= await self._remove(found[start : start + _AT_ONCE], seen, counted)
+        return young
 
     def _needed(self) -> set[str]:
         return {*self._used, *self._engine.reused()}
@@ -167,7 +206,8 @@ class Pruner:
 
     async def _remove(
         self, found: Sequence[tuple[str, int]], seen: Sequence[str], counted: Message
-    ) -> None:
+    ) -> set[str]:
+        """Remove payloads; those that are too young stay, and are returned."""
         assert self._named is not None
         store = self._engine.store
         chosen = [(digest, size) for digest, size in found if digest not in self._named]
@@ -182,6 +222,7 @@ class Pruner:
         await self._asked(store.payloads.remove, gone)
         counted["blobs"] += len(removed)
         counted["bytes"] += sum(removed.values())
+        return kept
 
     async def _remove_strays(self, counted: Message) -> None:
         """Remove files that nothing ever came to name, because their writer was killed."""

@@ -1,4 +1,4 @@
-"""The machine: its Python, packages, clock and limits."""
+"""The machine: its Python, packages and limits."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import os
 import resource
 import shutil
 import sys
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -20,10 +18,7 @@ from qcov.cli.checkup.finding import Finding, ok, problem, warning
 _PYTHONS = ((3, 11), (3, 13))  # the oldest and the newest
 _FILES = 1024  # open at once: an engine with a few workers and browsers
 _SHARED = 64_000_000  # bytes of shared memory
-_STEP = 0.05  # seconds by which the clock may leap while we look
-_LOOK = 0.1  # seconds that we look
 _SHM = Path("/dev/shm")  # noqa: S108  # it is looked at only
-_BEFORE = datetime(2026, 1, 1, tzinfo=UTC)  # this program is younger
 
 #: Versions that are allowed, and known to be bad: what, from where on, below, and what happens.
 _TRAPS = (
@@ -106,22 +101,6 @@ def _extras(needed: list[Requirement]) -> Iterator[Finding]:
                     advice = f"Install it: pip install --upgrade 'qcov[{name}]'"
                     yield warning("extras", f"{name}: {said}", advice)
     yield ok("extras", f"here: {', '.join(there) or 'none'}; not here: {', '.join(absent)}")
-
-
-def clock() -> Iterator[Finding]:
-    """Whether the clock goes on steadily, and is not years behind."""
-    wall, steady = time.time(), time.monotonic()
-    time.sleep(_LOOK)
-    leap = (time.time() - wall) - (time.monotonic() - steady)
-    now = datetime.now(UTC).astimezone()
-    said = f"{now.isoformat(' ', 'seconds')} ({now.tzname()})"
-    if now < _BEFORE:
-        yield problem("clock", f"{said}: it is behind", "Set it: certificates and logins fail.")
-    elif abs(leap) > _STEP:
-        advice = "Let a time service (chrony, ntpd) set it slowly: durations are wrong."
-        yield warning("clock", f"{said}: it leapt by {leap:+.3f} s just now", advice)
-    else:
-        yield ok("clock", said)
 
 
 def limits() -> Iterator[Finding]:

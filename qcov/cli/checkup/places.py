@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from qcov.classical.engine.client import announcement, connect
+from qcov.cli.checkup.clocks import compared
 from qcov.cli.checkup.finding import Finding, ok, problem, warning
 from qcov.config import config_errors, config_file, data_dir, get_config
 from qcov.errors import ConfigError, EngineUnavailable
@@ -19,7 +20,6 @@ from qcov.version import __version__
 _WITHIN = 3.0  # seconds
 _LITTLE, _LESS = 1e9, 1e8  # bytes that are left
 _OTHERS = 0o077  # what a mode lets other users do
-_SKEW = 1.0  # seconds
 
 _OWN = "Set QCOV_DATA_DIR to a folder of yours on a local disk."
 
@@ -167,11 +167,4 @@ def database() -> Iterator[Finding]:
     else:
         yield ok("database", said if found.whole else f"{said}; large, so checked in part")
     if found.ahead is not None:
-        yield _skew(found.ahead)
-
-
-def _skew(ahead: float) -> Finding:
-    said = f"the database server's is {abs(ahead):.2f} s {'ahead' if ahead > 0 else 'behind'}"
-    if abs(ahead) <= _SKEW:
-        return ok("clock", said)
-    return warning("clock", said, "Let both be set by a time service: shown times are off.")
+        yield compared("the database server's", found.ahead)

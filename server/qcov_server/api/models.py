@@ -318,7 +318,7 @@ class RerunRequest(BaseModel):
     new_id: UUID
     trigger_id: UUID | None = None
     #: Take over what the earlier run has computed.
-    reuse: bool = False
+    reuse: StrictBool = False
 
 
 class Trigger(Answer):

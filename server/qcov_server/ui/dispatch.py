@@ -10,7 +10,7 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
 
-from qcov.classical.status import Status
+from qcov.classical.status import NOT_RUN, Status
 from qcov.errors import IntegrityError
 from qcov.store.costs import together
 from qcov_server.depends import TheStore
@@ -18,11 +18,11 @@ from qcov_server.electrons import argument_names
 from qcov_server.engine import Row, Store
 from qcov_server.ui.graph import drawing
 from qcov_server.ui.highlight import highlighted
-from qcov_server.ui.present import environment, money
+from qcov_server.ui.present import environment, label, money
 from qcov_server.ui.render import render
 from qcov_server.ui.timeline import timeline
 from qcov_server.ui.tracebacks import pieces
-from qcov_server.ui.windows import Asked, Heads, timed, window
+from qcov_server.ui.windows import Asked, Heads, as_shown, timed, window
 
 router = APIRouter(include_in_schema=False, prefix="/dispatches/{dispatch_id}")
 
@@ -30,6 +30,7 @@ NODES_PAGE_SIZE = 100
 VIEWS = {"graph": "Graph", "timeline": "Timeline", "table": "Table"}
 #: What the table of nodes can be filtered by.
 STATUSES = ("NEW_OBJECT", "PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED")
+_NOT_BEGUN = ("NEW_OBJECT", "PENDING")
 _ORDERS = ("node_id", "name", "status", "started", "duration")
 _FAILURES = 3  # failed electrons whose tracebacks are shown
 _FEW = 2000  # circuits whose records are read for the heading
@@ -76,15 +77,17 @@ def nodes(
 def get_timeline(store: TheStore, dispatch_id: str) -> JSONResponse:
     """What the timeline draws."""
     row = store.get_dispatch(dispatch_id)
-    found = timeline(row, store.get_nodes(dispatch_id), store.get_edges(dispatch_id))
+    nodes = as_shown(store.get_nodes(dispatch_id), row)
+    found = timeline(row, nodes, store.get_edges(dispatch_id))
     return JSONResponse(found)
 
 
 @router.get("/graph")
 def get_graph(store: TheStore, dispatch_id: str) -> JSONResponse:
     """What the graph draws."""
-    store.get_dispatch(dispatch_id)
-    return JSONResponse(drawing(store.get_nodes(dispatch_id), store.get_edges(dispatch_id)))
+    row = store.get_dispatch(dispatch_id)
+    nodes = as_shown(store.get_nodes(dispatch_id), row)
+    return JSONResponse(drawing(nodes, store.get_edges(dispatch_id)))
 
 
 @router.get("/result")
@@ -112,6 +115,7 @@ def _heading(store: Store, dispatch_id: str) -> dict[str, Any]:
         "terminal": Status.is_terminal(row["status"]),
         "circuits": ran,
         "cost": money(together([dict(each) for each in costs])),
+        "triggers": [one for one in store.triggers_of(dispatch_id) if one["status"] == "ACTIVE"],
         "many_circuits": ran > _FEW,
         "error": pieces(row["error"] or ""),
         "failures": _failures(store, row),
@@ -150,22 +154,32 @@ def inputs_of(row: Row, source: str) -> list[tuple[str, str]]:
     return [*zip((*names, *numbers), args, strict=False), *given.get("kwargs", {}).items()]
 
 
+def _statuses(*, ended: bool) -> dict[str, str]:
+    """What the table can be filtered by, and what it is called."""
+    if not ended:
+        return {status: label(status) for status in STATUSES}
+    left = [status for status in STATUSES if status not in (*_NOT_BEGUN, "RUNNING")]
+    return {_NOT_BEGUN[0]: label(NOT_RUN)} | {status: label(status) for status in left}
+
+
 def _nodes(store: Store, dispatch_id: str, asked: Asked) -> dict[str, Any]:
     status, search = asked.status if asked.status in STATUSES else "", asked.search
     sort, page = asked.sorted_by(_ORDERS, "node_id"), asked.page
+    dispatch = store.get_dispatch(dispatch_id)
+    ended = Status.is_terminal(dispatch["status"])
     rows, total = store.list_nodes(
         dispatch_id,
         limit=NODES_PAGE_SIZE,
         offset=(page - 1) * NODES_PAGE_SIZE,
-        status=status or None,
+        status=(_NOT_BEGUN if ended and status in _NOT_BEGUN else status) or None,
         search=search or None,
         sort=sort,
     )
     query = {"view": "table", "status": status, "search": search}
     return {
-        "nodes": [timed(row) for row in rows],
+        "nodes": [timed(row) for row in as_shown(rows, dispatch)],
         "nodes_window": window(page, NODES_PAGE_SIZE, total),
-        "statuses": STATUSES,
+        "statuses": _statuses(ended=ended),
         "status": status,
         "search": search,
         "heads": Heads(

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from qcov.classical.status import Status
+from qcov.classical.status import NOT_RUN, Status
 from qcov.errors import NodeNotFound
 from qcov.inert import inert
 from qcov.store.circuits import Wanted
@@ -18,7 +18,7 @@ from qcov_server.depends import TheStore
 from qcov_server.electrons import electron
 from qcov_server.engine import Store
 from qcov_server.ui.render import render
-from qcov_server.ui.windows import timed
+from qcov_server.ui.windows import as_shown, timed
 
 router = APIRouter(include_in_schema=False)
 
@@ -54,21 +54,20 @@ def _brief(store: Store, dispatch_id: str, node_id: int) -> dict[str, Any]:
     if not found:
         raise NodeNotFound(dispatch_id=dispatch_id, node_id=node_id)
     ran = store.get_circuits(dispatch_id, node_id, limit=1)
-    return {"dispatch": row, "node": timed(found[0]), "ran_circuits": bool(ran)}
+    return {"dispatch": row, "node": timed(as_shown(found, row)[0]), "ran_circuits": bool(ran)}
 
 
 def _whole(store: Store, dispatch_id: str, node_id: int) -> dict[str, Any]:
     dispatch = store.get_dispatch(dispatch_id)
     found = electron(store, dispatch_id, node_id)
-    latest = {"attempt": found.row["attempt"]} | {
-        name: found.row[name] for name in ("started", "ended", "error", "status")
-    }
-    tries = [{**row, "status": "FAILED"} for row in found.attempts]
+    [row] = as_shown([found.row], dispatch)
+    latest = {name: row[name] for name in ("attempt", "started", "ended", "error", "status")}
+    tries = [{**each, "status": "FAILED"} for each in found.attempts]
     return {
         "dispatch": dispatch,
         "electron": found,
-        "node": timed(found.row),
-        "terminal": Status.is_terminal(found.row["status"]),
+        "node": timed(row),
+        "terminal": row["status"] == NOT_RUN or Status.is_terminal(row["status"]),
         "attempts": [timed(row) for row in (*tries, latest)],
         "circuits": store.count_circuits(Wanted(dispatch_id=dispatch_id, node_id=node_id)),
     }

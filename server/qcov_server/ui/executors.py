@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
 from qcov.budget import amount_text
+from qcov.classical.status import NOT_RUN
 from qcov.journal import Journal
 from qcov_server.counts import HOUR, Counts, Executor, Lengths
 from qcov_server.depends import TheStore
@@ -37,10 +39,11 @@ def executors(
     now = time.time()
     since = 0.0 if hours is None else now - hours * HOUR
     counts = cast("Counts", request.app.state.counts)
-    open_jobs, spent = _jobs(since)
+    jobs = _Jobs.since(since)
     with counts.executors(store.circuits_after) as (found, complete):
         seen = [one for one in found if one.last >= since]
-        quantum = [_quantum(one, since, now, open_jobs, spent) for one in seen]
+        names = {one.name for one in seen}
+        quantum = [_quantum(one, since, now, jobs.of(one, names)) for one in seen]
     engine = cast("Engine", request.app.state.engine)
     for row in quantum:
         row["alone"] = _alone(row, engine.breakers.open(), now)
@@ -63,9 +66,7 @@ async def cluster(request: Request) -> HTMLResponse:
     return render(request, "cluster.html", {"cluster": found})
 
 
-def _quantum(
-    one: Executor, since: float, now: float, open_jobs: Mapping[str, int], spent: Mapping[str, str]
-) -> dict[str, Any]:
+def _quantum(one: Executor, since: float, now: float, jobs: Mapping[str, Any]) -> dict[str, Any]:
     tally = one.since(since)
     return {
         "name": one.name,
@@ -79,8 +80,7 @@ def _quantum(
         "last": one.last,
         "last_error": one.last_error if one.last_error and one.last_error[0] >= since else None,
         "health": _health(one.recent),
-        "jobs": open_jobs.get(one.device or "", 0),
-        "spent": spent.get(one.device or "", ""),
+        **jobs,
     }
 
 
@@ -127,21 +127,45 @@ def _bars(one: Executor, since: float, now: float) -> list[dict[str, int]]:
     ]
 
 
-def _jobs(since: float) -> tuple[dict[str, int], dict[str, str]]:
-    """Open jobs, and what was spent, by device."""
-    journal = Journal()
-    if not journal.path.exists():  # reading would make it
-        return {}, {}
-    open_jobs = Counter(job.device for job in journal.jobs(only_open=True, limit=100_000))
-    sums: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for one in journal.charges(since=since):
-        amount = one["estimate"] if one["actual"] is None else one["actual"]
-        sums[one["device"]][one["unit"]] += amount
-    spent = {
-        device: ", ".join(amount_text(unit, amount) for unit, amount in amounts.items())
-        for device, amounts in sums.items()
-    }
-    return dict(open_jobs), spent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Jobs:
+    """Open jobs, and what was spent by unit; both by provider and device."""
+
+    open: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
+    spent: Mapping[tuple[str, str], Counter[str]] = field(
+        default_factory=dict[tuple[str, str], Counter[str]]
+    )
+
+    @classmethod
+    def since(cls, moment: float) -> _Jobs:
+        """What is open now, and what was spent since then."""
+        journal = Journal()
+        if not journal.path.exists():  # reading would make it
+            return cls()
+        jobs = journal.jobs(only_open=True, limit=100_000)
+        sums: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        for one in journal.charges(since=moment):
+            amount = one["estimate"] if one["actual"] is None else one["actual"]
+            sums[one["provider"], one["device"]][one["unit"]] += amount
+        return cls(open=Counter((job.provider, job.device) for job in jobs), spent=sums)
+
+    def of(self, executor: Executor, names: Set[str]) -> dict[str, Any]:
+        """Those of an executor and its device, as its provider tells them.
+
+        So do providers that are called as none of the executors with these `names`.
+        """
+
+        def its(key: tuple[str, str]) -> bool:
+            return key[1] == executor.device and (key[0] == executor.name or key[0] not in names)
+
+        amounts: Counter[str] = Counter()
+        for key, sums in self.spent.items():
+            if its(key):
+                amounts.update(sums)
+        return {
+            "jobs": sum(count for key, count in self.open.items() if its(key)),
+            "spent": ", ".join(amount_text(unit, amount) for unit, amount in amounts.items()),
+        }
 
 
 def _classical(store: Store, since: float) -> list[dict[str, Any]]:
@@ -159,6 +183,7 @@ def _classical(store: Store, since: float) -> list[dict[str, Any]]:
             "done": count["COMPLETED"],
             "failed": count["FAILED"],
             "cancelled": count["CANCELLED"] + count["CANCELING"],
+            "not_run": count[NOT_RUN],
             "run": _percentiles(lengths[name]),
         }
         for name, count in sorted(stands.items())

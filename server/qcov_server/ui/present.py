@@ -16,6 +16,7 @@ _STATUSES = {
     "FAILED": ("Failed", "failed"),
     "CANCELING": ("Canceling", "cancelled"),
     "CANCELLED": ("Cancelled", "cancelled"),
+    "NOT_RUN": ("Not run", "not-run"),
 }
 
 

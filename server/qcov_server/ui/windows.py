@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from qcov.classical.status import node_status
 from qcov_server.engine import Row
 from qcov_server.ui.present import lasted
 
@@ -35,6 +36,11 @@ class Asked(BaseModel):
 def timed(row: Row) -> Mapping[str, Any]:
     """A row with the `seconds` that it took, or takes until now."""
     return {**row, "seconds": lasted(row["started"], row["ended"])}
+
+
+def as_shown(rows: Sequence[Row], dispatch: Row) -> list[Row]:
+    """Nodes of a dispatch, those that never began and never will with a status of their own."""
+    return [{**row, "status": node_status(row["status"], dispatch["status"])} for row in rows]
 
 
 def window(page: int, size: int, total: int) -> dict[str, int | None]:

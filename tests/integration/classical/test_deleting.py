@@ -91,7 +91,9 @@ def test_one_that_a_trigger_may_run_again_is_refused(tmp_path: Path) -> None:
     lattice = ct.lattice(double, triggers=trigger)
     dispatch_id = ct.dispatch(lattice)(2)
 
-    with pytest.raises(DeletionRefused, match="Stop its triggers first"):
+    [active] = call("triggers", limit=5, dispatch_id=dispatch_id)["triggers"]
+    told = f"run again by the trigger {active['name']} .{active['id']}., .* Stop its triggers first"
+    with pytest.raises(DeletionRefused, match=told):
         call("delete", dispatch_id=dispatch_id)
 
     call("stop_triggers", dispatch_ids=[dispatch_id])

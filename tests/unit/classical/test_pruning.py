@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from qcov.classical.engine import deleting
+from qcov.classical.engine.deleting import Deleting
+from qcov.classical.engine.events import Events
 from qcov.classical.engine.pruning import Pruner
-from qcov.errors import DispatchNotFound
+from qcov.classical.engine.reading import Reading
+from qcov.errors import DispatchNotFound, IntegrityError
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 from qcov.transport import address
@@ -118,3 +122,115 @@ def test_files_that_nothing_names_go_when_they_are_old(engine: Engine) -> None:
     told, _ = pruned(engine, lambda _: None)
     assert {*folder.iterdir()} == {young, gone}
     assert told["bytes"] == 10 + len(GRAPH)
+
+
+# -- dispatches that are deleted one by one
+
+
+class Deletes:
+    """What deletes from an engine's store, and what it asked to be freed."""
+
+    def __init__(self, engine: Engine) -> None:
+        environments: Any = SimpleNamespace(prune=lambda _: 0)
+        self.pruner = Pruner(engine, environments)
+        self.asked: list[set[str]] = []
+        self.freed = asyncio.Event()
+        self.fails: Exception | None = None
+        runner: Any = SimpleNamespace(
+            store=engine.store, read=Reading(engine.store), events=Events(), pruner=self
+        )
+        self.remove = self.pruner.remove
+        self.deleting = Deleting(runner)
+
+    async def free(self, digests: set[str]) -> set[str]:
+        self.asked.append(digests)
+        try:
+            if self.fails is not None:
+                raise self.fails
+            return await self.pruner.free(digests)
+        finally:
+            self.freed.set()
+
+
+def own_graph(number: int, *named: str) -> bytes:
+    return pack({"nodes": [], "edges": [], "result": {}, "number": number, "named": named})
+
+
+async def put_ended(engine: Engine, number: int, *named: str) -> str:
+    """A dispatch that has ended, with a graph of its own that names payloads; the graph's name."""
+    graph = own_graph(number, *named)
+    digest, row = address(graph), dispatch(engine.store, number)
+    row |= {
+        "manifest": digest,
+        "manifest_seal": engine.store.seal(digest, row["id"], "manifest"),
+    }
+    await engine.committed({"dispatch": [row], "blob": [engine.store.blob_row(digest, graph)]})
+    await engine.committed({"dispatch_ended": [ended(number)]})
+    return digest
+
+
+def there(store: Store, *digests: str) -> list[bool]:
+    return [store.blob_size(digest) is not None for digest in digests]
+
+
+def test_many_deletes_make_one_sweep_of_what_was_theirs_alone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deleting, "_SOON", 0.3)
+    own, both, nobodys = (address(text) for text in (b"own", b"both", b"nobody's"))
+
+    async def run() -> tuple[list[set[str]], list[str]]:
+        deletes = Deletes(engine)
+        rows = [
+            engine.store.blob_row(address(text), text) for text in (b"own", b"both", b"nobody's")
+        ]
+        await engine.committed({"blob": rows})
+        graphs = [await put_ended(engine, 0, own, both), await put_ended(engine, 1, both)]
+        graphs += [await put_ended(engine, number) for number in (2, 3, 4)]
+        for number in (0, 2, 3, 4):
+            await deletes.deleting.delete(f"d{number:03}")
+        await asyncio.wait_for(deletes.freed.wait(), 10)
+        deletes.deleting.close()
+        return deletes.asked, graphs
+
+    asked, graphs = asyncio.run(run())
+    assert asked == [{own, both, graphs[0], *graphs[2:]}]
+    assert there(engine.store, own, both, nobodys) == [False, True, True]
+    assert there(engine.store, *graphs) == [False, True, False, False, False]
+
+
+def test_nothing_is_freed_while_a_graph_cannot_be_read(engine: Engine) -> None:
+    word = address(b"word")
+
+    async def run() -> None:
+        deletes = Deletes(engine)
+        await engine.committed({"blob": [engine.store.blob_row(word, b"word")]})
+        damaged = await put_ended(engine, 1)
+        await engine.committed({"blob_pruned": [{"of_digest": damaged}]})
+        await deletes.pruner.free({word})
+
+    with pytest.raises((IntegrityError, OSError)):
+        asyncio.run(run())
+    assert there(engine.store, word) == [True]
+
+
+def test_a_sweep_that_fails_is_told_and_tried_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(deleting, "_SOON", 0.01)
+
+    async def run() -> list[str]:
+        deletes = Deletes(engine)
+        deletes.fails = IntegrityError(blob="b", reason="the test says so")
+        graphs = [await put_ended(engine, number) for number in range(2)]
+        for number in range(2):
+            deletes.freed.clear()
+            await deletes.deleting.delete(f"d{number:03}")
+            await asyncio.wait_for(deletes.freed.wait(), 10)
+            deletes.fails = None
+        deletes.deleting.close()
+        return graphs
+
+    graphs = asyncio.run(run())
+    assert "the test says so" in caplog.text
+    assert there(engine.store, *graphs) == [False, False]

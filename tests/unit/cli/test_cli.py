@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import qcov
+from qcov.cli.dispatches import node_line
 from qcov.cli.output import moment
 
 if TYPE_CHECKING:
@@ -144,3 +145,14 @@ def test_the_command_line_loads_no_server_and_no_pennylane() -> None:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert ran.stdout == "[]\n", ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("dispatch_status", "told"), [("RUNNING", "NEW_OBJECT"), ("FAILED", "NOT_RUN")]
+)
+def test_a_node_that_never_began_says_so(dispatch_status: str, told: str) -> None:
+    node = {
+        "node_id": 1, "name": "f", "kind": "electron", "status": "NEW_OBJECT", "error": None,
+        "value_repr": None, "reused_from": None, "started": None, "ended": None,
+    }  # fmt: skip
+    assert str(node_line(node, dispatch_status)[3]) == told

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import json
 import os
+import re
 import socket
 import sqlite3
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -201,6 +205,41 @@ def test_the_clock_of_a_database_server(
 
     assert "the database server's is 0.0" in found(run, "clock")[0]["said"]
     assert found(run, "database")[0]["level"] == "warning"  # nothing is there yet
+
+
+@pytest.mark.parametrize(
+    ("ahead", "level", "told"),
+    [
+        (0, "ok", r"that of 127\.0\.0\.1 \(tracing\.endpoint\) is [01]\."),
+        (600, "warning", " ahead"),
+    ],
+)
+def test_the_clock_beside_that_of_a_server_in_the_settings(
+    run: Run, monkeypatch: pytest.MonkeyPatch, ahead: float, level: str, told: str
+) -> None:
+    class Late(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(405)
+            self.end_headers()
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string(int(time.time() + ahead))
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Late) as server:
+        threading.Thread(target=server.handle_request).start()
+        url = f"http://127.0.0.1:{server.server_port}/v1/traces"
+        monkeypatch.setenv("QCOV_TRACING_ENDPOINT", url)
+        own, other = found(run, "clock")
+
+    assert own["level"] == "ok"
+    assert other["level"] == level
+    assert re.search(told, other["said"]), other
+
+
+def test_a_clock_that_is_compared_with_none_says_so(run: Run) -> None:
+    [told] = found(run, "clock")
+
+    assert told["said"].endswith("compared with no other")
 
 
 def test_a_port_that_somebody_has(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

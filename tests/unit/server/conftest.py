@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ class MemoryStore:
         self.circuits: dict[str, list[dict[str, Any]]] = {}
         self.manifests: dict[str, dict[str, Any]] = {}
         self.costs: list[dict[str, Any]] = []
+        self.triggers: dict[str, list[dict[str, Any]]] = {}
         self.asked: dict[str, Any] = {}  #: what the last list was asked for
 
     def add(
@@ -64,6 +65,7 @@ class MemoryStore:
         self, *, limit: int = 50, offset: int = 0, status: str | Sequence[str] | None = None,
         search: str | None = None, root_only: bool = True, created_after: float | None = None,
         created_before: float | None = None, sort: str = "-created", name: str | None = None,
+        triggered: bool | None = None,
     ) -> tuple[list[dict[str, Any]], int]:  # fmt: skip
         self.asked = {"after": created_after, "before": created_before, "sort": sort}
         found = [
@@ -73,6 +75,7 @@ class MemoryStore:
             and (not search or search in row["name"] or row["id"].startswith(search))
             and (not root_only or row["parent_id"] is None)
             and name in (None, row["name"])
+            and triggered in (None, row.get("triggered", False))
         ]
         return found[offset : offset + limit], len(found)
 
@@ -151,6 +154,16 @@ class MemoryStore:
             for node in self.nodes[row["id"]]
         ]  # fmt: skip
 
+    def triggers_of(self, dispatch_id: str) -> list[dict[str, Any]]:
+        return self.triggers.get(dispatch_id, [])
+
+    def circuits_by_dispatch(self, roots: Collection[str]) -> list[dict[str, Any]]:
+        return [
+            {"root_id": row["root_id"], "id": row["id"], "count": len(self.circuits[row["id"]])}
+            for row in self.dispatches
+            if row["root_id"] in roots and self.circuits.get(row["id"])
+        ]
+
     def electron_lengths(self, since: float) -> list[tuple[str, float]]:
         return [(row["executor"], 1.0) for row in self.electrons_by_executor(since)]
 
@@ -179,7 +192,7 @@ class MemoryEngine:
         self.started: list[tuple[str, dict[str, Any]]] = []
         self.cancelled: list[tuple[str, list[int] | None]] = []
         self.deleted: list[str] = []
-        self.refusal: QcovError | None = None  #: what `submit` raises
+        self.refusal: QcovError | None = None  #: what `submit` and `export` raise
         self.waited: list[float | None] = []
         self.events = Events()
         self.members: dict[str, Any] = {"status": "none"}  #: of its Dask cluster
@@ -215,6 +228,11 @@ class MemoryEngine:
             )
         self.deleted.append(dispatch_id)
         return "deleted"
+
+    def export(self, dispatch_id: str, path: Path) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        path.write_bytes(dispatch_id.encode())
 
     async def progress(
         self, dispatch_id: str, after: int = 0, timeout: float | None = None

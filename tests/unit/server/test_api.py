@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from qcov.classical.status import Status
-from qcov.errors import KeyTaken, error_class
+from qcov.errors import KeyTaken, ServerBusy, error_class
 
 if TYPE_CHECKING:
     from conftest import MemoryEngine
@@ -295,3 +295,15 @@ def test_a_status_that_nobody_knows_is_told_each_once(client: httpx.Client) -> N
     detail = client.get("/api/v1/dispatches?status=x").json()["detail"]
 
     assert sorted(re.findall("'([A-Z_]+)'", detail)) == sorted(Status)
+
+
+def test_an_export_that_has_to_wait_is_told_so(client: httpx.Client, engine: MemoryEngine) -> None:
+    engine.store.add("d")
+    engine.refusal = ServerBusy(what="exports are being written", limit=2)
+    busy = client.get("/api/v1/dispatches/d/export")
+    engine.refusal = None
+
+    assert (busy.status_code, busy.headers["retry-after"]) == (503, "5")
+    assert busy.json()["type"] == "urn:qcov:error:ServerBusy"
+    assert "2 exports are being written" in busy.json()["detail"]
+    assert client.get("/api/v1/dispatches/d/export").content == b"d"

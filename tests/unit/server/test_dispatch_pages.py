@@ -131,6 +131,21 @@ def test_buttons_are_those_that_do_something(
     assert not missing & found
 
 
+def test_what_a_trigger_runs_again_is_not_offered_to_be_deleted(
+    client: httpx.Client, engine: MemoryEngine
+) -> None:
+    engine.store.add("a")
+    active = {"id": "t-1", "name": "nightly<b>", "status": "ACTIVE"}
+    engine.store.triggers["a"] = [active, {"id": "t-2", "name": "old", "status": "STOPPED"}]
+    text = client.get("/dispatches/a", headers=HTML).text
+
+    assert 'id="do-delete"' not in text
+    assert '<a href="/triggers/t-1">nightly&lt;b&gt;</a>' in text
+    assert "t-2" not in text
+    engine.store.triggers["a"] = []
+    assert 'id="do-delete"' in client.get("/dispatches/a/heading", headers=HTML).text
+
+
 def test_what_circuits_cost(client: httpx.Client, engine: MemoryEngine) -> None:
     engine.store.add("a")
     engine.store.circuits["a"] = [{"node_id": 0}]
@@ -166,6 +181,33 @@ def node(number: int, kind: str = "electron", **columns: Any) -> dict[str, Any]:
     return {"node_id": number, "kind": kind, "started": None, "ended": None, **columns}
 
 
+def test_what_never_began_is_not_run_once_the_dispatch_has_ended(
+    client: httpx.Client, engine: MemoryEngine
+) -> None:
+    nodes: list[dict[str, Any]] = [
+        {"status": "FAILED"}, {"status": "NEW_OBJECT"}, {"status": "PENDING"},
+    ]  # fmt: skip
+    for dispatch_id, status in (("ended", "FAILED"), ("runs", "RUNNING")):
+        engine.store.add(dispatch_id, nodes=nodes, status=status)
+
+    def statuses(dispatch_id: str) -> list[list[str]]:
+        graph = client.get(f"/dispatches/{dispatch_id}/graph").json()
+        rows = client.get(f"/dispatches/{dispatch_id}/timeline").json()["rows"]
+        return [[node[3] for node in graph["nodes"]], [row[2] for row in rows]]
+
+    assert statuses("ended") == [["FAILED", "NOT_RUN", "NOT_RUN"]] * 2
+    assert statuses("runs") == [["FAILED", "NEW_OBJECT", "PENDING"]] * 2
+    table = client.get("/dispatches/ended?view=table", headers={"accept": "text/html"}).text
+    assert table.count("#not-run") == 2
+    assert '<option value="NEW_OBJECT">Not run</option>' in table
+    assert "Waiting" not in table
+    assert "Pending" not in table
+    part = client.get("/dispatches/ended/nodes?status=NEW_OBJECT").text
+    assert part.count("<tr data-node") == 2
+    inspected = client.get("/dispatches/ended/nodes/1", headers={"hx-request": "true"}).text
+    assert "Not run" in inspected
+
+
 def test_a_node_waits_since_its_inputs_are_there() -> None:
     nodes = [
         node(0, "parameter"),
@@ -189,7 +231,8 @@ def test_the_timeline_is_in_the_order_of_beginnings(
         {"name": "\x1b[1mearly", "started": 1001.0, "sub_dispatch_id": "s", "status": "RUNNING"},
         {"name": "never"},
     ]
-    engine.store.add("a", nodes, [(0, 2, "x"), (2, 1, "x"), (1, 3, "x")], ended=None)
+    edges = [(0, 2, "x"), (2, 1, "x"), (1, 3, "x")]
+    engine.store.add("a", nodes, edges, status="RUNNING", ended=None)
     found = client.get("/dispatches/a/timeline").json()
 
     assert found["ended"] is None

@@ -101,6 +101,40 @@ def test_jobs_are_listed_and_chosen(client: httpx.Client, data: Path) -> None:
     assert "qpu-2" not in page(client, "/jobs?device=qpu-3", **{"hx-request": "true"})
 
 
+def test_the_list_of_dispatches_has_circuits_and_cost(
+    client: httpx.Client, engine: MemoryEngine, data: Path
+) -> None:
+    engine.store.add("plain")
+    engine.store.add("root")
+    engine.store.add("child", parent_id="root", root_id="root")
+    circuits = [circuit(number, executor="Sim", seconds=0.1) for number in range(1234)]
+    engine.store.circuits |= {"root": circuits, "child": circuits[:1]}
+    submit(dispatch_id="root")
+    submit(1, dispatch_id="child", estimate={"USD": 2.25, "tasks": 3.0})
+    submit(2, dispatch_id="another", estimate={"USD": 90.0})
+
+    rows = page(client, "/").split("<tr data-id=")[1:]
+    told = {row.partition('"')[2].partition('"')[0]: row for row in rows}
+    assert ">1,235</a>" in told["root"]
+    assert "$3.75 · 3 tasks" in told["root"]
+    assert told["plain"].count('class="none"') == 2
+    assert page(client, "/?search=child").count(">1</a>") == 1
+
+
+def test_what_triggers_started_can_be_listed_or_left_out(
+    client: httpx.Client, engine: MemoryEngine
+) -> None:
+    engine.store.add("mine")
+    assert "From triggers" not in page(client, "/")
+    engine.store.add("nightly", triggered=True)
+
+    assert "From triggers (1)" in page(client, "/")
+    for origin, listed in (("own", ["mine"]), ("trigger", ["nightly"]), ("", ["nightly", "mine"])):
+        text = page(client, f"/?origin={origin}")
+        assert re.findall('<tr data-id="([^"]+)"', text) == listed
+        assert (f"origin={origin}" in text) == bool(origin)  # pages and orders keep it
+
+
 def test_a_job_that_is_not_known(client: httpx.Client, data: Path) -> None:
     answer = client.get("/api/v1/jobs/nothing")
 
@@ -239,6 +273,30 @@ def test_the_members_of_a_cluster_are_on_the_page_of_executors(
         assert each in text, each
     assert ("every 2s" in text) is polls
     assert ("Dask cluster" in text) is polls
+
+
+def test_what_a_providers_executor_did_is_told_by_its_backend(
+    client: httpx.Client, engine: MemoryEngine, data: Path
+) -> None:
+    name = f"Fake{data.name}"  # the server has counted those of other tests
+    now = time.time()
+    timing = {"queue": 1.0, "run": 0.0, "fetch": 0.1}
+    about = {"queued": now - 6, "started": now - 5, "metadata": {"timing": timing}}
+    one = circuit(1 + time.time_ns(), executor=name, seconds=0.0, backend="fakeqpu", **about)
+    engine.store.add("d-1", [])
+    engine.store.circuits["d-1"] = [one | {"device": None}]
+    submit(provider=name, device="fakeqpu")
+    submit(1, provider="Another", device="elsewhere", estimate={"USD": 70.0})
+
+    text = page(client, "/executors")
+    row = text[text.index(name) :].partition("</tr>")[0]
+    for told in ("fakeqpu", ">1</a>", "$1.5"):
+        assert told in row, told
+    waited, ran = (
+        row.partition(f'data-head="{head}"')[2].partition("</td>")[0] for head in ("queue", "run")
+    )
+    assert re.search(r"<span>(1\.9|2\.[01]) s", waited), waited
+    assert re.search(r"<span>(3\.[89]|4\.[012]) s", ran), ran
 
 
 def test_a_refresh_without_open_jobs_says_so(client: httpx.Client, data: Path) -> None:

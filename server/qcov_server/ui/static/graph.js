@@ -18,7 +18,12 @@
     FAILED: "failed",
     CANCELING: "cancelled",
     CANCELLED: "cancelled",
+    NOT_RUN: "not-run",
   };
+  const ENDS = ["COMPLETED", "FAILED", "CANCELLED"];
+  // What has not begun when the dispatch ends will not be run: the server says which nodes.
+  const ends = (changes) => changes.some(
+    (change) => change.dispatch === dispatch && change.node === null && ENDS.includes(change.status));
   const iconOf = (status) => ICONS[status] ?? "waiting";
 
   const load = qcovWideGraph.load;
@@ -82,17 +87,19 @@
     };
     keys({ ...wide, leave });
     document.addEventListener("qcov:theme", wide.repaint);
-    document.addEventListener("qcov:changes", (event) => {
-      for (const change of event.detail) {
-        if (change.dispatch === dispatch && change.node !== null) wide.put(change.node, change.status);
-      }
-    });
-    document.addEventListener("qcov:reset", async () => {
+    const readAgain = async () => {
       for (const node of (await load())?.nodes ?? []) {
         wide.put(node.id, node.status);
         subs.set(String(node.id), node.sub_dispatch_id);
       }
+    };
+    document.addEventListener("qcov:changes", (event) => {
+      if (ends(event.detail)) readAgain();
+      for (const change of event.detail) {
+        if (change.dispatch === dispatch && change.node !== null) wide.put(change.node, change.status);
+      }
     });
+    document.addEventListener("qcov:reset", readAgain);
     document.addEventListener("click", (event) => {
       const button = event.target.closest("button");
       if (button?.dataset.graph) TOOLS[button.dataset.graph]();
@@ -304,7 +311,17 @@
   };
 
   document.addEventListener("qcov:theme", () => cy.style(style()));
+  const readAgain = async () => {
+    const now = await load();
+    cy.batch(() => {
+      for (const node of now?.nodes ?? []) {
+        put(node.id, node.status);
+        subs.set(String(node.id), node.sub_dispatch_id);
+      }
+    });
+  };
   document.addEventListener("qcov:changes", (event) => {
+    if (ends(event.detail)) readAgain();
     cy.batch(() => {
       for (const change of event.detail) {
         if (change.dispatch !== dispatch || change.node === null) continue;
@@ -313,15 +330,7 @@
     });
   });
 
-  document.addEventListener("qcov:reset", async () => {
-    const now = await load();
-    cy.batch(() => {
-      for (const node of now?.nodes ?? []) {
-        put(node.id, node.status);
-        subs.set(String(node.id), node.sub_dispatch_id);
-      }
-    });
-  });
+  document.addEventListener("qcov:reset", readAgain);
 
   // -- choosing a node ------------------------------------------------------------------------
 

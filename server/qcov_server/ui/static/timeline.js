@@ -170,7 +170,7 @@
     if (y < AXIS - ROW) return;
     pen.font = `12.5px ${colors.sans}`;
     pen.fillStyle = status === "FAILED" ? colors.failed : colors.text;
-    const sign = { FAILED: "✕ ", CANCELLED: "⊘ " }[status] ?? "";
+    const sign = { FAILED: "✕ ", CANCELLED: "⊘ ", NOT_RUN: "⊖ " }[status] ?? "";
     pen.fillText(fitted(`${sign}${name}${sub ? " ▸" : ""}`, edge - 26), 14, y);
   };
 
@@ -302,7 +302,7 @@
   const described = ([id, name, status, ready, began, end]) => {
     const ran = began === null ? "" : `, ran ${told((end ?? total()) - began)}`;
     const waited = began !== null && ready !== null && began > ready ? `, waited ${told(began - ready)}` : "";
-    return `${name} (node ${id}): ${status.toLowerCase()}${waited}${ran}`;
+    return `${name} (node ${id}): ${status.toLowerCase().replace("_", " ")}${waited}${ran}`;
   };
   box.addEventListener("mouseleave", () => {
     hovered = -1;

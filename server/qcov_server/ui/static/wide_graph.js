@@ -176,7 +176,7 @@
           pen.fillRect(node.x - WIDE / 2 + 10, node.y - HIGH / 2 + 3, WIDE - 13, HIGH - 6);
         }
         pen.fillStyle = node.status === "FAILED" ? colors.failed : colors.text;
-        const sign = { FAILED: "✕ ", COMPLETED: "✓ ", RUNNING: "● ", CANCELLED: "⊘ " }[node.status] ?? "";
+        const sign = { FAILED: "✕ ", COMPLETED: "✓ ", RUNNING: "● ", CANCELLED: "⊘ ", NOT_RUN: "⊖ " }[node.status] ?? "";
         const text = (isConstant(node) ? "" : sign) + node.label;
         pen.fillText(text.length > 20 ? `${text.slice(0, 19)}…` : text, node.x + 4, node.y, WIDE - 22);
       }
