@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 from fastapi import APIRouter, Query
 
 from qcov.store.circuits import Wanted
-from qcov_server.api.models import CircuitPage, CircuitQuery, CircuitSummary, WholeCircuit
+from qcov_server.api.models.circuits import CircuitPage, CircuitQuery, CircuitSummary, WholeCircuit
 from qcov_server.circuits import read_place, views, written_place
 from qcov_server.depends import TheStore
 from qcov_server.engine import Row

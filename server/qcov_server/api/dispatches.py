@@ -16,23 +16,18 @@ from qcov.errors import InvalidRequest, QcovError
 from qcov.inert import inert
 from qcov.layout import layered
 from qcov_server.api.depth import shallow
-from qcov_server.api.models import (
+from qcov_server.api.models.dispatches import (
     Cancelled,
     CancelRequest,
     Dispatch,
     DispatchPage,
     DispatchQuery,
-    Edge,
-    Graph,
-    Node,
-    NodePage,
-    NodeQuery,
-    PlacedNode,
     RerunRequest,
     StartRequest,
     Submitted,
     Waited,
 )
+from qcov_server.api.models.nodes import Edge, Graph, Node, NodePage, NodeQuery, PlacedNode
 from qcov_server.depends import TheEngine, TheStore
 from qcov_server.ui.present import node_label
 

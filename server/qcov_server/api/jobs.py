@@ -8,7 +8,8 @@ from fastapi import APIRouter, Path, Query
 
 from qcov.errors import InvalidRequest
 from qcov_server.api.dispatches import Limit, Offset
-from qcov_server.api.models import EmptyRequest, Job, JobPage, JobsTold, JobTold, ResolveRequest
+from qcov_server.api.models.base import EmptyRequest
+from qcov_server.api.models.jobs import Job, JobPage, JobsTold, JobTold, ResolveRequest
 from qcov_server.job_commands import run_jobs
 from qcov_server.job_list import find_job, list_jobs
 

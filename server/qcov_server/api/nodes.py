@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 
-from qcov_server.api.models import WholeNode
+from qcov_server.api.models.nodes import WholeNode
 from qcov_server.depends import TheStore
 from qcov_server.electrons import electron
 

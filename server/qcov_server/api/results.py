@@ -7,7 +7,7 @@ from typing import Annotated, cast
 from fastapi import APIRouter, Query, Response
 from fastapi.responses import Response as PlainResponse
 
-from qcov_server.api.models import Progress
+from qcov_server.api.models.dispatches import Progress
 from qcov_server.depends import TheEngine, TheStore
 
 _DIGITS = 10  #: a number of a node has fewer

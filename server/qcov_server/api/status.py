@@ -9,7 +9,7 @@ from typing import cast
 from fastapi import APIRouter, Request
 
 import qcov
-from qcov_server.api.models import ServerStatus
+from qcov_server.api.models.status import ServerStatus
 from qcov_server.streams import Streams
 
 router = APIRouter(tags=["server"])

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from qcov.inert import inert
-from qcov_server.api.models import StreamPart, Streams, StreamsQuery
+from qcov_server.api.models.nodes import StreamPart, Streams, StreamsQuery
 from qcov_server.api.nodes import NodeNumber
 from qcov_server.depends import TheEngine
 from qcov_server.engine import Part

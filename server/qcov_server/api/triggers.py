@@ -11,11 +11,11 @@ from fastapi import APIRouter, Query
 
 from qcov.errors import InvalidRequest
 from qcov_server.api.dispatches import Limit, Offset
-from qcov_server.api.models import (
+from qcov_server.api.models.dispatches import Submitted
+from qcov_server.api.models.triggers import (
     FiredRequest,
     RegisterRequest,
     StopRequest,
-    Submitted,
     Trigger,
     TriggerPage,
     TriggerRun,

@@ -1,0 +1,1 @@
+"""What the REST interface answers and takes; the OpenAPI document is made from these."""
