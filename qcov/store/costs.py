@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
+from qcov.store.asking import Asking
 from qcov.store.schema import circuits, dispatches
 from qcov.wire import unpack
-
-if TYPE_CHECKING:
-    from qcov.store.store import Store
 
 _AT_A_TIME = 2000  # records that are unpacked while others wait
 
 
-def costs(store: Store, dispatch_id: str) -> list[dict[str, Any]]:
+def costs(store: Asking, dispatch_id: str) -> list[dict[str, Any]]:
     """A row for each executor and device that ran circuits of a dispatch or of its sublattices.
 
     Each has `executor`, `device`, `circuits`, `failed`, `jobs`, `shots`, `seconds` on the executor
@@ -64,7 +62,7 @@ def _add(total: dict[str, Any], seconds: float | None, record: Mapping[str, Any]
         total["cost"][unit] = total["cost"].get(unit, 0) + amount
 
 
-def _rows(store: Store, dispatch_id: str) -> Iterator[Mapping[str, Any]]:
+def _rows(store: Asking, dispatch_id: str) -> Iterator[Mapping[str, Any]]:
     family = sa.select(dispatches.c.id).where(dispatches.c.id == dispatch_id)
     tree = family.cte("tree", recursive=True)
     tree = tree.union_all(sa.select(dispatches.c.id).where(dispatches.c.parent_id == tree.c.id))

@@ -6,16 +6,14 @@ Circuits are read on from where the last reading ended, so a million of them are
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import sqlalchemy as sa
 
+from qcov.store.asking import Asking, Row
 from qcov.store.changes import TERMINAL
 from qcov.store.schema import circuits, dispatches, nodes
 from qcov.wire import unpack
-
-if TYPE_CHECKING:
-    from qcov.store.store import Row, Store
 
 _COLUMNS = (
     circuits.c.number,
@@ -27,14 +25,14 @@ _COLUMNS = (
 _LATEST = 20_000  # electrons whose lengths are looked at
 
 
-def circuits_after(store: Store, number: int, limit: int) -> list[Row]:
+def circuits_after(store: Asking, number: int, limit: int) -> list[Row]:
     """The circuits after the one with this number, with what of their records is counted."""
     query = sa.select(*_COLUMNS).where(circuits.c.number > number)
     rows = store.rows(query.order_by(circuits.c.number).limit(limit))
     return [{**row, "record": unpack(row["record"])} for row in rows]
 
 
-def electrons_by_executor(store: Store, since: float) -> list[Row]:
+def electrons_by_executor(store: Asking, since: float) -> list[Row]:
     """How many electrons stand how, by executor, of dispatches that were made since then.
 
     Those that never began in a dispatch that has ended are NOT_RUN.
@@ -50,7 +48,7 @@ def electrons_by_executor(store: Store, since: float) -> list[Row]:
     )
 
 
-def electron_lengths(store: Store, since: float) -> list[tuple[str, float]]:
+def electron_lengths(store: Asking, since: float) -> list[tuple[str, float]]:
     """Executor and seconds of the latest electrons that have ended."""
     seconds: sa.ColumnElement[Any] = nodes.c.ended - nodes.c.started
     latest = (
@@ -71,7 +69,7 @@ def electron_lengths(store: Store, since: float) -> list[tuple[str, float]]:
     return [(row["executor"], row["seconds"]) for row in store.rows(query)]
 
 
-def circuits_by_dispatch(store: Store, roots: Collection[str]) -> list[Row]:
+def circuits_by_dispatch(store: Asking, roots: Collection[str]) -> list[Row]:
     """How many circuits dispatches have run: `root_id`, `id`, `count`, for those that ran any.
 
     Args:

@@ -12,9 +12,10 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from qcov.errors import DispatchNotFound, IntegrityError
+from qcov.store.asking import in_parts
 from qcov.store.changes import TERMINAL, Changes
 from qcov.store.schema import blobs, commits, dispatches, memo, nodes, triggers
-from qcov.store.store import Store, in_parts
+from qcov.store.store import Store
 from qcov.transport import address
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")

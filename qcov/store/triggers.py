@@ -11,7 +11,8 @@ from qcov.store.schema import trigger_dispatches as fired
 from qcov.store.schema import triggers
 
 if TYPE_CHECKING:
-    from qcov.store.store import Row, Store
+    from qcov.store.asking import Row
+    from qcov.store.store import Store
 
 _THEIRS = fired.c.trigger_id == triggers.c.id
 _RUNS = sa.select(sa.func.count()).where(_THEIRS).scalar_subquery().label("runs")

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from qcov.settings import without_secrets
-from qcov.store.store import Row, Store
+from qcov.store.asking import Row
+from qcov.store.store import Store
 from qcov.transport import address
 from qcov.version import __version__
 

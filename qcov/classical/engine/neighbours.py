@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from qcov.classical.engine.events import Events
 from qcov.classical.status import Status
 from qcov.errors import QcovError
+from qcov.store.asking import Row
 from qcov.store.leases import Leases
-from qcov.store.store import Row
 
 _log = logging.getLogger("qcov.engine")
 

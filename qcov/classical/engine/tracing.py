@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from qcov.classical.status import Status
 from qcov.errors import QcovError
 from qcov.headline import headline
-from qcov.store.store import Row, Store
+from qcov.store.asking import Row
+from qcov.store.store import Store
 from qcov.tracing import SpanId, as_parent, parsed, span_of, trace_of
 from qcov.version import __version__
 
