@@ -2,7 +2,7 @@
 
 The server is for one user on one machine, but any page open in that user's browser can send it
 requests, and a name server can make a foreign name point at it. So the checks come in this order:
-the Host header names this server; the browser does not say that another site sent the request; the
+the Host header names this server; the browser does not say that another site sent the request (see `sites`); the
 token or a session is there, with its key for what changes something; who may see one dispatch asks
 for no other; the body is of a kind that no HTML form can send, and not too large.
 """
@@ -23,12 +23,12 @@ from qcov.errors import AccessRefused, InvalidRequest
 from qcov_server.auth import Sessions
 from qcov_server.bounds import Bounds
 from qcov_server.problems import answer, problem
+from qcov_server.sites import LOGIN_PATH, is_visit, is_welcome, own_address
 from qcov_server.tokens import STILL_IN, VISITOR, Access, Tokens, Visitor, same
-from qcov_server.ui.render import SIGN_IN_STYLE_DIGEST, sign_in_page, wants_page
+from qcov_server.ui.render import SIGN_IN_STYLE_DIGEST, foreign_page, sign_in_page, wants_page
 
 #: The largest body, in bytes. A dispatch carries its inputs.
 MAX_BODY = 512 * 1024 * 1024
-LOGIN_PATH = "/login"
 
 #: What tells of more than the dispatches.
 _OWNERS_ONLY = ("/settings", "/logs", "/api/v1/settings", "/api/v1/logs")
@@ -86,7 +86,7 @@ class Guard:
         request = Request(scope)
         refusal = (
             self._refuse_host(request.headers)
-            or self._refuse_foreign_site(request)
+            or _refuse_foreign_site(request)
             or self._refuse_stranger(request)
             or await self._refuse_elsewhere(request)
             or self._refuse_change(request)
@@ -119,15 +119,6 @@ class Guard:
 
     def _serves(self, scope: Scope) -> bool:
         return any(route.matches(scope)[0] is Match.FULL for route in self._routes)
-
-    def _refuse_foreign_site(self, request: Request) -> Response | None:
-        headers = request.headers
-        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
-        host = headers["host"].lower()
-        own = origin is None or origin.lower() in (f"http://{host}", f"https://{host}")
-        if own and (site in ("same-origin", "none") or _is_visit(request)):
-            return None
-        return problem(403, "Requests from other sites are refused.", kind=_REFUSED)
 
     def _refuse_stranger(self, request: Request) -> Response | None:
         if request.scope["path"] == LOGIN_PATH:  # its URL may be read in another way
@@ -203,6 +194,14 @@ class Guard:
         return problem(415, detail, kind=_INVALID)
 
 
+def _refuse_foreign_site(request: Request) -> Response | None:
+    if is_welcome(request):
+        return None
+    if is_visit(request) and wants_page(request):
+        return foreign_page(own_address(request))
+    return problem(403, "Requests from other sites are refused.", kind=_REFUSED)
+
+
 def _refuse_nul(request: Request) -> Response | None:
     """No text that is kept here has one, and databases and files each take it in their own way."""
     if "\0" in request.scope["path"]:
@@ -233,17 +232,6 @@ def _if_still_in(request: Request, receive: Receive, send: Send) -> Send:
             await send(message)
 
     return sent
-
-
-def _is_visit(request: Request) -> bool:
-    """A link followed from another server on this machine, such as a notebook."""
-    headers = request.headers
-    return (
-        request.method in _SAFE
-        and headers.get("sec-fetch-site") == "same-site"
-        and headers.get("sec-fetch-mode") == "navigate"
-        and headers.get("sec-fetch-dest") == "document"
-    )
 
 
 def _cookie(headers: Headers, name: str) -> str | None:

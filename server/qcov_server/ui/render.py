@@ -69,7 +69,7 @@ def render(
         "path": request.url.path,
         "places": _places(visitor),
         "access": visitor and visitor.access,
-        "bound": visitor is not None and visitor.dispatch is not None,
+        "bound": visitor and visitor.dispatch,
     }
     text = _environment.get_template(template).render(given)
     return HTMLResponse(text, status, headers={"vary": "HX-Request"})
@@ -108,3 +108,25 @@ def key_page(key: str, to: str) -> Response:
     """Give a browser that has just logged in the key of its session, and lead it on."""
     values = {"style": _SIGN_IN_STYLE, "key": key, "to": to}
     return HTMLResponse(_environment.get_template("key.html").render(values))
+
+
+def step_page(to: str) -> Response:
+    """Lead a browser on that has come from another site: from here on it sends its cookies."""
+    return _step("Logging in", "The link is being opened.", "Go on", to, by_itself=True)
+
+
+def foreign_page(to: str) -> Response:
+    """Refuse to show a page to a browser that another site has led here."""
+    detail = (
+        "Another site has led you here. If you meant to come, open the page from here, or type its "
+        "address."
+    )
+    return _step("A link from another site", detail, "Open the page", to, status=403)
+
+
+def _step(
+    title: str, detail: str, word: str, to: str, *, by_itself: bool = False, status: int = 200
+) -> Response:
+    values = {"style": _SIGN_IN_STYLE, "title": title, "detail": detail, "word": word, "to": to}
+    template = _environment.get_template("step.html")
+    return HTMLResponse(template.render(values, by_itself=by_itself), status)

@@ -70,6 +70,10 @@ class Site:
         page.wait_for_selector("#connection[data-state=live]")
         return page
 
+    def login_link(self) -> str:
+        """A new link for its owner."""
+        return login_link()
+
     def _listen(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.complaints.append(message.text)

@@ -142,8 +142,59 @@ def test_other_sites_are_refused_with_a_valid_session_too(
     stranger.get("/login", params={"code": server.login_code()})
     assert stranger.get("/").status_code == 200
 
-    for path in ("/", "/api/v1/events", "/api/v1/dispatches", "/login"):
+    for path in ("/", "/api/v1/events", "/api/v1/dispatches", "/login?on=1"):
         assert stranger.request(method, path, headers=headers).status_code == 403
+    if method != "GET" or "sec-fetch-mode" not in headers:
+        assert stranger.request(method, "/login", headers=headers).status_code == 403
+
+
+#: What Chromium sends when a link on another site is followed.
+FROM_MAIL = {
+    "sec-fetch-site": "cross-site",
+    "sec-fetch-mode": "navigate",
+    "sec-fetch-dest": "document",
+    "accept": "text/html",
+}
+
+
+@pytest.mark.parametrize(
+    ("asked", "led_to"),
+    [
+        ("/dispatches/d?view=table&page=2", "/dispatches/d?view=table&amp;page=2"),
+        ("//evil.example/x", "/evil.example/x"),
+        ("/%5Cevil.example", "/evil.example"),
+        ('/%22%3E%3Cscript%3E?"><script>', "/%22%3E%3Cscript%3E?%22%3E%3Cscript%3E"),
+        ("/login?on=1", "/login?on=1"),
+    ],
+)
+def test_a_link_from_another_site_says_what_to_do(server: Server, asked: str, led_to: str) -> None:
+    head = "".join(f"{name}: {value}\r\n" for name, value in FROM_MAIL.items())
+    request = f"GET {asked} HTTP/1.0\r\nHost: localhost:{server.port}\r\n{head}\r\n"
+    with socket.create_connection(("localhost", server.port)) as sock:
+        sock.sendall(request.encode())
+        told = b"".join(iter(lambda: sock.recv(4096), b"")).decode()
+
+    assert told.split()[1] == "403"
+    assert re.findall(r'href="(/.*?)"', told) == [led_to]
+    assert "open the page from here" in told
+    assert "refresh" not in told
+
+
+def test_a_login_link_in_a_mail_leads_on_and_works_once(
+    stranger: httpx.Client, server: Server
+) -> None:
+    code = server.login_code()
+    link = {"code": code, "to": "/dispatches/d"}
+    for _ in range(2):  # it is not used before the browser can be seen to be in already
+        step = stranger.get("/login", params=link, headers=FROM_MAIL)
+        assert step.status_code == 200
+        assert "set-cookie" not in step.headers
+    [on] = re.findall(r'http-equiv="refresh" content="0; url=(.*?)"', step.text)
+    assert on == f"/login?code={code}&amp;to=%2Fdispatches%2Fd&amp;on=1"
+    on = on.replace("&amp;", "&")
+    assert stranger.get(on, headers=FROM_MAIL).status_code == 403  # so it does not go in circles
+    assert 'href="/dispatches/d"' in stranger.get(on).text
+    assert stranger.get(on).status_code == 401
 
 
 def test_a_link_from_a_notebook_on_this_machine_opens_a_page(
@@ -415,6 +466,37 @@ def test_the_owner_who_opens_a_shared_link_stays_the_owner(
     stranger.get("/login", params={"code": shared})
     stranger.headers["qcov-key"] = server.key_of(stranger)
     assert stranger.post("/api/v1/dispatches/d/cancel", json={}).status_code == 200
+
+
+def test_a_second_link_shows_what_it_is_to(
+    stranger: httpx.Client, server: Server, engine: MemoryEngine, shared: str, only: str
+) -> None:
+    """As does the first one again; what shows no more than before leaves all as it was."""
+    for name in ("mine", "other"):
+        engine.store.add(name)
+    links = {
+        "mine": only,
+        "other": server.tokens.share("to another", lifetime=60.0, dispatch="other"),
+        "all": shared,
+        "all, longer": server.tokens.share("for longer", lifetime=90.0),
+        "owner": server.login_code(),
+    }
+    sees = {"mine": ("mine",), "other": ("other",)}
+    opened = ["mine", "other", "mine", "all", "other", "all, longer", "all", "owner", "mine"]
+    expected = ["mine", "other", "mine", "all", "all", *["all, longer"] * 2, *["owner"] * 2]
+    cookies: dict[str, str] = {}
+    for link, holds in zip(opened, expected, strict=True):
+        stranger.get("/login", params={"code": links[link]})
+        for name in ("mine", "other"):
+            seen = stranger.get(f"/dispatches/{name}").status_code == 200
+            assert seen == (name in sees.get(holds, ("mine", "other"))), (link, name)
+        cookie = stranger.cookies[server.http.sessions.cookie]
+        assert cookies.setdefault(holds, cookie) == cookie
+
+    server.tokens.rotate()  # whoever was in is not any more
+    new = server.tokens.share("a guest", lifetime=60.0, dispatch="mine")
+    stranger.get("/login", params={"code": new})
+    assert stranger.get("/dispatches/mine").status_code == 200
 
 
 @pytest.mark.parametrize("to", ["//evil.example", "https://evil.example", "/\\evil", "/a?b", "x"])
