@@ -13,6 +13,7 @@ from qcov.errors import DispatchNotFound
 from qcov_server.engine import Engine
 
 _BELOW = re.compile(r"(?:/api/v1)?/dispatches/([^/]+)(?:/.*)?", re.DOTALL)
+_DEEPEST = 1000  # sublattices in each other that are looked through
 _EVENTS = "/api/v1/events"  # they are chosen one by one, see `streams.Wanted`
 
 
@@ -37,8 +38,17 @@ class Bounds:
         return asked == dispatch_id or await asyncio.to_thread(self._is_part, asked, dispatch_id)
 
     def _is_part(self, asked: str, dispatch_id: str) -> bool:
+        get = self._engine.store.get_dispatch
         try:
-            parent = self._engine.store.get_dispatch(asked)["parent_id"]
+            row, root = get(asked), get(dispatch_id)["root_id"]
+            if row["root_id"] != root:
+                return False
+            if dispatch_id == root:
+                return True
+            for _ in range(_DEEPEST):
+                if row["parent_id"] in (None, dispatch_id):
+                    break
+                row = get(row["parent_id"])
         except DispatchNotFound:
             return False
-        return parent is not None and (parent == dispatch_id or self._is_part(parent, dispatch_id))
+        return bool(row["parent_id"] == dispatch_id)

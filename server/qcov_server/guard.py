@@ -2,9 +2,9 @@
 
 The server is for one user on one machine, but any page open in that user's browser can send it
 requests, and a name server can make a foreign name point at it. So the checks come in this order:
-the Host header names this server; the browser does not say that another site sent the request (see `sites`); the
-token or a session is there, with its key for what changes something; who may see one dispatch asks
-for no other; the body is of a kind that no HTML form can send, and not too large.
+the Host header names this server; the browser does not say that another site sent the request (see
+`sites`); the token or a session is there, with its key for what changes something; who may see one
+dispatch asks for no other; the body is of a kind that no HTML form can send, and not too large.
 """
 
 from __future__ import annotations

@@ -33,6 +33,7 @@ OF_ONE = 64  #: how many a browser has, or who may only look; the owner's token 
 _HEARTBEAT = 15.0  #: seconds; shorter than what proxies and browsers wait
 _GATHERING = 0.02  #: seconds in which events gather into one message
 _PAUSE = 0.05  #: seconds from one message to the next
+_AFTER_ERROR = 1.0  #: seconds until it is tried again
 _MOST = 2000  #: events in one message
 _BEHIND = 200  #: messages that wait for one stream, at most
 
@@ -141,21 +142,30 @@ class Streams:
             self._tasks = []
 
     async def _broadcast(self) -> None:
+        """Whatever fails, all streams go on: they begin anew, for something may be missing."""
+        while True:
+            try:
+                await self._listen()
+            except Exception:  # noqa: BLE001  # whatever it is, streams wait for what comes next
+                _log.exception("events could not be told: streams begin anew")
+                self._begin_anew()
+            await asyncio.sleep(_AFTER_ERROR)
+
+    async def _listen(self) -> None:
         async with self._engine.events.subscribe() as events:
-            missed = self._engine.events.since(self._sent) or []  # while this task began
-            self._give_or_reset(missed)
+            missed = self._engine.events.since(self._sent)  # before this
+            if missed is None:
+                self._begin_anew()
+            else:
+                self._give(missed)
             while True:
-                self._give_or_reset(await _gathered(events))
+                self._give(await _gathered(events))
                 await asyncio.sleep(_PAUSE)
 
-    def _give_or_reset(self, events: Sequence[Event]) -> None:
-        """Events that cannot be told are lost, and no others: all streams begin anew."""
-        try:
-            self._give(events)
-        except Exception:  # noqa: BLE001  # whatever it is, the others wait for theirs
-            _log.exception("events could not be told: streams begin anew")
-            for queue in (queue for queues in self._queues.values() for queue in queues):
-                _put(queue, _RESET)
+    def _begin_anew(self) -> None:
+        self._sent = self._engine.events.number
+        for queue in (queue for queues in self._queues.values() for queue in queues):
+            _put(queue, _RESET)
 
     def _give(self, events: Sequence[Event]) -> None:
         self._sent = next((e["seq"] for e in reversed(events) if e["seq"]), self._sent)

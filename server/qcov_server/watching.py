@@ -21,19 +21,18 @@ Told = Callable[..., None]
 
 async def watch_jobs(tell: Told) -> None:
     """Tell of every job that was made or has changed, as long as somebody listens."""
-    path = Journal().path
-    seen, known = _stamp(path), await asyncio.to_thread(_jobs, path)
+    seen, known = None, None
     while True:
-        await asyncio.sleep(_INTERVAL)
-        stamp = _stamp(path)
-        if stamp == seen:
-            continue
         try:
-            before, known = known, await asyncio.to_thread(_jobs, path)
-            seen = stamp
-            _tell_changes(tell, before, known)
+            path = Journal().path
+            stamp = _stamp(path)
+            if known is None or stamp != seen:
+                before, known = known, await asyncio.to_thread(_jobs, path)
+                seen = stamp
+                _tell_changes(tell, known if before is None else before, known)
         except Exception:  # noqa: BLE001  # the next change is another matter
             _log.exception("what has become of jobs could not be told")
+        await asyncio.sleep(_INTERVAL)
 
 
 def _tell_changes(tell: Told, before: Mapping[str, JobEntry], now: Mapping[str, JobEntry]) -> None:

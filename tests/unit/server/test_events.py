@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from qcov.job_entries import Intent
+from qcov.job_entries import Intent, JobEntry
 from qcov.journal import Journal
 from qcov_server import streams, watching
 
@@ -316,8 +317,10 @@ def test_who_sees_one_dispatch_hears_of_nothing_else(
 
 
 def test_events_that_cannot_be_told_do_not_end_the_telling(
-    client: httpx.Client, server: Server, caplog: pytest.LogCaptureFixture
-) -> None:
+    client: httpx.Client, server: Server, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(streams, "_AFTER_ERROR", 0.01)
     with stream(client) as messages:
         wait_for_hello(messages)
         spoilt = server.engine.events.tell
@@ -328,12 +331,59 @@ def test_events_that_cannot_be_told_do_not_end_the_telling(
     assert "TypeError" in caplog.text
 
 
-def test_jobs_are_watched_on_after_an_error(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("which", ["subscribe", "since"])
+def test_events_that_cannot_be_asked_for_are_asked_for_again(
+    client: httpx.Client, server: Server, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch, which: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(streams, "_AFTER_ERROR", 0.01)
+    wait_for_streams(client, server, 0)
+    events = server.engine.events
+    sound = getattr(events, which)
+
+    def spoilt(*_: object) -> object:
+        setattr(events, which, sound)
+        raise OSError("spoilt")
+
+    setattr(events, which, spoilt)
+    with stream(client) as messages:
+        wait_for_hello(messages)
+        assert next(messages)["event"] == "reset"
+        server.happen("a", 1, "RUNNING")
+        assert next_changes(messages)[1][0]["dispatch"] == "a"
+    assert "OSError: spoilt" in caplog.text
+
+
+def test_what_is_remembered_no_more_is_read_anew(
+    client: httpx.Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    wait_for_streams(client, server, 0)
+    monkeypatch.setattr(server.engine.events, "since", lambda _: None)
+    with stream(client) as messages:
+        wait_for_hello(messages)
+        assert next(messages)["event"] == "reset"
+
+
+@pytest.mark.parametrize("first_look", ["fails", "succeeds"])
+def test_jobs_are_watched_on_after_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture,
+    first_look: str,
+) -> None:  # fmt: skip
     monkeypatch.setenv("QCOV_DATA_DIR", str(tmp_path))
     monkeypatch.setattr(watching, "_INTERVAL", 0.01)
     told: list[str] = []
+    sound = watching._jobs
+    looked = threading.Event()
+
+    def look(path: Path) -> Mapping[str, JobEntry]:
+        if first_look == "fails" and not looked.is_set():
+            looked.set()
+            raise MemoryError("no room to look")
+        found = sound(path)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(watching, "_jobs", look)
 
     def tell(kind: str, **about: str) -> None:
         told.append(about["state"])
@@ -342,7 +392,10 @@ def test_jobs_are_watched_on_after_an_error(
 
     async def watch() -> None:
         watched = asyncio.create_task(watching.watch_jobs(tell))
-        await asyncio.sleep(0.05)  # it has looked
+        await asyncio.to_thread(looked.wait, 5)
+        while first_look == "fails" and "no room to look" not in caplog.text and not watched.done():
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)  # it has looked, with success
         await asyncio.to_thread(journal.intend, an_intent(), {})
         async with asyncio.timeout(5):
             while "spoilt" not in caplog.text:
