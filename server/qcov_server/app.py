@@ -13,6 +13,7 @@ import qcov
 from qcov.settings import LOOPBACK
 from qcov_server import api, problems, ui
 from qcov_server.api.description import describe
+from qcov_server.api.exports import ReadersExports
 from qcov_server.auth import LoginCodes, Sessions
 from qcov_server.bounds import Bounds
 from qcov_server.counts import Counts
@@ -50,6 +51,7 @@ def create_app(
     app.state.engine = engine
     app.state.streams = Streams(engine)
     app.state.counts = Counts()
+    app.state.readers_exports = ReadersExports()
     app.state.sessions = sessions
     app.state.tokens = tokens
     app.state.login_codes = LoginCodes(clock)

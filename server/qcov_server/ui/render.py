@@ -62,7 +62,11 @@ _OWNERS_ONLY = ("/logs", "/settings")
 def render(
     request: Request, template: str, values: Mapping[str, Any], *, status: int = 200
 ) -> HTMLResponse:
-    """A page, or a part of one."""
+    """A page, or a part of one.
+
+    `bound` in it is the dispatch that the visitor may see and nothing else: links to another one,
+    or to what tells of more than dispatches, are left out.
+    """
     visitor: Visitor | None = request.scope.get(VISITOR)
     given = {
         **values,

@@ -3,7 +3,10 @@ from __future__ import annotations
 import base64
 import math
 import re
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
@@ -13,7 +16,7 @@ from qcov.classical.status import Status
 from qcov.errors import KeyTaken, ServerBusy, error_class
 
 if TYPE_CHECKING:
-    from conftest import MemoryEngine
+    from conftest import MemoryEngine, Server
 
 
 def test_dispatches_are_paged_filtered_and_found(
@@ -307,3 +310,39 @@ def test_an_export_that_has_to_wait_is_told_so(client: httpx.Client, engine: Mem
     assert busy.json()["type"] == "urn:qcov:error:ServerBusy"
     assert "2 exports are being written" in busy.json()["detail"]
     assert client.get("/api/v1/dispatches/d/export").content == b"d"
+
+
+def test_readers_leave_their_owner_a_place_to_export_at(
+    client: httpx.Client, server: Server, engine: MemoryEngine, shared: str, only: str
+) -> None:
+    """An engine writes two at a time."""
+    engine.store.add("mine")
+    begun, go_on, write = threading.Semaphore(0), threading.Event(), engine.export
+
+    def slowly(dispatch_id: str, path: Path) -> None:
+        begun.release()
+        assert go_on.wait(10)
+        write(dispatch_id, path)
+
+    def export(token: str) -> httpx.Response:
+        head = {"authorization": f"Bearer {token}"}
+        return httpx.get(f"{server.url}/api/v1/dispatches/mine/export", headers=head, timeout=15)
+
+    engine.export = slowly
+    with ThreadPoolExecutor() as threads:
+        held = [threads.submit(export, shared)]
+        assert begun.acquire(timeout=10)
+        refused = [threads.submit(export, token) for token in (shared, only)]
+        told = [one.result(10) for one in refused]
+        held.append(threads.submit(export, server.token))
+        assert begun.acquire(timeout=10)
+        go_on.set()
+        assert [one.result(10).content for one in held] == [b"mine", b"mine"]
+
+    assert [one.status_code for one in told] == [503, 503]
+    assert "1 export of a reader is being written" in told[0].json()["detail"]
+    engine.refusal = ServerBusy(what="exports are being written", limit=2)
+    assert export(only).status_code == 503
+    engine.refusal = None
+    assert export(only).content == b"mine"  # one that was refused counts no more
+    del engine.export

@@ -441,6 +441,34 @@ def test_a_link_to_one_dispatch_shows_nothing_else(
     assert stranger.get("/").headers["location"] == "/dispatches/mine"
 
 
+def test_a_link_to_one_dispatch_names_no_other(
+    client: httpx.Client, engine: MemoryEngine, only: str
+) -> None:
+    add, names = engine.store.add, ("above-id", "every night", "/triggers/", "earlier")
+    add("above-id")
+    add("mine", [{"reused_from": "earlier"}], parent_id="above-id", root_id="above-id")
+    add("part", [{"reused_from": "earlier"}], parent_id="mine", root_id="above-id")
+    trigger = {"id": "t1", "name": "every night", "status": "ACTIVE"}
+    engine.store.triggers = {"mine": [trigger], "part": [trigger]}
+    addresses = ("", "/heading", "/nodes", "?view=table", "/nodes/0", "/nodes/0/state")
+    told: dict[tuple[str, bool], dict[tuple[str, str], str]] = {}
+    for name in ("mine", "part"):
+        for bound in (False, True):
+            head = {"authorization": f"Bearer {only}"} if bound else {}
+            pages = told[name, bound] = {}
+            for below in addresses:
+                for part in ("true", "false"):
+                    asked = {**head, "hx-request": part, "hx-target": "inspector"}
+                    answer = client.get(f"/dispatches/{name}{below}", headers=asked)
+                    assert answer.status_code == 200
+                    pages[below, part] = answer.text
+    for (name, bound), pages in told.items():
+        expected = () if bound else names if name == "mine" else names[1:]
+        assert [one for one in names if one in "".join(pages.values())] == [*expected], name
+    assert 'href="/dispatches/mine"' in told["part", True]["/heading", "true"]  # it may be seen
+    assert ">reused<" in told["part", True]["/nodes", "true"]
+
+
 def test_what_was_waited_for_is_not_told_to_who_may_look_no_more(
     stranger: httpx.Client, server: Server, engine: MemoryEngine, only: str
 ) -> None:
