@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import pennylane as qml
 import pytest
 
 import qcov as ct
-from qcov.classical.engine.client import connect
+from qcov.classical.engine.client import call, connect
 from qcov.errors import ExecutorOffline
+from qcov_server.tokens import Tokens
 
 pytestmark = pytest.mark.process
 
@@ -80,3 +82,30 @@ def test_a_page_says_which_executor_is_left_alone(common_engine: Path) -> None:
 
     row = page.partition("FakeQPU")[2].partition("</tr>")[0]
     assert "Left alone" in row
+
+
+@ct.lattice
+def around(x: float) -> float:
+    return waits_for_one_of_its_own(ct.electron(ct.lattice(waits_for_one_of_its_own))(x))
+
+
+def test_who_sees_one_dispatch_hears_of_its_sublattices_circuits(common_engine: Path) -> None:
+    with contextlib.closing(connect(start=True)) as client:
+        url = client.call("serve", host="localhost", port=0)["url"]
+    dispatch_id = ct.dispatch(around, disable_run=True)(0.5)
+    token = Tokens(common_engine).share("a guest", lifetime=600.0, dispatch=dispatch_id)
+    headers = {"authorization": f"Bearer {token}"}
+    with httpx.stream("GET", f"{url}/api/v1/events", headers=headers, timeout=60) as stream:
+        lines = stream.iter_lines()
+        assert "event: hello" in lines
+        ct.dispatch_sync(workflow)(0.75)  # somebody else's
+        call("start", dispatch_id=dispatch_id, variables={})
+        told: list[dict[str, Any]] = []
+        while dispatch_id not in [one["dispatch"] for one in told]:  # its own come last
+            assert "event: circuits" in lines
+            told += json.loads(next(lines).partition(": ")[2])
+    Tokens(common_engine).revoke("a guest")
+
+    part = call("nodes", dispatch_id=dispatch_id, node_id=0)[0]["sub_dispatch_id"]
+    assert [(one["dispatch"], one["count"]) for one in told] == [(part, 1), (dispatch_id, 1)]
+    assert "root" not in told[0]

@@ -308,12 +308,13 @@ def test_who_sees_one_dispatch_hears_of_nothing_else(
             ("triggers", {"trigger": "t", "what": "FIRED"}),
             ("jobs", {"job": "j", "state": "FAILED", "device": "d", "dispatch": None}),
             ("changes", {"dispatch": "part", "root": "mine", "node": 2, "status": "RUNNING"}),
-            ("circuits", {"dispatch": "mine", "node": 1, "count": 2}),
+            ("circuits", {"dispatch": "part", "root": "other", "node": 1, "count": 1}),
+            ("circuits", {"dispatch": "deeper", "root": "mine", "node": 3, "count": 2}),
         ):
             server.loop.call_soon_threadsafe(lambda kind=kind, about=about: tell(kind, **about))
         heard = [next(messages), next(messages)]
     told = [json.loads(message["data"]) for message in heard]
-    assert [(one["dispatch"], one["node"]) for [one] in told] == [("part", 2), ("mine", 1)]
+    assert [(one["dispatch"], one["node"]) for [one] in told] == [("part", 2), ("deeper", 3)]
 
 
 def test_events_that_cannot_be_told_do_not_end_the_telling(
