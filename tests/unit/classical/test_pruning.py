@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from qcov.classical.engine import deleting
+from qcov.classical.engine import deleting, pruning
 from qcov.classical.engine.deleting import Deleting
 from qcov.classical.engine.events import Events
 from qcov.classical.engine.pruning import Pruner
 from qcov.classical.engine.reading import Reading
 from qcov.errors import DispatchNotFound, IntegrityError
+from qcov.store.blobs import INLINE_LIMIT
 from qcov.store.changes import Changes
 from qcov.store.store import Store
 from qcov.transport import address
@@ -122,6 +123,96 @@ def test_files_that_nothing_names_go_when_they_are_old(engine: Engine) -> None:
     told, _ = pruned(engine, lambda _: None)
     assert {*folder.iterdir()} == {young, gone}
     assert told["bytes"] == 10 + len(GRAPH)
+
+
+# -- payloads that nothing refers to
+
+LARGE = b"large" * INLINE_LIMIT
+
+
+def freed(
+    engine: Engine, *, old: bool, during: str = "", then: Any = None
+) -> tuple[set[str], Path]:
+    """Free a payload in a file, and do something in the midst; what was too young, and the file.
+
+    Args:
+        engine: Whose it is.
+        old: Whether it was written long ago.
+        during: In which step.
+        then: What to do before it, with the pruner.
+    """
+    environments: Any = SimpleNamespace(prune=lambda _: 0)
+    store, large = engine.store, address(LARGE)
+    pruner = Pruner(engine, environments)
+
+    def first(step: Any) -> Any:
+        def both(*given: Any) -> Any:
+            then(pruner)
+            return step(*given)
+
+        return both
+
+    async def run() -> set[str]:
+        await engine.committed({"blob": [store.blob_row(large, LARGE)]})
+        if old:
+            os.utime(path, (1, 1))
+        with pytest.MonkeyPatch.context() as patch:
+            if during:
+                where, name = steps[during]
+                patch.setattr(where, name, first(getattr(where, name)))
+            return await pruner.free({large})
+
+    steps: dict[str, tuple[Any, str]] = {
+        "looks": (pruning, "sizes_of"),
+        "asks": (store.payloads, "ages"),
+        "removes": (engine, "committed"),
+    }
+    path = store.folder / "blobs" / large[:2] / large
+    return asyncio.run(run()), path
+
+
+def test_a_young_payload_stays_until_it_is_old(engine: Engine) -> None:
+    """What refers to it may not have been committed yet."""
+    for old in (False, True):
+        young, path = freed(engine, old=old)
+        assert young == (set() if old else {path.name})
+        assert there(engine.store, path.name) == [not old]
+        assert path.exists() is not old
+
+
+@pytest.mark.parametrize("during", ["looks", "asks"])
+def test_a_payload_that_is_named_while_it_is_looked_at_stays(engine: Engine, during: str) -> None:
+    for old in (True, False):  # and is not looked at again for its age
+        young, path = freed(
+            engine, old=old, during=during, then=lambda pruner: pruner.keep([address(LARGE)])
+        )
+        assert young == ({path.name} if during == "asks" and not old else set())
+        assert there(engine.store, path.name) == [True]
+        assert path.exists()
+
+
+def test_the_file_of_a_payload_that_is_named_while_its_row_goes_stays(engine: Engine) -> None:
+    """Whoever names it has seen the file, and brings the row."""
+    _, path = freed(
+        engine, old=True, during="removes", then=lambda pruner: pruner.keep([address(LARGE)])
+    )
+    assert path.exists()
+
+
+def test_no_payload_goes_while_other_engines_run(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they are about to refer to is not known here."""
+    _, path = freed(engine, old=False)
+    os.utime(path, (1, 1))
+    environments: Any = SimpleNamespace(prune=lambda _: 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.store, "leases", SimpleNamespace(others_run=lambda: True))
+        young = asyncio.run(Pruner(engine, environments).free({path.name}))
+
+    assert young == set()
+    assert there(engine.store, path.name) == [True]
+    assert path.exists()
 
 
 # -- dispatches that are deleted one by one
@@ -234,3 +325,27 @@ def test_a_sweep_that_fails_is_told_and_tried_again(
     graphs = asyncio.run(run())
     assert "the test says so" in caplog.text
     assert there(engine.store, *graphs) == [False, False]
+
+
+def test_what_was_too_young_is_looked_at_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deleting, "_SOON", 0.01)
+    monkeypatch.setattr(deleting, "_LATER", 0.01)
+    large = address(LARGE)
+
+    async def run() -> None:
+        deletes = Deletes(engine)
+        await engine.committed({"blob": [engine.store.blob_row(large, LARGE)]})
+        await put_ended(engine, 0, large)
+        await deletes.deleting.delete("d000")
+        await asyncio.wait_for(deletes.freed.wait(), 10)
+        assert there(engine.store, large) == [True]
+        os.utime(engine.store.folder / "blobs" / large[:2] / large, (1, 1))
+        async with asyncio.timeout(10):
+            while there(engine.store, large) == [True]:
+                deletes.freed.clear()
+                await deletes.freed.wait()
+        deletes.deleting.close()
+
+    asyncio.run(run())

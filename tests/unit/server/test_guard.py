@@ -330,6 +330,22 @@ def test_a_body_that_is_no_text_is_a_problem(client: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["type"]) == (422, "urn:qcov:error:InvalidRequest")
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/?search=a%00b", "/api/v1/dispatches?search=%00", "/dispatches/d/nodes?x=1&search=%00"],
+)
+@pytest.mark.parametrize("accept", ["text/html", "application/json"])
+def test_nothing_is_looked_for_that_has_a_nul(
+    client: httpx.Client, engine: MemoryEngine, path: str, accept: str
+) -> None:
+    engine.store.add("d")
+    assert client.get(path.replace("%00", "0")).status_code == 200
+    answer = client.get(path, headers={"accept": accept})
+
+    assert answer.status_code == 422
+    assert "cannot have a NUL character in it" in answer.text
+
+
 def test_who_was_let_in_to_look_changes_nothing(
     stranger: httpx.Client, server: Server, engine: MemoryEngine, shared: str
 ) -> None:
@@ -520,6 +536,7 @@ def test_a_second_link_shows_what_it_is_to(
             assert seen == (name in sees.get(holds, ("mine", "other"))), (link, name)
         cookie = stranger.cookies[server.http.sessions.cookie]
         assert cookies.setdefault(holds, cookie) == cookie
+    assert len({*cookies.values()}) == len(cookies)
 
     server.tokens.rotate()  # whoever was in is not any more
     new = server.tokens.share("a guest", lifetime=60.0, dispatch="mine")
