@@ -7,7 +7,7 @@ belongs to:
 |---|---|---|
 | 1 | every route without the right token, readers too | `test_strangers.py`, `tests/unit/server/test_guard.py` |
 | 2 | Host headers | `test_guard.py`: `foreign_host_header`, `its_own_names`, `two_host_headers` |
-| 3 | other sites, with a session | `test_guard.py`: `other_sites`, `link_from_a_notebook`, `other_methods` |
+| 3 | other sites, with a session | `test_guard.py`: `other_sites`, `link_from_another_site`, `login_link_in_a_mail`, `link_from_a_notebook`, `other_methods` |
 | 3 | other servers on the machine, with a session's cookie | `test_guard.py`: `cookie_alone`, `tells_the_key` |
 | 4 | bodies that forms can send | `test_guard.py`: `only_json_changes_anything` |
 | 5 | streams, before they begin | `test_strangers.py` |
