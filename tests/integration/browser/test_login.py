@@ -98,7 +98,7 @@ def follow(page: Page, mail: str, number: int = 0) -> None:
     page.click(f"#link{number}")
 
 
-def test_login_links_may_be_followed_from_a_mail(site: Site, data_folder: Path) -> None:
+def test_login_links_may_be_followed_from_a_mail(site: Site, data_folder: Path, look: Look) -> None:
     """And whoever is in already loses nothing by one to less."""
     seen, other = (ct.dispatch(flow)() for _ in range(2))
     ct.get_result(other, wait=True)
@@ -124,6 +124,7 @@ def test_login_links_may_be_followed_from_a_mail(site: Site, data_folder: Path) 
         page.wait_for_url(f"{site.url}/dispatches/{seen}")
         follow(page, mail, 2)
         expect(page.locator("h1")).to_have_text("A link from another site")
+        look(page, "from-another-site")
         page.click("#on")
         page.wait_for_url(f"{site.url}/dispatches/{other}?view=table")
         expect(page.locator("h1")).to_have_text("flow")
