@@ -1,8 +1,9 @@
 """What happens in an engine, told to whoever watches, and remembered for those who reconnect.
 
 An event has a number (`seq`), a `kind`, and what it is about. `changes` are changes of status;
-`circuits` say how many circuits ended, `triggers` and `jobs` what became of those. What only some
-want to hear, such as an electron's output, has a `topic` and is not remembered (`seq` is None).
+`circuits` say how many circuits ended, `triggers` and `jobs` what became of those. The first two
+name the `root` too, of which a dispatch is a part. What only some want to hear, such as an
+electron's output, has a `topic` and is not remembered (`seq` is None).
 """
 
 from __future__ import annotations
@@ -71,9 +72,13 @@ class Events:
         return [event for event in self._latest if event["seq"] > number]
 
     async def wait_for(self, root: str, after: int) -> None:
-        """Wait for an event of a tree of dispatches that comes after number `after`."""
+        """Wait for a change in a tree of dispatches that comes after number `after`."""
         async with self.subscribe() as queue:
-            if any(event.get("root") == root and event["seq"] > after for event in self._latest):
+            if any(event["seq"] > after and _changes(event, root) for event in self._latest):
                 return
-            while (await queue.get()).get("root") != root:
+            while not _changes(await queue.get(), root):
                 pass
+
+
+def _changes(event: Message, root: str) -> bool:
+    return event["kind"] == "changes" and event["root"] == root

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 
 from qcov.classical.engine.events import Events
 from qcov.store.changes import Changes
@@ -20,19 +21,21 @@ class Noticing:
 
     Args:
         events: Who is told.
+        root_of: Says what a dispatch that runs is a part of.
     """
 
-    def __init__(self, events: Events) -> None:
-        self._events = events
+    def __init__(self, events: Events, root_of: Callable[[str], str]) -> None:
+        self._events, self._root_of = events, root_of
         self._loop = asyncio.get_running_loop()
-        self._circuits: Counter[tuple[str, int]] = Counter()
+        self._circuits: Counter[tuple[str, str, int]] = Counter()  # by root, dispatch and node
         self._triggers: dict[str, str] = {}
 
     def note(self, changes: Changes) -> None:
         """Changes are on their way to the disk."""
         waiting = bool(self._circuits or self._triggers)
         for row in changes.get("circuit", ()):
-            self._circuits[row["dispatch_id"], row["node_id"]] += 1
+            dispatch = row["dispatch_id"]
+            self._circuits[self._root_of(dispatch), dispatch, row["node_id"]] += 1
         for row in changes.get("trigger", ()):
             self._triggers[row["id"]] = row["status"]
         for row in changes.get("trigger_ended", ()):
@@ -45,7 +48,7 @@ class Noticing:
     def _tell(self) -> None:
         circuits, self._circuits = self._circuits, Counter()
         triggers, self._triggers = self._triggers, {}
-        for (dispatch, node), count in circuits.items():
-            self._events.tell("circuits", dispatch=dispatch, node=node, count=count)
+        for (root, dispatch, node), count in circuits.items():
+            self._events.tell("circuits", dispatch=dispatch, root=root, node=node, count=count)
         for trigger, what in triggers.items():
             self._events.tell("triggers", trigger=trigger, what=what)

@@ -95,6 +95,11 @@ class Runs:
         """The run that waits for this one."""
         return None if run.parent_id is None else self._runs.get(run.parent_id)
 
+    def root_of(self, dispatch_id: str) -> str:
+        """The dispatch that one which is under way is a part of, or is itself."""
+        run = self._runs.get(dispatch_id)
+        return dispatch_id if run is None else run.root_id
+
     def reused(self) -> set[str]:
         """Dispatches whose values those that run take over."""
         return {run.reuses for run in self._runs.values() if run.reuses is not None}
