@@ -86,9 +86,9 @@ def mailed(*links: str) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Mail)  # the pages are at 127.0.0.1
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Mail)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://localhost:{server.server_port}/"
+    yield f"http://localhost:{server.server_port}/"  # another site than 127.0.0.1
     server.shutdown()
     server.server_close()
 
