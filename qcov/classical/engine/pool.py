@@ -158,7 +158,7 @@ class Pool:
             try:
                 self._feed_one(environment, waiting)
             except OSError as error:
-                self._give_up(environment, waiting, error.strerror or str(error))
+                self._give_up(environment, waiting, _reason(error))
             if not waiting:
                 del self._waiting[environment]
         for link in list(self._links):
@@ -442,6 +442,11 @@ class Pool:
 
 def _is_folder(path: str) -> bool:
     return os.path.isdir(path)  # noqa: PTH112  # a string, and often
+
+
+def _reason(error: OSError) -> str:
+    said = error.strerror or str(error)
+    return f"{said}: {error.filename}" if error.filename else said
 
 
 def _text(error: QcovError) -> str:

@@ -52,19 +52,6 @@ class Slots(Spawner):
         self._listening = _listening_at(path)
         self._loop.add_reader(self._listening, self._accept)
 
-    def start(self, environment: Environment) -> WorkerProcess:
-        """Start a worker; messages may be sent to it at once."""
-        settings, library = self._settings_for(environment), read_at_import(environment)
-        while True:
-            slot = self._chosen(environment.executable, library)
-            try:
-                worker = slot.fork(settings, environment.preload)
-            except OSError:  # it has died, and we have not heard of it yet
-                slot.close()
-                continue
-            slot.on_idle = partial(self._let_go_later, slot)
-            return worker
-
     def renew(self, worker: WorkerProcess) -> None:
         """What a worker was forked from has imported code that has changed: no more come of it."""
         self._note_renewal()
@@ -107,10 +94,10 @@ class Slots(Spawner):
         self._slots = {name: slot for name, slot in self._slots.items() if not slot.gone}
         return self._slots
 
-    def _chosen(self, executable: str, library: Message) -> _Slot:
+    def _chosen(self, environment: Environment) -> Zygote:
         """A slot for one more worker: a free one, a new one, or else the one with the fewest."""
         alive = [slot for slot in self._alive().values() if not slot.retired]
-        mine = [slot for slot in alive if slot.settings == (executable, library)]
+        mine = [slot for slot in alive if slot.settings == _settings(environment)]
         best = min(mine, key=lambda slot: len(slot.workers), default=None)
         if best is not None and (not best.workers or len(alive) >= self.size):
             return best
@@ -118,8 +105,12 @@ class Slots(Spawner):
             idle = next((slot for slot in alive if not slot.workers), None)
             if idle is not None:
                 idle.close()
+        return self._begun(environment)
+
+    def _begun(self, environment: Environment) -> Zygote:
         name = secrets.token_hex(16)
-        slot = self._slots[name] = _Slot(executable, library)
+        slot = self._slots[name] = _Slot(*_settings(environment))
+        slot.on_idle = partial(self._let_go_later, slot)
         self._wanted(name)
         return slot
 
@@ -169,6 +160,10 @@ class _Slot(Zygote):
         self.settings = (executable, library)
         self.dask_worker = 0  #: the number of its process
         self.retired = False
+
+
+def _settings(environment: Environment) -> tuple[str, Message]:
+    return environment.executable, read_at_import(environment)
 
 
 def _listening_at(path: Path) -> socket.socket:
