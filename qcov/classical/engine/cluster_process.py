@@ -40,12 +40,12 @@ class Cluster:
         self._cluster, self._client = cluster, client
 
     def hold(self, path: str, slot: str) -> None:
-        """Have a worker hold a slot for electrons; the engine hears if that fails."""
+        """Have a worker hold a slot for electrons; the engine hears of its end."""
         future = self._client.submit(hold, path, slot, key=f"qcov-slot-{slot}", pure=False)
 
         def ended(_: Any) -> None:
-            if future.status == "error":
-                _say({"slot": slot, "error": f"Dask could not run it: {future.exception()!r}"})
+            error = future.exception() if future.status == "error" else "the engine hung up"
+            _say({"slot": slot, "error": str(error) or repr(error)})
             future.release()
 
         future.add_done_callback(ended)

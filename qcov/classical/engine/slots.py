@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -29,8 +30,11 @@ from qcov.classical.engine.spawn import (
 )
 from qcov.wire import Unpacker, pack
 
+_log = logging.getLogger("qcov.cluster")
+
 _KEPT = 10.0  # seconds that a slot is kept without a worker
 _SAYS_WITHIN = 10.0  # seconds for a slot to say which one it is
+_TRIES, _AGAIN_AFTER = 3, 1.0  #: how often a slot is asked for again, and after how many seconds
 
 
 class Slots(Spawner):
@@ -78,10 +82,24 @@ class Slots(Spawner):
                 self._wanted(name)
 
     def ended(self, name: str, reason: str) -> None:
-        """Dask could not make a slot."""
+        """A slot has ended in Dask; one that never came here is asked for again, some times."""
         slot = self._slots.get(name)
+        if slot is None or slot.attached:
+            return
+        slot.tries += 1
+        if slot.gone or slot.tries > _TRIES:
+            return slot.close(f"its slot in the Dask cluster did not come up: {reason}")
+        _log.warning("a slot did not come up in the Dask cluster: %s; it is asked for again", reason)
+        del self._slots[name]
+        name = secrets.token_hex(16)  # Dask may still know the other one
+        self._slots[name] = slot
+        self._loop.call_later(_AGAIN_AFTER, self._want_still, name)
+        return None
+
+    def _want_still(self, name: str) -> None:
+        slot = self._alive().get(name)
         if slot is not None and not slot.attached:
-            slot.close(reason)
+            self._wanted(name)
 
     def busy_in(self, process: int, workers: list[WorkerProcess]) -> int:
         """How many of these workers are below a process of Dask's."""
@@ -160,6 +178,7 @@ class _Slot(Zygote):
         self.settings = (executable, library)
         self.dask_worker = 0  #: the number of its process
         self.retired = False
+        self.tries = 0  #: how often it has not come up
 
 
 def _settings(environment: Environment) -> tuple[str, Message]:

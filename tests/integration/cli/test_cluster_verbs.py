@@ -338,3 +338,15 @@ def test_what_is_written_wrongly(
 
     assert refused.returncode == 2
     assert told in refused.stderr
+
+
+def test_a_slot_that_cannot_reach_the_engine_is_asked_for_again(cluster: Path) -> None:
+    running(cluster)
+    sock = Path(announced(cluster)["socket"]).with_name("dask.sock")
+    away = sock.with_suffix(".away")
+    sock.rename(away)
+    dispatch_id = ct.dispatch(ct.lattice(ct.electron(place)))()
+    until(lambda: "asked for again" in (cluster / "engine.log").read_text())
+    away.rename(sock)
+
+    assert ct.get_result(dispatch_id, wait=True).status == "COMPLETED"

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from qcov.classical.engine import slots as slots_module
 from qcov.classical.engine import spawn
 from qcov.classical.engine.slots import Slots
 from qcov.classical.engine.spawn import Environment, Spawner, Zygote
@@ -147,3 +148,33 @@ def test_a_zygote_that_has_died_unheard_of_is_replaced(tmp_path: Path) -> None:
             spawner.close()
 
     asyncio.run(main())
+
+
+def test_a_slot_that_ends_before_it_came_is_asked_for_again_and_given_up_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots_module, "_AGAIN_AFTER", 0.0)
+
+    async def start(slots: Slots, asked: list[str]) -> None:
+        worker, ended = slots.start(PROGRAM), asyncio.get_running_loop().create_future()
+        worker.on_end = ended.set_result
+        while not ended.done():
+            slots.ended(asked[-1], "it was late")
+            seen = len(asked)
+            while len(asked) == seen and not ended.done():
+                await asyncio.sleep(0.01)
+        assert len(set(asked)) == len(asked) == 1 + slots_module._TRIES
+        assert "did not come up: it was late" in ended.result()
+
+    _in_slots(tmp_path, start)
+
+
+def test_the_end_of_a_slot_that_came_is_heard_by_its_socket(tmp_path: Path) -> None:
+    async def start(slots: Slots, asked: list[str]) -> None:
+        worker = slots.start(PROGRAM)
+        _Slot(slots, asked[0])
+        slots.ended(asked[0], "Dask has run it again")
+        assert slots._slots[asked[0]].has(worker)
+        assert not worker.leaving
+
+    _in_slots(tmp_path, start)
