@@ -25,6 +25,7 @@ from qcov.classical.engine.tasks import Key, Task
 from qcov.errors import (
     EngineError,
     EnvironmentMismatch,
+    MemoryLimitExceeded,
     QcovError,
     TimeLimitExceeded,
     WorkerLost,
@@ -360,7 +361,7 @@ class Pool:
     def _rest(self, link: Link) -> None:
         """A worker has nothing to do."""
         link.since = self._loop.time()
-        if len(link.known) > _FUNCTIONS:
+        if link.retired or len(link.known) > _FUNCTIONS:
             self._dismiss(link)
         elif link.retiring is None:
             link.retiring = self._loop.call_later(_IDLE, self._retire, link)
@@ -374,6 +375,8 @@ class Pool:
         link = Link(environment, process)
         process.on_message = lambda message: self._on_message(link, message)
         process.on_end = lambda reason: self._on_end(link, reason)
+        process.on_retire = lambda: self._on_retire(link)
+        process.on_excess = lambda memory, limit: self._on_excess(link, memory, limit)
         self._links.append(link)
         return link
 
@@ -387,6 +390,23 @@ class Pool:
             self._dismiss(link)
         else:
             link.retiring = self._loop.call_later(_IDLE - rested, self._retire, link)
+
+    def _on_retire(self, link: Link) -> None:
+        """Where it runs is to go: it ends its electron, and those behind run elsewhere."""
+        link.retired = True
+        if link.tasks:
+            self._recall(link)
+        else:
+            self._dismiss(link)
+
+    def _on_excess(self, link: Link, memory: int, limit: int) -> None:
+        """What it runs has taken too much memory; or what it ran, if it is idle."""
+        if not link.tasks:
+            link.process.kill()
+            return
+        task = link.tasks[0]
+        over = MemoryLimitExceeded(electron=task.name, memory=memory, limit=limit)
+        self._kill(link, task, over)
 
     def _dismiss(self, link: Link) -> None:
         """Let a worker go that has nothing to do; it ends when its channel closes."""

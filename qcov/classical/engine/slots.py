@@ -34,6 +34,7 @@ _log = logging.getLogger("qcov.cluster")
 
 _KEPT = 10.0  # seconds that a slot is kept without a worker
 _SAYS_WITHIN = 10.0  # seconds for a slot to say which one it is
+_WAITS = 5.0  # seconds that a slot is waited for without a word
 _TRIES, _AGAIN_AFTER = 3, 1.0  #: how often a slot is asked for again, and after how many seconds
 
 
@@ -52,6 +53,7 @@ class Slots(Spawner):
         self._wanted = wanted
         self._loop = asyncio.get_running_loop()
         self._slots: dict[str, _Slot] = {}
+        self._warned = False  # that electrons wait; until the next slot comes
         self._told: set[asyncio.Task[None]] = set()
         self._listening = _listening_at(path)
         self._loop.add_reader(self._listening, self._accept)
@@ -85,11 +87,13 @@ class Slots(Spawner):
         """A slot has ended in Dask; one that never came here is asked for again, some times."""
         slot = self._slots.get(name)
         if slot is None or slot.attached:
-            return
+            return None
         slot.tries += 1
         if slot.gone or slot.tries > _TRIES:
             return slot.close(f"its slot in the Dask cluster did not come up: {reason}")
-        _log.warning("a slot did not come up in the Dask cluster: %s; it is asked for again", reason)
+        _log.warning(
+            "a slot did not come up in the Dask cluster: %s; it is asked for again", reason
+        )
         del self._slots[name]
         name = secrets.token_hex(16)  # Dask may still know the other one
         self._slots[name] = slot
@@ -101,10 +105,26 @@ class Slots(Spawner):
         if slot is not None and not slot.attached:
             self._wanted(name)
 
-    def busy_in(self, process: int, workers: list[WorkerProcess]) -> int:
-        """How many of these workers are below a process of Dask's."""
-        here = [slot for slot in self._alive().values() if slot.dask_worker == process]
-        return sum(slot.has(worker) for slot in here for worker in workers)
+    def busy(self, workers: list[WorkerProcess]) -> list[int]:
+        """The processes of Dask's that these workers are below, one for each worker."""
+        slots = self._alive().values()
+        return [slot.dask_worker for slot in slots for worker in workers if slot.has(worker)]
+
+    def leave(self, processes: list[int]) -> None:
+        """These processes of Dask's are to go once the electrons in them have ended."""
+        for slot in [*self._alive().values()]:
+            if slot.dask_worker in processes:
+                slot.retired = True
+                for worker in slot.workers:
+                    worker.on_retire()
+                slot.retire()
+
+    def exceeded(self, process: int, memory: int, limit: int) -> None:
+        """A worker is what takes most below a process of Dask's that is over its limit."""
+        for slot in [*self._alive().values()]:
+            for worker in slot.workers:
+                if worker.pid == process:
+                    worker.on_excess(memory, limit)
 
     # -- its own
 
@@ -130,7 +150,14 @@ class Slots(Spawner):
         slot = self._slots[name] = _Slot(*_settings(environment))
         slot.on_idle = partial(self._let_go_later, slot)
         self._wanted(name)
+        self._loop.call_later(_WAITS, self._warn_if_waiting, slot)
         return slot
+
+    def _warn_if_waiting(self, slot: _Slot) -> None:
+        if not (slot.attached or slot.gone or self._warned):
+            self._warned = True
+            told = "electrons wait for a worker of the Dask cluster: `qcov cluster` says how it is"
+            _log.warning(told)
 
     def _let_go_later(self, slot: _Slot) -> None:
         self._loop.call_later(_KEPT, self._let_go, slot)
@@ -166,6 +193,7 @@ class Slots(Spawner):
             sock.sendall(len(about).to_bytes(4, "big") + about)
             slot.dask_worker = int(said["pid"])
             slot.attach(sock)
+            self._warned = False
         except OSError:
             slot.close("its Dask worker died")
 

@@ -69,7 +69,7 @@ class Environment:
 
 
 class WorkerProcess:
-    """A worker as seen from the engine; `on_message` and `on_end` are set by whoever uses it.
+    """A worker as seen from the engine; its `on_...` are set by whoever uses it.
 
     Args:
         sock: Our end of its channel.
@@ -80,6 +80,10 @@ class WorkerProcess:
         self.pid: int | None = None
         self.on_message: Callable[[Message], None] = lambda _message: None
         self.on_end: Callable[[str], None] = lambda _reason: None
+        #: Called when it is to take no more electrons, and to go when it has none.
+        self.on_retire: Callable[[], None] = lambda: None
+        #: Called when too much memory is in use, of which it has most: how much, and the limit.
+        self.on_excess: Callable[[int, int], None] = lambda _memory, _limit: None
         self._reason: str | None = None
         self._closed = False
         self._killed = False
