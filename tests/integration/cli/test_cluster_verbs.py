@@ -412,8 +412,10 @@ def test_electrons_run_here_while_the_cluster_has_no_workers(
     data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "broken"
-    (tmp_path / "late.py").write_text(f"import os\nos.path.exists({str(broken)!r}) and os._exit(1)")
-    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PRELOAD", str(tmp_path / "late.py"))
+    of_dask = "'--multiprocessing-fork' in sys.orig_argv"
+    code = f"import os, sys\nif {of_dask} and os.path.exists({str(broken)!r}): os._exit(1)\n"
+    (tmp_path / "sitecustomize.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
     monkeypatch.setenv("QCOV_SDK_NO_CLUSTER", "false")
     qcov("start", "-p", "0", "-n", "1")
     running(data_folder)
