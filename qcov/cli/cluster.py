@@ -115,7 +115,8 @@ def _info(as_json: bool) -> None:
 
 def _row(worker: dict[str, Any]) -> list[str]:
     counts = [str(worker[name]) for name in ("pid", "threads")]
-    memory = [f"{worker[name] / 1e6:.0f} MB" for name in ("memory", "memory_limit")]
+    amounts = (worker["memory"], worker["memory_limit"])
+    memory = [f"{amount / 1e6:.0f} MB" if amount else "none" for amount in amounts]
     return [worker["name"], worker["address"], *counts, *memory, str(worker["electrons"])]
 
 

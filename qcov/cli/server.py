@@ -52,7 +52,10 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
     port: int | None = PORT,
     develop: bool = DEVELOP,
     mem_per_worker: str | None = typer.Option(
-        None, "--mem-per-worker", "-m", help="Memory of a Dask worker, such as 1GB. [auto]"
+        None,
+        "--mem-per-worker",
+        "-m",
+        help="Memory of a Dask worker with its electrons, such as 1GB. [auto, which limits none]",
     ),
     workers: int | None = typer.Option(
         None,
