@@ -12,16 +12,21 @@ LEFT_OUT = "..."
 #: Where a traceback begins, but for those within an exception group; the line may be left out.
 _START = re.compile(
     r"(  \+ Exception Group )?Traceback \(most recent call last\):$"
-    r"|The above exception was |During handling of the above "
+    r"|The above exception was the direct cause of the following exception:$"
+    r"|During handling of the above exception, another exception occurred:$"
 )
-_MARGIN = re.compile(r"^ *[|+] ")  # what stands before each line of a group
+_MARGIN = re.compile(r"^ *[|+]( |$)")  # what stands before each line of a group
 
 
 def headline(text: str | None) -> str:
     r"""The first line of a message; of a traceback, the first of its last exception's message.
 
     Args:
-        text: What was stored of an error, as the `traceback` module writes it, or of a dispatch.
+        text: What was stored of an error, as the `traceback` module writes it, or of a dispatch. It
+            may be anything: users' messages are in it.
+
+    Returns:
+        "" if there is nothing but blanks.
 
     Example:
         >>> traced = "Traceback (most recent call last):\n  File 'x', line 1, in f\n    f()\n"
@@ -35,7 +40,7 @@ def headline(text: str | None) -> str:
     if not starts:
         return lines[0].strip() if lines else ""
     rest = (_MARGIN.sub("", line) for line in lines[starts[-1] + 1 :])
-    found = (line for line in rest if not line.startswith("  ") and line != LEFT_OUT)
+    found = (line for line in rest if line[:2].strip() and line != LEFT_OUT)
     return next(found, lines[-1]).strip()
 
 

@@ -33,6 +33,8 @@ _NO = ("0", "false", "no", "off")
 class Bar(Protocol):
     """Something that is shown."""
 
+    stays: bool  #: whether something of it is left when it is closed
+
     def update(self, done: int, total: int) -> None:
         """Show that."""
         ...
@@ -129,6 +131,9 @@ class Showing:
         self._over.set()
         with self._lock:
             if self._bar is not None:
+                if self._bar.stays:
+                    with contextlib.suppress(QcovError):
+                        self._bar.update(*next(self._look()))
                 self._bar.close()
                 self._bar = None
 
@@ -149,6 +154,8 @@ def terminal_bar(name: str, console: Any = None) -> Bar:
 
 
 class _TerminalBar:
+    stays = False
+
     def __init__(self, name: str, drawn: Any) -> None:
         self._name, self._drawn, self._task = name, drawn, None
 
@@ -164,6 +171,8 @@ class _TerminalBar:
 
 class NotebookBar:
     """A bar in the output of a cell; text stays there when it is over."""
+
+    stays = True
 
     def __init__(self, name: str) -> None:
         self._name = escape(inert(name))

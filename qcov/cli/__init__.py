@@ -7,7 +7,6 @@ interrupted with 130.
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
@@ -38,7 +37,7 @@ from qcov.cli import (
     triggers,
     watching,
 )
-from qcov.cli.output import end_interrupted, fail
+from qcov.cli.output import end_interrupted, end_where_nobody_reads, fail
 from qcov.errors import QcovError
 
 
@@ -103,11 +102,8 @@ tokens.add_to(app)
 
 def main() -> None:
     """Run the command line."""
+    end_where_nobody_reads(sys.stdout)
     try:
         app()
     except QcovError as error:
         fail(str(error))
-    except BrokenPipeError:
-        # Whoever read our output has enough; Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)

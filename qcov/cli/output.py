@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TextIO, cast
 
 import typer
 from rich.console import Console
@@ -54,6 +55,28 @@ def end_interrupted() -> NoReturn:
     """End after Ctrl-C."""
     typer.echo("Interrupted. What was dispatched goes on: `qcov ls` lists it.", err=True)
     sys.exit(130)
+
+
+def end_where_nobody_reads(output: TextIO) -> None:
+    """End with 141, as a shell tells SIGPIPE, once whoever reads the output has had enough.
+
+    Typer, click and rich each make something else of it. The signal itself stays off: it would also
+    end the program when an engine hangs up.
+    """
+
+    def heeding(act: Callable[..., Any]) -> Callable[..., Any]:
+        def acted(*arguments: Any) -> Any:
+            try:
+                return act(*arguments)
+            except BrokenPipeError:
+                # Python would complain again when it flushes at exit.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+                sys.exit(141)
+
+        return acted
+
+    for name in ("write", "flush"):
+        setattr(output, name, heeding(getattr(output, name)))
 
 
 def say_json(value: object) -> None:

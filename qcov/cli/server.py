@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from qcov.errors import EngineUnavailable, QcovError
 from qcov.settings import LOOPBACK
 
 _STOP_TIMEOUT = 15.0
+
+_Options = Mapping[str, Any]
 
 #: How much memory a Dask worker has: bytes with a unit, a share of the machine's, or Dask's choice.
 _AMOUNT = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kKMGT]?)(?P<binary>i?)B?")
@@ -93,7 +96,14 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
         how |= {"host": host, "exposed": True, "names": names or []}
     elif names:
         fail("--name: it belongs to --host", code=2)
-    _start(port, {**how, "workers": workers}, develop=develop, as_json=as_json)
+    how["workers"] = workers
+    _warn_of_late(
+        how,
+        {"--workers": workers, "--develop": develop},
+        {"--workers": workers, "--mem-per-worker": mem_per_worker, "--no-cluster": no_cluster,
+         "--threads-per-worker": threads_per_worker, "--dashboard": dashboard},
+    )  # fmt: skip
+    _start(port, how, develop=develop, as_json=as_json)
 
 
 def _with_cluster(
@@ -144,8 +154,6 @@ def _check_memory(asked: str, memory: str) -> None:
 def _start(port: int | None, how: dict[str, Any], *, develop: bool, as_json: bool = False) -> None:
     """Start, or say where it runs; `how` is what the engine's `serve` takes besides the port."""
     before, workers = _running(), how.get("workers")
-    if before is not None:
-        _warn_of_late(before, how, develop=develop)
     # the engine's process reads these
     if workers is not None:
         os.environ["QCOV_ENGINE_WORKERS"] = str(workers)
@@ -178,16 +186,19 @@ def _where_electrons_run(served: dict[str, Any]) -> str:
     return f"{who} on its Dask cluster once that is up; with `--no-cluster`, in local processes."
 
 
-def _warn_of_late(before: dict[str, Any], how: dict[str, Any], *, develop: bool) -> None:
-    """Say which options come too late for an engine that runs already."""
+def _warn_of_late(how: Mapping[str, Any], of_engine: _Options, of_cluster: _Options) -> None:
+    """Say which options come too late for what runs already, and would change it."""
+    if (before := _running()) is None:
+        return
     serves = before.get("serves", {})
-    late = {
-        "--workers": how.get("workers") not in (None, serves.get("workers")),
-        "--develop": develop,
-        "its Dask cluster": bool(serves.get("cluster")) and serves["cluster"] != how.get("cluster"),
-    }
-    for what in (what for what, is_late in late.items() if is_late):
-        warn(f"{what}: the engine runs already; `qcov stop` it first to change that")
+    late = dict[str, _Options]()
+    if of_engine["--develop"] or serves.get("workers") != how["workers"]:
+        late["the engine"] = of_engine
+    if serves.get("cluster") and serves["cluster"] != how.get("cluster"):
+        late["its Dask cluster"] = of_cluster
+    for what, options in late.items():
+        if given := ", ".join(name for name, value in options.items() if value):
+            warn(f"{given}: {what} runs already, and stays as it is until `qcov stop`")
 
 
 def _serve(port: int, how: dict[str, Any], *, new: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import typer
 
 from qcov.classical.engine.client import announcement
 from qcov.cli.dispatches import AS_JSON, whole_id
-from qcov.cli.output import fail, moment, say, say_json, say_table
+from qcov.cli.output import fail, moment, note, say, say_json, say_table
 from qcov.cli.retention import seconds_in
 from qcov.config import data_dir
 
@@ -55,6 +55,8 @@ def share(
     only = None if dispatch_id is None else whole_id(dispatch_id)
     page = "" if only is None else f"&to=/dispatches/{only}"
     address = (announcement(data_dir()) or {}).get("url")
+    if any(one.label == label for one in _tokens().shares()):
+        note(f"the earlier link of {label} has ended: this one takes its place")
     token = _tokens().share(label, lifetime=seconds, dispatch=only)
     path = f"/login?code={token}{page}"
     if as_json:

@@ -83,6 +83,11 @@ def test_of_a_traceback(fail: Callable[[], None], said: str) -> None:
             "ValueError: a",
         ),
         ("\n  \n", ""),
+        ("Traceback (most recent call last):\n| \n| boom", "boom"),
+        (
+            "Traceback (most recent call last):\n  File x\nE: The above exception was odd\nno",
+            "E: The above exception was odd",
+        ),
         ("Traceback (most recent call last):\n  File x, cut", "File x, cut"),
     ],
 )

@@ -141,7 +141,7 @@ class Columns:
 
 
 NARROW = Columns(names=204, places=232, texts=80)
-MIDDLE = Columns(names=226, places=182, texts=108)
+MIDDLE = Columns(names=214, places=164, texts=138)
 WIDE = Columns(names=320, places=430, texts=150)
 
 _LINE = 21.0

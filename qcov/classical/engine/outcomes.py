@@ -178,9 +178,8 @@ def brief(error: str) -> str:
     lines = error.strip().splitlines() or ["no reason was given"]
     if not has_traceback(error):
         return "\n  ".join(lines)
-    said = headline(error)
-    notes = error.rpartition(said)[2].splitlines()
-    return said + next((f" ({line})" for line in notes if line.startswith(_PLACE)), "")
+    places = [line for line in lines if line.startswith(_PLACE)]
+    return headline(error) + (f" ({places[-1]})" if places else "")
 
 
 def now() -> float:

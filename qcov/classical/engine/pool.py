@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import itertools
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Generator
@@ -30,6 +31,8 @@ from qcov.errors import (
     TimeLimitExceeded,
     WorkerLost,
 )
+
+_log = logging.getLogger("qcov.engine")
 
 _NO_FOLDER = "the working folder does not exist"
 _AHEAD = 16  # electrons that a worker holds at most
@@ -353,7 +356,8 @@ class Pool:
             outcome |= {"status": "FAILED", "error": _text(given_up[1])}
         try:
             task.owner.task_ended(task, outcome)
-        except Exception as error:  # noqa: BLE001  # a defect of ours: not a node that runs for ever
+        except Exception as error:  # noqa: BLE001  # a defect of ours: no node is to run for ever
+            _log.exception("the outcome of %s could not be taken", task.name)
             what = f"the engine could not take its outcome: {type(error).__name__}: {error}"
             task.owner.task_died(task, EngineError(what))
         self._feed_soon()

@@ -321,6 +321,8 @@ class Runner:
         link = {"new_sub_dispatch_id": child_id, "new_started": began}
         attempt = run.attempt_of(node)
         outcomes.add(changes, "node_child", outcomes.key_of(run.id, node, attempt) | link)
+        # It is built sooner than its beginning would be told of, and runs until the child ends.
+        is_news = run.began(node, attempt, began, changes)
         self.runs.add(child)
         self.keep_blobs(manifest)
         child.need_parts(run.parts_of(node))
@@ -328,6 +330,8 @@ class Runner:
 
         def begin() -> None:
             follows()
+            if is_news:
+                self.announce(run, node, Status.RUNNING)
             run.child_began(node, child, began)
 
         return self.commit(changes, begin)

@@ -20,6 +20,7 @@ from qcov.version import __version__
 _WITHIN = 3.0  # seconds
 _LITTLE, _LESS = 1e9, 1e8  # bytes that are left
 _OTHERS = 0o077  # what a mode lets other users do
+_OTHERS_WRITE = 0o022
 
 _OWN = "Set QCOV_DATA_DIR to a folder of yours on a local disk."
 
@@ -30,7 +31,7 @@ def settings() -> Iterator[Finding]:
     for error in wrong:
         yield problem("settings", str(error), "Correct it: nothing starts until then.")
     path = config_file()
-    if path.exists() and path.stat().st_mode & 0o022:
+    if path.exists() and path.stat().st_mode & _OTHERS_WRITE:
         advice = f"Take that away: chmod go-w {path}"
         yield problem("settings", f"others may write {path}, and so run programs as you", advice)
     elif not wrong:
@@ -68,9 +69,13 @@ def _future(path: Path) -> Iterator[Finding]:
 
 def _private(path: Path) -> Iterator[Finding]:
     open_ones = [each for each in (path, *sorted(path.iterdir())) if _is_open(each)]
-    if path.stat().st_mode & _OTHERS:
+    mode = path.stat().st_mode
+    if mode & _OTHERS:
         advice = f"Make it private: chmod 700 {path}"
-        yield problem("data folder", f"others may come in to {path}", advice)
+        if mode & _OTHERS_WRITE:
+            yield problem("data folder", f"others may put files into {path}", advice)
+        else:
+            yield warning("data folder", f"others may see which files are in {path}", advice)
     elif open_ones:
         names = ", ".join(each.name for each in open_ones[:5])
         advice = f"Make it private: chmod -R go= {path}"

@@ -8,6 +8,7 @@ import itertools
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 
 import qcov as ct
 from qcov.errors import NodeNotFound
+from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("common_engine")
 
@@ -623,3 +625,33 @@ def test_a_deep_recursion_is_named(run: Run) -> None:
         return deep(n + 1)
 
     assert "RecursionError: maximum recursion" in str(run(ct.electron(deep), 0).error)
+
+
+def test_a_sublattice_runs_while_its_electrons_do(tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+
+    @ct.electron
+    def wait() -> int:
+        while not gate.exists():
+            time.sleep(0.01)
+        return 3
+
+    @ct.electron
+    @ct.lattice
+    def inner() -> int:
+        return wait()
+
+    outer = ct.lattice(lambda: inner())
+    gate.touch()
+    ct.dispatch_sync(outer)()  # a warm worker builds it at once
+    gate.unlink()
+    dispatch_id = ct.dispatch(outer)()
+
+    def status() -> tuple[str, ct.Result | None]:
+        node = ct.get_result(dispatch_id).get_node_result(0)
+        return node["status"], node["sublattice_result"]
+
+    until(lambda: status()[1] is not None)
+    assert status()[0] == "RUNNING"
+    gate.touch()
+    assert ct.get_result(dispatch_id, wait=True).result == 3

@@ -559,3 +559,17 @@ def test_a_key_asked_for_by_many_at_once(tmp_path: Path) -> None:
 
 def test_this_python_runs_the_electrons(run: Run) -> None:
     assert run(ct.electron(lambda: sys.executable)).result == sys.executable
+
+
+@pytest.mark.parametrize(
+    "said", ["Traceback (most recent call last):\n| \n| boom", "|\nThe above exception was \n\n"]
+)
+def test_messages_that_look_like_tracebacks(run: Run, said: str) -> None:
+    @ct.electron
+    def refuse() -> None:
+        raise ValueError(f"the service said:\n{said}")
+
+    failed = run(refuse)
+
+    assert failed.status == "FAILED"
+    assert said.splitlines()[0] in failed.get_node_result(0)["error"]

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import qcov as ct
 from qcov.classical.engine.outcomes import brief, dispatch_error
@@ -215,6 +217,38 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "x", line 1, in f\n    c
 )  # fmt: skip
 def test_an_error_in_short(error: str, expected: str) -> None:
     assert brief(error) == expected
+
+
+_PARTS = st.sampled_from(
+    [
+        *(
+            "Traceback (most recent call last):",
+            "  + Exception Group Traceback (most recent call last):",
+        ),
+        *(
+            "| ",
+            "|",
+            "+",
+            "  | ",
+            "    x",
+            "...",
+            "",
+            "ValueError: a",
+            "This happened in p",
+            "\x0b",
+        ),
+        *("The following electrons failed:", "During handling of the above exception, another"),
+        "The above exception was the direct cause of the following exception:",
+    ]
+)
+
+
+@given(st.lists(_PARTS | st.text(max_size=8), max_size=8).map("\n".join))
+def test_an_error_in_short_is_some_of_it_whatever_it_says(error: str) -> None:
+    told = brief(error)
+
+    assert told.strip()
+    assert not error.strip() or set(told) <= {*error, *"\n  ()"}
 
 
 def test_failures_are_told_a_line_each() -> None:

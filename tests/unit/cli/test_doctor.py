@@ -99,7 +99,8 @@ def test_settings_that_others_may_write(run: Run, tmp_path: Path) -> None:
     ("folder_mode", "file_mode", "level", "advice"),
     [
         (0o700, 0o600, "ok", ""),
-        (0o755, 0o600, "problem", "chmod 700"),
+        (0o755, 0o600, "warning", "chmod 700"),
+        (0o770, 0o600, "problem", "chmod 700"),
         (0o700, 0o644, "warning", "chmod -R go="),
     ],
 )

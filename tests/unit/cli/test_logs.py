@@ -60,3 +60,28 @@ def test_following(written: Path) -> None:
     following.terminate()
     following.wait()
     following.stdout.close()
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    "arguments", [("logs", "-n", "9000"), ("logs", "-n", "9000", "--json"), ("logs", "-f")]
+)
+def test_it_ends_as_a_shell_tells_where_nobody_reads_any_more(
+    written: Path, arguments: tuple[str, ...]
+) -> None:
+    line = {"time": 3.0, "level": "info", "logger": "a", "message": "m" * 200}
+    with written.open("a") as file:
+        file.writelines(f"{json.dumps(line)}\n" for _ in range(8000))
+    command = [sys.executable, "-m", "qcov", *arguments]
+    environment = {name: os.environ[name] for name in os.environ if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        with written.open("a") as file:
+            file.write(f"{json.dumps(line)}\n")
+        assert process.wait(30) == 141
+        assert process.stderr.read() == b""

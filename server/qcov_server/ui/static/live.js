@@ -19,7 +19,13 @@
     if (connection.dataset.state === state) return;
     connection.dataset.state = state;
     connection.querySelector(".words").textContent = STATES[state];
+    document.getElementById("out").hidden = state !== "out";
+    document.body.toggleAttribute("data-still", state === "out");
   };
+  document.addEventListener("qcov:out", () => show("out"));
+  document.addEventListener("htmx:responseError", ({ detail }) => {
+    if (detail.xhr.status === 401) show("out");
+  });
 
   const say = (kind, detail) => document.dispatchEvent(new CustomEvent(`qcov:${kind}`, { detail }));
 
@@ -131,6 +137,7 @@
   };
 
   const tick = () => {
+    if (connection.dataset.state === "out") return;
     for (const time of document.querySelectorAll("time[data-ago]")) {
       const date = new Date(time.dateTime);
       time.textContent = ago(date);
@@ -156,6 +163,7 @@
     button.disabled = true;
     const address = `/api/v1/dispatches/${button.dataset.cancel}/cancel`;
     if (await qcov.send(address)) qcov.tell(`${button.dataset.name}: cancelled.`);
+    else button.disabled = false;
     refreshSoon(null);
   };
 

@@ -53,6 +53,10 @@
     const text = await answer.text();
     const found = text.startsWith("{") || text.startsWith("[") ? JSON.parse(text) : {};
     if (answer.ok) return found;
+    if (answer.status === 401) {
+      document.dispatchEvent(new CustomEvent("qcov:out")); // the page says so itself
+      return null;
+    }
     tell(found.detail ?? `The server answered ${answer.status}.`, "failed");
     return null;
   };
