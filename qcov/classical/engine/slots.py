@@ -35,7 +35,7 @@ _log = logging.getLogger("qcov.cluster")
 _KEPT = 10.0  # seconds that a slot is kept without a worker
 _SAYS_WITHIN = 10.0  # seconds for a slot to say which one it is
 _WAITS = 5.0  # seconds that a slot is waited for without a word
-_TRIES, _AGAIN_AFTER = 3, 1.0  #: how often a slot is asked for again, and after how many seconds
+_TRIES, _AGAIN_AFTER = 3, 1.0  # how often a slot is asked for again; seconds, doubled each time
 
 
 class Slots(Spawner):
@@ -97,7 +97,7 @@ class Slots(Spawner):
         del self._slots[name]
         name = secrets.token_hex(16)  # Dask may still know the other one
         self._slots[name] = slot
-        self._loop.call_later(_AGAIN_AFTER, self._want_still, name)
+        self._loop.call_later(_AGAIN_AFTER * 2**slot.tries, self._want_still, name)
         return None
 
     def _want_still(self, name: str) -> None:

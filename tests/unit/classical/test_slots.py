@@ -108,6 +108,19 @@ def test_a_second_failure_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     _in_slots(tmp_path, start)
 
 
+def test_what_cannot_be_sent_for_lack_of_room_is_no_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start(slots: Slots, asked: list[str]) -> None:
+        monkeypatch.setattr(Zygote, "_send", _fails(FULL))
+        with pytest.raises(OSError, match="Too many open files"):
+            slots.start(PROGRAM)
+        assert len(asked) == 1
+        assert not slots._slots[asked[0]].gone
+
+    _in_slots(tmp_path, start)
+
+
 def test_what_cannot_be_made_ends_no_worker_that_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
