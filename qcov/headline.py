@@ -38,7 +38,8 @@ def headline(text: str | None) -> str:
     lines = [line for line in (text or "").splitlines() if line.strip() and line != FAILED]
     starts = [number for number, line in enumerate(lines) if _START.match(line)]
     if not starts:
-        return lines[0].strip() if lines else ""
+        more = 1 if lines and lines[0].endswith(FAILED) else 0  # of a sublattice: the line after
+        return " ".join(line.strip() for line in lines[: 1 + more])
     rest = (_MARGIN.sub("", line) for line in lines[starts[-1] + 1 :])
     found = (line for line in rest if line[:2].strip() and line != LEFT_OUT)
     return next(found, lines[-1]).strip()

@@ -71,4 +71,8 @@ def _show(found: list[Finding]) -> None:
     say_table(("", "WHAT", "HOW IT IS"), rows)
     bad = sum(each.level == "problem" for each in found)
     doubtful = sum(each.level == "warning" for each in found)
-    say(f"{len(found)} looked at, {doubtful} warnings, {bad} problems.")
+    say(f"{len(found)} looked at, {_count(doubtful, 'warning')}, {_count(bad, 'problem')}.")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

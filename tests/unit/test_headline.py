@@ -83,6 +83,10 @@ def test_of_a_traceback(fail: Callable[[], None], said: str) -> None:
             "ValueError: a",
         ),
         ("\n  \n", ""),
+        (
+            "DispatchFailed: d is FAILED: The following electrons failed:\nf(0): no\ng(1): no",
+            "DispatchFailed: d is FAILED: The following electrons failed: f(0): no",
+        ),
         ("Traceback (most recent call last):\n| \n| boom", "boom"),
         (
             "Traceback (most recent call last):\n  File x\nE: The above exception was odd\nno",

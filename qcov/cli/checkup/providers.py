@@ -70,11 +70,16 @@ def at_home() -> Iterator[Finding]:
     """What the providers' own programs would find."""
     for provider, (variables, files) in _WHERE.items():
         found = [f"variable {name}" for name in variables if os.environ.get(name)]
-        found += [f"~/{name}" for name in files if (Path.home() / name).exists()]
+        found += [f"~/{name}" for name in files if _says_something(Path.home() / name)]
         yield ok(provider, f"credentials: {', '.join(found) or 'none'}")
 
 
 # -- asking them -------------------------------------------------------------------------------
+
+
+def _says_something(path: Path) -> bool:
+    """False for a file that is not there, or has nothing but the brackets of its JSON."""
+    return path.is_dir() or (path.is_file() and path.stat().st_size > len("{}\n"))
 
 
 def online() -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from qcov.store.costs import together
 from qcov_server.depends import TheStore
 from qcov_server.electrons import argument_names
 from qcov_server.engine import Row, Store
+from qcov_server.job_list import open_jobs
 from qcov_server.ui.graph import drawing
 from qcov_server.ui.highlight import highlighted
 from qcov_server.ui.present import environment, label, money
@@ -110,6 +111,7 @@ def _heading(store: Store, dispatch_id: str) -> dict[str, Any]:
     circuits = store.circuit_summary(dispatch_id)
     ran = sum(int(each["circuits"]) for each in circuits)
     costs = store.circuit_costs(dispatch_id) if 0 < ran <= _FEW else ()
+    waiting, at_most = open_jobs(store, row)
     return {
         "dispatch": row,
         "terminal": Status.is_terminal(row["status"]),
@@ -117,6 +119,8 @@ def _heading(store: Store, dispatch_id: str) -> dict[str, Any]:
         "cost": money(together([dict(each) for each in costs])),
         "triggers": [one for one in store.triggers_of(dispatch_id) if one["status"] == "ACTIVE"],
         "many_circuits": ran > _FEW,
+        "open_jobs": waiting,
+        "open_cost": money(at_most),
         "error": pieces(row["error"] or ""),
         "failures": _failures(store, row),
     }

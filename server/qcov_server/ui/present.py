@@ -94,6 +94,8 @@ def money(amounts: Mapping[str, Any] | None) -> str:
 
     >>> money({"USD": 0.3, "QPU seconds": 12.5, "shots": 1000, "tasks": 2.0}), money(None)
     ('$0.30 · 12.5 QPU seconds · 1,000 shots · 2 tasks', '-')
+    >>> money({"tasks": 1.0})
+    '1 task'
     """
     return " · ".join(_amount(unit, amount) for unit, amount in (amounts or {}).items()) or "-"
 
@@ -103,7 +105,8 @@ def _amount(unit: str, amount: Any) -> str:
         return f"{amount} {unit}"
     if unit == "USD":
         return f"${amount:,.2f}" if amount >= 0.01 or amount == 0 else f"${amount:.5f}"
-    return f"{amount:,.6g} {unit}" if amount < 1e6 else f"{amount:,.0f} {unit}"
+    told = f"{amount:,.6g}" if amount < 1e6 else f"{amount:,.0f}"
+    return f"{told} {unit.removesuffix('s') if amount == 1 else unit}"
 
 
 #: What is noted of where a dispatch runs, and what that is called; first what people look for.

@@ -641,7 +641,7 @@ def test_a_sublattice_runs_while_its_electrons_do(tmp_path: Path) -> None:
     def inner() -> int:
         return wait()
 
-    outer = ct.lattice(lambda: inner())
+    outer = ct.lattice(lambda: inner() + 0)
     gate.touch()
     ct.dispatch_sync(outer)()  # a warm worker builds it at once
     gate.unlink()

@@ -300,6 +300,24 @@ def test_what_a_providers_executor_did_is_told_by_its_backend(
     assert re.search(r"<span>(3\.[89]|4\.[012]) s", ran), ran
 
 
+def test_what_open_jobs_may_cost_is_said_on_the_page_of_their_dispatch(
+    client: httpx.Client, engine: MemoryEngine, data: Path
+) -> None:
+    engine.store.add("top", status="RUNNING")
+    engine.store.add("below", root_id="top", parent_id="top", status="RUNNING")
+    engine.store.add("other", status="RUNNING")
+    assert "Open jobs" not in page(client, "/dispatches/top")
+
+    for number, dispatch_id in enumerate(("top", "below", "other", "deleted"), start=1):
+        submit(number, dispatch_id=dispatch_id)
+    Journal().ended(submit(9, dispatch_id="top"), State.COMPLETED, {"USD": 7.0})
+
+    told = {each: page(client, f"/dispatches/{each}") for each in ("top", "below", "other")}
+    assert "2, at most $3.00" in told["top"]
+    assert "1, at most $1.50" in told["below"]
+    assert "1, at most $1.50" in told["other"]
+
+
 def test_a_refresh_without_open_jobs_says_so(client: httpx.Client, data: Path) -> None:
     answer = client.post("/api/v1/refresh-jobs", json={}, timeout=60)
 
