@@ -41,6 +41,7 @@ QcovError
 │   ├── TriggerFailed           a trigger cannot watch
 │   ├── ClusterUnavailable      a Dask cluster cannot be reached, or does not fit
 │   ├── WorkerLost              a worker process died while an electron ran
+│   ├── MemoryLimitExceeded     an electron took its Dask worker over its limit of memory
 │   └── TimeLimitExceeded       an electron ran longer than it may
 └── QuantumError
     ├── NotAQNode               `qelectron` was given something else
@@ -493,6 +494,18 @@ class TimeLimitExceeded(EngineError):
             "Raise time_limit, or give it less to do."
         )
         self.electron, self.seconds = electron, seconds
+
+
+class MemoryLimitExceeded(EngineError):
+    """An electron took its Dask worker over its limit of memory."""
+
+    def __init__(self, *, electron: str, memory: int, limit: int) -> None:
+        super().__init__(
+            f"{electron!r} was stopped: its Dask worker took {memory / 1e6:.0f} MB with the "
+            f"electrons in it, and may take {limit / 1e6:.0f} MB. "
+            "Start with a larger --mem-per-worker, or give it less to do at a time."
+        )
+        self.electron, self.memory, self.limit = electron, memory, limit
 
 
 # -- quantum -----------------------------------------------------------------------------------

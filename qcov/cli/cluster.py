@@ -28,7 +28,7 @@ def cluster(  # noqa: PLR0917  # Typer takes options as arguments
     address: bool = typer.Option(False, "--address", help="Say where scheduler and workers are."),
     size: bool = typer.Option(False, "--size", help="Say how many workers there are."),
     restart: bool = typer.Option(False, "--restart", help="Start it anew; what runs is lost."),
-    scale: int | None = typer.Option(None, "--scale", min=0, help="Have so many workers."),
+    scale: int | None = typer.Option(None, "--scale", help="Have so many workers."),
     adaptive: str | None = typer.Option(
         None, "--adaptive", metavar="MIN:MAX", help="Have as many workers as there is work for."
     ),
@@ -76,7 +76,14 @@ def _members(workers: list[dict[str, Any]]) -> str:
     threads = sum(worker["threads"] for worker in workers)
     electrons = sum(worker["electrons"] for worker in workers)
     now = f"{_count(electrons, 'electron')} {'runs' if electrons == 1 else 'run'}"
-    return f"{_count(len(workers), 'worker')}, {_count(threads, 'thread')}, {now}"
+    all_ = f"{_count(len(workers), 'worker')}, {_count(threads, 'thread')}, {now}"
+    return all_ + _leaving(sum(worker["leaving"] for worker in workers))
+
+
+def _leaving(count: int) -> str:
+    """How many workers are to go."""
+    ends = "ends once its" if count == 1 else "end once their"
+    return f"; {_count(count, 'worker')} {ends} electrons have ended" if count else ""
 
 
 def _count(number: int, what: str) -> str:
@@ -108,7 +115,8 @@ def _info(as_json: bool) -> None:
 
 def _row(worker: dict[str, Any]) -> list[str]:
     counts = [str(worker[name]) for name in ("pid", "threads")]
-    memory = [f"{worker[name] / 1e6:.0f} MB" for name in ("memory", "memory_limit")]
+    amounts = (worker["memory"], worker["memory_limit"])
+    memory = [f"{amount / 1e6:.0f} MB" if amount else "none" for amount in amounts]
     return [worker["name"], worker["address"], *counts, *memory, str(worker["electrons"])]
 
 
@@ -140,11 +148,14 @@ def _restart(as_json: bool) -> None:
 
 
 def _scale(count: int, as_json: bool) -> None:
-    _ask("scale", n=count)
+    if count < 1:
+        without = "`qcov start --no-cluster` runs electrons in local processes"
+        fail(f"--scale: the cluster has one worker at least; {without}", code=2)
+    found = _ask("scale", n=count)
     if as_json:
-        say_json({"scale": count})
+        say_json({"scale": count, "leaving": found["leaving"]})
     else:
-        say(f"The Dask cluster has {_count(count, 'worker')}.")
+        say(f"The Dask cluster has {_count(count, 'worker')}{_leaving(found['leaving'])}.")
 
 
 def _adapt(bounds: str, as_json: bool) -> None:

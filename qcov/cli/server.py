@@ -24,7 +24,9 @@ _STOP_TIMEOUT = 15.0
 _Options = Mapping[str, Any]
 
 #: How much memory a Dask worker has: bytes with a unit, a share of the machine's, or Dask's choice.
-_AMOUNT = re.compile(r"auto|\d+(\.\d+)?\s*([kKMGT]?i?B?)")
+_AMOUNT = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kKMGT]?)(?P<binary>i?)B?")
+#: So much a Dask worker takes with one electron that does nothing, and some more; in bytes.
+_LEAST_MEMORY = 2e8
 
 _EXPOSED = (
     "everybody who reaches {host} can try to come in, and nothing encrypts what is carried: who "
@@ -53,7 +55,10 @@ def start(  # noqa: PLR0917  # Typer takes options as arguments
     port: int | None = PORT,
     develop: bool = DEVELOP,
     mem_per_worker: str | None = typer.Option(
-        None, "--mem-per-worker", "-m", help="Memory of a Dask worker, such as 1GB. [auto]"
+        None,
+        "--mem-per-worker",
+        "-m",
+        help="Memory of a Dask worker with its electrons, such as 1GB. [auto, which limits none]",
     ),
     workers: int | None = typer.Option(
         None,
@@ -116,18 +121,34 @@ def _with_cluster(
     if missing := lacking():
         note(f"without a Dask cluster: {', '.join(missing)} is not installed (qcov[dask])")
         return {}
-    if memory is not None and not _AMOUNT.fullmatch(memory):
-        fail(f"--mem-per-worker: {memory!r} is no amount of memory, such as 1GB", code=2)
     settings = get_config("dask")
+    asked = "dask.mem_per_worker" if memory is None else "--mem-per-worker"
+    memory = str(settings["mem_per_worker"]) if memory is None else memory
+    _check_memory(asked, memory)
     cluster = {
         "workers": workers or settings["num_workers"],
         "threads": threads or settings["threads_per_worker"],
-        "memory": memory or settings["mem_per_worker"],
+        "memory": memory,
         "least": settings["adaptive_min"],
         "most": settings["adaptive_max"],
         "dashboard": dashboard or settings["dashboard"],
     }
     return {"cluster": cluster}
+
+
+def _check_memory(asked: str, memory: str) -> None:
+    """Refuse what no Dask worker can live with."""
+    if memory == "auto":
+        return
+    found = _AMOUNT.fullmatch(memory)
+    if found is None:
+        fail(f"{asked}: {memory!r} is no amount of memory, such as 1GB", code=2)
+    number, step = float(found["number"]), 1024 if found["binary"] else 1000
+    in_bytes = number * step ** ("kmgt".index(found["unit"].lower()) + 1 if found["unit"] else 0)
+    share = memory == found["number"] and number <= 1  # of the machine's; none is no limit
+    if in_bytes < _LEAST_MEMORY and not share:
+        told = f"a Dask worker needs {_LEAST_MEMORY / 1e6:.0f}MB at least"
+        fail(f"{asked}: {memory!r} is too little; {told}", code=2)
 
 
 def _start(port: int | None, how: dict[str, Any], *, develop: bool, as_json: bool = False) -> None:

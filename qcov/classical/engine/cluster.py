@@ -72,6 +72,11 @@ class OwnCluster:
         return self.about["status"] == "running"
 
     @property
+    def takes(self) -> bool:
+        """Whether it has workers for electrons, or will have some as soon as there are any."""
+        return self.running and bool(self.about["members"] or self.settings["most"])
+
+    @property
     def places(self) -> int:
         """How many electrons it can run at a time, at most."""
         return (self.settings["most"] or self.settings["workers"]) * self.settings["threads"]
@@ -91,8 +96,12 @@ class OwnCluster:
         found: list[Message] = await self.ask("info")
         for worker in found:
             slots, process = self._slots, worker["pid"]
-            worker["electrons"] = 0 if slots is None else slots.busy_in(process, at_work)
+            worker["electrons"] = 0 if slots is None else slots.busy(at_work).count(process)
         return found
+
+    def busy(self, at_work: list[WorkerProcess]) -> list[int]:
+        """The processes of its workers that run electrons, each as often as it runs one."""
+        return [] if self._slots is None else self._slots.busy(at_work)
 
     async def ask(self, do: str, **arguments: Any) -> Any:
         """Have the cluster do something; what it answers.
@@ -202,20 +211,17 @@ class OwnCluster:
             _log.info("the Dask cluster runs at %s", message["address"])
             assert self._process is not None
             self._say({"status": "running", "pid": self._process.pid, **message})
-            if self._slots is not None:
-                self._slots.came_up()
-            return
-        if "slot" in message:
-            if self._slots is not None:
-                self._slots.ended(message["slot"], message["error"])
-            return
+            return None if self._slots is None else self._slots.came_up()
+        if "members" in message:
+            return self._say(self.about | message)
+        if "number" not in message:
+            return None if self._slots is None else _heard(self._slots, message)
         answer = self._asked.get(message["number"])
         if answer is None or answer.done():
-            return
+            return None
         if "error" in message:
-            answer.set_exception(_unavailable(f"it answers: {message['error']}"))
-        else:
-            answer.set_result(message["value"])
+            return answer.set_exception(_unavailable(f"it answers: {message['error']}"))
+        return answer.set_result(message["value"])
 
     def _say(self, about: Message) -> None:
         self.about = about
@@ -231,6 +237,16 @@ class OwnCluster:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+
+def _heard(slots: Slots, message: Message) -> None:
+    """What a cluster tells of what is in its slots."""
+    if "slot" in message:
+        slots.ended(message["slot"], message["error"])
+    elif "leaving" in message:
+        slots.leave(message["leaving"])
+    else:
+        slots.exceeded(**message["over"])
 
 
 def lacking() -> list[str]:

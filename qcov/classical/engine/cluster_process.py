@@ -34,18 +34,19 @@ class Cluster:
     Args:
         cluster: It, started.
         client: A client of it.
+        members: Its workers.
     """
 
-    def __init__(self, cluster: Any, client: Any) -> None:
-        self._cluster, self._client = cluster, client
+    def __init__(self, cluster: Any, client: Any, members: Any) -> None:
+        self._cluster, self._client, self._members = cluster, client, members
 
     def hold(self, path: str, slot: str) -> None:
-        """Have a worker hold a slot for electrons; the engine hears if that fails."""
+        """Have a worker hold a slot for electrons; the engine hears of its end."""
         future = self._client.submit(hold, path, slot, key=f"qcov-slot-{slot}", pure=False)
 
         def ended(_: Any) -> None:
-            if future.status == "error":
-                _say({"slot": slot, "error": f"Dask could not run it: {future.exception()!r}"})
+            error = future.exception() if future.status == "error" else "the engine hung up"
+            _say({"slot": slot, "error": str(error) or repr(error)})
             future.release()
 
         future.add_done_callback(ended)
@@ -54,9 +55,7 @@ class Cluster:
         """Do what is asked."""
         if asked["do"] == "scale":
             self._cluster.adapt(minimum=asked["n"], maximum=asked["n"]).stop()
-            self._cluster.scale(asked["n"])
-            await self._cluster
-            return asked["n"]
+            return await self._members.scale(asked["n"], asked["busy"])
         if asked["do"] == "adapt":
             # slots are few and long: each that waits asks for a worker
             bounds = {"minimum": asked["least"], "maximum": asked["most"]}
@@ -65,21 +64,7 @@ class Cluster:
         if asked["do"] == "logs":
             found = await self._cluster.get_logs(cluster=False)
             return {name: str(text) for name, text in found.items()}
-        return self._workers()
-
-    def _workers(self) -> list[Message]:
-        """The workers that there are."""
-        return [
-            {
-                "address": worker.address,
-                "name": str(worker.name),
-                "pid": worker.pid,
-                "threads": worker.nthreads,
-                "memory_limit": worker.memory_limit,
-                "memory": int(worker.metrics.get("memory", 0)),
-            }
-            for worker in list(self._cluster.scheduler.workers.values())
-        ]
+        return await self._members.about()
 
 
 async def _live(settings: Mapping[str, Any]) -> None:
@@ -108,21 +93,26 @@ async def _live(settings: Mapping[str, Any]) -> None:
         local,
         distributed.Client(local, asynchronous=True, set_as_default=False) as client,
     ):
-        cluster = Cluster(local, client)
+        members_of = importlib.import_module("qcov.classical.engine.cluster_members").Members
+        members = members_of(local, _say, limited=settings["memory"] != "auto")
+        cluster = Cluster(local, client, members)
         if settings["most"]:
             await cluster.answer({"do": "adapt", **settings})
         about = {"address": local.scheduler_address, "certificates": certificates}
         if pages is not None:
             port = local.scheduler.http_server.port
             about["dashboard"] = f"http://{_LOOPBACK}:{port}/status"
-        _say(about)
-        lines = await _lines()
-        while line := await lines.readline():
-            asked = json.loads(line)
-            if asked["do"] == "hold":
-                cluster.hold(asked["path"], asked["slot"])
-            else:
-                await _answer(cluster, asked)
+        _say({**about, "members": members.count})
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(members.watch())
+            lines = await _lines()
+            while line := await lines.readline():
+                asked = json.loads(line)
+                if asked["do"] == "hold":
+                    cluster.hold(asked["path"], asked["slot"])
+                else:  # it may take a while, and slots are wanted meanwhile
+                    tasks.create_task(_answer(cluster, asked))
+            watching.cancel()
 
 
 def _without_pages(local: Any) -> None:

@@ -16,15 +16,22 @@ _LENGTH = 4  # bytes that say how long what follows is
 
 
 def hold(path: str, name: str) -> None:
-    """Be a slot for electrons: returns when it is let go, or was not wanted."""
+    """Be a slot for electrons: returns when it is let go, or was not wanted.
+
+    Raises:
+        OSError: the engine could not be reached.
+    """
     with socket.socket(socket.AF_UNIX) as sock:
         try:
             sock.connect(path)
+        except OSError as error:
+            raise OSError(f"the engine's socket {path} cannot be reached: {error}") from None
+        try:
             sock.sendall(pack({"slot": name, "pid": os.getpid()}))
             # not a byte more is read: what follows is the zygote's
             length = int.from_bytes(_exactly(sock, _LENGTH), "big")
             asked = unpack(_exactly(sock, length))
-        except (EOFError, ConnectionError, FileNotFoundError):
+        except (EOFError, ConnectionError):  # the engine, told of this end, knows whether it minds
             return
         zygote = zygote_process(asked["executable"], sock.fileno(), asked["variables"])
     zygote.wait()

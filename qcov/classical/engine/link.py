@@ -28,6 +28,7 @@ class Link:
     verdict: tuple[Task, QcovError] | None = None  #: which task we stopped it for, and why
     giving_up: tuple[Task, QcovError] | None = None  #: the same, while its executor is asked to
     ready: bool = False  #: it has started, and has imported what it needs
+    retired: bool = False  #: it goes once it has nothing to do
     gone: bool = False
 
     @property
@@ -38,7 +39,7 @@ class Link:
     @property
     def able(self) -> bool:
         """True if it can be given electrons."""
-        return not (self.gone or self.process.leaving or self.verdict)
+        return not (self.gone or self.retired or self.process.leaving or self.verdict)
 
     def runs(self, dispatch_id: str, node_id: int) -> bool:
         """True while this electron runs in it."""

@@ -26,6 +26,7 @@ from qcov.classical.engine.tasks import Key, Task
 from qcov.errors import (
     EngineError,
     EnvironmentMismatch,
+    MemoryLimitExceeded,
     QcovError,
     TimeLimitExceeded,
     WorkerLost,
@@ -161,7 +162,7 @@ class Pool:
             try:
                 self._feed_one(environment, waiting)
             except OSError as error:
-                self._give_up(environment, waiting, error.strerror or str(error))
+                self._give_up(environment, waiting, _reason(error))
             if not waiting:
                 del self._waiting[environment]
         for link in list(self._links):
@@ -364,7 +365,7 @@ class Pool:
     def _rest(self, link: Link) -> None:
         """A worker has nothing to do."""
         link.since = self._loop.time()
-        if len(link.known) > _FUNCTIONS:
+        if link.retired or len(link.known) > _FUNCTIONS:
             self._dismiss(link)
         elif link.retiring is None:
             link.retiring = self._loop.call_later(_IDLE, self._retire, link)
@@ -378,6 +379,8 @@ class Pool:
         link = Link(environment, process)
         process.on_message = lambda message: self._on_message(link, message)
         process.on_end = lambda reason: self._on_end(link, reason)
+        process.on_retire = lambda: self._on_retire(link)
+        process.on_excess = lambda memory, limit: self._on_excess(link, memory, limit)
         self._links.append(link)
         return link
 
@@ -391,6 +394,23 @@ class Pool:
             self._dismiss(link)
         else:
             link.retiring = self._loop.call_later(_IDLE - rested, self._retire, link)
+
+    def _on_retire(self, link: Link) -> None:
+        """Where it runs is to go: it ends its electron, and those behind run elsewhere."""
+        link.retired = True
+        if link.tasks:
+            self._recall(link)
+        else:
+            self._dismiss(link)
+
+    def _on_excess(self, link: Link, memory: int, limit: int) -> None:
+        """What it runs has taken too much memory; or what it ran, if it is idle."""
+        if not link.tasks:
+            link.process.kill()
+            return
+        task = link.tasks[0]
+        over = MemoryLimitExceeded(electron=task.name, memory=memory, limit=limit)
+        self._kill(link, task, over)
 
     def _dismiss(self, link: Link) -> None:
         """Let a worker go that has nothing to do; it ends when its channel closes."""
@@ -446,6 +466,11 @@ class Pool:
 
 def _is_folder(path: str) -> bool:
     return os.path.isdir(path)  # noqa: PTH112  # a string, and often
+
+
+def _reason(error: OSError) -> str:
+    said = error.strerror or str(error)
+    return f"{said}: {error.filename}" if error.filename else said
 
 
 def _text(error: QcovError) -> str:

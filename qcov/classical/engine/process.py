@@ -180,6 +180,8 @@ class EngineProcess:
             )
         if do == "info":
             return await self._cluster.members(self.engine.on_dask())
+        if do == "scale":
+            arguments["busy"] = self._cluster.busy(self.engine.on_dask())
         return await self._cluster.ask(do, **arguments)
 
     async def _members(self) -> Message:
@@ -206,7 +208,7 @@ class EngineProcess:
             cluster = self._cluster = OwnCluster(
                 folder, settings, self._cluster_changed, sockets=sockets
             )
-            self.engine.use_dask(cluster.spawner, lambda: cluster.running)
+            self.engine.use_dask(cluster.spawner, lambda: cluster.takes)
             self.engine.cluster = self._members
             self._cluster_changed()
 

@@ -83,6 +83,7 @@ class Run:
         self._values = Values(self.id, self._bundles, earlier)
         self._bundles.keys |= keys_of(rows)
         self._ledger = Ledger(self.id, self._nodes, self._values, services.seal)
+        self._placed: dict[int, str] = {}  # what runs electrons without an executor, to be written
         self._began: dict[int, float] = {}  # sublattices that an earlier engine has started
         self._text: str | None = None  # the repr of the node that is the result
         self._needed: list[Node] = []
@@ -222,6 +223,7 @@ class Run:
         if self._schedule.status[node] is not Status.PENDING:
             return False
         self._schedule.apply(NodeStarted(node=node))
+        self._note_place(node, attempt, changes)
         row = outcomes.key_of(self.id, node, attempt)
         outcomes.add(changes, "node_started", row | {"new_status": "RUNNING", "new_started": when})
         return True
@@ -268,6 +270,7 @@ class Run:
         self.as_keyed = self.as_keyed and not outcome.get("newer")
         self._services.note_ended(self, node)
         changes: Changes = {}
+        self._note_place(node, task.key[2], changes)
         outcomes.circuit_rows(changes, self.id, node, outcome.get("circuits", []))
         if self._is_over(node):
             return self._services.commit(changes)
@@ -504,10 +507,15 @@ class Run:
             return False
         on_dask, attempt = ours and self._services.dask_runs(), self._schedule.attempt[number]
         if on_dask or attempt > 1:  # of which an earlier one may have been there
-            row = outcomes.key_of(self.id, number, attempt)
-            named = row | {"new_executor": "dask" if on_dask else "local"}
-            self._services.commit({"node_placed": [named]})
+            self._placed[number] = "dask" if on_dask else "local"
         return on_dask
+
+    def _note_place(self, number: int, attempt: int, changes: Changes) -> None:
+        """Where an electron runs is written along with what comes of it: it costs no commit."""
+        executor = self._placed.pop(number, None)
+        if executor is not None:
+            row = outcomes.key_of(self.id, number, attempt)
+            outcomes.add(changes, "node_placed", row | {"new_executor": executor})
 
     def _functions(self, numbers: Iterable[int]) -> Iterator[Node]:
         """Those of the nodes that have no child yet, and have not been cancelled meanwhile."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -29,8 +30,12 @@ from qcov.classical.engine.spawn import (
 )
 from qcov.wire import Unpacker, pack
 
+_log = logging.getLogger("qcov.cluster")
+
 _KEPT = 10.0  # seconds that a slot is kept without a worker
 _SAYS_WITHIN = 10.0  # seconds for a slot to say which one it is
+_WAITS = 5.0  # seconds that a slot is waited for without a word
+_TRIES, _AGAIN_AFTER = 3, 1.0  # how often a slot is asked for again; seconds, doubled each time
 
 
 class Slots(Spawner):
@@ -48,22 +53,10 @@ class Slots(Spawner):
         self._wanted = wanted
         self._loop = asyncio.get_running_loop()
         self._slots: dict[str, _Slot] = {}
+        self._warned = False  # that electrons wait; until the next slot comes
         self._told: set[asyncio.Task[None]] = set()
         self._listening = _listening_at(path)
         self._loop.add_reader(self._listening, self._accept)
-
-    def start(self, environment: Environment) -> WorkerProcess:
-        """Start a worker; messages may be sent to it at once."""
-        settings, library = self._settings_for(environment), read_at_import(environment)
-        while True:
-            slot = self._chosen(environment.executable, library)
-            try:
-                worker = slot.fork(settings, environment.preload)
-            except OSError:  # it has died, and we have not heard of it yet
-                slot.close()
-                continue
-            slot.on_idle = partial(self._let_go_later, slot)
-            return worker
 
     def renew(self, worker: WorkerProcess) -> None:
         """What a worker was forked from has imported code that has changed: no more come of it."""
@@ -91,15 +84,47 @@ class Slots(Spawner):
                 self._wanted(name)
 
     def ended(self, name: str, reason: str) -> None:
-        """Dask could not make a slot."""
+        """A slot has ended in Dask; one that never came here is asked for again, some times."""
         slot = self._slots.get(name)
-        if slot is not None and not slot.attached:
-            slot.close(reason)
+        if slot is None or slot.attached:
+            return None
+        slot.tries += 1
+        if slot.gone or slot.tries > _TRIES:
+            return slot.close(f"its slot in the Dask cluster did not come up: {reason}")
+        _log.warning(
+            "a slot did not come up in the Dask cluster: %s; it is asked for again", reason
+        )
+        del self._slots[name]
+        name = secrets.token_hex(16)  # Dask may still know the other one
+        self._slots[name] = slot
+        self._loop.call_later(_AGAIN_AFTER * 2**slot.tries, self._want_still, name)
+        return None
 
-    def busy_in(self, process: int, workers: list[WorkerProcess]) -> int:
-        """How many of these workers are below a process of Dask's."""
-        here = [slot for slot in self._alive().values() if slot.dask_worker == process]
-        return sum(slot.has(worker) for slot in here for worker in workers)
+    def _want_still(self, name: str) -> None:
+        slot = self._alive().get(name)
+        if slot is not None and not slot.attached:
+            self._wanted(name)
+
+    def busy(self, workers: list[WorkerProcess]) -> list[int]:
+        """The processes of Dask's that these workers are below, one for each worker."""
+        slots = self._alive().values()
+        return [slot.dask_worker for slot in slots for worker in workers if slot.has(worker)]
+
+    def leave(self, processes: list[int]) -> None:
+        """These processes of Dask's are to go once the electrons in them have ended."""
+        for slot in [*self._alive().values()]:
+            if slot.dask_worker in processes:
+                slot.retired = True
+                for worker in slot.workers:
+                    worker.on_retire()
+                slot.retire()
+
+    def exceeded(self, process: int, memory: int, limit: int) -> None:
+        """A worker is what takes most below a process of Dask's that is over its limit."""
+        for slot in [*self._alive().values()]:
+            for worker in slot.workers:
+                if worker.pid == process:
+                    worker.on_excess(memory, limit)
 
     # -- its own
 
@@ -107,10 +132,10 @@ class Slots(Spawner):
         self._slots = {name: slot for name, slot in self._slots.items() if not slot.gone}
         return self._slots
 
-    def _chosen(self, executable: str, library: Message) -> _Slot:
+    def _chosen(self, environment: Environment) -> Zygote:
         """A slot for one more worker: a free one, a new one, or else the one with the fewest."""
         alive = [slot for slot in self._alive().values() if not slot.retired]
-        mine = [slot for slot in alive if slot.settings == (executable, library)]
+        mine = [slot for slot in alive if slot.settings == _settings(environment)]
         best = min(mine, key=lambda slot: len(slot.workers), default=None)
         if best is not None and (not best.workers or len(alive) >= self.size):
             return best
@@ -118,10 +143,21 @@ class Slots(Spawner):
             idle = next((slot for slot in alive if not slot.workers), None)
             if idle is not None:
                 idle.close()
+        return self._begun(environment)
+
+    def _begun(self, environment: Environment) -> Zygote:
         name = secrets.token_hex(16)
-        slot = self._slots[name] = _Slot(executable, library)
+        slot = self._slots[name] = _Slot(*_settings(environment))
+        slot.on_idle = partial(self._let_go_later, slot)
         self._wanted(name)
+        self._loop.call_later(_WAITS, self._warn_if_waiting, slot)
         return slot
+
+    def _warn_if_waiting(self, slot: _Slot) -> None:
+        if not (slot.attached or slot.gone or self._warned):
+            self._warned = True
+            told = "electrons wait for a worker of the Dask cluster: `qcov cluster` says how it is"
+            _log.warning(told)
 
     def _let_go_later(self, slot: _Slot) -> None:
         self._loop.call_later(_KEPT, self._let_go, slot)
@@ -157,6 +193,7 @@ class Slots(Spawner):
             sock.sendall(len(about).to_bytes(4, "big") + about)
             slot.dask_worker = int(said["pid"])
             slot.attach(sock)
+            self._warned = False
         except OSError:
             slot.close("its Dask worker died")
 
@@ -169,6 +206,11 @@ class _Slot(Zygote):
         self.settings = (executable, library)
         self.dask_worker = 0  #: the number of its process
         self.retired = False
+        self.tries = 0  #: how often it has not come up
+
+
+def _settings(environment: Environment) -> tuple[str, Message]:
+    return environment.executable, read_at_import(environment)
 
 
 def _listening_at(path: Path) -> socket.socket:

@@ -69,7 +69,7 @@ class Environment:
 
 
 class WorkerProcess:
-    """A worker as seen from the engine; `on_message` and `on_end` are set by whoever uses it.
+    """A worker as seen from the engine; its `on_...` are set by whoever uses it.
 
     Args:
         sock: Our end of its channel.
@@ -80,6 +80,10 @@ class WorkerProcess:
         self.pid: int | None = None
         self.on_message: Callable[[Message], None] = lambda _message: None
         self.on_end: Callable[[str], None] = lambda _reason: None
+        #: Called when it is to take no more electrons, and to go when it has none.
+        self.on_retire: Callable[[], None] = lambda: None
+        #: Called when too much memory is in use, of which it has most: how much, and the limit.
+        self.on_excess: Callable[[int, int], None] = lambda _memory, _limit: None
         self._reason: str | None = None
         self._closed = False
         self._killed = False
@@ -129,6 +133,11 @@ class WorkerProcess:
         else:  # there may be more to read; but what left its group could hold its end for ever
             asyncio.get_running_loop().call_later(_REASON_WAIT, self._tell)
 
+    def drop(self) -> None:
+        """It was never born."""
+        self.channel.close()
+        _close_all(self._files)
+
     def printed(self) -> Message:
         """What its electron has printed that it could not report any more."""
         out, err = (tail.read(final=True) for tail in self._tails)
@@ -156,8 +165,7 @@ class WorkerProcess:
             self._told = True
             self.channel.close()
             self.on_end(self._reason or "it hung up without a word")
-            for file in self._files:
-                os.close(file)
+            _close_all(self._files)
 
 
 def kill_group(pid: int) -> None:
@@ -183,16 +191,32 @@ class Spawner:
 
     def start(self, environment: Environment) -> WorkerProcess:
         """Start a worker; messages may be sent to it at once."""
-        settings, library = self._settings_for(environment), read_at_import(environment)
-        # what needs no imports must not wait for them: it has a zygote of its own
-        key = (environment.executable, bool(environment.preload), frozenset(library.items()))
-        zygote = self._zygotes.get(key)
-        if zygote is not None and not zygote.gone:
-            with contextlib.suppress(OSError):  # it has died, and we have not heard of it yet
-                return zygote.fork(settings, environment.preload)
-            zygote.close()
-        zygote = self._zygotes[key] = _started(environment.executable, library)
-        return zygote.fork(settings, environment.preload)
+        settings = self._settings_for(environment)
+        worker, ends = _unborn()  # first: where this fails, no zygote is to blame
+        try:
+            zygote = self._chosen(environment)
+            try:
+                zygote.fork(worker, ends, settings, environment.preload)
+            except ConnectionError:  # it has died, and we have not heard of it yet
+                zygote.close()
+                zygote = self._begun(environment)
+                zygote.fork(worker, ends, settings, environment.preload)
+        except OSError:
+            worker.drop()
+            _close_all(ends)
+            raise
+        return worker
+
+    def _chosen(self, environment: Environment) -> Zygote:
+        """The zygote that one more worker is forked from."""
+        zygote = self._zygotes.get(_key(environment))
+        return self._begun(environment) if zygote is None or zygote.gone else zygote
+
+    def _begun(self, environment: Environment) -> Zygote:
+        """A new one."""
+        library = read_at_import(environment)
+        zygote = self._zygotes[_key(environment)] = _started(environment.executable, library)
+        return zygote
 
     def _settings_for(self, environment: Environment) -> Message:
         return {
@@ -227,6 +251,30 @@ class Spawner:
             zygote.close()
 
 
+def _key(environment: Environment) -> tuple[str, bool, frozenset[tuple[str, str]]]:
+    library = read_at_import(environment)
+    # what needs no imports must not wait for them: it has a zygote of its own
+    return environment.executable, bool(environment.preload), frozenset(library.items())
+
+
+def _unborn() -> tuple[WorkerProcess, list[int]]:
+    """A worker that is yet to be forked, and what it is to have of its channel and files."""
+    with contextlib.ExitStack() as undone:
+        ours, theirs = socket.socketpair()
+        undone.callback(ours.close)
+        undone.callback(theirs.close)
+        files, ends = list[int](), list[int]()
+        undone.callback(lambda: _close_all([*files, *ends]))
+        for _ in range(2):
+            files.append(unnamed_file())
+        for descriptor in (theirs.fileno(), *files):
+            ends.append(os.dup(descriptor))
+        worker = WorkerProcess(ours, files)
+        undone.pop_all()
+        theirs.close()
+    return worker, ends
+
+
 def read_at_import(environment: Environment) -> Message:
     """The variables of a program that its libraries look at when they are imported."""
     return {
@@ -251,7 +299,11 @@ def zygote_process(
 def _started(executable: str, variables: Message) -> Zygote:
     ours, theirs = socket.socketpair()
     with theirs:
-        process = zygote_process(executable, theirs.fileno(), {**os.environ, **variables})
+        try:
+            process = zygote_process(executable, theirs.fileno(), {**os.environ, **variables})
+        except OSError:
+            ours.close()
+            raise
     zygote = Zygote(process)
     zygote.attach(ours)
     return zygote
@@ -287,36 +339,48 @@ class Zygote:
         """It listens on the other end of this socket."""
         self._socket = sock
         self._loop.add_reader(sock, self._read)
-        unsent, self._unsent = self._unsent, []
-        for message, descriptors in unsent:
+        while self._unsent:
+            message, descriptors = self._unsent[0]
             self._send(message, descriptors)
+            del self._unsent[0]
 
-    def fork(self, settings: Message, preload: tuple[str, ...]) -> WorkerProcess:
-        """Have it fork a worker; messages may be sent to that at once. Raises `OSError`."""
+    def fork(
+        self,
+        worker: WorkerProcess,
+        ends: list[int],
+        settings: Message,
+        preload: tuple[str, ...],
+    ) -> None:
+        """Have it fork a worker, to which messages may be sent at once.
+
+        Args:
+            worker: The worker as we see it.
+            ends: Its ends of channel and files, which are closed once they are sent.
+            settings: What it is told.
+            preload: What is imported before.
+
+        Raises:
+            ConnectionError: the zygote has died; the ends are as they were.
+        """
         missing = [name for name in preload if name not in self._preloaded]
         if missing:
-            self._preloaded.update(missing)
             self._send({"do": "preload", "modules": missing}, [])
-        ours, theirs = socket.socketpair()
-        files = unnamed_file(), unnamed_file()
+            self._preloaded.update(missing)
+        request = {"do": "fork", "worker": self._numbers + 1, "settings": settings}
+        self._send(request, ends)
         self._numbers += 1
-        worker = self._workers[self._numbers] = WorkerProcess(ours, files)
-        request = {"do": "fork", "worker": self._numbers, "settings": settings}
-        self._send(request, [theirs.detach(), *map(os.dup, files)])
-        return worker
+        self._workers[self._numbers] = worker
 
     def _send(self, message: Message, descriptors: list[int]) -> None:
-        """Send a message, with descriptors that are closed then."""
+        """Send a message, with descriptors that are closed once they are sent."""
         if self._socket is None:
             self._unsent.append((message, descriptors))
             return
-        try:
-            if descriptors:
-                socket.send_fds(self._socket, [pack(message)], descriptors)
-            else:
-                self._socket.sendall(pack(message))
-        finally:
-            _close_all(descriptors)
+        if descriptors:
+            socket.send_fds(self._socket, [pack(message)], descriptors)
+        else:
+            self._socket.sendall(pack(message))
+        _close_all(descriptors)
 
     def _read(self) -> None:
         assert self._socket is not None

@@ -327,7 +327,11 @@ def test_nothing_waits_for_a_cluster_that_does_not_come_up(
         (("cluster", "--size", "--info"), "--info and --size: one at a time"),
         (("cluster", "--adaptive", "4"), "'4' is not MIN:MAX, such as 1:8"),
         (("cluster", "--adaptive", "4:2"), "'4:2' is not MIN:MAX, such as 1:8"),
+        (("cluster", "--scale", "0"), "has one worker at least; `qcov start --no-cluster`"),
         (("start", "-m", "much"), "'much' is no amount of memory, such as 1GB"),
+        (("start", "-m", "20kB"), "'20kB' is too little; a Dask worker needs 200MB at least"),
+        (("start", "-m", "150 MiB"), "a Dask worker needs 200MB at least"),
+        (("start", "-m", "2"), "a Dask worker needs 200MB at least"),
     ],
 )
 def test_what_is_written_wrongly(
@@ -337,4 +341,93 @@ def test_what_is_written_wrongly(
     refused = qcov(*options)
 
     assert refused.returncode == 2
-    assert told in refused.stderr
+    assert told in " ".join(refused.stderr.split())
+
+
+def test_a_slot_that_cannot_reach_the_engine_is_asked_for_again(cluster: Path) -> None:
+    running(cluster)
+    sock = Path(announced(cluster)["socket"]).with_name("dask.sock")
+    away = sock.with_suffix(".away")
+    sock.rename(away)
+    dispatch_id = ct.dispatch(ct.lattice(ct.electron(place)))()
+    until(lambda: "asked for again" in (cluster / "engine.log").read_text())
+    away.rename(sock)
+
+    assert ct.get_result(dispatch_id, wait=True).status == "COMPLETED"
+
+
+def test_fewer_workers_end_no_electron(cluster: Path, tmp_path: Path) -> None:
+    running(cluster)
+    flow = ct.lattice(ct.electron(speak))
+
+    # of two that both run one, one goes when its electron has ended
+    first, second = [ct.dispatch(flow)(str(tmp_path / "go")) for _ in range(2)]
+    until(lambda: "before" in _printed(first) and "before" in _printed(second))
+    assert asked("--scale", "1") == {"scale": 1, "leaving": 1}
+    assert "1 worker ends once its electrons have ended" in qcov("cluster").stdout
+    assert asked("--size") == {"size": 2}
+    (tmp_path / "go").touch()
+    assert [ct.get_result(one, wait=True).status for one in (first, second)] == ["COMPLETED"] * 2
+    until(lambda: asked("--size") == {"size": 1})
+
+    # of two of which one runs one, the other one goes at once
+    asked("--scale", "2")
+    until(lambda: asked("--size") == {"size": 2})
+    dispatch_id = ct.dispatch(flow)(str(tmp_path / "again"))
+    until(lambda: "before" in _printed(dispatch_id))
+    assert asked("--scale", "1") == {"scale": 1, "leaving": 0}
+    assert asked("--size") == {"size": 1}
+    (tmp_path / "again").touch()
+    assert ct.get_result(dispatch_id, wait=True).status == "COMPLETED"
+
+
+def holds(megabytes: int, go: str) -> int:
+    data = bytearray(megabytes * 1_000_000)
+    data[::4096] = b"x" * len(data[::4096])
+    print("before")
+    while not Path(go).exists():
+        time.sleep(0.01)
+    return len(data)
+
+
+def test_memory_is_that_of_the_electrons_too_and_more_than_its_limit_ends_one(
+    cluster: Path, tmp_path: Path
+) -> None:
+    running(cluster)
+    flow = ct.lattice(ct.electron(holds))
+
+    other = ct.dispatch(flow)(400, str(tmp_path / "go"))
+    until(lambda: "before" in _printed(other))
+    assert max(worker["memory"] for worker in asked("--info")["workers"]) > 400_000_000
+    over = ct.dispatch_sync(flow)(1200, str(tmp_path / "go"))
+
+    assert "MemoryLimitExceeded: 'holds' was stopped: its Dask worker took" in _error(over)
+    assert "may take 1000 MB" in _error(over)
+    (tmp_path / "go").touch()
+    assert ct.get_result(other, wait=True).result == 400_000_000
+    assert ct.dispatch_sync(flow)(1, str(tmp_path / "go")).result == 1_000_000
+
+
+def test_electrons_run_here_while_the_cluster_has_no_workers(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken"
+    of_dask = "'--multiprocessing-fork' in sys.orig_argv"
+    code = f"import os, sys\nif {of_dask} and os.path.exists({str(broken)!r}): os._exit(1)\n"
+    (tmp_path / "sitecustomize.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("QCOV_SDK_NO_CLUSTER", "false")
+    qcov("start", "-p", "0", "-n", "1")
+    running(data_folder)
+    until(lambda: asked("--size") == {"size": 1})
+    broken.touch()
+    psutil.Process(_pids()[0]).kill()
+    until(lambda: announced(data_folder)["cluster"]["members"] == 0)
+
+    assert placed(place)[1] == "local"
+    named = ct.dispatch(ct.lattice(ct.electron(place, executor="dask")))()
+    waits = "electrons wait for a worker of the Dask cluster"
+    until(lambda: waits in (data_folder / "engine.log").read_text(), 20)
+    broken.unlink()
+    asked("--restart")
+    assert ct.get_result(named, wait=True).status == "COMPLETED"

@@ -248,10 +248,11 @@ def test_executors_are_counted(client: httpx.Client, engine: MemoryEngine, data:
         (
             {"status": "running", "address": "tls://127.0.0.1:4", "workers": [
                 {"name": "<b>0", "address": "tls://127.0.0.1:5", "pid": 77, "threads": 3,
-                 "memory": 70_000_000, "memory_limit": 2_000_000_000, "electrons": 2}
+                 "memory": 70_000_000, "memory_limit": 2_000_000_000, "electrons": 2,
+                 "leaving": True}
             ]},
             ("tls://127.0.0.1:4", "1 worker<", "&lt;b&gt;0", ">77<", ">3<", "70 MB",
-             "2000 MB", ">2<"),
+             "2000 MB", ">2<", "ends after its electrons"),
             True,
         ),
     ],
