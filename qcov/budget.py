@@ -169,10 +169,12 @@ def exceeded(executor: str, short: Shortfall, budgets: Iterable[Budget]) -> Budg
 def amount_text(unit: str, amount: float) -> str:
     """An amount as people read it.
 
-    >>> amount_text("USD", 0.325), amount_text("shots", 1000.0)
-    ('$0.325', '1000 shots')
+    >>> amount_text("USD", 0.325), amount_text("shots", 1000.0), amount_text("tasks", 1.0)
+    ('$0.325', '1000 shots', '1 task')
     """
-    return f"${amount:.6g}" if unit == Unit.USD else f"{amount:.6g} {unit}"
+    if unit == Unit.USD:
+        return f"${amount:.6g}"
+    return f"{amount:.6g} {unit.removesuffix('s') if amount == 1 else unit}"
 
 
 # -- who pays ------------------------------------------------------------------------------------

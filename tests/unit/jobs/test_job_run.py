@@ -559,7 +559,7 @@ def test_a_budget_is_not_exceeded(journal: Journal) -> None:
     ("budget", "message"),
     [
         (Budget(shots=19), "needs 20 shots"),
-        (Budget(tasks=0), "needs 1 tasks"),
+        (Budget(tasks=0), "needs 1 task"),
         (Budget(qpu_seconds=100), "a number of QPU seconds that nobody can tell"),
     ],
 )
