@@ -57,12 +57,14 @@ def end_interrupted() -> NoReturn:
     sys.exit(130)
 
 
-def end_where_nobody_reads(output: TextIO) -> None:
+def end_where_nobody_reads(output: TextIO | None) -> None:
     """End with 141, as a shell tells SIGPIPE, once whoever reads the output has had enough.
 
     Typer, click and rich each make something else of it. The signal itself stays off: it would also
     end the program when an engine hangs up.
     """
+    if output is None:  # whoever started us has closed it
+        return
 
     def heeding(act: Callable[..., Any]) -> Callable[..., Any]:
         def acted(*arguments: Any) -> Any:

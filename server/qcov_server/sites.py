@@ -6,6 +6,8 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 
+from qcov.settings import LOOPBACK
+
 LOGIN_PATH = "/login"
 STEP = "on"  #: what the address of a login has once a page of this server has led to it
 
@@ -38,6 +40,14 @@ def is_far_login(request: Request) -> bool:
         and request.scope["path"] == LOGIN_PATH
         and STEP not in request.query_params
     )
+
+
+def says_where_from(request: Request) -> bool:
+    """Whether a browser would say if it came from another site: to loopback addresses it does.
+
+    To others it does only where what it sends is encrypted.
+    """
+    return "sec-fetch-site" in request.headers or request.url.hostname in LOOPBACK
 
 
 def is_visit(request: Request) -> bool:

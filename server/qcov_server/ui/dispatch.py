@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -11,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse
 
 from qcov.classical.status import NOT_RUN, Status
-from qcov.errors import IntegrityError
+from qcov.errors import IntegrityError, StoreUnavailable
 from qcov.store.costs import together
 from qcov_server.depends import TheStore
 from qcov_server.electrons import argument_names
@@ -111,7 +112,9 @@ def _heading(store: Store, dispatch_id: str) -> dict[str, Any]:
     circuits = store.circuit_summary(dispatch_id)
     ran = sum(int(each["circuits"]) for each in circuits)
     costs = store.circuit_costs(dispatch_id) if 0 < ran <= _FEW else ()
-    waiting, at_most = open_jobs(store, row)
+    waiting, at_most = 0, dict[str, float]()
+    with suppress(StoreUnavailable):  # the journal is damaged: the page of jobs says how
+        waiting, at_most = open_jobs(store, row)
     return {
         "dispatch": row,
         "terminal": Status.is_terminal(row["status"]),

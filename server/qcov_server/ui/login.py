@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -10,11 +11,13 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from qcov_server.auth import LoginCodes, Sessions
-from qcov_server.sites import LOGIN_PATH, STEP, is_far_login
-from qcov_server.tokens import Access, Share, Tokens, Visitor, digest
+from qcov_server.sites import LOGIN_PATH, STEP, is_far_login, says_where_from
+from qcov_server.tokens import Access, Share, Tokens, Visitor, digest, same
 from qcov_server.ui.render import key_page, sign_in_page, step_page
 
 router = APIRouter(include_in_schema=False)
+
+_STEP_COOKIE = "qcov-step"
 
 #: A page of this server, and never `//another.host`.
 _PAGE = r"^/([a-z]+(/[\w-]+)*)?$"
@@ -30,10 +33,11 @@ def login(
 
     A link that was followed from another site, such as web mail, comes without this server's
     cookies, and so would whatever it leads to. A page of this server's own, which goes on to the
-    same link by itself, brings them: nobody loses the session of an owner by a link to less.
+    same link by itself, brings them: nobody loses the session of an owner by a link to less. Where
+    browsers do not say that they come from another site, a cookie tells that they have taken it.
     """
     if is_far_login(request):
-        return step_page(f"{LOGIN_PATH}?{urlencode({'code': code, 'to': to, STEP: 1})}")
+        return _step(code, to, "1")
     codes: LoginCodes = request.app.state.login_codes
     sessions: Sessions = request.app.state.sessions
     tokens: Tokens = request.app.state.tokens
@@ -46,6 +50,13 @@ def login(
             return sign_in_page("That login link was used already, was taken back, or is too old.")
         response = RedirectResponse(to, status_code=303)
         held = sessions.visitor(request.cookies.get(sessions.cookie, ""))
+        if held is None and not says_where_from(request) and not _took_step(request):
+            taken = secrets.token_urlsafe(16)
+            response = _step(code, to, taken)
+            response.set_cookie(
+                _STEP_COOKIE, taken, max_age=60, httponly=True, samesite="strict", path=LOGIN_PATH
+            )
+            return response
         if held is not None and _shows_no_more(share, held, tokens):
             return response
         value, lifetime = sessions.make(share)
@@ -53,6 +64,16 @@ def login(
         sessions.cookie, value, max_age=lifetime, httponly=True, samesite="strict", path="/"
     )
     return response
+
+
+def _step(code: str, to: str, taken: str) -> Response:
+    return step_page(f"{LOGIN_PATH}?{urlencode({'code': code, 'to': to, STEP: taken})}")
+
+
+def _took_step(request: Request) -> bool:
+    """Whether a page of this server's has led here: its cookie came, so others would have too."""
+    taken = request.cookies.get(_STEP_COOKIE, "")
+    return bool(taken) and same(taken, request.query_params.get(STEP, ""))
 
 
 def _shows_no_more(share: Share, held: Visitor, tokens: Tokens) -> bool:

@@ -42,6 +42,15 @@ def test_python_dash_m_is_the_same() -> None:
     assert ran.stdout == f"qcov {qcov.__version__}\n", ran.stderr
 
 
+def test_without_an_output_it_says_nothing() -> None:
+    command = [sys.executable, "-m", "qcov", "--version"]
+    ran = subprocess.run(
+        ["sh", "-c", f"{' '.join(command)} >&-"], capture_output=True, text=True, check=False
+    )
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+
+
 def test_settings_are_shown_and_set(run: Run, tmp_path: Path) -> None:
     assert run("config", "dispatcher.port").out == "48008\n"
     assert run("config", "dispatcher.port", "5000").code == 0

@@ -317,6 +317,9 @@ def test_what_open_jobs_may_cost_is_said_on_the_page_of_their_dispatch(
     assert "1, at most $1.50" in told["below"]
     assert "1, at most $1.50" in told["other"]
 
+    Journal().path.write_bytes(b"no journal" * 1000)
+    assert "Open jobs" not in page(client, "/dispatches/top")
+
 
 def test_a_refresh_without_open_jobs_says_so(client: httpx.Client, data: Path) -> None:
     answer = client.post("/api/v1/refresh-jobs", json={}, timeout=60)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,9 @@ import httpx
 import pytest
 
 from qcov.errors import ConfigError, PortInUse
+from qcov_server.app import create_app
 from qcov_server.serving import listen, start
+from qcov_server.tokens import Tokens
 
 if TYPE_CHECKING:
     from conftest import MemoryEngine, Server
@@ -83,6 +86,40 @@ def test_an_exposed_server_answers_to_its_names_alone(
 
     found = list(asyncio.run(asked()).values())
     assert found == [401] * (len(answered) + 1) + [421, 421]
+
+
+def test_where_browsers_do_not_say_where_they_come_from_a_shared_link_leaves_the_owner_in(
+    engine: MemoryEngine, tmp_path: Path
+) -> None:
+    """They send no fetch metadata to an address that is not the machine's own, over HTTP."""
+    tokens = Tokens(tmp_path)
+    app = create_app(engine, tokens=tokens, port=80, hosts=["qcov.example"])
+    shared = {"code": tokens.share("a colleague", lifetime=60.0)}
+
+    def next_of(answer: httpx.Response) -> str:
+        assert answer.status_code == 200
+        assert app.state.sessions.cookie not in answer.cookies
+        return re.findall('url=(.*?)"', answer.text)[0].replace("&amp;", "&")
+
+    async def visit() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://qcov.example") as owner:
+            await owner.get("/login", params={"code": app.state.login_codes.make()})
+            held = dict(owner.cookies)
+            owner.cookies.clear()  # they stay away from what another site leads to
+            on = next_of(await owner.get("/login", params=shared))
+            forged = await owner.get("/login", params={**shared, "on": "x"})
+            next_of(forged)
+            owner.cookies.update(held)
+            assert (await owner.get(on)).status_code == 303
+            assert owner.cookies[app.state.sessions.cookie] == held[app.state.sessions.cookie]
+            assert (await owner.get("/settings")).status_code == 200
+        async with httpx.AsyncClient(transport=transport, base_url="http://qcov.example") as guest:
+            on = next_of(await guest.get("/login", params=shared))
+            assert (await guest.get(on)).status_code == 303
+            assert (await guest.get("/api/v1/dispatches")).status_code == 200
+
+    asyncio.run(visit())
 
 
 @pytest.mark.parametrize(
