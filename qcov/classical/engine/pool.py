@@ -211,7 +211,7 @@ class Pool:
 
     def _room(self) -> bool:
         """See whether one more worker may run; an idle one of another environment makes room."""
-        at_work = [link for link in self._links if not (link.blocked or link.process.leaving)]
+        at_work = [link for link in self._links if link.takes_a_place]
         if len(at_work) < self._size:
             return True
         idle = next((link for link in at_work if link.idle), None)

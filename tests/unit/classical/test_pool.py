@@ -1,0 +1,104 @@
+"""Which worker an electron is given to, with workers that only the test speaks for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from qcov.classical.engine import spawn
+from qcov.classical.engine.channel import Message
+from qcov.classical.engine.pool import Pool
+from qcov.classical.engine.spawn import Environment, Spawner, WorkerProcess
+from qcov.classical.engine.tasks import Task
+from qcov.errors import QcovError
+
+PROGRAM = Environment(key="k", executable="python", cwd="/", sys_path=(), preload=(), variables={})
+
+
+class _Hired(Spawner):
+    """Starts workers that have no process."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.workers: list[WorkerProcess] = []
+        self._ends: list[int] = []
+
+    def start(self, environment: Environment) -> WorkerProcess:
+        worker, ends = spawn._unborn()
+        self.workers.append(worker)
+        self._ends += ends
+        return worker
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.drop()
+        for end in self._ends:
+            os.close(end)
+
+
+class _Owner:
+    """Who gives the electrons."""
+
+    def __init__(self) -> None:
+        self.began: list[str] = []
+        self.died: list[tuple[str, QcovError]] = []
+
+    def task_started(self, task: Task) -> None:
+        self.began.append(task.name)
+
+    def task_progressed(self, task: Task, report: Message) -> None: ...
+
+    def task_ended(self, task: Task, outcome: Message) -> None: ...
+
+    def task_died(self, task: Task, error: QcovError, printed: Message | None = None) -> None:
+        self.died.append((task.name, error))
+
+    def task(self, number: int) -> Task:
+        return Task(
+            key=("d", number, 1),
+            name=f"e{number}",
+            environment=PROGRAM,
+            bundle={"blobs": {}},
+            function=None,
+            time_limit=None,
+            owner=self,
+        )
+
+
+def _in_pool(size: int, does: Callable[[Pool, _Hired, _Owner], Awaitable[None]]) -> None:
+    async def main() -> None:
+        hired = _Hired()
+        pool = Pool(size=size, settings={}, spawner=hired)
+        try:
+            await does(pool, hired, _Owner())
+        finally:
+            pool.close()
+
+    asyncio.run(main())
+
+
+async def _given(pool: Pool, *tasks: Task) -> None:
+    for task in tasks:
+        pool.submit(task)
+    await asyncio.sleep(0)
+
+
+def _says(worker: WorkerProcess, did: str, **more: Any) -> None:
+    worker.on_message({"did": did, **more})
+
+
+def test_one_that_is_to_go_takes_no_place_of_those_that_stay() -> None:
+    async def start(pool: Pool, hired: _Hired, owner: _Owner) -> None:
+        await _given(pool, owner.task(1), owner.task(2))
+        pool.resize(1)
+        hired.workers[0].on_retire()
+        hired.workers[1].on_retire()
+        await _given(pool, owner.task(3), owner.task(4))
+        for worker in hired.workers:
+            _says(worker, "ready")
+
+        assert owner.began == ["e1", "e2", "e3"]
+
+    _in_pool(2, start)
