@@ -445,6 +445,7 @@ class Pool:
         link.process.kill()
         if link.process.pid is None:  # the zygote is busy with an import: it need not be waited for
             self._loop.call_soon(self._on_end, link, "it was stopped before it began")
+            self._spawner.forget(link.process)
 
     def _on_end(self, link: Link, reason: str) -> None:
         """A worker's process has ended: the electron that ran died with it, the others wait."""

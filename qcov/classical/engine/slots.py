@@ -66,6 +66,14 @@ class Slots(Spawner):
                 slot.retired = True
                 slot.retire()
 
+    def forget(self, worker: WorkerProcess) -> None:
+        """A worker has been stopped: a slot that waits for Dask only for it is not wanted."""
+        for slot in [*self._alive().values()]:
+            if not slot.attached and slot.has(worker):
+                slot.take_back(worker)
+                if not slot.workers:
+                    slot.close()
+
     def close(self) -> None:
         """Let all slots go, and their workers with them."""
         for slot in self._slots.values():

@@ -242,6 +242,9 @@ class Spawner:
                 self._retired.append(zygote)
                 zygote.retire()
 
+    def forget(self, worker: WorkerProcess) -> None:
+        """A worker that was not born yet has been stopped: it need not be."""
+
     def _note_renewal(self) -> None:
         self._renewed.append(time.monotonic())
 
@@ -370,6 +373,16 @@ class Zygote:
         self._send(request, ends)
         self._numbers += 1
         self._workers[self._numbers] = worker
+
+    def take_back(self, worker: WorkerProcess) -> None:
+        """Ask no more for a worker, if that has not been sent yet."""
+        number = next(number for number, mine in self._workers.items() if mine is worker)
+        for at, (message, descriptors) in enumerate(self._unsent):
+            if message.get("worker") == number:
+                del self._unsent[at], self._workers[number]
+                _close_all(descriptors)
+                worker.ended("it was stopped before it began")
+                return
 
     def _send(self, message: Message, descriptors: list[int]) -> None:
         """Send a message, with descriptors that are closed once they are sent."""

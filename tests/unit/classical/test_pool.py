@@ -23,6 +23,7 @@ class _Hired(Spawner):
     def __init__(self) -> None:
         super().__init__({})
         self.workers: list[WorkerProcess] = []
+        self.forgot: list[WorkerProcess] = []
         self._ends: list[int] = []
 
     def start(self, environment: Environment) -> WorkerProcess:
@@ -30,6 +31,9 @@ class _Hired(Spawner):
         self.workers.append(worker)
         self._ends += ends
         return worker
+
+    def forget(self, worker: WorkerProcess) -> None:
+        self.forgot.append(worker)
 
     def close(self) -> None:
         for worker in self.workers:
@@ -102,3 +106,15 @@ def test_one_that_is_to_go_takes_no_place_of_those_that_stay() -> None:
         assert owner.began == ["e1", "e2", "e3"]
 
     _in_pool(2, start)
+
+
+def test_one_that_is_stopped_before_it_is_born_need_not_be() -> None:
+    async def start(pool: Pool, hired: _Hired, owner: _Owner) -> None:
+        await _given(pool, owner.task(1))
+        pool.stop(("d", 1, 1))
+        await asyncio.sleep(0)
+
+        assert [name for name, _ in owner.died] == ["e1"]
+        assert hired.forgot == hired.workers
+
+    _in_pool(1, start)

@@ -17,6 +17,7 @@ from qcov.classical.engine import slots as slots_module
 from qcov.classical.engine import spawn
 from qcov.classical.engine.slots import Slots
 from qcov.classical.engine.spawn import Environment, Spawner, Zygote
+from qcov.wire import Unpacker
 
 FULL = OSError(errno.EMFILE, "Too many open files")
 PROGRAM = Environment(
@@ -74,6 +75,9 @@ class _Slot:
     def __init__(self, slots: Slots, name: str) -> None:
         ours, self.theirs = socket.socketpair()
         slots._slots[name].attach(ours)
+
+    def heard(self) -> list[Any]:
+        return list(Unpacker().feed(self.theirs.recv(1 << 16)))
 
     def dies(self) -> None:
         self.theirs.close()
@@ -189,5 +193,35 @@ def test_the_end_of_a_slot_that_came_is_heard_by_its_socket(tmp_path: Path) -> N
         slots.ended(asked[0], "Dask has run it again")
         assert slots._slots[asked[0]].has(worker)
         assert not worker.leaving
+
+    _in_slots(tmp_path, start)
+
+
+def test_a_slot_that_waits_for_what_was_stopped_is_not_wanted(tmp_path: Path) -> None:
+    async def start(slots: Slots, asked: list[str]) -> None:
+        before = _descriptors()
+        worker, ended = slots.start(PROGRAM), asyncio.get_running_loop().create_future()
+        worker.on_end = ended.set_result
+        worker.kill()
+        slots.forget(worker)
+        slots.came_up()
+
+        assert len(asked) == 1
+        assert "before it began" in await asyncio.wait_for(ended, 5)
+        assert _descriptors() == before
+
+    _in_slots(tmp_path, start)
+
+
+def test_a_slot_that_comes_starts_none_that_was_stopped(tmp_path: Path) -> None:
+    async def start(slots: Slots, asked: list[str]) -> None:
+        slots.size = 1
+        stopped, other = slots.start(PROGRAM), slots.start(PROGRAM)
+        slots.forget(stopped)
+        slot = _Slot(slots, asked[0])
+
+        assert asked == asked[:1]
+        assert slots._slots[asked[0]].workers == [other]
+        assert [message["worker"] for message in slot.heard()] == [2]
 
     _in_slots(tmp_path, start)
