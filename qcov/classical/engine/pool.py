@@ -16,6 +16,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from qcov.classical.engine.channel import Message
@@ -380,7 +381,7 @@ class Pool:
         process.on_message = lambda message: self._on_message(link, message)
         process.on_end = lambda reason: self._on_end(link, reason)
         process.on_retire = lambda: self._on_retire(link)
-        process.on_excess = lambda memory, limit: self._on_excess(link, memory, limit)
+        process.on_excess = partial(self._on_excess, link)
         self._links.append(link)
         return link
 
@@ -403,9 +404,12 @@ class Pool:
         else:
             self._dismiss(link)
 
-    def _on_excess(self, link: Link, memory: int, limit: int) -> None:
+    def _on_excess(self, link: Link, memory: int, limit: int, measured: float) -> None:
         """What it runs has taken too much memory; or what it ran, if it is idle."""
+        if link.since > measured:  # what took it has ended; if it is not freed, we hear of it again
+            return
         if not link.tasks:
+            self._dismiss(link)
             link.process.kill()
             return
         task = link.tasks[0]

@@ -127,12 +127,12 @@ class Slots(Spawner):
                     worker.on_retire()
                 slot.retire()
 
-    def exceeded(self, process: int, memory: int, limit: int) -> None:
-        """A worker is what takes most below a process of Dask's that is over its limit."""
+    def exceeded(self, process: int, memory: int, limit: int, measured: float) -> None:
+        """A worker was what took most below a process of Dask's that was over its limit."""
         for slot in [*self._alive().values()]:
             for worker in slot.workers:
                 if worker.pid == process:
-                    worker.on_excess(memory, limit)
+                    worker.on_excess(memory, limit, measured)
 
     # -- its own
 

@@ -82,8 +82,9 @@ class WorkerProcess:
         self.on_end: Callable[[str], None] = lambda _reason: None
         #: Called when it is to take no more electrons, and to go when it has none.
         self.on_retire: Callable[[], None] = lambda: None
-        #: Called when too much memory is in use, of which it has most: how much, and the limit.
-        self.on_excess: Callable[[int, int], None] = lambda _memory, _limit: None
+        #: Called when too much memory is in use, of which it has most: how much, how much may be,
+        #: and when that was measured.
+        self.on_excess: Callable[[int, int, float], None] = lambda _memory, _limit, _measured: None
         self._reason: str | None = None
         self._closed = False
         self._killed = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from qcov.classical.engine.channel import Message
 from qcov.classical.engine.pool import Pool
 from qcov.classical.engine.spawn import Environment, Spawner, WorkerProcess
 from qcov.classical.engine.tasks import Task
-from qcov.errors import QcovError
+from qcov.errors import MemoryLimitExceeded, QcovError
 
 PROGRAM = Environment(key="k", executable="python", cwd="/", sys_path=(), preload=(), variables={})
 
@@ -116,5 +117,47 @@ def test_one_that_is_stopped_before_it_is_born_need_not_be() -> None:
 
         assert [name for name, _ in owner.died] == ["e1"]
         assert hired.forgot == hired.workers
+
+    _in_pool(1, start)
+
+
+def _outcome(task: Task) -> Message:
+    return {"task": list(task.key), "started": 0.0, "ended": 1.0}
+
+
+def test_an_idle_one_that_has_too_much_memory_is_given_nothing() -> None:
+    async def start(pool: Pool, hired: _Hired, owner: _Owner) -> None:
+        first, second = owner.task(1), owner.task(2)
+        await _given(pool, first)
+        (worker,) = hired.workers
+        _says(worker, "ready")
+        _says(worker, "outcome", **_outcome(first))
+        worker.on_excess(500, 400, time.monotonic())
+        await _given(pool, second)
+        _says(hired.workers[-1], "ready")
+
+        assert owner.began == ["e1", "e2"]
+        assert len(hired.workers) == 2
+
+    _in_pool(1, start)
+
+
+def test_the_memory_of_one_electron_is_not_held_against_the_next() -> None:
+    async def start(pool: Pool, hired: _Hired, owner: _Owner) -> None:
+        first, second = owner.task(1), owner.task(2)
+        await _given(pool, first)
+        (worker,) = hired.workers
+        _says(worker, "ready")
+        measured = time.monotonic()
+        _says(worker, "outcome", **_outcome(first))
+        await _given(pool, second)
+        worker.on_excess(500, 400, measured)
+        assert owner.died == []
+        worker.on_excess(500_000_001, 400_000_000, time.monotonic())
+        await asyncio.sleep(0)
+
+        ((name, error),) = owner.died
+        assert (name, type(error)) == ("e2", MemoryLimitExceeded)
+        assert "took 501 MB with the electrons in it, and may take 400 MB" in str(error)
 
     _in_pool(1, start)
