@@ -340,13 +340,18 @@ class Zygote:
         return self._socket is not None
 
     def attach(self, sock: socket.socket) -> None:
-        """It listens on the other end of this socket."""
+        """It listens on the other end of this socket.
+
+        Raises:
+            OSError: it has died; another one can be attached in its place.
+        """
+        for message, descriptors in self._unsent:
+            _send(sock, message, descriptors)
+        for _, descriptors in self._unsent:
+            _close_all(descriptors)
+        self._unsent.clear()
         self._socket = sock
         self._loop.add_reader(sock, self._read)
-        while self._unsent:
-            message, descriptors = self._unsent[0]
-            self._send(message, descriptors)
-            del self._unsent[0]
 
     def fork(
         self,
@@ -390,10 +395,7 @@ class Zygote:
         if self._socket is None:
             self._unsent.append((message, descriptors))
             return
-        if descriptors:
-            socket.send_fds(self._socket, [pack(message)], descriptors)
-        else:
-            self._socket.sendall(pack(message))
+        _send(self._socket, message, descriptors)
         _close_all(descriptors)
 
     def _read(self) -> None:
@@ -453,6 +455,13 @@ class Zygote:
         self._unsent.clear()
         for worker in self.workers:
             worker.ended(reason)
+
+
+def _send(sock: socket.socket, message: Message, descriptors: list[int]) -> None:
+    if descriptors:
+        socket.send_fds(sock, [pack(message)], descriptors)
+    else:
+        sock.sendall(pack(message))
 
 
 def _close_all(descriptors: Iterable[int]) -> None:
