@@ -127,7 +127,10 @@ class Pool:
 
     def resize(self, size: int) -> None:
         """Let so many electrons run at a time from now on."""
-        self._size = size
+        fewer, self._size = size < self._size, size
+        if fewer:  # what has no place yet may never get one
+            for link in [link for link in self._links if self._spawner.waits(link.process)]:
+                self._withdraw(link)
         self._feed_soon()
 
     def working(self) -> list[WorkerProcess]:
@@ -403,6 +406,13 @@ class Pool:
             self._recall(link)
         else:
             self._dismiss(link)
+        self._feed_soon()
+
+    def _withdraw(self, link: Link) -> None:
+        """A worker need not be started: what it was given is given out anew."""
+        self._dismiss(link)
+        self._spawner.forget(link.process)
+        self._take_back(link, [list(task.key) for task in link.tasks])
 
     def _on_excess(self, link: Link, memory: int, limit: int, measured: float) -> None:
         """What it runs has taken too much memory; or what it ran, if it is idle."""

@@ -75,6 +75,10 @@ class Slots(Spawner):
                 if not slot.workers:
                     slot.close()
 
+    def waits(self, worker: WorkerProcess) -> bool:
+        """Whether Dask has not made its slot yet."""
+        return any(slot.has(worker) for slot in self._alive().values() if not slot.attached)
+
     def close(self) -> None:
         """Let all slots go, and their workers with them."""
         for slot in self._slots.values():

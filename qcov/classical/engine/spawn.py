@@ -246,6 +246,10 @@ class Spawner:
     def forget(self, worker: WorkerProcess) -> None:
         """A worker that was not born yet has been stopped: it need not be."""
 
+    def waits(self, worker: WorkerProcess) -> bool:  # noqa: ARG002  # others look at it
+        """Whether a worker is started only once there is a place for it, which is not there yet."""
+        return False
+
     def _note_renewal(self) -> None:
         self._renewed.append(time.monotonic())
 

@@ -25,6 +25,7 @@ class _Hired(Spawner):
         super().__init__({})
         self.workers: list[WorkerProcess] = []
         self.forgot: list[WorkerProcess] = []
+        self.waiting: list[WorkerProcess] = []
         self._ends: list[int] = []
 
     def start(self, environment: Environment) -> WorkerProcess:
@@ -35,6 +36,9 @@ class _Hired(Spawner):
 
     def forget(self, worker: WorkerProcess) -> None:
         self.forgot.append(worker)
+
+    def waits(self, worker: WorkerProcess) -> bool:
+        return worker in self.waiting
 
     def close(self) -> None:
         for worker in self.workers:
@@ -159,5 +163,32 @@ def test_the_memory_of_one_electron_is_not_held_against_the_next() -> None:
         ((name, error),) = owner.died
         assert (name, type(error)) == ("e2", MemoryLimitExceeded)
         assert "took 501 MB with the electrons in it, and may take 400 MB" in str(error)
+
+    _in_pool(1, start)
+
+
+def test_an_electron_that_waits_for_a_place_that_goes_is_given_to_another_worker() -> None:
+    async def start(pool: Pool, hired: _Hired, owner: _Owner) -> None:
+        first, second = owner.task(1), owner.task(2)
+        await _given(pool, first, second)
+        _says(hired.workers[0], "ready")
+        hired.waiting = hired.workers[1:]
+        pool.resize(1)
+        _says(hired.workers[0], "outcome", **_outcome(first))
+        await asyncio.sleep(0)
+
+        assert owner.began == ["e1", "e2"]
+        assert owner.died == []
+        assert hired.forgot == hired.waiting
+
+    _in_pool(2, start)
+
+
+def test_what_waits_begins_as_soon_as_a_worker_is_to_go() -> None:
+    async def start(pool: Pool, hired: _Hired, owner: _Owner) -> None:
+        await _given(pool, owner.task(1), owner.task(2))
+        hired.workers[0].on_retire()
+        await asyncio.sleep(0)
+        assert len(hired.workers) == 2
 
     _in_pool(1, start)
