@@ -153,9 +153,13 @@ class Members:
             self._drained.set()
 
     def _has_ended(self, name: Any, ws: Any) -> bool:
-        if ws is None or not ws.processing:
-            return True
-        if ws.status.name == "running":  # it had died, and is there again
+        if ws is None:  # one that starts would be given slots before Dask could end it
+            return name in self._cluster.workers or name not in self._cluster.worker_spec
+        if ws.status.name == "init":
+            return False
+        if ws.status.name == "running":  # it has just come up, maybe not for the first time
             self._let_go([name])
             return False
+        if not ws.processing:
+            return True
         return not ws.executing and self._now() - self._leaving[name] > _SETTLED
