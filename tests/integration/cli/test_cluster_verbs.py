@@ -430,4 +430,5 @@ def test_electrons_run_here_while_the_cluster_has_no_workers(
     until(lambda: waits in (data_folder / "engine.log").read_text(), 20)
     broken.unlink()
     asked("--restart")
-    assert ct.get_result(named, wait=True).status == "COMPLETED"
+    result = ct.get_result(named, wait=True)
+    assert result.status == "COMPLETED", result.error
