@@ -501,8 +501,8 @@ class MemoryLimitExceeded(EngineError):
 
     def __init__(self, *, electron: str, memory: int, limit: int) -> None:
         super().__init__(
-            f"{electron!r} was stopped: its Dask worker took {memory / 1e6:.0f} MB with the "
-            f"electrons in it, and may take {limit / 1e6:.0f} MB. "
+            f"{electron!r} was stopped: its Dask worker took {-(-memory // 10**6)} MB with the "
+            f"electrons in it, and may take {limit // 10**6} MB, 95 % of its limit. "
             "Start with a larger --mem-per-worker, or give it less to do at a time."
         )
         self.electron, self.memory, self.limit = electron, memory, limit

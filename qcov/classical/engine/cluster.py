@@ -117,24 +117,43 @@ class OwnCluster:
         process = self._process
         if not self.running or process is None or process.stdin is None:
             raise _unavailable(f"it is {self.about['status']}")
+        if do == "scale":
+            return await self._scaled(arguments)
+        value = await self._answered(do, arguments)
+        if do == "adapt":
+            self._resize(arguments)
+        return value
+
+    async def _scaled(self, arguments: Message) -> Any:
+        """Have it scaled; nothing new is to wait for workers that are about to leave."""
+        had, has = dict(self.settings), {"workers": arguments["n"], "least": 0, "most": 0}
+        fewer = arguments["n"] * had["threads"] < self.places
+        if fewer:
+            self._resize(has)
+        try:
+            value = await self._answered("scale", arguments)
+        except ClusterUnavailable:
+            if fewer:
+                self._resize(had)
+            raise
+        if not fewer:
+            self._resize(has)
+        return value
+
+    async def _answered(self, do: str, arguments: Message) -> Any:
         number = next(self._numbers)
         answer = self._asked[number] = asyncio.get_running_loop().create_future()
         self._tell({"do": do, "number": number, **arguments})
         try:
-            value = await asyncio.wait_for(answer, _ANSWERS_WITHIN)
+            return await asyncio.wait_for(answer, _ANSWERS_WITHIN)
         except TimeoutError:
             raise _unavailable(f"it has not answered in {_ANSWERS_WITHIN:g} s") from None
         finally:
             del self._asked[number]
-        if do == "scale":  # one that is started again has as many
-            self.settings |= {"workers": arguments["n"], "least": 0, "most": 0}
-            self._resized()
-        elif do == "adapt":
-            self.settings |= arguments
-            self._resized()
-        return value
 
-    def _resized(self) -> None:
+    def _resize(self, settings: Message) -> None:
+        """Have so many workers; one that is started again has as many."""
+        self.settings |= settings
         if self._slots is not None:
             self._slots.size = self.places
         self._changed()

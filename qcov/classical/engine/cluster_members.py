@@ -121,10 +121,14 @@ class Members:
     def _let_go(self, names: Collection[Any]) -> None:
         self._leaving |= dict.fromkeys(names, self._now())
         self._drained.clear()
-        leaving = [ws for ws in self._known() if ws.name in self._leaving]
-        for ws in leaving:
-            self._take_no_more(ws)
-        self._say({"leaving": [ws.pid for ws in leaving]})
+        for ws in self._known():
+            if ws.name in self._leaving:
+                self._take_no_more(ws)
+        self._say_who_leaves()
+
+    def _say_who_leaves(self) -> None:
+        leaving = [ws.pid for ws in self._known() if ws.name in self._leaving]
+        self._say({"leaving": leaving})
 
     def _take_no_more(self, ws: Any) -> None:
         """As Dask does with one that retires, but what runs there is not ended."""
@@ -143,13 +147,19 @@ class Members:
             await self._cluster.scale_down(gone)
         for name in gone:
             del self._leaving[name]
+        if gone:  # another process may get its number
+            self._say_who_leaves()
         if not self._leaving:
             self._drained.set()
 
     def _has_ended(self, name: Any, ws: Any) -> bool:
-        if ws is None or not ws.processing:
-            return True
-        if ws.status.name == "running":  # it had died, and is there again
+        if ws is None:  # one that starts would be given slots before Dask could end it
+            return name in self._cluster.workers or name not in self._cluster.worker_spec
+        if ws.status.name == "init":
+            return False
+        if ws.status.name == "running":  # it has just come up, maybe not for the first time
             self._let_go([name])
             return False
+        if not ws.processing:
+            return True
         return not ws.executing and self._now() - self._leaving[name] > _SETTLED

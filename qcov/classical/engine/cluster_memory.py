@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -66,15 +67,20 @@ def _size(process: int, exact: bool) -> int:
     return 0
 
 
-def excess(limits: dict[int, int]) -> Iterator[dict[str, int]]:
-    """Which electron takes most in each worker that is over its limit.
+def excess(limits: dict[int, int]) -> Iterator[dict[str, float]]:
+    """Which electron takes most in each worker that takes more than it may.
+
+    With how much may be taken, and when it was measured.
 
     Args:
         limits: The limits of workers, by their processes, in bytes.
     """
     rough = used(limits, exact=False)  # never too little
     suspects = [worker for worker, found in rough.items() if found.total > FULL * limits[worker]]
+    measured = time.monotonic()  # the engine's clock too
     for worker, found in (used(suspects) if suspects else {}).items():
-        if found.total > FULL * limits[worker] and found.electrons:
+        limit = int(FULL * limits[worker])
+        if found.total > limit and found.electrons:
             most = max(found.electrons, key=found.electrons.__getitem__)
-            yield {"process": most, "memory": found.total, "limit": limits[worker]}
+            about = {"process": most, "memory": found.total, "limit": limit}
+            yield {**about, "measured": measured}

@@ -22,6 +22,7 @@ from qcov import private_file
 from qcov.classical.engine.cluster_slot import hold
 
 _LOOPBACK = "127.0.0.1"
+_LOOKS_EVERY = 0.05  # seconds
 #: Which of a cluster's certificates is in which file.
 _FILES = {"tls_ca_file": "ca.pem", "tls_cert": "cert.pem", "tls_key": "key.pem"}
 
@@ -54,7 +55,7 @@ class Cluster:
     async def answer(self, asked: Mapping[str, Any]) -> Any:
         """Do what is asked."""
         if asked["do"] == "scale":
-            self._cluster.adapt(minimum=asked["n"], maximum=asked["n"]).stop()
+            await self._adapt_no_more(asked["n"])
             return await self._members.scale(asked["n"], asked["busy"])
         if asked["do"] == "adapt":
             # slots are few and long: each that waits asks for a worker
@@ -65,6 +66,13 @@ class Cluster:
             found = await self._cluster.get_logs(cluster=False)
             return {name: str(text) for name, text in found.items()}
         return await self._members.about()
+
+    async def _adapt_no_more(self, count: int) -> None:
+        """Also not by what Dask has begun: it would undo what is asked after."""
+        adaptive = getattr(self._cluster, "_adaptive", None)
+        self._cluster.adapt(minimum=count, maximum=count).stop()
+        while getattr(adaptive, "_adapting", False):  # noqa: ASYNC110  # Dask has no event for it
+            await asyncio.sleep(_LOOKS_EVERY)
 
 
 async def _live(settings: Mapping[str, Any]) -> None:

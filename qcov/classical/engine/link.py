@@ -41,6 +41,11 @@ class Link:
         """True if it can be given electrons."""
         return not (self.gone or self.retired or self.process.leaving or self.verdict)
 
+    @property
+    def takes_a_place(self) -> bool:
+        """True unless another one may run beside it: where it runs is to go, say."""
+        return not (self.blocked or self.retired or self.process.leaving)
+
     def runs(self, dispatch_id: str, node_id: int) -> bool:
         """True while this electron runs in it."""
         return bool(self.tasks) and self.tasks[0].key[:2] == (dispatch_id, node_id)

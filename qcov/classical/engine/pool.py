@@ -16,6 +16,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from qcov.classical.engine.channel import Message
@@ -126,7 +127,10 @@ class Pool:
 
     def resize(self, size: int) -> None:
         """Let so many electrons run at a time from now on."""
-        self._size = size
+        fewer, self._size = size < self._size, size
+        if fewer:  # what has no place yet may never get one
+            for link in [link for link in self._links if self._spawner.waits(link.process)]:
+                self._withdraw(link)
         self._feed_soon()
 
     def working(self) -> list[WorkerProcess]:
@@ -211,7 +215,7 @@ class Pool:
 
     def _room(self) -> bool:
         """See whether one more worker may run; an idle one of another environment makes room."""
-        at_work = [link for link in self._links if not (link.blocked or link.process.leaving)]
+        at_work = [link for link in self._links if link.takes_a_place]
         if len(at_work) < self._size:
             return True
         idle = next((link for link in at_work if link.idle), None)
@@ -380,7 +384,7 @@ class Pool:
         process.on_message = lambda message: self._on_message(link, message)
         process.on_end = lambda reason: self._on_end(link, reason)
         process.on_retire = lambda: self._on_retire(link)
-        process.on_excess = lambda memory, limit: self._on_excess(link, memory, limit)
+        process.on_excess = partial(self._on_excess, link)
         self._links.append(link)
         return link
 
@@ -402,10 +406,20 @@ class Pool:
             self._recall(link)
         else:
             self._dismiss(link)
+        self._feed_soon()
 
-    def _on_excess(self, link: Link, memory: int, limit: int) -> None:
+    def _withdraw(self, link: Link) -> None:
+        """A worker need not be started: what it was given is given out anew."""
+        self._dismiss(link)
+        self._spawner.forget(link.process)
+        self._take_back(link, [list(task.key) for task in link.tasks])
+
+    def _on_excess(self, link: Link, memory: int, limit: int, measured: float) -> None:
         """What it runs has taken too much memory; or what it ran, if it is idle."""
+        if link.since > measured:  # what took it has ended; if it is not freed, we hear of it again
+            return
         if not link.tasks:
+            self._dismiss(link)
             link.process.kill()
             return
         task = link.tasks[0]
@@ -445,6 +459,7 @@ class Pool:
         link.process.kill()
         if link.process.pid is None:  # the zygote is busy with an import: it need not be waited for
             self._loop.call_soon(self._on_end, link, "it was stopped before it began")
+            self._spawner.forget(link.process)
 
     def _on_end(self, link: Link, reason: str) -> None:
         """A worker's process has ended: the electron that ran died with it, the others wait."""

@@ -53,6 +53,7 @@ class Slots(Spawner):
         self._wanted = wanted
         self._loop = asyncio.get_running_loop()
         self._slots: dict[str, _Slot] = {}
+        self._leaving: set[int] = set()  # Dask's processes that are to go
         self._warned = False  # that electrons wait; until the next slot comes
         self._told: set[asyncio.Task[None]] = set()
         self._listening = _listening_at(path)
@@ -65,6 +66,18 @@ class Slots(Spawner):
             if slot.has(worker):
                 slot.retired = True
                 slot.retire()
+
+    def forget(self, worker: WorkerProcess) -> None:
+        """A worker has been stopped: a slot that waits for Dask only for it is not wanted."""
+        for slot in [*self._alive().values()]:
+            if not slot.attached and slot.has(worker):
+                slot.take_back(worker)
+                if not slot.workers:
+                    slot.close()
+
+    def waits(self, worker: WorkerProcess) -> bool:
+        """Whether Dask has not made its slot yet."""
+        return any(slot.has(worker) for slot in self._alive().values() if not slot.attached)
 
     def close(self) -> None:
         """Let all slots go, and their workers with them."""
@@ -79,6 +92,7 @@ class Slots(Spawner):
 
     def came_up(self) -> None:
         """There is a new cluster: it knows nothing of the slots that wait."""
+        self._leaving.clear()
         for name, slot in self._alive().items():
             if not slot.attached:
                 self._wanted(name)
@@ -111,20 +125,18 @@ class Slots(Spawner):
         return [slot.dask_worker for slot in slots for worker in workers if slot.has(worker)]
 
     def leave(self, processes: list[int]) -> None:
-        """These processes of Dask's are to go once the electrons in them have ended."""
+        """These processes of Dask's, and no others, are to go once their electrons have ended."""
+        self._leaving = set(processes)
         for slot in [*self._alive().values()]:
-            if slot.dask_worker in processes:
-                slot.retired = True
-                for worker in slot.workers:
-                    worker.on_retire()
-                slot.retire()
+            if slot.dask_worker in self._leaving:
+                slot.leave()
 
-    def exceeded(self, process: int, memory: int, limit: int) -> None:
-        """A worker is what takes most below a process of Dask's that is over its limit."""
+    def exceeded(self, process: int, memory: int, limit: int, measured: float) -> None:
+        """A worker was what took most below a process of Dask's that was over its limit."""
         for slot in [*self._alive().values()]:
             for worker in slot.workers:
                 if worker.pid == process:
-                    worker.on_excess(memory, limit)
+                    worker.on_excess(memory, limit, measured)
 
     # -- its own
 
@@ -182,7 +194,8 @@ class Slots(Spawner):
         with contextlib.suppress(OSError, ValueError, TimeoutError):
             data = await asyncio.wait_for(self._loop.sock_recv(sock, 4096), _SAYS_WITHIN)
             said = next(iter(Unpacker().feed(data)), said)
-        slot = self._alive().get(str(said.get("slot")))
+        name = str(said.get("slot"))
+        slot = self._alive().get(name)
         if slot is None or slot.attached:  # Dask runs again what died: that is not wanted twice
             sock.close()
             return
@@ -191,11 +204,15 @@ class Slots(Spawner):
         sock.setblocking(True)
         try:
             sock.sendall(len(about).to_bytes(4, "big") + about)
-            slot.dask_worker = int(said["pid"])
             slot.attach(sock)
-            self._warned = False
-        except OSError:
-            slot.close("its Dask worker died")
+        except OSError as error:
+            sock.close()
+            self.ended(name, f"its Dask worker died: {error}")
+            return
+        self._warned = False
+        slot.dask_worker = int(said["pid"])
+        if slot.dask_worker in self._leaving:  # Dask had given it this slot before
+            slot.leave()
 
 
 class _Slot(Zygote):
@@ -207,6 +224,13 @@ class _Slot(Zygote):
         self.dask_worker = 0  #: the number of its process
         self.retired = False
         self.tries = 0  #: how often it has not come up
+
+    def leave(self) -> None:
+        """It is to go once the electrons in it have ended."""
+        self.retired = True
+        for worker in self.workers:
+            worker.on_retire()
+        self.retire()
 
 
 def _settings(environment: Environment) -> tuple[str, Message]:

@@ -82,8 +82,9 @@ class WorkerProcess:
         self.on_end: Callable[[str], None] = lambda _reason: None
         #: Called when it is to take no more electrons, and to go when it has none.
         self.on_retire: Callable[[], None] = lambda: None
-        #: Called when too much memory is in use, of which it has most: how much, and the limit.
-        self.on_excess: Callable[[int, int], None] = lambda _memory, _limit: None
+        #: Called when too much memory is in use, of which it has most: how much, how much may be,
+        #: and when that was measured.
+        self.on_excess: Callable[[int, int, float], None] = lambda _memory, _limit, _measured: None
         self._reason: str | None = None
         self._closed = False
         self._killed = False
@@ -242,6 +243,13 @@ class Spawner:
                 self._retired.append(zygote)
                 zygote.retire()
 
+    def forget(self, worker: WorkerProcess) -> None:
+        """A worker that was not born yet has been stopped: it need not be."""
+
+    def waits(self, worker: WorkerProcess) -> bool:  # noqa: ARG002  # others look at it
+        """Whether a worker is started only once there is a place for it, which is not there yet."""
+        return False
+
     def _note_renewal(self) -> None:
         self._renewed.append(time.monotonic())
 
@@ -336,13 +344,18 @@ class Zygote:
         return self._socket is not None
 
     def attach(self, sock: socket.socket) -> None:
-        """It listens on the other end of this socket."""
+        """It listens on the other end of this socket.
+
+        Raises:
+            OSError: it has died; another one can be attached in its place.
+        """
+        for message, descriptors in self._unsent:
+            _send(sock, message, descriptors)
+        for _, descriptors in self._unsent:
+            _close_all(descriptors)
+        self._unsent.clear()
         self._socket = sock
         self._loop.add_reader(sock, self._read)
-        while self._unsent:
-            message, descriptors = self._unsent[0]
-            self._send(message, descriptors)
-            del self._unsent[0]
 
     def fork(
         self,
@@ -371,15 +384,22 @@ class Zygote:
         self._numbers += 1
         self._workers[self._numbers] = worker
 
+    def take_back(self, worker: WorkerProcess) -> None:
+        """Ask no more for a worker, if that has not been sent yet."""
+        number = next(number for number, mine in self._workers.items() if mine is worker)
+        for at, (message, descriptors) in enumerate(self._unsent):
+            if message.get("worker") == number:
+                del self._unsent[at], self._workers[number]
+                _close_all(descriptors)
+                worker.ended("it was stopped before it began")
+                return
+
     def _send(self, message: Message, descriptors: list[int]) -> None:
         """Send a message, with descriptors that are closed once they are sent."""
         if self._socket is None:
             self._unsent.append((message, descriptors))
             return
-        if descriptors:
-            socket.send_fds(self._socket, [pack(message)], descriptors)
-        else:
-            self._socket.sendall(pack(message))
+        _send(self._socket, message, descriptors)
         _close_all(descriptors)
 
     def _read(self) -> None:
@@ -439,6 +459,13 @@ class Zygote:
         self._unsent.clear()
         for worker in self.workers:
             worker.ended(reason)
+
+
+def _send(sock: socket.socket, message: Message, descriptors: list[int]) -> None:
+    if descriptors:
+        socket.send_fds(sock, [pack(message)], descriptors)
+    else:
+        sock.sendall(pack(message))
 
 
 def _close_all(descriptors: Iterable[int]) -> None:

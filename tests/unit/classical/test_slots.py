@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import os
 import socket
 import sys
@@ -17,6 +18,7 @@ from qcov.classical.engine import slots as slots_module
 from qcov.classical.engine import spawn
 from qcov.classical.engine.slots import Slots
 from qcov.classical.engine.spawn import Environment, Spawner, Zygote
+from qcov.wire import Unpacker, pack
 
 FULL = OSError(errno.EMFILE, "Too many open files")
 PROGRAM = Environment(
@@ -45,7 +47,11 @@ def _in_slots(tmp_path: Path, does: Callable[[Slots, list[str]], Awaitable[None]
         finally:
             slots.close()
 
-    asyncio.run(main())
+    gc.disable()  # what an earlier test has left open stays so while descriptors are counted
+    try:
+        asyncio.run(main())
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(
@@ -74,6 +80,9 @@ class _Slot:
     def __init__(self, slots: Slots, name: str) -> None:
         ours, self.theirs = socket.socketpair()
         slots._slots[name].attach(ours)
+
+    def heard(self) -> list[Any]:
+        return list(Unpacker().feed(self.theirs.recv(1 << 16)))
 
     def dies(self) -> None:
         self.theirs.close()
@@ -189,5 +198,94 @@ def test_the_end_of_a_slot_that_came_is_heard_by_its_socket(tmp_path: Path) -> N
         slots.ended(asked[0], "Dask has run it again")
         assert slots._slots[asked[0]].has(worker)
         assert not worker.leaving
+
+    _in_slots(tmp_path, start)
+
+
+def test_a_slot_that_waits_for_what_was_stopped_is_not_wanted(tmp_path: Path) -> None:
+    async def start(slots: Slots, asked: list[str]) -> None:
+        before = _descriptors()
+        worker, ended = slots.start(PROGRAM), asyncio.get_running_loop().create_future()
+        worker.on_end = ended.set_result
+        worker.kill()
+        slots.forget(worker)
+        slots.came_up()
+
+        assert len(asked) == 1
+        assert "before it began" in await asyncio.wait_for(ended, 5)
+        assert _descriptors() == before
+
+    _in_slots(tmp_path, start)
+
+
+def test_a_slot_that_comes_starts_none_that_was_stopped(tmp_path: Path) -> None:
+    async def start(slots: Slots, asked: list[str]) -> None:
+        slots.size = 1
+        stopped, other = slots.start(PROGRAM), slots.start(PROGRAM)
+        slots.forget(stopped)
+        assert slots.waits(other)
+        slot = _Slot(slots, asked[0])
+
+        assert not slots.waits(other)
+        assert len(asked) == 1
+        assert slots._slots[asked[0]].workers == [other]
+        assert [message["worker"] for message in slot.heard()] == [2]
+
+    _in_slots(tmp_path, start)
+
+
+async def _comes(slots: Slots, name: str, pid: int) -> socket.socket:
+    """A slot that has come up: it says its name, and which process of Dask's it is in."""
+    theirs = socket.socket(socket.AF_UNIX)
+    theirs.connect(str(slots.path))
+    theirs.sendall(pack({"slot": name, "pid": pid}))
+    while not slots._told:
+        await asyncio.sleep(0)
+    return theirs
+
+
+def test_a_slot_in_a_worker_that_leaves_already_is_retired(tmp_path: Path) -> None:
+    async def start(slots: Slots, asked: list[str]) -> None:
+        worker, retired = slots.start(PROGRAM), list[int]()
+        worker.on_retire = lambda: retired.append(1)
+        slots.leave([1234])
+        with await _comes(slots, asked[0], 1234):
+            await asyncio.wait(slots._told)
+            assert retired == [1]
+            slots.start(PROGRAM)
+            assert len(asked) == 2
+
+    _in_slots(tmp_path, start)
+
+
+def test_one_that_came_after_those_that_left_is_not_retired(tmp_path: Path) -> None:
+    async def start(slots: Slots, asked: list[str]) -> None:
+        worker, retired = slots.start(PROGRAM), list[int]()
+        worker.on_retire = lambda: retired.append(1)
+        slots.leave([1234])
+        slots.leave([])
+        with await _comes(slots, asked[0], 1234):
+            await asyncio.wait(slots._told)
+            assert slots.busy([worker]) == [1234]
+            assert retired == []
+
+    _in_slots(tmp_path, start)
+
+
+def test_a_slot_that_dies_as_it_comes_is_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots_module, "_AGAIN_AFTER", 0.0)
+
+    async def start(slots: Slots, asked: list[str]) -> None:
+        worker = slots.start(PROGRAM)
+        used = _descriptors()
+        (await _comes(slots, asked[0], 1234)).close()
+        async with asyncio.timeout(5):
+            while len(asked) < 2:
+                await asyncio.sleep(0.01)
+        assert (slots.busy([worker]), worker.leaving, _descriptors()) == ([0], False, used)
+        slot = _Slot(slots, asked[1])
+        assert [message["do"] for message in slot.heard()] == ["fork"]
 
     _in_slots(tmp_path, start)
