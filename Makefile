@@ -31,7 +31,7 @@ demo: $(STAMP) ## Run the main job: the dissociation curve of H2 by VQE (ARGS="-
 
 test: $(STAMP) ## Run every test, in random order, and show the coverage of qcov
 	$(BIN)/python -m pytest tests/unit -n logical --maxprocesses 4 --cov --cov-report=
-	$(BIN)/python -m pytest tests/integration tests/services -n logical --maxprocesses 2 --cov --cov-append --cov-report=
+	$(BIN)/python -m pytest tests/integration tests/security tests/services -n logical --maxprocesses 2 --cov --cov-append --cov-report=
 	$(BIN)/python -m pytest tests/crash -n logical --maxprocesses 2 --cov --cov-append --cov-report=term
 
 lint: $(STAMP) ## Format, lint, types, layers
