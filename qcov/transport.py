@@ -21,13 +21,14 @@ import pickletools
 import reprlib
 import sys
 import types
+from collections import ChainMap
 from collections.abc import Callable, Generator, Iterable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from itertools import islice
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import cloudpickle
 
@@ -40,7 +41,7 @@ _HEADER = json.dumps(
     {"schema": _SCHEMA, "python": _PYTHON, "cloudpickle": cloudpickle.__version__}
 ).encode()
 _PREFIX = _MAGIC + len(_HEADER).to_bytes(2, "big") + _HEADER
-_Pickler = cast("Callable[..., pickle.Pickler]", vars(cloudpickle)["CloudPickler"])  # not typed
+_CloudPickler: Any = vars(cloudpickle)["CloudPickler"]  # it is not typed
 _register = cast("Callable[[ModuleType], None]", vars(cloudpickle)["register_pickle_by_value"])
 _unregister = cast("Callable[[ModuleType], None]", vars(cloudpickle)["unregister_pickle_by_value"])
 _registered = cast(
@@ -52,6 +53,24 @@ _LOOKED_AT = 5_000  # opcodes, some ten microseconds each at most
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
 #: Exact types whose plain pickle is the same as cloudpickle's, only ten times faster.
 _ATOMS = frozenset({int, float, complex, str, bytes, bool, type(None)})
+
+
+def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
+    """Code keeps the name of its file, for tracebacks; cloudpickle 3.1.2 and later leave it out.
+
+    The name is a text of its own each time: pickles would differ by whether it is shared.
+    """
+    make, about = _CloudPickler.dispatch_table[types.CodeType](code)
+    return make, tuple("".join(code.co_filename) if one == _NO_FILE else one for one in about)
+
+
+_NO_FILE = "<dynamic-code>"
+
+
+class _Pickler(_CloudPickler):
+    dispatch_table: ClassVar[Any] = ChainMap(
+        {types.CodeType: _reduce_code}, _CloudPickler.dispatch_table
+    )
 
 
 def dumps(value: object, *, what: str) -> bytes:
@@ -141,7 +160,7 @@ class Reducer:
     """Says of objects how they travel, without making a pickle of them."""
 
     def __init__(self) -> None:
-        self._pickler: Any = vars(cloudpickle)["CloudPickler"](io.BytesIO(), protocol=5)
+        self._pickler: Any = _CloudPickler(io.BytesIO(), protocol=5)
 
     def __call__(self, value: Any) -> Named | tuple[Any, ...]:
         """The name that an object travels as, or what its copy is made from.

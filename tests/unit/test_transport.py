@@ -312,3 +312,15 @@ def test_a_fingerprint_of_a_circle() -> None:
 
     assert fingerprint(circle)
     assert fingerprint(deep)
+
+
+def test_code_keeps_the_name_of_its_file() -> None:
+    """Newer versions of cloudpickle leave it out, and tracebacks would not say where."""
+
+    def outer() -> Any:
+        return lambda: 1
+
+    copied = loads(dumps(outer, what="a function"))
+
+    assert copied.__code__.co_filename == copied().__code__.co_filename == __file__
+    assert dumps(copied, what="a copy") == dumps(outer, what="a function")
