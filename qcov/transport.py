@@ -69,7 +69,7 @@ _NO_FILE = "<dynamic-code>"
 
 class _Pickler(_CloudPickler):
     dispatch_table: ClassVar[Any] = ChainMap(
-        {types.CodeType: _reduce_code}, _CloudPickler.dispatch_table
+        {types.CodeType: _reduce_code}, *_CloudPickler.dispatch_table.maps
     )
 
 
