@@ -174,7 +174,16 @@ def amount_text(unit: str, amount: float) -> str:
     """
     if unit == Unit.USD:
         return f"${amount:.6g}"
-    return f"{amount:.6g} {unit.removesuffix('s') if amount == 1 else unit}"
+    return f"{amount:.6g} {unit_text(unit, amount)}"
+
+
+def unit_text(unit: str, amount: float) -> str:
+    """What an amount is of: the unit, without its plural where it is one.
+
+    >>> unit_text("tasks", 1.0), unit_text("tasks", 2.0)
+    ('task', 'tasks')
+    """
+    return unit.removesuffix("s") if amount == 1 else unit
 
 
 # -- who pays ------------------------------------------------------------------------------------

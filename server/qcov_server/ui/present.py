@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
+from qcov.budget import unit_text
+
 #: What each status is called on a page, and the symbol beside it; colour is never alone.
 _STATUSES = {
     "NEW_OBJECT": ("Waiting", "waiting"),
@@ -106,7 +108,7 @@ def _amount(unit: str, amount: Any) -> str:
     if unit == "USD":
         return f"${amount:,.2f}" if amount >= 0.01 or amount == 0 else f"${amount:.5f}"
     told = f"{amount:,.6g}" if amount < 1e6 else f"{amount:,.0f}"
-    return f"{told} {unit.removesuffix('s') if amount == 1 else unit}"
+    return f"{told} {unit_text(unit, amount)}"
 
 
 #: What is noted of where a dispatch runs, and what that is called; first what people look for.
