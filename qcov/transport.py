@@ -48,6 +48,7 @@ _registered = cast(
     "Callable[[], set[str]]",
     vars(import_module("cloudpickle.cloudpickle"))["list_registry_pickle_by_value"],
 )
+_NO_FILE = "<dynamic-code>"  # what cloudpickle writes in place of a file's name
 _DEEP = 100  # containers within containers that are compared
 _LOOKED_AT = 5_000  # opcodes, some ten microseconds each at most
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset})
@@ -62,9 +63,6 @@ def _reduce_code(code: types.CodeType) -> tuple[Any, ...]:
     """
     make, about = _CloudPickler.dispatch_table[types.CodeType](code)
     return make, tuple("".join(code.co_filename) if one == _NO_FILE else one for one in about)
-
-
-_NO_FILE = "<dynamic-code>"
 
 
 class _Pickler(_CloudPickler):
