@@ -25,8 +25,8 @@ _TOLERANCE = 1e-10
 class Broadcast:
     """Merges circuits of one structure, after it has seen that this gives the same.
 
-    Of the first circuits one runs by itself too: its result says which types and shapes the
-    others shall have, and if the merged ones differ from it nothing is ever merged.
+    Of the first circuits the last runs by itself too: its result says which types and shapes the
+    others shall have, and if the merged one differs from it nothing is ever merged.
     """
 
     def __init__(self) -> None:
@@ -65,8 +65,8 @@ class Broadcast:
         ]
         merged = _as_list(execute(with_parameters(structure, values)), structure)
         if self._forms is None:
-            forms = _as_list(execute(with_parameters(structure, matrix[0])), structure)
-            self._works = _agree(forms, merged)
+            forms = _as_list(execute(with_parameters(structure, matrix[-1])), structure)
+            self._works = _agree(forms, merged, len(matrix))
             if not self._works:
                 return None
             self._forms = [_form(value) for value in forms]
@@ -84,11 +84,11 @@ def _as_list(result: Any, structure: Structure) -> list[Any]:
     return [result] if len(structure.measurements) == 1 else list(result)
 
 
-def _agree(single: Sequence[Any], merged: Sequence[Any]) -> bool:
+def _agree(single: Sequence[Any], merged: Sequence[Any], count: int) -> bool:
     return len(single) == len(merged) and all(
-        np.shape(many)[1:] == np.shape(one)
+        np.shape(many) == (count, *np.shape(one))
         and np.asarray(many).dtype == np.asarray(one).dtype
-        and np.allclose(many[0], one, rtol=0, atol=_TOLERANCE)
+        and np.allclose(many[-1], one, rtol=0, atol=_TOLERANCE)
         for one, many in zip(single, merged, strict=True)
     )
 

@@ -18,6 +18,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import pennylane
 from pennylane.measurements import ExpectationMP, ProbabilityMP, StateMP, VarianceMP
+from pennylane.operation import _UNSET_BATCH_SIZE
 
 from qcov.qexecutors.base import Circuit
 
@@ -163,6 +164,7 @@ def _new_structure(key: _Key, circuit: Any) -> Structure:
     counts = tuple([len(gates[slot].data) for slot in slots])
     for slot in slots:  # the circuit's own may belong to a derivative that is being taken
         gates[slot].data = tuple([np.zeros(getattr(v, "shape", ())) for v in gates[slot].data])
+        _forget_batch_size(gates[slot])
     return Structure(
         key=key[0],
         coefficients=key[1],
@@ -174,6 +176,16 @@ def _new_structure(key: _Key, circuit: Any) -> Structure:
         wires=circuit.wires,
         scalar=all(shape == () for shape in shapes),
     )
+
+
+def _forget_batch_size(gate: Any) -> None:
+    """Let a gate find out anew for how many circuits it stands: it may get other parameters.
+
+    PennyLane looks once and remembers, in copies too. With arrays for parameters such a gate turns
+    all states by the angle of the first.
+    """
+    gate = gate.hyperparameters["base"] if type(gate) in _CONTROLLED else gate
+    gate._batch_size = _UNSET_BATCH_SIZE
 
 
 def _numbers(values: Sequence[Any]) -> tuple[complex, ...] | None:

@@ -222,3 +222,41 @@ def test_gates_of_circuits_that_wait_are_not_kept() -> None:
     go_on.set()
     assert len(gather(futures)) == 50
     assert kept < 5
+
+
+#: Gates with every way to broadcast: PennyLane's own routines, matrices, controlled ones.
+TURNED: dict[str, Callable[[Any], Any]] = {
+    "RX": lambda x: qml.RX(x, 0),
+    "RY": lambda x: qml.RY(x, 1),
+    "RZ": lambda x: qml.RZ(x, 1),
+    "PhaseShift": lambda x: qml.PhaseShift(x, 0),
+    "Rot": lambda x: qml.Rot(0.1, x, 0.2, 1),
+    "U3": lambda x: qml.U3(x, 0.2, 0.3, 0),
+    "IsingXX": lambda x: qml.IsingXX(x, [0, 1]),
+    "CRY": lambda x: qml.CRY(x, [0, 1]),
+    "CRZ": lambda x: qml.CRZ(x, [1, 0]),
+    "ControlledPhaseShift": lambda x: qml.ControlledPhaseShift(x, [0, 1]),
+    "SingleExcitation": lambda x: qml.SingleExcitation(x, [1, 2]),
+}
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("kind", TURNED)
+def test_merged_circuits_give_what_each_gives(kind: str, count: int) -> None:
+    """Even if somebody has asked one gate of the first how many circuits it stands for."""
+
+    def circuit(index: int) -> Any:
+        turned = TURNED[kind](0.7 + 0.4 * (index == count - 1))
+        first, last = qml.RX(0.3 + 0.2 * (index == 0), 0), qml.RX(0.15, 1)
+        gates = [first, qml.RY(0.5, 1), qml.CNOT([0, 1]), turned, last, qml.CNOT([1, 2])]
+        if index == 0:
+            assert turned.batch_size is None
+        return script(gates, [qml.expval(qml.Z(0) @ qml.Z(1)), qml.probs(wires=[0, 2])])
+
+    circuits = [circuit(index) for index in range(count)]
+    merged = Simulator(parallel=False).run_batch(CircuitBatch(circuits=circuits))
+
+    device = qml.device("default.qubit")
+    for ours, one in zip(merged, circuits, strict=True):
+        for mine, right in zip(ours, device.execute(one), strict=True):
+            np.testing.assert_allclose(mine, right, atol=1e-12)
