@@ -87,10 +87,10 @@ def is_secret(key: str) -> bool:
     return _SECRET.search(key.rpartition(".")[2]) is not None
 
 
-def without_secrets(value: Any) -> Any:
+def with_secrets_hidden(value: Any) -> Any:
     """What was told in settings, for others to see: mappings and lists of them in each other.
 
-    >>> without_secrets({"token": "abc", "url": "https://me:abc@qpu.org", "shots": [100]})
+    >>> with_secrets_hidden({"token": "abc", "url": "https://me:abc@qpu.org", "shots": [100]})
     {'token': 'hidden', 'url': 'https://qpu.org', 'shots': [100]}
     """
     if isinstance(value, str):
@@ -98,11 +98,11 @@ def without_secrets(value: Any) -> Any:
     if isinstance(value, Mapping):
         pairs = cast("Mapping[Any, Any]", value).items()
         return {
-            str(name): HIDDEN if item and is_secret(str(name)) else without_secrets(item)
+            str(name): HIDDEN if item and is_secret(str(name)) else with_secrets_hidden(item)
             for name, item in pairs
         }
     if isinstance(value, list | tuple):
-        return [without_secrets(item) for item in cast("Sequence[Any]", value)]
+        return [with_secrets_hidden(item) for item in cast("Sequence[Any]", value)]
     return value
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from qcov.classical.graph import AFTER
 from qcov.errors import NodeNotFound
-from qcov.settings import without_secrets
+from qcov.settings import with_secrets_hidden
 from qcov_server.engine import Row, Store
 
 _MOST_INPUTS = 200  #: that are shown
@@ -153,7 +153,7 @@ def settings(executor: Row) -> dict[str, Any]:
         for name, value in attributes.items()
         if value not in (None, "", False, [], {}) and name not in _TOLD_ELSEWHERE
     }
-    return cast("dict[str, Any]", without_secrets(told))
+    return cast("dict[str, Any]", with_secrets_hidden(told))
 
 
 def _steps(preparation: Row) -> list[dict[str, str]]:

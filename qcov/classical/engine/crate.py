@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from qcov.settings import without_secrets
+from qcov.settings import with_secrets_hidden
 from qcov.store.asking import Row
 from qcov.store.store import Store
 from qcov.transport import address
@@ -151,7 +151,7 @@ class _Filling:
             yield self._file(f"{where}environment.json", text, "What it ran in", "application/json")
         nodes = [{key: node[key] for key in _NODE} for node in self._store.get_nodes(row["id"])]
         edges = self._store.get_edges(row["id"])
-        executors = without_secrets(manifest["executors"])
+        executors = with_secrets_hidden(manifest["executors"])
         graph = {"nodes": nodes, "edges": edges, "executors": executors}
         text = json.dumps(graph, indent=1)
         yield self._file(f"{where}graph.json", text, "Its nodes and edges", "application/json")
