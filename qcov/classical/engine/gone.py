@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Gone:
     """Services (see `services`) without an engine behind them."""
 
+    traces = False  #: No spans are sent.
+
     def commit(self, changes: Changes, then: Callable[[], None] | None = None) -> None:
         """Nothing is written."""
 

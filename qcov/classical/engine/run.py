@@ -7,14 +7,14 @@ hears of an outcome, and no electron starts because of it, before it is on disk.
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from qcov.classical.engine import outcomes
-from qcov.classical.engine.bundles import Bundles, digests
+from qcov.classical.engine.bundles import Bundles
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.gone import Gone
+from qcov.classical.engine.launching import Launcher
 from qcov.classical.engine.ledger import Ledger
 from qcov.classical.engine.reuse import Earlier, Known, Values, keys_of
 from qcov.classical.engine.schedule import (
@@ -83,7 +83,6 @@ class Run:
         self._values = Values(self.id, self._bundles, earlier)
         self._bundles.keys |= keys_of(rows)
         self._ledger = Ledger(self.id, self._nodes, self._values, services.seal)
-        self._placed: dict[int, str] = {}  # what runs electrons without an executor, to be written
         self._began: dict[int, float] = {}  # sublattices that an earlier engine has started
         self._text: str | None = None  # the repr of the node that is the result
         self._needed: list[Node] = []
@@ -93,6 +92,14 @@ class Run:
         self._schedule = Schedule(self._nodes.values(), self._restore(rows))
         for left in rows:
             self._schedule.attempt[left["node_id"]] = left["attempt"]
+        self._launcher = Launcher(
+            self.id,
+            owner=self,
+            services=services,
+            bundles=self._bundles,
+            schedule=self._schedule,
+            environment=self._environment,
+        )
 
     def _restore(self, rows: Iterable[Mapping[str, Any]]) -> dict[int, Status]:
         """Take over what an earlier engine has finished."""
@@ -179,7 +186,7 @@ class Run:
         self.lost = True
         for number, attempt in self._schedule.attempt.items():
             self._services.stop_task((self.id, number, attempt))
-        self._services = Gone()
+        self._services = self._launcher.services = Gone()
         if not self.done.done():
             self.done.set_result(self.status)
 
@@ -223,7 +230,7 @@ class Run:
         if self._schedule.status[node] is not Status.PENDING:
             return False
         self._schedule.apply(NodeStarted(node=node))
-        self._note_place(node, attempt, changes)
+        self._launcher.note_place(node, attempt, changes)
         row = outcomes.key_of(self.id, node, attempt)
         outcomes.add(changes, "node_started", row | {"new_status": "RUNNING", "new_started": when})
         return True
@@ -270,7 +277,7 @@ class Run:
         self.as_keyed = self.as_keyed and not outcome.get("newer")
         self._services.note_ended(self, node)
         changes: Changes = {}
-        self._note_place(node, task.key[2], changes)
+        self._launcher.note_place(node, task.key[2], changes)
         outcomes.circuit_rows(changes, self.id, node, outcome.get("circuits", []))
         if self._is_over(node):
             return self._services.commit(changes)
@@ -476,8 +483,7 @@ class Run:
         if self._schedule.status[number] is not Status.PENDING:
             return None  # cancelled in the meantime
         if number == RESULT:
-            bundle = self._bundles.result(self._needed, self.parent_node)
-            return self._submit(RESULT, bundle, None, None)
+            return self._launcher.put_together(self._needed, self.parent_node)
         child = self._services.child_of(self, number)
         if child is not None:  # built before a restart: go on with the child that stands
             child.need_parts(self.parts_of(number))
@@ -485,37 +491,8 @@ class Run:
         return self._compute(number)
 
     def _compute(self, number: int) -> None:
-        if self._is_over(number):
-            return None
-        node = self._nodes[number]
-        bundle = self._bundles.electron(node) | self.traced(number)
-        on_dask = self._on_our_dask(number, node)
-        if on_dask:
-            bundle.pop("executor", None)
-        return self._submit(number, bundle, bundle["function"], node.time_limit, on_dask=on_dask)
-
-    def _on_our_dask(self, number: int, node: Node) -> bool:
-        """Whether an electron runs on the Dask cluster of ours: it is to, or has no executor.
-
-        The latter go there while it is up. The cluster has the interpreter of the engine: the
-        electrons of a program with another one stay here.
-        """
-        ours = self._environment.executable == sys.executable
-        if self._bundles.names_our_dask(node):
-            return ours and self._services.has_dask
-        if not self._bundles.names_no_executor(node):
-            return False
-        on_dask, attempt = ours and self._services.dask_runs(), self._schedule.attempt[number]
-        if on_dask or attempt > 1:  # of which an earlier one may have been there
-            self._placed[number] = "dask" if on_dask else "local"
-        return on_dask
-
-    def _note_place(self, number: int, attempt: int, changes: Changes) -> None:
-        """Where an electron runs is written along with what comes of it: it costs no commit."""
-        executor = self._placed.pop(number, None)
-        if executor is not None:
-            row = outcomes.key_of(self.id, number, attempt)
-            outcomes.add(changes, "node_placed", row | {"new_executor": executor})
+        if not self._is_over(number):
+            self._launcher.run(self._nodes[number], self.traced(number))
 
     def _functions(self, numbers: Iterable[int]) -> Iterator[Node]:
         """Those of the nodes that have no child yet, and have not been cancelled meanwhile."""
@@ -531,8 +508,7 @@ class Run:
             if self._is_over(number):  # cancelled in the meantime
                 continue
             if self.parts_of(number):
-                bundle = self._bundles.known(self._nodes[number], value.output)
-                self._submit(number, bundle, None, None)
+                self._launcher.cut_parts(self._nodes[number], value.output)
             else:
                 report = {"status": "COMPLETED", "output": value.output, "key": value.key}
                 reports[number] = report | {"repr": value.text, "started": now, "ended": now}
@@ -549,42 +525,6 @@ class Run:
         outcome["key"] = self._bundles.keys.get(source)
         self.result = outcome | {"repr": self._text, "cuts": []}
         return True
-
-    def _submit(
-        self,
-        number: int,
-        bundle: Message,
-        function: str | None,
-        time_limit: float | None,
-        *,
-        on_dask: bool = False,
-    ) -> None:
-        """Hand a node to the workers, once its blobs are there."""
-        wanted = list(digests(bundle))
-
-        def hand_over(small: Mapping[str, bytes]) -> None:
-            if self._is_over(number):  # cancelled in the meantime
-                return
-            blobs = {digest: small[digest] for digest in wanted if digest in small}
-            hosts_dask = isinstance(bundle.get("executor"), dict)
-            self._services.submit_task(
-                Task(
-                    key=(self.id, number, self._schedule.attempt[number]),
-                    name=bundle["name"],
-                    environment=self._environment.importing("distributed")
-                    if hosts_dask
-                    else self._environment,
-                    bundle={**bundle, "blobs": blobs},
-                    function=None if function is None else (function, small.get(function)),
-                    time_limit=None if hosts_dask else time_limit,
-                    owner=self,
-                    packages=self._bundles.packages(number),
-                    hosted="executor" in bundle,
-                    on_dask=on_dask,
-                )
-            )
-
-        self._services.blobs([*wanted, *([function] if function else [])], hand_over)
 
 
 def _act_on(steps: Iterable[tuple[Run, Step]]) -> None:
