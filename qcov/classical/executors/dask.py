@@ -17,6 +17,7 @@ from typing import Any, cast
 from qcov import records
 from qcov.classical.executors import dask_client
 from qcov.classical.executors.base import BaseExecutor, RaisedElsewhere
+from qcov.classical.executors.dask_surroundings import offered
 from qcov.classical.executors.dask_worker import run_electron
 from qcov.context import get_context
 from qcov.errors import (
@@ -105,17 +106,19 @@ class DaskExecutor(BaseExecutor):
         """
         cluster = dask_client.cluster_at(self.scheduler_address)
         electron = _name_of(function, task_metadata)
-        asked = _asked(function, args, kwargs, here=cluster.is_here) | {
+        asked = _asked(function, args, kwargs) | {
             "electron": electron,
             "time_limit": self.time_limit,
         }
         name = f"qcov-{uuid.uuid4().hex}"
-        future = cluster.submit(run_electron, pack({**asked, "name": name}), name=name)
-        self._job_handle, self._future = name, future
-        try:
-            answer = _checked(cluster.result_of(future, electron=electron), cluster.address)
-        finally:
-            cluster.forget(name)
+        with offered(_surroundings()) as path:
+            message = pack({**asked, "name": name, "surroundings": path})
+            future = cluster.submit(run_electron, message, name=name)
+            self._job_handle, self._future = name, future
+            try:
+                answer = _checked(cluster.result_of(future, electron=electron), cluster.address)
+            finally:
+                cluster.forget(name)
         return self._taken(answer, electron, cluster.address)
 
     def cancel(self, task_metadata: Mapping[str, Any], job_handle: Any) -> Any:  # noqa: ARG002
@@ -170,13 +173,9 @@ class _Known:
 
 
 def _asked(
-    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], *, here: bool
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What a worker gets: the electron as a blob, and what is to be around it.
-
-    Where the workers are on this machine (`here`), the electron runs as it would in a worker of
-    the engine's: in this folder, with these variables. Nothing of that leaves the machine.
-    """
+    """What a worker gets: the electron as a blob, and where in which dispatch it is."""
     call = dumps((function, list(args), dict(kwargs)), what="an electron with its arguments")
     context = get_context()
     asked: dict[str, Any] = {
@@ -185,19 +184,21 @@ def _asked(
         "digest": address(call),
         "modules": sorted({name for name in names_in(call) if name in sys.modules}),
         "context": None,
-        "surroundings": None,
     }
     if context is not None:
         names = ("dispatch_id", "node_id", "electron", "traceparent")
         asked["context"] = {name: getattr(context, name) for name in names}
-    if here:
-        asked["surroundings"] = {
-            "executable": sys.executable,
-            "cwd": os.getcwd(),  # noqa: PTH109
-            "sys_path": list(sys.path),
-            "variables": dict(os.environ),
-        }
     return asked
+
+
+def _surroundings() -> dict[str, Any]:
+    """What is around an electron on this machine, as it would be in a worker of the engine's."""
+    return {
+        "executable": sys.executable,
+        "cwd": os.getcwd(),  # noqa: PTH109
+        "sys_path": list(sys.path),
+        "variables": dict(os.environ),
+    }
 
 
 def _checked(answer: object, where: str) -> dict[str, Any]:

@@ -63,12 +63,6 @@ class Cluster:
             raise
 
     @property
-    def is_here(self) -> bool:
-        """True if it is on this machine, and on no other."""
-        host = self.address.rpartition("://")[2].rpartition(":")[0].strip("[]")
-        return host in {"localhost", "::1"} or host.startswith("127.")
-
-    @property
     def lost(self) -> bool:
         """True once the connection is gone."""
         return self._client.status != "running"

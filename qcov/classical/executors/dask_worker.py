@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from qcov.classical.executors.dask_client import versions
+from qcov.classical.executors.dask_surroundings import fetched
 from qcov.wire import Unpacker, pack, unpack
 
 _LOOKS = 0.1  # seconds between two looks whether an electron was taken back
@@ -57,6 +58,7 @@ def run_electron(asked: bytes) -> bytes:
     if not _claimed(message["name"]):
         reason = "its Dask worker died"
         return pack({**_NOTHING, "did": "lost", "reason": reason})
+    message["surroundings"] = fetched(message["surroundings"])
     answer = _process_for(message).run(message, _is_taken_back())
     return pack({**_NOTHING, **answer})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from qcov.classical.executors import dask_client
 from qcov.classical.executors.base import RaisedElsewhere
 from qcov.classical.executors.dask import DaskExecutor
+from qcov.classical.executors.dask_surroundings import fetched, offered
 from qcov.classical.executors.dask_worker import run_electron
 from qcov.classical.executors.registry import executor_dict, executor_from, executor_of
 from qcov.config import set_config
@@ -154,6 +156,38 @@ def test_answers_that_are_none_are_refused(
 
     with pytest.raises(EngineError, match="gave no answer of qcov's"):
         run(address, abs, -1)
+
+
+@pytest.mark.process
+def test_variables_are_there_on_this_machine_and_in_nothing_that_is_sent(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OF_THE_PROGRAM", "a secret")
+    assert run(address, os.getenv, "OF_THE_PROGRAM") == "a secret"
+
+    def told(asked: bytes) -> bytes:  # what a worker gets behind a tunnel, say
+        nothing = {"value": None, "digest": None, "text": "", "stdout": "", "stderr": ""}
+        return pack({**nothing, "did": "raised", "reason": repr(asked), "circuits": []})
+
+    monkeypatch.setattr("qcov.classical.executors.dask.run_electron", told)
+    with pytest.raises(RaisedElsewhere) as caught:
+        run(address, abs, -1)
+
+    assert "abs" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert str(Path.cwd()) not in str(caught.value)
+
+
+def test_what_is_around_an_electron_is_not_found_elsewhere(tmp_path: Path) -> None:
+    with offered({"cwd": "/here"}) as path:
+        assert fetched(path) == {"cwd": "/here"}
+        assert fetched(path) == {"cwd": "/here"}
+        assert Path(path).parent.stat().st_mode & 0o777 == 0o700
+    assert not Path(path).parent.exists()
+    assert fetched(path) is None
+
+    (tmp_path / "file").touch()
+    assert fetched(str(tmp_path / "file")) is None
 
 
 # -- with certificates

@@ -1,0 +1,88 @@
+"""What is around an electron in its program, for workers of the same user on the same machine.
+
+Variables may hold secrets, and an address does not say where a worker is: behind a tunnel all of
+them are at 127.0.0.1. So nothing is sent. What is around an electron lies ready at a socket of the
+file system, which only a process of this user and this machine can reach, and who runs the
+electron comes for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import socket
+import tempfile
+import threading
+from collections.abc import Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+from qcov.wire import pack, unpack
+
+_COMES = 30.0  #: seconds for all of it to come
+_READS = 1 << 20
+_PATH_LIMIT = 90  # bytes; systems take 104 at least
+
+
+@contextlib.contextmanager
+def offered(surroundings: Mapping[str, Any]) -> Generator[str]:
+    """Have this ready for workers here; gives the path by which `fetched` finds it."""
+    folder = _private_folder()
+    try:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(folder / "around"))
+            listening.listen()
+            over, told = socket.socketpair()
+            giving = threading.Thread(
+                target=_give, args=(listening, told, pack(surroundings)), daemon=True
+            )
+            giving.start()
+            try:
+                yield str(folder / "around")
+            finally:
+                over.close()
+                giving.join()
+                told.close()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def fetched(path: str) -> dict[str, Any] | None:
+    """What lies ready at a path; None on another machine, or for another user.
+
+    Raises:
+        OSError: who has it ready is gone.
+    """
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(_COMES)
+        try:
+            if os.lstat(path).st_uid != os.geteuid():
+                return None
+            sock.connect(path)
+        except OSError:
+            return None
+        data = b""
+        while part := sock.recv(_READS):
+            data += part
+    try:
+        return unpack(data)
+    except ValueError:
+        raise ConnectionResetError("what is around an electron came in part only") from None
+
+
+def _private_folder() -> Path:
+    """With mode 0700, and a path that is short enough for a socket's."""
+    short = len(os.fsencode(tempfile.gettempdir())) < _PATH_LIMIT - len("/qcov-xxxxxxxx/around")
+    return Path(tempfile.mkdtemp(prefix="qcov-", dir=None if short else "/tmp"))  # noqa: S108
+
+
+def _give(listening: socket.socket, told: socket.socket, data: bytes) -> None:
+    """Give it to all that come, until told that it is over."""
+    while told not in select.select([listening, told], [], [])[0]:
+        with contextlib.suppress(OSError):  # it has hung up
+            sock, _ = listening.accept()
+            with sock:
+                sock.settimeout(_COMES)
+                sock.sendall(data)
