@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from qcov.classical.engine import cluster_memory
+from qcov.classical.executors.dask_worker import exceeded
 
 _log = logging.getLogger("distributed.qcov")  # it goes where Dask's goes
 
@@ -31,12 +32,15 @@ class Members:
 
     Args:
         cluster: A `SpecCluster` of Dask's, started.
+        client: A client of it.
         say: Tells the engine something.
         limited: Whether electrons are held to the workers' limits of memory.
     """
 
-    def __init__(self, cluster: Any, say: Callable[[Message], None], *, limited: bool) -> None:
-        self._cluster, self._say, self._limited = cluster, say, limited
+    def __init__(
+        self, cluster: Any, client: Any, say: Callable[[Message], None], *, limited: bool
+    ) -> None:
+        self._cluster, self._client, self._say, self._limited = cluster, client, say, limited
         self._leaving: dict[Any, float] = {}  # names of workers, and since when they take no more
         self._drained = asyncio.Event()  # none of them is left
         self._told = -1
@@ -98,7 +102,15 @@ class Members:
         limits = {ws.pid: ws.memory_limit for ws in self._known() if ws.processing}
         if self._limited and limits and all(limits.values()):
             for over in await asyncio.to_thread(lambda: [*cluster_memory.excess(limits)]):
-                self._say({"over": over})
+                if over.beside:
+                    await self._end(over)
+                else:
+                    self._say({"over": over.told})
+
+    async def _end(self, over: cluster_memory.Excess) -> None:
+        """End an electron that the engine does not know, as what runs it is a task of Dask's."""
+        where = [ws.address for ws in self._known() if ws.pid == over.worker]
+        await self._client.run(exceeded, **over.told, workers=where)
 
     # -- its own
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 _psutil: Any = importlib.import_module("psutil")
@@ -20,12 +22,17 @@ _psutil: Any = importlib.import_module("psutil")
 FULL = 0.95
 
 
+#: What the command of a process has that runs electrons itself: see `executors.dask_worker`.
+_RUNS_ELECTRONS = "engine.dask_child"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
     """What a Dask worker takes, in bytes."""
 
     total: int  #: it, and all processes below it
     electrons: dict[int, int]  #: what runs electrons, by process, each with what is below it
+    beside: frozenset[int]  #: those of them that the engine did not start, but a thread of Dask's
 
 
 def used(workers: Iterable[int], *, exact: bool = True) -> dict[int, Used]:
@@ -35,27 +42,55 @@ def used(workers: Iterable[int], *, exact: bool = True) -> dict[int, Used]:
         workers: Their processes.
         exact: Count shared pages once, which takes longer.
     """
-    below: dict[int, list[Any]] = {}
-    for process in _psutil.process_iter(["ppid"]):
-        below.setdefault(process.info["ppid"], []).append(process)
+    below = _below()
     return {worker: _used(worker, below, exact) for worker in workers}
 
 
-def _used(worker: int, below: dict[int, list[Any]], exact: bool) -> Used:
+def _used(worker: int, below: Callable[[int], list[int]], exact: bool) -> Used:
     electrons: dict[int, int] = {}
+    beside: set[int] = set()
     total = _size(worker, exact)
-    for zygote in below.get(worker, ()):
-        total += _size(zygote.pid, exact)
-        for child in below.get(zygote.pid, ()):
-            tree = [child.pid, *_all_below(child.pid, below)]
-            electrons[child.pid] = sum(_size(process, exact) for process in tree)
-    return Used(total=total + sum(electrons.values()), electrons=electrons)
+    for child in below(worker):
+        if _runs_electrons(child):
+            beside.add(child)
+        else:
+            total += _size(child, exact)
+        for electron in [child] if child in beside else below(child):
+            tree = [electron, *_all_below(electron, below)]
+            electrons[electron] = sum(_size(process, exact) for process in tree)
+    total += sum(electrons.values())
+    return Used(total=total, electrons=electrons, beside=frozenset(beside))
 
 
-def _all_below(process: int, below: dict[int, list[Any]]) -> Iterator[int]:
-    for child in below.get(process, ()):
-        yield child.pid
-        yield from _all_below(child.pid, below)
+def _below() -> Callable[[int], list[int]]:
+    """What tells the processes that one has started."""
+    if Path(f"/proc/self/task/{os.getpid()}/children").exists():
+        return _listed_below
+    found: dict[int, list[int]] = {}
+    for process in _psutil.process_iter(["ppid"]):
+        found.setdefault(process.info["ppid"], []).append(process.pid)
+    return lambda process: found.get(process, [])
+
+
+def _listed_below(process: int) -> list[int]:
+    """As Linux lists them, however many processes the machine has."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # it has ended
+            found += map(int, thread.read_text().split())
+    return found
+
+
+def _all_below(process: int, below: Callable[[int], list[int]]) -> Iterator[int]:
+    for child in below(process):
+        yield child
+        yield from _all_below(child, below)
+
+
+def _runs_electrons(process: int) -> bool:
+    with contextlib.suppress(_psutil.NoSuchProcess, _psutil.AccessDenied):
+        return any(_RUNS_ELECTRONS in part for part in _psutil.Process(process).cmdline())
+    return False
 
 
 def _size(process: int, exact: bool) -> int:
@@ -67,10 +102,17 @@ def _size(process: int, exact: bool) -> int:
     return 0
 
 
-def excess(limits: dict[int, int]) -> Iterator[dict[str, float]]:
-    """Which electron takes most in each worker that takes more than it may.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excess:
+    """An electron that takes most in a worker that takes more than it may."""
 
-    With how much may be taken, and when it was measured.
+    worker: int  #: the worker's process
+    beside: bool  #: as in `Used`
+    told: dict[str, float]  #: the electron's process, what is and may be taken, and when it was
+
+
+def excess(limits: dict[int, int]) -> Iterator[Excess]:
+    """Which electron takes most in each worker that takes more than it may.
 
     Args:
         limits: The limits of workers, by their processes, in bytes.
@@ -82,5 +124,8 @@ def excess(limits: dict[int, int]) -> Iterator[dict[str, float]]:
         limit = int(FULL * limits[worker])
         if found.total > limit and found.electrons:
             most = max(found.electrons, key=found.electrons.__getitem__)
-            about = {"process": most, "memory": found.total, "limit": limit}
-            yield {**about, "measured": measured}
+            yield Excess(
+                worker=worker,
+                beside=most in found.beside,
+                told={"process": most, "memory": found.total, "limit": limit, "measured": measured},
+            )

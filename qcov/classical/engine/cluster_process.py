@@ -102,7 +102,7 @@ async def _live(settings: Mapping[str, Any]) -> None:
         distributed.Client(local, asynchronous=True, set_as_default=False) as client,
     ):
         members_of = importlib.import_module("qcov.classical.engine.cluster_members").Members
-        members = members_of(local, _say, limited=settings["memory"] != "auto")
+        members = members_of(local, client, _say, limited=settings["memory"] != "auto")
         cluster = Cluster(local, client, members)
         if settings["most"]:
             await cluster.answer({"do": "adapt", **settings})

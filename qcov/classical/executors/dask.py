@@ -23,6 +23,7 @@ from qcov.context import get_context
 from qcov.errors import (
     ClusterUnavailable,
     EngineError,
+    MemoryLimitExceeded,
     TimeLimitExceeded,
     WorkerLost,
 )
@@ -39,6 +40,8 @@ _ANSWER: Mapping[str, type | tuple[type, ...]] = {
     "value": (bytes, type(None)),
     "digest": (str, type(None)),
     "text": str,
+    "memory": int,
+    "limit": int,
 }
 
 
@@ -102,6 +105,7 @@ class DaskExecutor(BaseExecutor):
             ClusterUnavailable: there is no cluster, or its workers cannot run the electron.
             WorkerLost: the process that ran the electron died, or its worker did.
             TimeLimitExceeded: it ran for longer than it may.
+            MemoryLimitExceeded: it took the own cluster's worker over its limit.
             RaisedElsewhere: the function raised something; it says what and where.
         """
         cluster = dask_client.cluster_at(self.scheduler_address)
@@ -144,6 +148,9 @@ class DaskExecutor(BaseExecutor):
         if did == "overran":
             assert self.time_limit is not None
             raise TimeLimitExceeded(electron=electron, seconds=self.time_limit)
+        if did == "exceeded":
+            memory, limit = answer["memory"], answer["limit"]
+            raise MemoryLimitExceeded(electron=electron, memory=memory, limit=limit)
         if did == "lost":
             raise WorkerLost(electron=electron, reason=reason)
         advice = "Workers need the same versions as your program, and what your electrons import."

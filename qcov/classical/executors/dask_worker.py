@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import importlib
 import json
+import math
 import os
 import select
 import signal
@@ -46,6 +47,8 @@ _NOTHING: Mapping[str, Any] = {
     "value": None,
     "digest": None,
     "text": "",
+    "memory": 0,
+    "limit": 0,
 }
 
 
@@ -61,6 +64,13 @@ def run_electron(asked: bytes) -> bytes:
     message["surroundings"] = fetched(message["surroundings"])
     answer = _process_for(message).run(message, _is_taken_back())
     return pack({**_NOTHING, **answer})
+
+
+def exceeded(process: int, memory: int, limit: int, measured: float) -> None:
+    """What runs an electron took most below this worker when that was over its limit: end it."""
+    running = _running.get(process)
+    if running is not None:
+        running.excess = (memory, limit, measured)
 
 
 def _told(found: Mapping[str, str]) -> str:
@@ -104,6 +114,8 @@ class _Process:
 
     def __init__(self, key: str, executable: str) -> None:
         self.key = key
+        #: how much memory the worker took, how much it may take, and when it was too much
+        self.excess: tuple[int, int, float] = (0, 0, -math.inf)
         self._socket, theirs = socket.socketpair()
         self._files = _unnamed_file(), _unnamed_file()
         self._unpacker = Unpacker()
@@ -124,23 +136,34 @@ class _Process:
 
     def run(self, asked: Mapping[str, Any], taken_back: Callable[[], bool]) -> dict[str, Any]:
         """Run an electron; what came of it."""
-        begun = [os.fstat(file.fileno()).st_size for file in self._files]
-        ends: float | None = None
+        _running[self._process.pid] = self
         try:
-            self._socket.sendall(pack({**asked, "versions": None}))
-            while (answer := self._heard()) is None or answer["did"] == "begun":
-                if answer is not None and asked["time_limit"] is not None:
-                    ends = time.monotonic() + asked["time_limit"]  # its process had to start first
-                if taken_back():
-                    return self._stopped("lost", "it was cancelled", begun)
-                if ends is not None and time.monotonic() > ends:
-                    return self._stopped("overran", "", begun)
-        except OSError:  # it is gone
-            return self._stopped("lost", self._end(), begun)
+            answer = self._answer(asked, taken_back)
+        finally:
+            del _running[self._process.pid]
         if answer["did"] != "outdated":
             return answer
         self.close()
         return _process_for(asked).run(asked, taken_back)
+
+    def _answer(self, asked: Mapping[str, Any], taken_back: Callable[[], bool]) -> dict[str, Any]:
+        at = [os.fstat(file.fileno()).st_size for file in self._files]
+        began, limit = math.inf, asked["time_limit"]  # its process has to start first
+        try:
+            self._socket.sendall(pack({**asked, "versions": None}))
+            while (answer := self._heard()) is None or answer["did"] == "begun":
+                if answer is not None:
+                    began = time.monotonic()
+                if taken_back():
+                    return self._stopped("lost", "it was cancelled", at)
+                if limit is not None and time.monotonic() > began + limit:
+                    return self._stopped("overran", "", at)
+                memory, allowed, measured = self.excess
+                if measured > began:
+                    return self._stopped("exceeded", "", at) | {"memory": memory, "limit": allowed}
+        except OSError:  # it is gone
+            return self._stopped("lost", self._end(), at)
+        return answer
 
     def close(self) -> None:
         """End it, and everything that it has started."""
@@ -189,6 +212,7 @@ def _unnamed_file() -> IO[bytes]:
 
 
 _here = threading.local()
+_running: dict[int, _Process] = {}  # by number; what runs electrons now
 
 
 def _process_for(asked: Mapping[str, Any]) -> _Process:

@@ -391,18 +391,21 @@ def holds(megabytes: int, go: str) -> int:
 
 
 def test_memory_is_that_of_the_electrons_too_and_more_than_its_limit_ends_one(
-    cluster: Path, tmp_path: Path
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    running(cluster)
+    monkeypatch.setenv("QCOV_SDK_NO_CLUSTER", "false")
+    qcov("start", "-p", "0", "-n", "1", "-m", "1GB", "-t", "2")
+    address = running(data_folder)["address"]
     flow = ct.lattice(ct.electron(holds))
+    as_task = ct.lattice(ct.electron(holds, executor=ct.executor.DaskExecutor(address)))
 
     other = ct.dispatch(flow)(400, str(tmp_path / "go"))
     until(lambda: "before" in _printed(other))
     assert max(worker["memory"] for worker in asked("--info")["workers"]) > 400_000_000
-    over = ct.dispatch_sync(flow)(1200, str(tmp_path / "go"))
-
-    assert "MemoryLimitExceeded: 'holds' was stopped: its Dask worker took" in _error(over)
-    assert "may take 950 MB, 95 % of its limit" in _error(over)
+    for which in (flow, as_task):  # in a slot, and as a task of Dask's
+        over = ct.dispatch_sync(which)(1200, str(tmp_path / "go"))
+        assert "MemoryLimitExceeded: 'holds' was stopped: its Dask worker took" in _error(over)
+        assert "may take 950 MB, 95 % of its limit" in _error(over)
     (tmp_path / "go").touch()
     assert ct.get_result(other, wait=True).result == 400_000_000
     assert ct.dispatch_sync(flow)(1, str(tmp_path / "go")).result == 1_000_000

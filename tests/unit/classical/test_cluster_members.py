@@ -51,7 +51,7 @@ def test_one_that_starts_is_ended_once_it_can_be_given_nothing(
 ) -> None:
     async def main() -> None:
         cluster = _Cluster(**statuses)
-        members = Members(cluster, lambda _: None, limited=False)
+        members = Members(cluster, None, lambda _: None, limited=False)
         members._leaving = {"goes": 0.0}
         for _ in range(looks):
             await members._drain()
@@ -64,7 +64,7 @@ def test_one_that_has_died_is_ended() -> None:
     async def main() -> None:
         cluster = _Cluster()
         cluster.workers["goes"] = None
-        members = Members(cluster, lambda _: None, limited=False)
+        members = Members(cluster, None, lambda _: None, limited=False)
         members._leaving = {"goes": 0.0}
         await members._drain()
         assert cluster.ended == ["goes"]

@@ -15,7 +15,7 @@ from qcov.classical.executors import dask_client
 from qcov.classical.executors.base import RaisedElsewhere
 from qcov.classical.executors.dask import DaskExecutor
 from qcov.classical.executors.dask_surroundings import fetched, offered
-from qcov.classical.executors.dask_worker import run_electron
+from qcov.classical.executors.dask_worker import _NOTHING, run_electron
 from qcov.classical.executors.registry import executor_dict, executor_from, executor_of
 from qcov.config import set_config
 from qcov.errors import ClusterUnavailable, ConfigError, EngineError
@@ -166,8 +166,7 @@ def test_variables_are_there_on_this_machine_and_in_nothing_that_is_sent(
     assert run(address, os.getenv, "OF_THE_PROGRAM") == "a secret"
 
     def told(asked: bytes) -> bytes:  # what a worker gets behind a tunnel, say
-        nothing = {"value": None, "digest": None, "text": "", "stdout": "", "stderr": ""}
-        return pack({**nothing, "did": "raised", "reason": repr(asked), "circuits": []})
+        return pack({**_NOTHING, "did": "raised", "reason": repr(asked)})
 
     monkeypatch.setattr("qcov.classical.executors.dask.run_electron", told)
     with pytest.raises(RaisedElsewhere) as caught:
