@@ -200,7 +200,7 @@ def _ask(do: str, **arguments: Any) -> Any:
     about = _about()
     if not about:
         fail(_none())
-    if about["status"] != "running":
+    if about["status"] != "running" and do != "restart":
         fail("the Dask cluster is starting: ask again in a moment")
     client = connect(start=False)
     try:

@@ -31,7 +31,7 @@ _BOOT = (
 _ROOT = str(Path(__file__).parents[3])
 _NEEDS = ("distributed", "cryptography")  # the latter makes the certificates
 _AGAIN_AFTER, _AT_MOST = 1.0, 60.0  # seconds until a cluster that died is started again
-_HEALTHY = 60.0  # seconds that one lives to count as one that works
+_UP_WITHIN = 60.0  # seconds that one has to come up, and one for each worker
 _ANSWERS_WITHIN = 20.0  # seconds; who asks waits a little longer
 _LEAVES_WITHIN = 5.0
 _LONG_LOG = 1 << 22  # bytes
@@ -61,7 +61,7 @@ class OwnCluster:
         self._folder, self._changed, self._sockets = folder, changed, sockets
         self._slots: Slots | None = None
         self._process: asyncio.subprocess.Process | None = None
-        self._anew = False  # it shall be started again at once
+        self._anew = asyncio.Event()  # it shall be started again at once
         self._numbers = itertools.count(1)
         self._asked: dict[int, asyncio.Future[Any]] = {}
         self._living = asyncio.get_running_loop().create_task(self._live())
@@ -111,7 +111,7 @@ class OwnCluster:
         """
         if do == "restart":
             self._say({"status": "starting"})
-            self._anew = True
+            self._anew.set()
             self._kill()
             return None
         process = self._process
@@ -197,12 +197,15 @@ class OwnCluster:
                 _log.exception("the Dask cluster could not be followed")
             self._say({"status": "starting"})
             self._give_up()
-            if self._anew:
-                self._anew, pause = False, _AGAIN_AFTER
-                continue
-            pause = _AGAIN_AFTER if loop.time() - began > _HEALTHY else min(2 * pause, _AT_MOST)
-            _log.warning("the Dask cluster has ended; it is started again in %g s", pause)
-            await asyncio.sleep(pause)
+            if not self._anew.is_set():
+                healthy = loop.time() - began > self._up_within
+                pause = _AGAIN_AFTER if healthy else min(2 * pause, _AT_MOST)
+                _log.warning("the Dask cluster has ended; it is started again in %g s", pause)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._anew.wait(), pause)
+            if self._anew.is_set():
+                self._anew.clear()
+                pause = _AGAIN_AFTER
 
     async def _run(self) -> None:
         """Start a process and take what it says until it ends."""
@@ -219,11 +222,26 @@ class OwnCluster:
             )
         assert process.stdout is not None
         try:
-            while line := await process.stdout.readline():
+            line = await self._first_line(process.stdout)
+            while line:
                 self._take(json.loads(line))
+                line = await process.stdout.readline()
         finally:
             self._kill()
         await process.wait()
+
+    async def _first_line(self, said: asyncio.StreamReader) -> bytes:
+        """What a process says first, once its cluster is up; nothing if that takes too long."""
+        try:
+            return await asyncio.wait_for(said.readline(), self._up_within)
+        except TimeoutError:
+            told = "the Dask cluster has not come up in %g s, and is ended; %s may say why"
+            _log.warning(told, self._up_within, self._folder / "cluster.log")
+            return b""
+
+    @property
+    def _up_within(self) -> float:
+        return _UP_WITHIN + self.settings["workers"]
 
     def _take(self, message: Message) -> None:
         if "address" in message:

@@ -23,6 +23,8 @@ _LOOKS_EVERY = 0.25  # seconds
 _GOES_WITHIN = 3.0  # seconds that who scales waits for workers without electrons to go
 #: So long after a worker takes no more, what it runs is known: what else it has it never begins.
 _SETTLED = 5.0
+_REVIVES_EVERY = 5.0
+_GONE = {"closed", "failed"}  # how nannies are that start nothing any more
 
 Message = dict[str, Any]
 
@@ -43,7 +45,7 @@ class Members:
         self._cluster, self._client, self._say, self._limited = cluster, client, say, limited
         self._leaving: dict[Any, float] = {}  # names of workers, and since when they take no more
         self._drained = asyncio.Event()  # none of them is left
-        self._told = -1
+        self._told, self._revived = -1, 0.0
 
     @property
     def count(self) -> int:
@@ -96,6 +98,7 @@ class Members:
 
     async def _look(self) -> None:
         await self._drain()
+        self._revive()
         if self.count != self._told:
             self._told = self.count
             self._say({"members": self._told})
@@ -106,6 +109,18 @@ class Members:
                     await self._end(over)
                 else:
                     self._say({"over": over.told})
+
+    def _revive(self) -> None:
+        """Have Dask make anew what it has given up, such as one that was away for long."""
+        if self._now() - self._revived < _REVIVES_EVERY:
+            return
+        self._revived = self._now()
+        spec, workers = self._cluster.worker_spec, self._cluster.workers
+        for name in [name for name, nanny in workers.items() if nanny.status.name in _GONE]:
+            if name in spec:
+                del workers[name]
+        if spec.keys() - workers.keys():
+            self._cluster.scale(len(spec))
 
     async def _end(self, over: cluster_memory.Excess) -> None:
         """End an electron that the engine does not know, as what runs it is a task of Dask's."""

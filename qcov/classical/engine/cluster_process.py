@@ -95,8 +95,7 @@ async def _live(settings: Mapping[str, Any]) -> None:
         asynchronous=True,
         silence_logs=False,
     )
-    if pages is None:
-        _without_pages(local)
+    _with_own_nodes(local, pages=pages is not None)
     async with (
         local,
         distributed.Client(local, asynchronous=True, set_as_default=False) as client,
@@ -123,11 +122,15 @@ async def _live(settings: Mapping[str, Any]) -> None:
             watching.cancel()
 
 
-def _without_pages(local: Any) -> None:
-    """Let nothing of a cluster that has not been started speak HTTP, for which Dask has no word."""
+def _with_own_nodes(local: Any, *, pages: bool) -> None:
+    """Have a cluster that has not been started made of our nodes."""
     nodes = importlib.import_module("qcov.classical.engine.cluster_nodes")
-    local.scheduler_spec["cls"] = nodes.Scheduler
-    local.new_spec["options"]["worker_class"] = nodes.Worker
+    for spec in (local.new_spec, *local.worker_spec.values()):
+        spec["cls"] = nodes.Nanny
+        if not pages:
+            spec["options"]["worker_class"] = nodes.Worker
+    if not pages:
+        local.scheduler_spec["cls"] = nodes.Scheduler
 
 
 async def _answer(cluster: Cluster, asked: Message) -> None:

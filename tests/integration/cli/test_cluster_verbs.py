@@ -226,6 +226,37 @@ def test_dask_has_pages_where_they_are_asked_for(
     assert f"Its pages, which no token protects: {address}" in qcov("cluster").stdout
 
 
+def test_workers_that_die_while_they_start_are_started_again(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = tmp_path / "once"  # whoever takes it away dies
+    code = (
+        "import os, pathlib, signal, sys\n"
+        f"once = pathlib.Path({str(once)!r})\n"
+        "if '--multiprocessing-fork' in sys.orig_argv and once.exists():\n"
+        "    once.unlink()\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    (tmp_path / "sitecustomize.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setenv("QCOV_SDK_NO_CLUSTER", "false")
+
+    once.touch()
+    qcov("start", "-p", "0", "-n", "1", "-t", "1")
+    about = running(data_folder)
+    assert not once.exists()
+    once.touch()
+    asked("--scale", "2")
+    until(lambda: asked("--size") == {"size": 2}, 20)
+    assert not once.exists()
+    once.touch()
+    psutil.Process(_pids()[0]).kill()
+    until(lambda: not once.exists() and asked("--size") == {"size": 2}, 20)
+    asked("--scale", "1")
+    assert asked("--size") == {"size": 1}
+    assert announced(data_folder)["cluster"]["address"] == about["address"]
+
+
 def speak(go: str) -> int:
     print("before")
     while not Path(go).exists():
@@ -316,6 +347,9 @@ def test_nothing_waits_for_a_cluster_that_does_not_come_up(
     children = until(lambda: process.children(recursive=True))
     assert asked()["status"] == "starting"
     assert "the Dask cluster is starting" in qcov("cluster", "--size").stderr
+    assert asked("--restart") == {"status": "starting"}
+    until(lambda: all(ended(child) for child in children), 10)
+    children = until(lambda: process.children(recursive=True))
     assert placed(place)[1] == "local"
     assert qcov("stop").returncode == 0
     until(lambda: all(ended(child) for child in children), 10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -79,3 +80,33 @@ def test_there_are_as_many_as_before_if_no_worker_leaves(in_cluster: Any) -> Non
         assert told == [1, 2]
 
     in_cluster(scale)
+
+
+@pytest.mark.process
+def test_one_that_does_not_come_up_is_ended_and_started_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "distributed.py").write_text("import time\ntime.sleep(3600)\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    monkeypatch.setattr("qcov.classical.engine.cluster._UP_WITHIN", -0.9)  # and 1 s for a worker
+
+    async def main() -> None:
+        settings = {"workers": 1, "threads": 1, "memory": "auto", "least": 0, "most": 0}
+        cluster = OwnCluster(tmp_path / "dask", settings, lambda: None, sockets=tmp_path)
+        seen: set[int] = set()
+        try:
+            async with asyncio.timeout(30):
+                while len(seen) < 2:
+                    await asyncio.sleep(0.01)
+                    if cluster._process is not None:
+                        seen.add(cluster._process.pid)
+                assert "has not come up in 0.1 s, and is ended" in caplog.text
+                await cluster.ask("restart")  # it does not wait for the pause to pass
+                while len(seen) < 3:
+                    await asyncio.sleep(0.01)
+                    seen.add(cluster._process.pid)
+        finally:
+            await cluster.close()
+
+    with caplog.at_level("WARNING", logger="qcov.cluster"):
+        asyncio.run(main())
