@@ -6,6 +6,7 @@ stay evenly busy. Workers keep their devices. Dask runs a piece again whose work
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
+from weakref import WeakSet
 
 from qcov import transport
 from qcov.errors import CircuitError, ExecutorOffline, InvalidSetting
@@ -31,7 +33,8 @@ class DaskPool:
 
     Args:
         cluster: A `distributed.Client`, or the address of a scheduler. None takes the client that
-            the program has, and starts workers on this machine if it has none.
+            the program has, and starts workers on this machine if it has none: once, for all
+            pools of the process.
         setup: The blob of a `DeviceSetup`.
     """
 
@@ -41,7 +44,7 @@ class DaskPool:
         self._setup = setup
         self._lock = threading.Lock()
         self._client: Any = None
-        self._owned: list[Any] = []  #: what `close` has to close
+        self._owned: Any = None  #: a client that `close` has to close
 
     def run(self, batch: CircuitBatch) -> list[Any]:
         """Run all circuits; an exception stands where one failed."""
@@ -57,11 +60,12 @@ class DaskPool:
             return results
 
     def close(self) -> None:
-        """Leave the cluster; end the workers that were started for it."""
+        """Leave the cluster; end the workers that were started if nobody else uses them."""
         with self._lock:
-            for owned in self._owned:
-                owned.close()
-            self._owned, self._client = [], None
+            if self._owned is not None:
+                self._owned.close()
+            self._owned = self._client = None
+        _started.leave(self)
 
     def _submit(self, client: Any, batch: CircuitBatch) -> Any:
         request = transport.dumps(pack(batch), what="a batch of circuits")
@@ -101,14 +105,10 @@ class DaskPool:
                 reason = "the client that it was given is closed"
                 raise ExecutorOffline(executor=_EXECUTOR, reason=reason)
             return self._cluster
-        if self._cluster is None:
-            try:
-                return self._distributed.default_client()
-            except ValueError:  # there is none
-                pass
         try:
-            address = self._cluster or self._start_cluster()
-            client = self._distributed.Client(address, set_as_default=False)
+            if self._cluster is None:
+                return self._of_the_program()
+            client = self._distributed.Client(self._cluster, set_as_default=False)
         except (OSError, TimeoutError) as error:
             raise _offline(error) from error
         except ValueError as error:  # a protocol that nobody brings
@@ -116,25 +116,79 @@ class DaskPool:
             raise InvalidSetting(
                 executor=_EXECUTOR, setting="scheduler_address", reason=reason
             ) from error
-        self._owned.insert(0, client)
+        self._owned = client
         return client
 
-    def _start_cluster(self) -> Any:
-        """Workers on this machine, which do not import the user's program again."""
-        if not threading.main_thread().is_alive():  # they would outlive the program
-            reason = "the program ends, and no Dask workers are started any more. Wait for results"
-            raise ExecutorOffline(executor=_EXECUTOR, reason=reason)
-        module = importlib.import_module("distributed.deploy.subprocess")
-        with _own_programs_first():
-            cluster = module.SubprocessCluster(
-                n_workers=len(os.sched_getaffinity(0))
-                if hasattr(os, "sched_getaffinity")
-                else os.cpu_count() or 1,
-                threads_per_worker=1,
-                dashboard_address=None,
-            )
-        self._owned.append(cluster)
-        return cluster
+    def _of_the_program(self) -> Any:
+        """The client that the program has, or else one of workers that are started."""
+        with contextlib.suppress(ValueError):  # there is none
+            return self._distributed.default_client()
+        return _started.client(self, self._distributed)
+
+
+class _Started:
+    """Workers on this machine that this process has started, for all pools that have no others.
+
+    An electron may make an executor each time that it runs, and close none: there is one cluster at
+    most, which ends with the last pool that is closed, or with the process.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users: WeakSet[DaskPool] = WeakSet()
+        self._cluster: Any = None
+        self._client: Any = None
+
+    def client(self, user: DaskPool, distributed: Any) -> Any:
+        """A client of them, started if need be."""
+        with self._lock:
+            self._users.add(user)
+            if self._client is None or self._client.status == "closed":
+                self._end()
+                self._cluster = _start_cluster()
+                self._client = distributed.Client(self._cluster, set_as_default=False)
+            return self._client
+
+    def leave(self, user: DaskPool) -> None:
+        """A pool needs them no more."""
+        with self._lock:
+            self._users.discard(user)
+            if not self._users:
+                self._end()
+
+    def _end(self) -> None:
+        ending = (self._client, self._cluster)
+        self._client = self._cluster = None
+        for each in ending:
+            if each is not None:
+                each.close()
+
+
+_started = _Started()
+
+
+def _forget_parent() -> None:
+    global _started
+    _started = _Started()
+
+
+os.register_at_fork(after_in_child=_forget_parent)
+
+
+def _start_cluster() -> Any:
+    """Start workers, which do not import the user's program again."""
+    if not threading.main_thread().is_alive():  # they would outlive the program
+        reason = "the program ends, and no Dask workers are started any more. Wait for results"
+        raise ExecutorOffline(executor=_EXECUTOR, reason=reason)
+    module = importlib.import_module("distributed.deploy.subprocess")
+    with _own_programs_first():
+        return module.SubprocessCluster(
+            n_workers=len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1,
+            threads_per_worker=1,
+            dashboard_address=None,
+        )
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pennylane as qml
+import psutil
 import pytest
 
 from qcov.errors import CircuitError, ExecutorOffline, InvalidSetting
@@ -17,6 +18,7 @@ from qcov.qexecutors.base import CircuitBatch
 from qcov.qexecutors.dask import DaskQExecutor
 from qcov.qexecutors.simulator import Simulator
 from qcov.quantum.qelectron import qelectron
+from tests.waiting import ended, until
 
 dask = pytest.importorskip("dask", reason="needs the extra `dask`")
 distributed = pytest.importorskip("distributed", reason="needs the extra `dask`")
@@ -190,3 +192,20 @@ def test_it_starts_workers_for_an_unguarded_program() -> None:
         check=False,
     )
     assert done.stdout.split() == ["started", "-1"], done.stderr
+
+
+def test_executors_without_a_cluster_share_the_workers_that_are_started() -> None:
+    me = psutil.Process()
+    before = set(me.children(recursive=True))
+    first, second = DaskQExecutor("lightning.qubit"), DaskQExecutor("lightning.qubit")
+    qelectron(bare, executors=first)(0.1)
+    started = set(me.children(recursive=True)) - before
+
+    qelectron(bare, executors=second)(0.1)
+    assert set(me.children(recursive=True)) - before == started
+    first.close()
+    qelectron(bare, executors=second)(0.1)
+    assert all(process.is_running() for process in started)
+    second.close()
+
+    until(lambda: all(ended(process) for process in started), 20)
