@@ -7,7 +7,7 @@ besides `qcov.records`.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -15,6 +15,10 @@ from dataclasses import dataclass, field
 
 class Try:
     """One time that an electron runs; another time is another one."""
+
+
+def _alone() -> None:
+    """Nobody minds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,8 @@ class Context:
     electron: str  #: the node's name
     cores: int = 1  #: this worker's share of the machine
     traceparent: str | None = None  #: its span (https://www.w3.org/TR/trace-context), if traced
+    waits: Callable[[], None] = field(default=_alone, compare=False, repr=False)
+    """Called when it waits for another dispatch: who runs it may let others run meanwhile."""
     once: Try = field(default_factory=Try, compare=False, repr=False)
 
 

@@ -407,6 +407,9 @@ def _ended(engine: Engine, outcome: Mapping[str, Any]) -> Result:
 
 
 def _inside() -> tuple[str, int] | None:
-    """The electron that we are in."""
+    """The electron that we are in, which waits now."""
     context = get_context()
-    return None if context is None else (context.dispatch_id, context.node_id)
+    if context is None:
+        return None
+    context.waits()
+    return context.dispatch_id, context.node_id

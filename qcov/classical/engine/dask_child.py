@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from qcov import records
@@ -44,6 +44,7 @@ class Child:
     def __init__(self, sock: socket.socket, streams: Streams, modules: ImportedModules) -> None:
         self._socket, self._streams, self._modules = sock, streams, modules
         self._asked: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._saying = threading.Lock()
         self._dispatch: object = None
         self._fresh = True
         self._before: tuple[dict[str, str], list[str]] | None = None
@@ -52,8 +53,11 @@ class Child:
         """Run electrons until the worker is gone."""
         threading.Thread(target=self._listen, name="qcov-listen", daemon=True).start()
         while True:
-            asked = self._asked.get()
-            self._socket.sendall(pack(self._answer(asked)))
+            self._say(self._answer(self._asked.get()))
+
+    def _say(self, message: Message) -> None:
+        with self._saying:  # threads of an electron's may wait for dispatches
+            self._socket.sendall(pack(message))
 
     def _listen(self) -> None:
         """Take what comes; without a worker there is nobody to run anything for."""
@@ -68,12 +72,12 @@ class Child:
         if self._outdated(asked["context"]):
             return {"did": "outdated"}
         self._fresh = False
-        self._socket.sendall(pack({"did": "begun"}))
+        self._say({"did": "begun"})
         self._surround(asked["surroundings"])
         began = time.time_ns()
         with collecting() as sink:
             self._streams.begin()
-            answer = _run(asked)
+            answer = _run(asked, lambda: self._say({"did": "waits", "name": asked["name"]}))
             printed = self._streams.take(final=True)
             circuits = sink.drain()
         self._modules.note(began)
@@ -111,7 +115,7 @@ class Child:
         sys.path[:] = sys_path
 
 
-def _run(asked: Message) -> Message:
+def _run(asked: Message, waits: Callable[[], None]) -> Message:
     """What came of an electron, but for what it has printed and its circuits."""
     try:
         function, args, kwargs = loads(asked["call"], digest=asked["digest"])
@@ -120,7 +124,7 @@ def _run(asked: Message) -> Message:
         return {"did": "refused", "reason": f"its workers cannot import {missing}"}
     except BaseException as error:  # noqa: BLE001  # loading runs the user's own code
         return {"did": "raised", "reason": describe(error)}
-    context = Context(**asked["context"]) if asked["context"] else None
+    context = Context(**asked["context"], waits=waits) if asked["context"] else None
     try:
         with contextlib.ExitStack() as around:
             if context is not None:

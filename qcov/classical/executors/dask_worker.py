@@ -1,8 +1,9 @@
 """What runs in a worker of a Dask cluster: an electron at a time for each of its threads.
 
-A thread of Python cannot be stopped, so each thread of a worker has a process beside it that runs
-its electrons. It is kept as long as electrons of one program come, and ended with an electron that
-is cancelled or overruns. The process ends with its worker.
+A thread of Python cannot be stopped, so each electron runs in a process beside the worker. That is
+kept for a minute for the next one of the same program, and ended with an electron that is cancelled
+or overruns. The process ends with its worker. The thread of an electron that waits for another
+dispatch goes to others: there may be no other one for what it waits for.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,6 +32,8 @@ from qcov.classical.executors.dask_surroundings import fetched
 from qcov.wire import Unpacker, pack, unpack
 
 _LOOKS = 0.1  # seconds between two looks whether an electron was taken back
+_KEPT = 60.0  # seconds that a process is kept without an electron
+_ENDS = {"closing", "closed", "failed"}  # how a worker is that ends
 _LAST_WORDS = 1 << 16  # bytes of each stream that are kept of a process that died
 _READS = 1 << 20
 _ROOT = str(Path(__file__).parents[3])
@@ -62,8 +65,17 @@ def run_electron(asked: bytes) -> bytes:
         reason = "its Dask worker died"
         return pack({**_NOTHING, "did": "lost", "reason": reason})
     message["surroundings"] = fetched(message["surroundings"])
-    answer = _process_for(message).run(message, _is_taken_back())
-    return pack({**_NOTHING, **answer})
+    return pack({**_NOTHING, **_answer_to(message, _Task())})
+
+
+def _answer_to(message: Mapping[str, Any], task: _Task) -> dict[str, Any]:
+    while True:
+        process = _process_for(message)
+        answer = process.run(message, task)
+        if answer["did"] != "outdated":
+            _keep(process, at_most=task.threads)
+            return answer
+        process.close()
 
 
 def exceeded(process: int, memory: int, limit: int, measured: float) -> None:
@@ -91,17 +103,31 @@ def _claimed(name: str) -> bool:
     return True
 
 
-def _is_taken_back() -> Callable[[], bool]:
-    """Whether the task that runs in this thread is not wanted any more."""
-    distributed: Any = importlib.import_module("distributed")
-    worker = distributed.get_worker()
-    key = worker.get_current_task()
+class _Task:
+    """The task of Dask's that runs in this thread."""
 
-    def look() -> bool:
-        task = worker.state.tasks.get(key)
-        return task is None or task.state == "cancelled"
+    def __init__(self) -> None:
+        self._distributed: Any = importlib.import_module("distributed")
+        self._worker = self._distributed.get_worker()
+        self._key = self._worker.get_current_task()
+        self._aside = False
 
-    return look
+    @property
+    def threads(self) -> int:
+        """How many its worker has."""
+        return self._worker.state.nthreads
+
+    @property
+    def unwanted(self) -> bool:
+        """True once it was taken back, or its worker ends, as one does that lost its scheduler."""
+        task = self._worker.state.tasks.get(self._key)
+        return task is None or task.state == "cancelled" or self._worker.status.name in _ENDS
+
+    def step_aside(self) -> None:
+        """Let the worker have another thread in the place of this one, which ends with the task."""
+        if not self._aside:
+            self._aside = True
+            self._distributed.secede()
 
 
 class _Process:
@@ -114,6 +140,7 @@ class _Process:
 
     def __init__(self, key: str, executable: str) -> None:
         self.key = key
+        self.end_later = threading.Timer(0, self.close)
         #: how much memory the worker took, how much it may take, and when it was too much
         self.excess: tuple[int, int, float] = (0, 0, -math.inf)
         self._socket, theirs = socket.socketpair()
@@ -134,27 +161,25 @@ class _Process:
         """True if it can run another electron."""
         return self._process.poll() is None
 
-    def run(self, asked: Mapping[str, Any], taken_back: Callable[[], bool]) -> dict[str, Any]:
+    def run(self, asked: Mapping[str, Any], task: _Task) -> dict[str, Any]:
         """Run an electron; what came of it."""
         _running[self._process.pid] = self
         try:
-            answer = self._answer(asked, taken_back)
+            return self._answer(asked, task)
         finally:
             del _running[self._process.pid]
-        if answer["did"] != "outdated":
-            return answer
-        self.close()
-        return _process_for(asked).run(asked, taken_back)
 
-    def _answer(self, asked: Mapping[str, Any], taken_back: Callable[[], bool]) -> dict[str, Any]:
+    def _answer(self, asked: Mapping[str, Any], task: _Task) -> dict[str, Any]:
         at = [os.fstat(file.fileno()).st_size for file in self._files]
         began, limit = math.inf, asked["time_limit"]  # its process has to start first
         try:
             self._socket.sendall(pack({**asked, "versions": None}))
-            while (answer := self._heard()) is None or answer["did"] == "begun":
-                if answer is not None:
+            while (answer := self._heard()) is None or answer["did"] in {"begun", "waits"}:
+                if answer is not None and answer["did"] == "begun":
                     began = time.monotonic()
-                if taken_back():
+                elif answer is not None and answer["name"] == asked["name"]:
+                    task.step_aside()
+                if task.unwanted:
                     return self._stopped("lost", "it was cancelled", at)
                 if limit is not None and time.monotonic() > began + limit:
                     return self._stopped("overran", "", at)
@@ -211,18 +236,46 @@ def _unnamed_file() -> IO[bytes]:
     return file
 
 
-_here = threading.local()
 _running: dict[int, _Process] = {}  # by number; what runs electrons now
+_idle: list[_Process] = []
+_idle_lock = threading.Lock()
 
 
 def _process_for(asked: Mapping[str, Any]) -> _Process:
-    """The process beside this thread, made anew if it was another program's."""
+    """A process that was kept of an electron's program, or a new one."""
     surroundings: Mapping[str, Any] = asked["surroundings"] or {}
     key = json.dumps(surroundings, sort_keys=True)
-    process: _Process | None = getattr(_here, "process", None)
-    if process is not None and (process.key != key or not process.alive):
-        process.close()
-        process = None
-    if process is None:
-        process = _here.process = _Process(key, surroundings.get("executable") or sys.executable)
-    return process
+    with _idle_lock:
+        kept = next((process for process in reversed(_idle) if process.key == key), None)
+        if kept is not None:
+            _idle.remove(kept)
+    if kept is None:
+        return _Process(key, surroundings.get("executable") or sys.executable)
+    kept.end_later.cancel()
+    if kept.alive:
+        return kept
+    kept.close()
+    return _process_for(asked)
+
+
+def _keep(process: _Process, *, at_most: int) -> None:
+    """Keep a process for the next electron of its program, unless there are enough."""
+    if not process.alive:
+        return
+    process.end_later = threading.Timer(_KEPT, _let_go, [process])
+    process.end_later.daemon = True
+    with _idle_lock:
+        _idle.append(process)
+        process.end_later.start()
+        surplus = _idle[: max(0, len(_idle) - at_most)]
+    for each in surplus:
+        _let_go(each)
+
+
+def _let_go(process: _Process) -> None:
+    with _idle_lock:
+        if process not in _idle:  # it has been taken
+            return
+        _idle.remove(process)
+    process.end_later.cancel()
+    process.close()

@@ -193,6 +193,52 @@ def test_a_dispatch_within_an_electron(common_engine: Path, address: str) -> Non
     assert dispatched(outer, executor=DaskExecutor(address)).result == 42
 
 
+def test_dispatches_within_electrons_may_be_deeper_than_there_are_threads(
+    common_engine: Path, address: str
+) -> None:
+    def down(depth: int) -> int:
+        inner = ct.electron(down, executor=DaskExecutor(address))
+        return 1 + int(ct.dispatch_sync(ct.lattice(inner))(depth - 1).result) if depth else 0
+
+    assert dispatched(down, 2, executor=DaskExecutor(address)).result == 2
+    assert dispatched(divide, 1, executor=DaskExecutor(address)).result == 1
+
+
+def test_an_electron_ends_with_a_worker_that_ends(
+    common_engine: Path, address: str, tmp_path: Path
+) -> None:
+    electron = ct.electron(ticks, executor=DaskExecutor(address))
+    dispatch_id = ct.dispatch(ct.lattice(electron))(str(tmp_path / "pid"))
+    process = psutil.Process(pid_in(tmp_path / "pid"))
+
+    def end(number: int, dask_worker: Any) -> None:  # as one does whose scheduler is gone
+        if os.getpid() == number:
+            dask_worker.loop.add_callback(dask_worker.close, nanny=False)
+
+    with distributed.Client(address, set_as_default=False) as client:
+        client.run(end, process.ppid())
+        until(lambda: ended(process), 10)
+
+    result = ct.get_result(dispatch_id, wait=True)
+    assert "WorkerLost" in str(result.get_node_result(0)["error"])
+
+
+def test_a_process_without_electrons_is_kept_for_a_while(common_engine: Path, address: str) -> None:
+    def keep(seconds: float) -> float:
+        from qcov.classical.executors import dask_worker
+
+        before, dask_worker._KEPT = dask_worker._KEPT, seconds
+        return before
+
+    assert dispatched(where, "", executor=DaskExecutor(address)).status == "COMPLETED"
+    with distributed.Client(address, set_as_default=False) as client:
+        before = next(iter(client.run(keep, 0.2).values()))
+        process = psutil.Process(dispatched(os.getpid, executor=DaskExecutor(address)).result)
+        client.run(keep, before)
+
+    until(lambda: ended(process), 10)
+
+
 def test_without_a_cluster_the_error_says_how_to_start_one(common_engine: Path) -> None:
     result = dispatched(divide, 1, executor="dask")
 
