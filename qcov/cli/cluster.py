@@ -152,10 +152,14 @@ def _scale(count: int, as_json: bool) -> None:
         without = "`qcov start --no-cluster` runs electrons in local processes"
         fail(f"--scale: the cluster has one worker at least; {without}", code=2)
     found = _ask("scale", n=count)
+    coming, leaving = found["coming"], found["leaving"]
     if as_json:
-        say_json({"scale": count, "leaving": found["leaving"]})
+        say_json({"scale": count, "coming": coming, "leaving": leaving})
     else:
-        say(f"The Dask cluster has {_count(count, 'worker')}{_leaving(found['leaving'])}.")
+        has, still = "has", ""
+        if coming:
+            has, still = "gets", f"; {coming} {'is' if coming == 1 else 'are'} coming up"
+        say(f"The Dask cluster {has} {_count(count, 'worker')}{still}{_leaving(leaving)}.")
 
 
 def _adapt(bounds: str, as_json: bool) -> None:

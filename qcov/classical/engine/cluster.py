@@ -31,6 +31,7 @@ _BOOT = (
 _ROOT = str(Path(__file__).parents[3])
 _NEEDS = ("distributed", "cryptography")  # the latter makes the certificates
 _AGAIN_AFTER, _AT_MOST = 1.0, 60.0  # seconds until a cluster that died is started again
+_HEALTHY = 60.0  # seconds that one lives to count as one that works
 _UP_WITHIN = 60.0  # seconds that one has to come up, and one for each worker
 _ANSWERS_WITHIN = 20.0  # seconds; who asks waits a little longer
 _LEAVES_WITHIN = 5.0
@@ -59,6 +60,7 @@ class OwnCluster:
         self.settings = dict(settings)
         self.about: Message = {"status": "starting"}  #: what is announced
         self._folder, self._changed, self._sockets = folder, changed, sockets
+        self._grown = settings["workers"]  # how many of its workers have come up
         self._slots: Slots | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._anew = asyncio.Event()  # it shall be started again at once
@@ -79,7 +81,7 @@ class OwnCluster:
     @property
     def places(self) -> int:
         """How many electrons it can run at a time, at most."""
-        return (self.settings["most"] or self.settings["workers"]) * self.settings["threads"]
+        return (self.settings["most"] or self._grown) * self.settings["threads"]
 
     def spawner(self, settings: Message) -> Slots:
         """What starts workers of the engine in it."""
@@ -125,20 +127,16 @@ class OwnCluster:
         return value
 
     async def _scaled(self, arguments: Message) -> Any:
-        """Have it scaled; nothing new is to wait for workers that are about to leave."""
-        had, has = dict(self.settings), {"workers": arguments["n"], "least": 0, "most": 0}
-        fewer = arguments["n"] * had["threads"] < self.places
-        if fewer:
-            self._resize(has)
+        """Have it scaled; nothing is to wait for workers that are about to leave, or to come."""
+        had, grown = dict(self.settings), self._grown
+        self._grown = min(arguments["n"], max(1, self.about["members"]))
+        self._resize({"workers": arguments["n"], "least": 0, "most": 0})
         try:
-            value = await self._answered("scale", arguments)
+            return await self._answered("scale", arguments)
         except ClusterUnavailable:
-            if fewer:
-                self._resize(had)
+            self._grown = grown
+            self._resize(had)
             raise
-        if not fewer:
-            self._resize(has)
-        return value
 
     async def _answered(self, do: str, arguments: Message) -> Any:
         number = next(self._numbers)
@@ -195,10 +193,10 @@ class OwnCluster:
                 _log.warning("the Dask cluster could not be started: %s", error)
             except Exception:  # noqa: BLE001  # what it said was nothing: another one is started
                 _log.exception("the Dask cluster could not be followed")
+            healthy = self.running and loop.time() - began > _HEALTHY
             self._say({"status": "starting"})
             self._give_up()
             if not self._anew.is_set():
-                healthy = loop.time() - began > self._up_within
                 pause = _AGAIN_AFTER if healthy else min(2 * pause, _AT_MOST)
                 _log.warning("the Dask cluster has ended; it is started again in %g s", pause)
                 with contextlib.suppress(TimeoutError):
@@ -247,10 +245,13 @@ class OwnCluster:
         if "address" in message:
             _log.info("the Dask cluster runs at %s", message["address"])
             assert self._process is not None
+            self._grown = self.settings["workers"]
             self._say({"status": "running", "pid": self._process.pid, **message})
             return None if self._slots is None else self._slots.came_up()
         if "members" in message:
-            return self._say(self.about | message)
+            self.about |= message
+            self._grown = max(self._grown, min(message["members"], self.settings["workers"]))
+            return self._resize({})
         if "number" not in message:
             return None if self._slots is None else _heard(self._slots, message)
         answer = self._asked.get(message["number"])

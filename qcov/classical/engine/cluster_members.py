@@ -20,7 +20,8 @@ from qcov.classical.executors.dask_worker import exceeded
 _log = logging.getLogger("distributed.qcov")  # it goes where Dask's goes
 
 _LOOKS_EVERY = 0.25  # seconds
-_GOES_WITHIN = 3.0  # seconds that who scales waits for workers without electrons to go
+_COME_WITHIN = 10.0  # seconds that who scales waits for workers to come
+_GOES_WITHIN = 3.0  # the same for workers without electrons to go
 #: So long after a worker takes no more, what it runs is known: what else it has it never begins.
 _SETTLED = 5.0
 _REVIVES_EVERY = 5.0
@@ -63,12 +64,18 @@ class Members:
         staying = [name for name in spec if name not in self._leaving]
         if len(staying) <= count:
             self._cluster.scale(len(spec) + count - len(staying))
-            await self._cluster
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._come(count), _COME_WITHIN)
         else:
             self._let_go(self._least_busy(staying, busy)[: len(staying) - count])
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._drained.wait(), _GOES_WITHIN)
-        return {"workers": count, "leaving": len(self._leaving)}
+        coming = max(0, count - self.count)
+        return {"workers": count, "coming": coming, "leaving": len(self._leaving)}
+
+    async def _come(self, count: int) -> None:
+        while self.count < count:  # noqa: ASYNC110  # Dask has no event for it
+            await asyncio.sleep(_LOOKS_EVERY)
 
     async def about(self) -> list[Message]:
         """How they are."""

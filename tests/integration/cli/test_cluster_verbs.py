@@ -397,7 +397,7 @@ def test_fewer_workers_end_no_electron(cluster: Path, tmp_path: Path) -> None:
     # of two that both run one, one goes when its electron has ended
     first, second = [ct.dispatch(flow)(str(tmp_path / "go")) for _ in range(2)]
     until(lambda: "before" in _printed(first) and "before" in _printed(second))
-    assert asked("--scale", "1") == {"scale": 1, "leaving": 1}
+    assert asked("--scale", "1") == {"scale": 1, "coming": 0, "leaving": 1}
     assert "1 worker ends once its electrons have ended" in qcov("cluster").stdout
     assert asked("--size") == {"size": 2}
     (tmp_path / "go").touch()
@@ -409,7 +409,7 @@ def test_fewer_workers_end_no_electron(cluster: Path, tmp_path: Path) -> None:
     until(lambda: asked("--size") == {"size": 2})
     dispatch_id = ct.dispatch(flow)(str(tmp_path / "again"))
     until(lambda: "before" in _printed(dispatch_id))
-    assert asked("--scale", "1") == {"scale": 1, "leaving": 0}
+    assert asked("--scale", "1") == {"scale": 1, "coming": 0, "leaving": 0}
     assert asked("--size") == {"size": 1}
     (tmp_path / "again").touch()
     assert ct.get_result(dispatch_id, wait=True).status == "COMPLETED"

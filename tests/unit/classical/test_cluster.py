@@ -32,7 +32,7 @@ def in_cluster(
             tmp_path, settings, lambda: told.append(cluster.places), sockets=tmp_path
         )
         slots = cluster.spawner({})
-        cluster.about = {"status": "running"}
+        cluster.about = {"status": "running", "members": 2}
         process: Any = SimpleNamespace(stdin=SimpleNamespace(write=json.loads), returncode=0)
         cluster._process = process
         try:
@@ -60,12 +60,15 @@ def test_there_are_fewer_places_before_workers_leave(in_cluster: Any) -> None:
 
 def test_there_are_more_places_once_there_are_workers(in_cluster: Any) -> None:
     async def scale(cluster: OwnCluster, told: list[int]) -> None:
+        assert cluster._slots is not None
         asked = asyncio.create_task(cluster.ask("scale", n=3, busy=[]))
         await asyncio.sleep(0)
-        assert told == []
-        cluster._take({"number": 1, "value": {}})
-        await asked
-        assert told == [3]
+        cluster._take({"number": 1, "value": {"coming": 1}})
+        await asked  # Dask may take long
+        assert told == [2]
+        cluster._take({"members": 3})
+        cluster._take({"members": 2})  # one has died, and will be back
+        assert (told, cluster._slots.size) == ([2, 3, 3], 3)
 
     in_cluster(scale)
 
