@@ -56,7 +56,7 @@ _NOTHING: Mapping[str, Any] = {
 
 
 def run_electron(asked: bytes) -> bytes:
-    """Run an electron in the process beside this thread; all that came of it, as data."""
+    """Run an electron in a process of its program; all that came of it, as data."""
     message: dict[str, Any] = unpack(asked)
     if message["versions"] != versions():
         reason = f"a worker has {_told(versions())}, this program has {_told(message['versions'])}"
@@ -71,7 +71,11 @@ def run_electron(asked: bytes) -> bytes:
 def _answer_to(message: Mapping[str, Any], task: _Task) -> dict[str, Any]:
     while True:
         process = _process_for(message)
-        answer = process.run(message, task)
+        try:
+            answer = process.run(message, task)
+        except BaseException:
+            process.close()
+            raise
         if answer["did"] != "outdated":
             _keep(process, at_most=task.threads)
             return answer
@@ -134,7 +138,7 @@ class _Process:
     """A process that runs electrons, one after the other.
 
     Args:
-        key: What it is made for; see `_key_of`.
+        key: What it is made for; see `_process_for`.
         executable: Its interpreter.
     """
 
@@ -192,6 +196,8 @@ class _Process:
 
     def close(self) -> None:
         """End it, and everything that it has started."""
+        if self._socket.fileno() == -1:  # others may have its number by now
+            return
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -261,6 +267,7 @@ def _process_for(asked: Mapping[str, Any]) -> _Process:
 def _keep(process: _Process, *, at_most: int) -> None:
     """Keep a process for the next electron of its program, unless there are enough."""
     if not process.alive:
+        process.close()
         return
     process.end_later = threading.Timer(_KEPT, _let_go, [process])
     process.end_later.daemon = True
