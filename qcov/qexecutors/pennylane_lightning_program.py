@@ -5,7 +5,7 @@ its routines applies it. For a few qubits that takes several times as long as th
 is worked out once for a structure; a circuit is then a call of a routine for each gate.
 
 Once a circuit has run in Lightning's own way, both ways are tried with angles of its structure's
-own, and only if the states agree do the next circuits run this way.
+own, and only if states and results agree do the next circuits run this way.
 
 Part of the adapter around PennyLane; see `qcov.qexecutors.pennylane_adapter`.
 """
@@ -47,9 +47,13 @@ class LightningProgram:
     @staticmethod
     def pays(device: Any, structure: Structure) -> bool:
         """Whether circuits like this one gain from it, and whether it knows how to run them."""
-        wires = structure.wires if device.wires is None else device.wires
-        numbered = set(wires.labels) == set(range(len(wires)))
-        return structure.scalar and numbered and len(wires) <= _MAX_WIRES
+        if not structure.scalar or len(device.wires or structure.wires) > _MAX_WIRES:
+            return False
+        if device.wires is not None:
+            return set(device.wires.labels) == set(range(len(device.wires)))
+        # Such a device numbers the wires of gates first, then those that are only measured.
+        circuit = with_parameters(structure, [0.0] * sum(structure.counts))
+        return circuit.map_to_standard_wires() is circuit
 
     def run(
         self, structure: Structure, circuits: Sequence[Any], execute: Callable[[Any], Any]
@@ -68,13 +72,13 @@ class LightningProgram:
             self._measuring, self._coefficients = _without_gates(structure), structure.coefficients
         if self._works is None:
             results.append(execute(self._template.filled(circuits[0], structure)))
-            self._works = self._agrees()
+            self._works = self._agrees(structure)
             if not self._works:
                 return None
         return results + [self._run(row) for row in rows[len(results) :]]
 
-    def _agrees(self) -> bool:
-        """Whether it gives the state that Lightning gives, for angles that are all different."""
+    def _agrees(self, structure: Structure) -> bool:
+        """Whether it gives what Lightning gives, for angles that are all different."""
         row = [0.1 + 0.37 * place for place in range(sum(self._structure.counts))]
         try:
             state = self._device._statevector
@@ -83,7 +87,15 @@ class LightningProgram:
             expected = state.state
             state.reset_state()
             self._apply(state.state_vector, row)
-            return bool(np.allclose(state.state, expected, rtol=0, atol=_TOLERANCE))
+            if not np.allclose(state.state, expected, rtol=0, atol=_TOLERANCE):
+                return False
+            random = self._device._rng.bit_generator
+            drawn = random.state  # measuring draws a number, which is some later circuit's
+            circuit = self._device.dynamic_wires_from_circuit(with_parameters(structure, row))
+            theirs = self._device.simulate(circuit, self._device._statevector)
+            ours = self._run(row)
+            random.state = drawn
+            return _alike(ours, theirs)
         except (AttributeError, TypeError, ValueError, RuntimeError):  # its internals have moved
             return False
 
@@ -98,6 +110,13 @@ class LightningProgram:
     def _apply(self, state: Any, row: Sequence[Any]) -> None:
         for name, wires, start, stop in self._steps:
             getattr(state, name)(wires, False, row[start:stop])
+
+
+def _alike(ours: Any, theirs: Any) -> bool:
+    if isinstance(theirs, tuple):
+        return all(map(_alike, ours, theirs))
+    same = np.shape(ours) == np.shape(theirs)
+    return same and np.allclose(ours, theirs, rtol=0, atol=_TOLERANCE)
 
 
 def _without_gates(structure: Structure) -> QuantumScript:

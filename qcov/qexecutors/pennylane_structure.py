@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import copy
 import weakref
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import is_
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -80,6 +81,14 @@ class _Observed:
     reference: weakref.ref[Any]
     key: Hashable
     coefficients: tuple[complex, ...]
+    inner: tuple[Any, ...]  #: of its parts those that have a coefficient
+    scalars: tuple[Any, ...]  #: its own and theirs, as they were given
+
+    def holds_for(self, observable: Any) -> bool:
+        """Whether it still is what was looked at: people give observables new coefficients."""
+        if self.reference() is not observable:
+            return False
+        return all(map(is_, _scalars(observable, self.inner), self.scalars))
 
 
 _Key: TypeAlias = tuple[Hashable, tuple[complex, ...]]
@@ -140,7 +149,7 @@ class _Structures:
         if not isinstance(observable, _COMPOSITES):
             return None, ()
         known = self._observables.get(id(observable))
-        if known is not None and known.reference() is observable:
+        if known is not None and known.holds_for(observable):
             return known.key, known.coefficients
         parts = observable.operands if hasattr(observable, "operands") else (observable.base,)
         keys = tuple(self._observable(part)[0] for part in parts)
@@ -154,7 +163,10 @@ class _Structures:
     def _remember(self, observable: Any, key: Hashable, coefficients: tuple[complex, ...]) -> None:
         forget = partial(self._observables.pop, id(observable), None)
         reference = weakref.ref(observable, lambda _: forget())
-        self._observables[id(observable)] = _Observed(reference, key, coefficients)
+        inner = tuple(_with_coefficients(observable))
+        scalars = tuple(_scalars(observable, inner))
+        observed = _Observed(reference, key, coefficients, inner, scalars)
+        self._observables[id(observable)] = observed
 
 
 def _new_structure(key: _Key, circuit: Any) -> Structure:
@@ -171,7 +183,8 @@ def _new_structure(key: _Key, circuit: Any) -> Structure:
         gates=tuple(gates),
         slots=slots,
         counts=counts,
-        measurements=tuple(circuit.measurements),
+        # Copies of what is measured: somebody may give the circuit's own other coefficients.
+        measurements=tuple([copy.copy(one) if key[1] else one for one in circuit.measurements]),
         shots=circuit.shots,
         wires=circuit.wires,
         scalar=all(shape == () for shape in shapes),
@@ -186,6 +199,20 @@ def _forget_batch_size(gate: Any) -> None:
     """
     gate = gate.hyperparameters["base"] if type(gate) in _CONTROLLED else gate
     gate._batch_size = _UNSET_BATCH_SIZE
+
+
+def _with_coefficients(observable: Any) -> Iterator[Any]:
+    """The parts of a composite observable that have a coefficient, at any depth."""
+    for part in observable.operands if hasattr(observable, "operands") else (observable.base,):
+        if isinstance(part, qml.ops.SProd):
+            yield part
+        if isinstance(part, _COMPOSITES):
+            yield from _with_coefficients(part)
+
+
+def _scalars(observable: Any, inner: Sequence[Any]) -> list[Any]:
+    own = [observable.scalar] if isinstance(observable, qml.ops.SProd) else []
+    return own + [part.scalar for part in inner]
 
 
 def _numbers(values: Sequence[Any]) -> tuple[complex, ...] | None:

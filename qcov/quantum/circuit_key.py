@@ -200,6 +200,9 @@ def _add_array(key: _Key, value: Any) -> None:
 def _add_operator(key: _Key, value: Any) -> None:
     key.text += _kind(b"o", _type(value))
     key.add(value._flatten())
+    dtype = getattr(value, "_dtype", None)  # of samples, which PennyLane leaves out
+    if dtype is not None:
+        key.text += _sized(b"t", str(dtype).encode())
 
 
 def _add_measuring(key: _Key, value: Any) -> None:

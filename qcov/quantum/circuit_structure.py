@@ -11,6 +11,7 @@ import json
 import weakref
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import is_
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
@@ -175,15 +176,15 @@ def _observable_text(observable: Any) -> str | None:
     simple = _simple(observable)
     if simple is not None:
         return simple
-    known = _observables.get(id(observable))
-    if known is not None and known[0]() is observable:
-        return known[1]
-    arrays = [value for value in observable.data if np.ndim(value)]
+    known, data = _observables.get(id(observable)), tuple(observable.data)
+    if known is not None and known[0]() is observable and all(map(is_, known[1], data)):
+        return known[2]
+    arrays = [value for value in data if np.ndim(value)]
     text = repr(observable) + _digest(arrays)
     if sum(map(np.size, arrays)) <= _MAX_KEPT:
         if len(_observables) >= _MAX_KNOWN:
             _observables.clear()
-        _observables[id(observable)] = (weakref.ref(observable), text)
+        _observables[id(observable)] = (weakref.ref(observable), data, text)
     return text
 
 
@@ -212,5 +213,5 @@ def _digest(arrays: Sequence[Any]) -> str:
 
 
 #: A Hamiltonian's text costs milliseconds, and thousands of circuits measure the same one.
-_observables: dict[int, tuple[Any, str]] = {}
+_observables: dict[int, tuple[Any, tuple[Any, ...], str]] = {}
 _simple_observables: dict[Hashable, str] = {}

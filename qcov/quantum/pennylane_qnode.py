@@ -35,10 +35,12 @@ from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.quantum.pennylane_device import DEVICE_METHODS, BatchDevice
 from qcov.quantum.pennylane_values import (
     all_values,
+    interface_of,
     is_first_order,
     is_mapped_by_jax,
     kind_of,
     order_of,
+    orders_to_prepare,
     parameters_of,
     wrapped,
     wrapped_each,
@@ -307,7 +309,8 @@ class BatchQNode(pennylane.QNode):
         gradient = self.gradient([call.tape])
         midway = adapter.measures_midway(call.tape)
         interface = qml.math.get_interface(*all_values(call.tape))
-        return (gradient, interface, call.tape.shots, midway)
+        trains = bool(call.tape.trainable_params)  # Torch's adjoint does not know how to mix them
+        return (gradient, interface, call.tape.shots, midway, trains)
 
     def gradient(self, tapes: Sequence[Any]) -> Gradient:
         """Decide how to differentiate circuits that run together.
@@ -315,11 +318,11 @@ class BatchQNode(pennylane.QNode):
         The simulators' own derivative is used where all executors can: backprop is right to any
         order, adjoint to the first. PennyLane says nothing when it gives a second
         derivative that it was not asked to prepare, but a wrong one; so parameter-shift is
-        prepared for two orders. Finite differences are not: taken twice, or between numbers of
-        single precision, as they would be then, they are noise.
+        prepared for as many orders as are taken. Finite differences are not: taken twice, or
+        between numbers of single precision, as they would be then, they are noise.
 
         Raises:
-            CircuitError: By parameter-shift, a higher derivative would be zero without a word.
+            CircuitError: By parameter-shift, autograd would get zero for a third derivative.
         """
         method, max_diff = self.diff_method, self.execute_kwargs["max_diff"]
         if method in DEVICE_METHODS:
@@ -329,11 +332,15 @@ class BatchQNode(pennylane.QNode):
             wanted = method in ("adjoint", "device") or order is not None
             if wanted and (order or 0) <= 1 and self._differentiates("adjoint", tapes):
                 return Gradient(method="adjoint", max_diff=1)
-            if (order or 0) > _MOST_SHIFTS and self._own_backprop(tapes[0]):
+            if (
+                (order or 0) > 2
+                and interface_of(tapes) == "autograd"
+                and self._own_backprop(tapes[0])
+            ):
                 raise CircuitError(executor="PennyLane", reason=_TOO_HIGH)
             method = "best"  # which is parameter-shift, for this device has no other
         if method in ("best", "parameter-shift") and not is_first_order(tapes):
-            max_diff = max(max_diff, 2)
+            max_diff = max(max_diff, orders_to_prepare(tapes))
         return Gradient(method=method, max_diff=max_diff)
 
     def _expands(self, gradient: Gradient, tapes: Sequence[Any]) -> bool:
@@ -399,10 +406,10 @@ class BatchQNode(pennylane.QNode):
         return {**self.__dict__, "_tape": None, "_qfunc_output": None}
 
 
-_MOST_SHIFTS = 2  #: orders of derivatives that PennyLane takes by parameter-shift
 _TOO_HIGH = (
-    "it gives 0 for derivatives of third order that it takes by parameter-shift. They need "
-    "backprop: choose Simulator('default.qubit') executors only, with threads or parallel=False"
+    "it gives autograd 0 for derivatives of third order that it takes by parameter-shift. They "
+    "need backprop: choose Simulator('default.qubit') executors only, with threads or "
+    "parallel=False, or JAX or Torch"
 )
 _CONFIGS = {
     method: ExecutionConfig(gradient_method=method)  # type: ignore[arg-type]

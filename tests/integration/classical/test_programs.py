@@ -105,19 +105,27 @@ def test_a_notebook_shows_progress_pictures_and_results(tmp_path: Path) -> None:
     variables = {name: value for name, value in os.environ.items() if name != "CI"}
     running, client = manager.start_new_kernel(cwd=str(tmp_path), env=variables)
     heard: list[dict[str, Any]] = []
+    seen = tmp_path / "seen"
+
+    def hear(message: dict[str, Any]) -> None:
+        heard.append(message)
+        if message["msg_type"] == "display_data":
+            seen.touch()
 
     def run(cell: str) -> list[dict[str, Any]]:
         heard.clear()
-        client.execute_interactive(textwrap.dedent(cell), output_hook=heard.append, timeout=60)
+        client.execute_interactive(textwrap.dedent(cell), output_hook=hear, timeout=60)
         return [{"type": message["msg_type"], **message["content"]} for message in heard]
 
     run("""
-        import time
+        import pathlib, time
         import qcov as ct
 
         @ct.electron
         def nap(x):
             time.sleep(0.8)
+            while x == 1 and not pathlib.Path("seen").exists():
+                time.sleep(0.05)
             return x
 
         @ct.lattice

@@ -632,3 +632,21 @@ def test_callbacks_that_ask_for_more_when_the_program_ends() -> None:
         [sys.executable, "-c", CHAIN], capture_output=True, text=True, timeout=90
     )
     assert (ended.returncode, set(ended.stdout.split()), ended.stderr) == (0, {"0.9950"}, "")
+
+
+@pytest.mark.parametrize("method", ["best", "adjoint"])
+def test_calls_that_train_nothing_beside_one_that_does(method: str) -> None:
+    torch = pytest.importorskip("torch")
+
+    @qelectron
+    @qml.qnode(qml.device("lightning.qubit", wires=1), diff_method=method)
+    def circuit(x: Any) -> Any:
+        qml.RX(x, 0)
+        return qml.expval(qml.Z(0)), qml.expval(qml.Y(0))
+
+    x = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    futures = [circuit.run_later(x), circuit.run_later(torch.tensor(0.5, dtype=torch.float64))]
+    trained, fixed = gather(futures)
+    (trained[0] + fixed[0]).backward()
+
+    assert float(x.grad) == pytest.approx(-np.sin(0.3))

@@ -333,16 +333,41 @@ def test_mixed_second_derivatives(executor: Any, interface: str, path: str, jax:
     assert float(MIXED[interface](jax, call)) == pytest.approx(-np.cos(0.8), abs=1e-5)
 
 
-def test_third_derivatives() -> None:
+def by_torch(function: Callable[[Any], Any]) -> float:
+    torch = pytest.importorskip("torch")
+    x = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    value = function(x)
+    for _ in range(3):
+        [value] = torch.autograd.grad(value, x, create_graph=True)
+    return float(value.detach())
+
+
+def by_autograd(function: Callable[[Any], Any]) -> float:
+    return float(qml.grad(qml.grad(qml.grad(function)))(pnp.array(0.3, requires_grad=True)))
+
+
+THIRD: dict[str, Callable[[Any, Any], float]] = {
+    "autograd": lambda _, f: by_autograd(f),
+    "torch": lambda _, f: by_torch(f),
+    "jax": lambda jax, f: float(jax.grad(jax.grad(jax.grad(f)))(0.3)),
+}
+
+
+@pytest.mark.parametrize("executor", ["its own", "changed", "lightning.qubit"])
+@pytest.mark.parametrize("framework", THIRD)
+def test_third_derivatives(framework: str, executor: str, jax: Any) -> None:
     @qml.qnode(qml.device("default.qubit", wires=1))
     def circuit(x: Any) -> Any:
         qml.RX(x, 0)
         return qml.expval(qml.Z(0))
 
-    def third(qnode: Any) -> float:
-        x = qml.numpy.array(0.3, requires_grad=True)
-        return float(qml.grad(qml.grad(qml.grad(qnode)))(x))
+    executors = {"changed": Halved(), "lightning.qubit": Simulator("lightning.qubit")}
+    electron = qelectron(circuit, executors=executors.get(executor))
+    factor = 0.25 if executor == "changed" else 1
 
-    assert third(qelectron(circuit)) == pytest.approx(np.sin(0.3))
-    with pytest.raises(CircuitError, match="They need backprop"):
-        third(qelectron(circuit, executors=Halved()))
+    if framework == "autograd" and executor != "its own":
+        with pytest.raises(CircuitError, match="need backprop"):
+            by_autograd(electron)
+        return
+    found = THIRD[framework](jax, lambda x: electron(x) ** 2)
+    assert found == pytest.approx(factor * 4 * np.sin(0.6), abs=1e-6)

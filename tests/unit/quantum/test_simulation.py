@@ -265,3 +265,79 @@ def test_coefficients_of_another_type_are_another_structure() -> None:
 
     kinds = [2.0, 2j, 2 + 0j, 2, np.float32(2), np.float64(2), qml.numpy.tensor(2.0)]
     check("default.qubit", [circuit for kind in kinds for circuit in circuits(kind)])
+
+
+#: Gates with every way to broadcast: PennyLane's own routines, matrices, controlled ones.
+TURNED: dict[str, Callable[[Any], Any]] = {
+    "RX": lambda x: qml.RX(x, 0),
+    "RY": lambda x: qml.RY(x, 1),
+    "RZ": lambda x: qml.RZ(x, 1),
+    "PhaseShift": lambda x: qml.PhaseShift(x, 0),
+    "Rot": lambda x: qml.Rot(0.1, x, 0.2, 1),
+    "U3": lambda x: qml.U3(x, 0.2, 0.3, 0),
+    "IsingXX": lambda x: qml.IsingXX(x, [0, 1]),
+    "CRY": lambda x: qml.CRY(x, [0, 1]),
+    "CRZ": lambda x: qml.CRZ(x, [1, 0]),
+    "ControlledPhaseShift": lambda x: qml.ControlledPhaseShift(x, [0, 1]),
+    "SingleExcitation": lambda x: qml.SingleExcitation(x, [1, 2]),
+}
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+@pytest.mark.parametrize("kind", TURNED)
+def test_merged_circuits_give_what_each_gives(kind: str, count: int) -> None:
+    """Even if somebody has asked one gate of the first how many circuits it stands for."""
+
+    def circuit(index: int) -> Any:
+        turned = TURNED[kind](0.7 + 0.4 * (index == count - 1))
+        if index == 0:
+            assert turned.batch_size is None
+        first = qml.RX(0.3 + 0.2 * (index == 0), 0)
+        gates = [first, qml.RY(0.5, 1), qml.CNOT([0, 1]), turned, qml.RX(0.15, 1)]
+        measured = [qml.expval(qml.Z(0) @ qml.Z(1)), qml.probs(wires=[0, 2])]
+        return tape([*gates, qml.CNOT([1, 2])], measured)
+
+    check("default.qubit", [circuit(index) for index in range(count)])
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("gates", [[1, 2], [2, 1], [0, 2], [0, 1], [2]], ids=str)
+def test_wires_that_are_only_measured(device: str, gates: list[int]) -> None:
+    """A device without wires numbers them as they come, those of the gates first."""
+    ours, theirs = (make_device(device, None, {}) for _ in range(2))
+    measured = [qml.probs(), qml.expval(qml.Z(0)), qml.expval(qml.X(2)), qml.expval(qml.Y(1))]
+    circuits = [
+        qml.tape.QuantumScript([qml.RX(0.5 + step + wire, wire) for wire in gates], measured)
+        for step in range(3)
+    ]
+    simulated = Simulation(ours).run(CircuitBatch(circuits=tuple(circuits), wires=None))
+    for mine, circuit in zip(simulated, circuits, strict=True):
+        same(mine, qml.execute([circuit], theirs, diff_method=None, interface="numpy")[0])
+
+
+SCALED: dict[str, Callable[[], Any]] = {
+    "one": lambda: qml.s_prod(2.0, qml.Z(0)),
+    "a sum": lambda: 2.0 * qml.Z(0) + 0.5 * qml.X(1),
+    "a product": lambda: qml.prod(2.0 * qml.Z(0), qml.X(1)),
+    "deep": lambda: qml.sum(qml.prod(2.0 * qml.Z(0), qml.X(1)), qml.Y(0)),
+    "Hamiltonian": lambda: qml.Hamiltonian([2.0, 0.5], [qml.Z(0), qml.X(1)]),
+}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("make", SCALED.values(), ids=SCALED)
+def test_coefficients_that_change(device: str, make: Callable[[], Any]) -> None:
+    """An observable has those that it has now, and another one has its own."""
+    ours, theirs = Simulator(device, parallel=False), make_device(device, 2, {})
+
+    def measured(observable: Any) -> None:
+        gates = [qml.RX(0.3, 0), qml.RY(0.4, 1)]
+        circuit = qml.tape.QuantumScript(gates, [qml.expval(observable)])
+        [mine] = ours.run_batch(CircuitBatch(circuits=(circuit,), wires=2))
+        same(mine, qml.execute([circuit], theirs, diff_method=None, interface="numpy")[0])
+
+    observable = make()
+    measured(observable)
+    observable.data = (5.0, *observable.data[1:])
+    measured(observable)
+    measured(make())
