@@ -14,32 +14,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
-import os
 import secrets
 import socket
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from qcov.classical.engine.channel import Message
-from qcov.classical.engine.spawn import (
-    Environment,
-    NoPlace,
-    Spawner,
-    WorkerProcess,
-    Zygote,
-    key_of,
-    read_at_import,
-    send_with,
-)
+from qcov.classical.engine.slot import Slot
+from qcov.classical.engine.spawn import Environment, NoPlace, Spawner, WorkerProcess, key_of
 from qcov.wire import Unpacker
 
 _log = logging.getLogger("qcov.cluster")
 
-_KEPT = 10.0  # seconds that a slot, or a zygote in it, is kept without a worker
 _SAYS_WITHIN = 10.0  # seconds for a slot to say which one it is
 _WAITS = 5.0  # seconds that a slot is waited for without a word
 _TRIES, _AGAIN_AFTER = 3, 1.0  # how often a slot is asked for again; seconds, doubled each time
@@ -60,7 +48,7 @@ class Slots(Spawner):
         self._wanted = wanted
         self._loop = asyncio.get_running_loop()
         self._asked: dict[str, int] = {}  # names of slots that are to come; how often they have not
-        self._slots: list[_Slot] = []
+        self._slots: list[Slot] = []
         self._leaving: set[int] = set()  # Dask's processes that are to go
         self._warned = False  # that electrons wait; until the next slot comes
         self._told: set[asyncio.Task[None]] = set()
@@ -161,7 +149,7 @@ class Slots(Spawner):
 
     # -- its own
 
-    def _staying(self) -> list[_Slot]:
+    def _staying(self) -> list[Slot]:
         return [slot for slot in self._slots if not slot.leaving]
 
     def _tell_places(self) -> None:
@@ -206,112 +194,16 @@ class Slots(Spawner):
             sock.close()  # Dask runs again what died: that is not wanted twice
             return
         sock.setblocking(True)
-        slot = _Slot(self._settings, sock, int(said["pid"]), self._renewed, self._lose)
+        slot = Slot(self._settings, sock, int(said["pid"]), self._renewed, self._lose)
         self._slots.append(slot)
         self._warned = False
         if slot.dask_worker in self._leaving:  # Dask had given it this slot before
             slot.leave()
         self._tell_places()
 
-    def _lose(self, slot: _Slot) -> None:
+    def _lose(self, slot: Slot) -> None:
         self._slots.remove(slot)
         self._tell_places()
-
-
-class _Slot(Spawner):
-    """A thread of a Dask worker; it starts zygotes, and has workers forked from them.
-
-    Args:
-        settings: What every worker is told besides its environment.
-        sock: It listens on the other end of this socket, until that is closed.
-        dask_worker: The number of the process that it is in.
-        renewed: When what workers were forked from had to be made anew, in any slot.
-        lost: Called once it is gone.
-    """
-
-    def __init__(
-        self,
-        settings: Message,
-        sock: socket.socket,
-        dask_worker: int,
-        renewed: deque[float],
-        lost: Callable[[_Slot], None],
-    ) -> None:
-        super().__init__(settings)
-        self.dask_worker, self._renewed, self._lost = dask_worker, renewed, lost
-        self.leaving = self.gone = False
-        self._socket = sock
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(sock, self.close)  # it says nothing: its process has ended
-        self._rest()
-
-    @property
-    def workers(self) -> list[WorkerProcess]:
-        """All that were started here and have not ended."""
-        zygotes = (*self._zygotes.values(), *self._retired)
-        return [worker for zygote in zygotes for worker in zygote.workers]
-
-    @property
-    def load(self) -> int:
-        """How many workers it has that have not been let go."""
-        return sum(not worker.dismissed for worker in self.workers)
-
-    def has(self, worker: WorkerProcess) -> bool:
-        """True if this one was started here."""
-        return worker in self.workers
-
-    def knows(self, key: Any) -> bool:
-        """Whether there is a zygote for it (see `key_of`)."""
-        return key in self._zygotes and not self._zygotes[key].gone
-
-    def leave(self) -> None:
-        """It is to go once the electrons in it have ended."""
-        self.leaving = True
-        for worker in self.workers:
-            worker.on_retire()
-        self._rest()
-
-    def close(self) -> None:
-        """Give the thread back; its workers end."""
-        if self.gone:
-            return
-        self.gone = True
-        self._loop.remove_reader(self._socket)
-        self._socket.close()
-        super().close()
-        self._lost(self)
-
-    def _begun(self, environment: Environment) -> Zygote:
-        executable = environment.executable
-        if not os.access(executable, os.X_OK):  # there it could not be said as well
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), executable)
-        variables = {**os.environ, **read_at_import(environment)}
-        asked: Message = {"executable": executable, "variables": variables}
-        ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                send_with(self._socket, asked, [theirs.fileno()])
-            except OSError:
-                ours.close()
-                raise
-        zygote = self._zygotes[key_of(environment)] = Zygote(ours)
-        zygote.on_idle = self._rest
-        return zygote
-
-    def _rest(self) -> None:
-        """Let go what has no workers, if it stays so."""
-        if self.leaving and not self.workers:
-            self.close()
-        elif not self.gone:
-            self._loop.call_later(_KEPT, self._let_go)
-
-    def _let_go(self) -> None:
-        for key, zygote in [*self._zygotes.items()]:
-            if not zygote.workers:
-                del self._zygotes[key]
-                zygote.close()
-        if not self.workers:
-            self.close()
 
 
 def _listening_at(path: Path) -> socket.socket:

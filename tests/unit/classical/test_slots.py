@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from qcov.classical.engine import slot as slot_module
 from qcov.classical.engine import slots as slots_module
 from qcov.classical.engine import spawn
 from qcov.classical.engine.slots import Slots
@@ -208,7 +209,7 @@ def test_slots_that_run_nothing_go_when_others_wait(tmp_path: Path) -> None:
 def test_what_has_no_worker_goes_after_a_while(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slots_module, "_KEPT", 0.01)
+    monkeypatch.setattr(slot_module, "_KEPT", 0.01)
 
     async def start(slots: Slots, asked: list[str]) -> None:
         slots.need(1)
