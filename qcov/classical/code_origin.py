@@ -191,23 +191,37 @@ def _written(folders: Iterable[str], stamps: Stamps) -> tuple[Stamp, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _release(top: str, _written: tuple[Stamp, ...]) -> tuple[str, ...]:
+def _release(top: str, written: tuple[Stamp, ...]) -> tuple[str, ...]:
     """The distributions that have a module, and all that they require, with their versions."""
     waiting = [dist.name for dist in distributions_with(top)]
     told: dict[str, str] = {}
     while waiting:
         name = normalised(waiting.pop())
-        if name in told:
-            continue
-        try:
-            dist = importlib.metadata.distribution(name)
-        except importlib.metadata.PackageNotFoundError:  # an extra that nobody asked for
-            continue
-        text = dist.read_text("METADATA") or dist.read_text("PKG-INFO") or ""
-        files = dist.read_text("RECORD") or ""  # a version may be built and installed again
-        told[name] = f"{name} {dist.version} {address(files.encode())}"
-        waiting += re.findall(r"^Requires-Dist:\s*([A-Za-z0-9._-]+)", text, re.MULTILINE)
+        if name not in told and (installed := _installed(name, written)):
+            told[name] = installed.told
+            waiting += installed.required
     return tuple(sorted(told.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Installed:
+    """What was read of a distribution: thousands of modules share some hundred of them."""
+
+    told: str
+    required: tuple[str, ...]
+
+
+@lru_cache(maxsize=4096)
+def _installed(name: str, _written: tuple[Stamp, ...]) -> _Installed | None:
+    """A distribution by its name; None if it is not there, as an extra that nobody asked for."""
+    try:
+        dist = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    text = dist.read_text("METADATA") or dist.read_text("PKG-INFO") or ""
+    files = dist.read_text("RECORD") or ""  # a version may be built and installed again
+    required = re.findall(r"^Requires-Dist:\s*([A-Za-z0-9._-]+)", text, re.MULTILINE)
+    return _Installed(f"{name} {dist.version} {address(files.encode())}", tuple(required))
 
 
 # -- the user's files --------------------------------------------------------------------------

@@ -283,6 +283,8 @@ def _heard(slots: Slots, message: Message) -> None:
         slots.ended(message["slot"], message["error"])
     elif "leaving" in message:
         slots.leave(message["leaving"])
+    elif "crowded" in message:
+        slots.crowd()
     else:
         slots.exceeded(**message["over"])
 

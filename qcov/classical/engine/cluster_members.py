@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
 
-from qcov.classical.engine import cluster_memory
+from qcov.classical.engine import cluster_memory, cluster_queue
 from qcov.classical.executors.dask_worker import exceeded
 
 _log = logging.getLogger("distributed.qcov")  # it goes where Dask's goes
@@ -109,6 +109,8 @@ class Members:
         if self.count != self._told:
             self._told = self.count
             self._say({"members": self._told})
+        if cluster_queue.others_wait(self._cluster.scheduler):
+            self._say({"crowded": True})
         limits = {ws.pid: ws.memory_limit for ws in self._known() if ws.processing}
         if self._limited and limits and all(limits.values()):
             for over in await asyncio.to_thread(lambda: [*cluster_memory.excess(limits)]):

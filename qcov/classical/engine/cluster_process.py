@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from qcov import private_file
+from qcov.classical.engine.cluster_queue import key_of
 from qcov.classical.engine.cluster_slot import hold
 
 _LOOPBACK = "127.0.0.1"
@@ -43,7 +44,7 @@ class Cluster:
 
     def hold(self, path: str, slot: str) -> None:
         """Have a worker hold a slot for electrons; the engine hears of its end."""
-        future = self._client.submit(hold, path, slot, key=f"qcov-slot-{slot}", pure=False)
+        future = self._client.submit(hold, path, slot, key=key_of(slot), pure=False)
 
         def ended(_: Any) -> None:
             error = future.exception() if future.status == "error" else "the engine hung up"

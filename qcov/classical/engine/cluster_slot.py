@@ -1,18 +1,21 @@
-"""What runs in a thread of the own cluster's workers: a zygote, until the engine needs it no more.
+"""What runs in a thread of the own cluster's workers: zygotes, until the engine needs them no more.
 
-The engine says over its socket what the zygote is started with, so that nothing of it goes through
-Dask. The zygote ends with this thread's process, and this task with the zygote.
+The engine says over its socket what zygotes are started with, so that nothing of it goes through
+Dask, and sends the descriptor along by which it asks each. They end with this thread's process.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 
+from qcov.classical.engine.channel import Message
 from qcov.classical.engine.spawn import zygote_process
-from qcov.wire import pack, unpack
+from qcov.wire import Unpacker, pack
 
-_LENGTH = 4  # bytes that say how long what follows is
+_AT_ONCE = 1 << 18  # bytes that are read
 
 
 def hold(path: str, name: str) -> None:
@@ -21,6 +24,7 @@ def hold(path: str, name: str) -> None:
     Raises:
         OSError: the engine could not be reached.
     """
+    zygotes: list[subprocess.Popen[bytes]] = []
     with socket.socket(socket.AF_UNIX) as sock:
         try:
             sock.connect(path)
@@ -28,20 +32,34 @@ def hold(path: str, name: str) -> None:
             raise OSError(f"the engine's socket {path} cannot be reached: {error}") from None
         try:
             sock.sendall(pack({"slot": name, "pid": os.getpid()}))
-            # not a byte more is read: what follows is the zygote's
-            length = int.from_bytes(_exactly(sock, _LENGTH), "big")
-            asked = unpack(_exactly(sock, length))
-        except (EOFError, ConnectionError):  # the engine, told of this end, knows whether it minds
-            return
-        zygote = zygote_process(asked["executable"], sock.fileno(), asked["variables"])
-    zygote.wait()
+            _serve(sock, zygotes)
+        except ConnectionError:  # the engine, told of this end, knows whether it minds
+            pass
+    for zygote in zygotes:  # they end without the engine
+        zygote.wait()
 
 
-def _exactly(sock: socket.socket, count: int) -> bytes:
-    found = b""
-    while len(found) < count:
-        data = sock.recv(count - len(found))
+def _serve(sock: socket.socket, zygotes: list[subprocess.Popen[bytes]]) -> None:
+    """Start what the engine asks for until it hangs up."""
+    unpacker, descriptors = Unpacker(), list[int]()
+    while True:
+        data, came, _, _ = socket.recv_fds(sock, _AT_ONCE, 16)
         if not data:
-            raise EOFError
-        found += data
-    return found
+            return
+        for descriptor in came:  # they come with a message's first bytes
+            os.set_inheritable(descriptor, False)  # to what else is started here
+            descriptors.append(descriptor)
+        for asked in unpacker.feed(data):
+            zygotes[:] = [zygote for zygote in zygotes if zygote.poll() is None]
+            zygotes += _started(asked, descriptors.pop(0))
+
+
+def _started(asked: Message, descriptor: int) -> list[subprocess.Popen[bytes]]:
+    """A zygote; none if it cannot be started, which the engine hears by its end of the channel."""
+    try:
+        return [zygote_process(asked["executable"], descriptor, asked["variables"])]
+    except OSError as error:
+        sys.stderr.write(f"qcov: {asked['executable']} could not be started: {error}\n")
+        return []
+    finally:
+        os.close(descriptor)

@@ -43,7 +43,7 @@ class Engine:
         self.cancel, self.delete = Cancelling(runner).cancel, self._deleting.delete
         self.export = Exporting(store).export
         self.streams = Printing(runner).streams
-        self.use_dask, self.resize_dask = runner.use_dask, runner.resize_dask
+        self.use_dask, self.look_at_dask = runner.use_dask, runner.look_at_dask
         self.on_dask = runner.on_dask
         self.cluster = _no_cluster  #: how its Dask cluster is, and the workers of that
         self.inside, self.recover = runner.inside, runner.recover

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.bundles import Bundles, digests
@@ -49,10 +50,15 @@ class Launcher:
     def run(self, node: Node, traced: Message) -> None:
         """Run an electron or build a sublattice; `traced` lets its traces be below its span."""
         bundle = self._bundles.electron(node) | traced
-        on_dask = self._on_our_dask(node)
+        on_dask, elsewhere = self._on_our_dask(node), None
         if on_dask:
             bundle.pop("executor", None)
-        self._submit(node.id, bundle, bundle["function"], node.time_limit, on_dask=on_dask)
+            if self._bundles.names_no_executor(node):
+                elsewhere = partial(self.run, node, traced)
+        function = bundle["function"]
+        self._submit(
+            node.id, bundle, function, node.time_limit, on_dask=on_dask, elsewhere=elsewhere
+        )
 
     def cut_parts(self, node: Node, output: str) -> None:
         """Cut the parts that are needed of a value that is known."""
@@ -83,6 +89,8 @@ class Launcher:
         on_dask, attempt = ours and self.services.dask_runs(), self._schedule.attempt[node.id]
         if on_dask or attempt > 1:  # of which an earlier one may have been there
             self._placed[node.id] = "dask" if on_dask else "local"
+        else:
+            self._placed.pop(node.id, None)  # it was to run there
         return on_dask
 
     def _submit(
@@ -93,6 +101,7 @@ class Launcher:
         time_limit: float | None,
         *,
         on_dask: bool = False,
+        elsewhere: Callable[[], None] | None = None,
     ) -> None:
         """Hand a node to the workers, once its blobs are there."""
         wanted = list(digests(bundle))
@@ -116,6 +125,7 @@ class Launcher:
                     packages=self._bundles.packages(number),
                     hosted="executor" in bundle,
                     on_dask=on_dask,
+                    elsewhere=elsewhere,
                 )
             )
 

@@ -22,7 +22,7 @@ from typing import Any
 from qcov.classical.engine.channel import Message
 from qcov.classical.engine.durations import Durations
 from qcov.classical.engine.link import Link
-from qcov.classical.engine.spawn import Environment, Spawner, WorkerProcess
+from qcov.classical.engine.spawn import Environment, NoPlace, Spawner, WorkerProcess
 from qcov.classical.engine.tasks import Key, Task
 from qcov.errors import (
     EngineError,
@@ -40,6 +40,7 @@ _AHEAD = 16  # electrons that a worker holds at most
 _LONG = 0.1  # seconds: after this the electrons behind are taken back
 _GIVE_UP = 30.0  # seconds for a user's own executor to stop its work
 _IDLE = 60.0  # seconds until an idle worker is let go
+_NOT_BEGUN = 2  # how often an electron is given out again whose worker died before it began
 _FUNCTIONS = 256  # functions that a worker keeps before it is replaced
 
 
@@ -51,6 +52,7 @@ class Pool:
         settings: What every worker is told: where blobs are, how many cores it may use.
         on_trouble: Called with what a worker tells of an executor of circuits, and its number.
         spawner: What starts its workers, if not this process.
+        takes: False while it passes electrons on that may as well run elsewhere.
     """
 
     def __init__(
@@ -60,11 +62,15 @@ class Pool:
         settings: Message,
         on_trouble: Callable[[int | None, Message], None] | None = None,
         spawner: Spawner | None = None,
+        takes: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._size = size
+        self._size, self._takes = size, takes
         self._on_trouble = on_trouble
         self._loop = asyncio.get_running_loop()
         self._spawner = spawner or Spawner(settings)
+        self._spawner.on_places = self.resize
+        self._spawner.on_crowded = self._let_idle_go
+        self._spawner.on_refused = self._refuse
         self._links: list[Link] = []
         self._waiting: dict[Environment, deque[Task]] = {}
         self._durations = Durations()
@@ -127,10 +133,11 @@ class Pool:
 
     def resize(self, size: int) -> None:
         """Let so many electrons run at a time from now on."""
-        fewer, self._size = size < self._size, size
-        if fewer:  # what has no place yet may never get one
-            for link in [link for link in self._links if self._spawner.waits(link.process)]:
-                self._withdraw(link)
+        self._size = size
+        self._feed_soon()
+
+    def look(self) -> None:
+        """See anew whether it takes electrons."""
         self._feed_soon()
 
     def working(self) -> list[WorkerProcess]:
@@ -161,6 +168,8 @@ class Pool:
         self._feeding = False
         if self._closed:
             return
+        if not self._takes():
+            self._pass_on()
         # the program that has waited longest comes first
         for environment, waiting in sorted(self._waiting.items(), key=_age):
             try:
@@ -171,6 +180,24 @@ class Pool:
                 del self._waiting[environment]
         for link in list(self._links):
             self._flush(link)
+        at_work = sum(link.takes_a_place for link in self._links)
+        self._spawner.need(at_work + sum(map(len, self._waiting.values())))
+
+    def _pass_on(self) -> None:
+        for environment, waiting in self._waiting.items():
+            for task in waiting:
+                if task.elsewhere is not None:
+                    self._loop.call_soon(task.elsewhere)
+            stay = [task for task in waiting if task.elsewhere is None]
+            self._waiting[environment] = deque(stay)
+
+    def _refuse(self, reason: str) -> None:
+        """There is no place, and none can be had: what waits fails."""
+        for waiting in self._waiting.values():
+            for task in waiting:
+                lost = WorkerLost(electron=task.name, reason=reason)
+                self._loop.call_soon(task.owner.task_died, task, lost)
+        self._waiting.clear()
 
     def _flush(self, link: Link) -> None:
         queued, link.queued = link.queued, 0
@@ -204,7 +231,10 @@ class Pool:
             if link.idle:
                 return link
         if self._room():
-            return self._hire(environment)
+            try:
+                return self._hire(environment)
+            except NoPlace:
+                return None
         if not self._durations.is_short(task):
             return None
         open_ = [link for link in mine if link.able and not (link.blocked or link.recalled)]
@@ -399,6 +429,10 @@ class Pool:
         else:
             link.retiring = self._loop.call_later(_IDLE - rested, self._retire, link)
 
+    def _let_idle_go(self) -> None:
+        for link in [link for link in self._links if link.idle]:
+            self._dismiss(link)
+
     def _on_retire(self, link: Link) -> None:
         """Where it runs is to go: it ends its electron, and those behind run elsewhere."""
         link.retired = True
@@ -407,12 +441,6 @@ class Pool:
         else:
             self._dismiss(link)
         self._feed_soon()
-
-    def _withdraw(self, link: Link) -> None:
-        """A worker need not be started: what it was given is given out anew."""
-        self._dismiss(link)
-        self._spawner.forget(link.process)
-        self._take_back(link, [list(task.key) for task in link.tasks])
 
     def _on_excess(self, link: Link, memory: int, limit: int, measured: float) -> None:
         """What it runs has taken too much memory; or what it ran, if it is idle."""
@@ -431,7 +459,7 @@ class Pool:
         link.gone = True
         if link in self._links:
             self._links.remove(link)
-        link.process.channel.close()
+        link.process.dismiss()
 
     def _stop_held(self, link: Link, task: Task) -> None:
         """Stop a task that a worker has.
@@ -459,7 +487,6 @@ class Pool:
         link.process.kill()
         if link.process.pid is None:  # the zygote is busy with an import: it need not be waited for
             self._loop.call_soon(self._on_end, link, "it was stopped before it began")
-            self._spawner.forget(link.process)
 
     def _on_end(self, link: Link, reason: str) -> None:
         """A worker's process has ended: the electron that ran died with it, the others wait."""
@@ -471,12 +498,20 @@ class Pool:
             return
         stopped = link.verdict[0] if link.verdict else None
         if link.tasks and stopped in (None, link.tasks[0]):
-            died = link.tasks.popleft()
-            lost = WorkerLost(electron=died.name, reason=reason)
-            error = link.verdict[1] if link.verdict else lost
-            died.owner.task_died(died, error, link.process.printed())
+            self._lose_first(link, reason)
         self._take_back(link, [list(task.key) for task in link.tasks])
         self._feed_soon()
+
+    def _lose_first(self, link: Link, reason: str) -> None:
+        """The electron that ran has died; one that had not begun runs again, some times."""
+        task = link.tasks[0]
+        if not (link.ready or link.verdict) and task.unbegun < _NOT_BEGUN:
+            task.unbegun += 1
+            return
+        link.tasks.popleft()
+        lost = WorkerLost(electron=task.name, reason=reason)
+        error = link.verdict[1] if link.verdict else lost
+        task.owner.task_died(task, error, link.process.printed())
 
 
 def _is_folder(path: str) -> bool:

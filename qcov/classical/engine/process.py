@@ -215,7 +215,7 @@ class EngineProcess:
     def _cluster_changed(self) -> None:
         if self._cluster is None:
             return
-        self.engine.resize_dask(self._cluster.places)
+        self.engine.look_at_dask()
         if self._announcement.exists():
             self._announce({"cluster": self._cluster.about})
 

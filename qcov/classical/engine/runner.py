@@ -95,15 +95,19 @@ class Runner:
 
     def use_dask(self, spawner: Callable[[Message], Spawner], is_up: Callable[[], bool]) -> None:
         """Have a Dask cluster, in which a spawner starts workers, whose settings that is given."""
-        trouble = self.breakers.note
-        settings = self._settings
-        self._dask = Pool(size=0, settings=settings, on_trouble=trouble, spawner=spawner(settings))
+        self._dask = Pool(
+            size=0,
+            settings=self._settings,
+            on_trouble=self.breakers.note,
+            spawner=spawner(self._settings),
+            takes=is_up,
+        )
         self._dask_is_up = is_up
 
-    def resize_dask(self, size: int) -> None:
-        """Let so many electrons run at a time on the Dask cluster."""
+    def look_at_dask(self) -> None:
+        """The Dask cluster has come up or ended: electrons that may run here do while it is not."""
         if self._dask is not None:
-            self._dask.resize(size)
+            self._dask.look()
 
     def on_dask(self) -> list[WorkerProcess]:
         """The workers that run electrons in the Dask cluster now."""

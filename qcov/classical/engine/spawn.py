@@ -27,6 +27,8 @@ from qcov.wire import Unpacker, pack
 _RENEWALS, _IN_SHORT = 3, 60.0
 _REASON_WAIT = 1.0  # seconds to wait for the zygote's word on how a worker ended
 
+ZygoteKey = tuple[str, bool, frozenset[tuple[str, str]]]
+
 #: Our own package comes last on the zygote's path: an installed one wins.
 _BOOT = (
     "import sys; sys.path.append(sys.argv[2]); "
@@ -89,6 +91,7 @@ class WorkerProcess:
         self._closed = False
         self._killed = False
         self._told = False
+        self.dismissed = False  #: it has been let go
         self._queued: list[Message] = []
         self._files = files
         self._tails = [Tail(file) for file in files]
@@ -111,6 +114,11 @@ class WorkerProcess:
     def leaving(self) -> bool:
         """True once its end is known of, if not yet the reason."""
         return self._closed or self._reason is not None
+
+    def dismiss(self) -> None:
+        """Let it go: it ends when its channel closes."""
+        self.dismissed = True
+        self.channel.close()
 
     def kill(self) -> None:
         """Stop it and everything that it has started."""
@@ -177,8 +185,14 @@ def kill_group(pid: int) -> None:
         return
 
 
+class NoPlace(Exception):
+    """There is no place for a worker now: the pool hears of it when there is one."""
+
+
 class Spawner:
     """Starts workers; keeps zygotes per interpreter and libraries' settings.
+
+    Where places for workers come and go, the pool is told by `on_...`, which it sets.
 
     Args:
         settings: What every worker is told besides its environment.
@@ -186,12 +200,26 @@ class Spawner:
 
     def __init__(self, settings: Message) -> None:
         self._settings = settings
-        self._zygotes: dict[tuple[str, bool, frozenset[tuple[str, str]]], Zygote] = {}
+        self._zygotes: dict[ZygoteKey, Zygote] = {}
         self._retired: list[Zygote] = []
         self._renewed: deque[float] = deque(maxlen=_RENEWALS)
+        #: Called with how many places there are, when that changes.
+        self.on_places: Callable[[int], None] = lambda _places: None
+        #: Called when others need the places of idle workers.
+        self.on_crowded: Callable[[], None] = lambda: None
+        #: Called when there is no place, and none can be had, with the reason.
+        self.on_refused: Callable[[str], None] = lambda _reason: None
+
+    def need(self, places: int) -> None:
+        """So many workers would have something to do, those there are included."""
 
     def start(self, environment: Environment) -> WorkerProcess:
-        """Start a worker; messages may be sent to it at once."""
+        """Start a worker; messages may be sent to it at once.
+
+        Raises:
+            NoPlace: it must wait until there is a place.
+            OSError: it cannot be started.
+        """
         settings = self._settings_for(environment)
         worker, ends = _unborn()  # first: where this fails, no zygote is to blame
         try:
@@ -210,13 +238,13 @@ class Spawner:
 
     def _chosen(self, environment: Environment) -> Zygote:
         """The zygote that one more worker is forked from."""
-        zygote = self._zygotes.get(_key(environment))
+        zygote = self._zygotes.get(key_of(environment))
         return self._begun(environment) if zygote is None or zygote.gone else zygote
 
     def _begun(self, environment: Environment) -> Zygote:
         """A new one."""
         library = read_at_import(environment)
-        zygote = self._zygotes[_key(environment)] = _started(environment.executable, library)
+        zygote = self._zygotes[key_of(environment)] = _started(environment.executable, library)
         return zygote
 
     def _settings_for(self, environment: Environment) -> Message:
@@ -243,13 +271,6 @@ class Spawner:
                 self._retired.append(zygote)
                 zygote.retire()
 
-    def forget(self, worker: WorkerProcess) -> None:
-        """A worker that was not born yet has been stopped: it need not be."""
-
-    def waits(self, worker: WorkerProcess) -> bool:  # noqa: ARG002  # others look at it
-        """Whether a worker is started only once there is a place for it, which is not there yet."""
-        return False
-
     def _note_renewal(self) -> None:
         self._renewed.append(time.monotonic())
 
@@ -259,7 +280,8 @@ class Spawner:
             zygote.close()
 
 
-def _key(environment: Environment) -> tuple[str, bool, frozenset[tuple[str, str]]]:
+def key_of(environment: Environment) -> ZygoteKey:
+    """Equal for environments whose workers are forked from one zygote."""
     library = read_at_import(environment)
     # what needs no imports must not wait for them: it has a zygote of its own
     return environment.executable, bool(environment.preload), frozenset(library.items())
@@ -312,19 +334,18 @@ def _started(executable: str, variables: Message) -> Zygote:
         except OSError:
             ours.close()
             raise
-    zygote = Zygote(process)
-    zygote.attach(ours)
-    return zygote
+    return Zygote(ours, process)
 
 
 class Zygote:
     """A zygote as seen from the engine.
 
     Args:
+        sock: It listens on the other end of this socket.
         process: It, if it is a child of this process.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes] | None = None) -> None:
+    def __init__(self, sock: socket.socket, process: subprocess.Popen[bytes] | None = None) -> None:
         self.gone = False
         self._retiring = False
         self._loop = asyncio.get_running_loop()
@@ -334,28 +355,9 @@ class Zygote:
         self._preloaded: set[str] = set()
         self._unpacker = Unpacker()
         self._process = process
-        self._socket: socket.socket | None = None
-        self._unsent: list[tuple[Message, list[int]]] = []  # until there is a socket
-        self.on_idle: Callable[[], object] = lambda: None  #: called when its last worker has ended
-
-    @property
-    def attached(self) -> bool:
-        """True once it is there."""
-        return self._socket is not None
-
-    def attach(self, sock: socket.socket) -> None:
-        """It listens on the other end of this socket.
-
-        Raises:
-            OSError: it has died; another one can be attached in its place.
-        """
-        for message, descriptors in self._unsent:
-            _send(sock, message, descriptors)
-        for _, descriptors in self._unsent:
-            _close_all(descriptors)
-        self._unsent.clear()
         self._socket = sock
         self._loop.add_reader(sock, self._read)
+        self.on_idle: Callable[[], object] = lambda: None  #: called when it has no workers any more
 
     def fork(
         self,
@@ -384,26 +386,12 @@ class Zygote:
         self._numbers += 1
         self._workers[self._numbers] = worker
 
-    def take_back(self, worker: WorkerProcess) -> None:
-        """Ask no more for a worker, if that has not been sent yet."""
-        number = next(number for number, mine in self._workers.items() if mine is worker)
-        for at, (message, descriptors) in enumerate(self._unsent):
-            if message.get("worker") == number:
-                del self._unsent[at], self._workers[number]
-                _close_all(descriptors)
-                worker.ended("it was stopped before it began")
-                return
-
     def _send(self, message: Message, descriptors: list[int]) -> None:
         """Send a message, with descriptors that are closed once they are sent."""
-        if self._socket is None:
-            self._unsent.append((message, descriptors))
-            return
-        _send(self._socket, message, descriptors)
+        send_with(self._socket, message, descriptors)
         _close_all(descriptors)
 
     def _read(self) -> None:
-        assert self._socket is not None
         try:
             data = self._socket.recv(1 << 16)
         except ConnectionError:
@@ -448,20 +436,20 @@ class Zygote:
         if self.gone:
             return
         self.gone = True
-        if self._socket is not None:
-            self._loop.remove_reader(self._socket)
-            self._socket.close()
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
         if self._process is not None:
             self._process.kill()
             self._process.wait()
-        for _, descriptors in self._unsent:
-            _close_all(descriptors)
-        self._unsent.clear()
         for worker in self.workers:
             worker.ended(reason)
+        self._workers.clear()
+        self._by_pid.clear()
+        self.on_idle()
 
 
-def _send(sock: socket.socket, message: Message, descriptors: list[int]) -> None:
+def send_with(sock: socket.socket, message: Message, descriptors: list[int]) -> None:
+    """Send a message, and descriptors with its first bytes."""
     if descriptors:
         socket.send_fds(sock, [pack(message)], descriptors)
     else:

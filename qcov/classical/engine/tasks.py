@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,4 +48,6 @@ class Task:
     packages: tuple[str, ...] = ()  #: what must be installed for it
     hosted: bool = False  #: it runs on an executor of the user's own
     on_dask: bool = False  #: it runs in the engine's own Dask cluster
+    elsewhere: Callable[[], None] | None = None  #: has it run where others do, if it may
+    unbegun: int = 0  #: how many workers have died that were to begin with it
     number: int = 0  #: in the order in which they came

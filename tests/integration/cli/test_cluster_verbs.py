@@ -471,3 +471,57 @@ def test_electrons_run_here_while_the_cluster_has_no_workers(
     asked("--restart")
     result = ct.get_result(named, wait=True)
     assert result.status == "COMPLETED", result.error
+
+
+#: An electron's dispatch, whose electron needs other settings of libraries than its own.
+_NESTED = """
+import os
+import qcov as ct
+
+def threads():
+    return os.environ["OMP_NUM_THREADS"]
+
+def nested(settings):
+    os.environ["OMP_NUM_THREADS"] = settings
+    return ct.dispatch_sync(ct.lattice(ct.electron(threads)))().result
+
+for settings in ("3", "4"):
+    print(ct.dispatch_sync(ct.lattice(ct.electron(nested)))(settings).result)
+"""
+
+
+def test_one_thread_is_enough(
+    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QCOV_SDK_NO_CLUSTER", "false")
+    qcov("start", "-p", "0", "-n", "1", "-t", "1")
+    about = running(data_folder)
+
+    # for dispatches of electrons, whatever they need
+    nested = subprocess.run(
+        [sys.executable, "-c", _NESTED], capture_output=True, text=True, timeout=60
+    )
+    assert nested.stdout.split() == ["3", "4"], nested.stderr
+
+    # for others of the user's, which what is idle keeps waiting for less than a minute
+    distributed: Any = pytest.importorskip("distributed")
+    security = distributed.Security(
+        require_encryption=True,
+        tls_ca_file=about["certificates"]["tls_ca_file"],
+        tls_client_cert=about["certificates"]["tls_cert"],
+        tls_client_key=about["certificates"]["tls_key"],
+    )
+    with distributed.Client(about["address"], security=security, set_as_default=False) as client:
+        assert client.submit(os.getpid).result(timeout=30) in _pids()
+
+    # what waits for it when the cluster dies runs here; what ran there has died
+    first = ct.dispatch(ct.lattice(ct.electron(speak)))(str(tmp_path / "never"))
+    until(lambda: "before" in _printed(first))
+    second = ct.dispatch(ct.lattice(ct.electron(place)))()
+    until(lambda: ct.get_result(second).status == "RUNNING")
+    os.kill(about["pid"], 9)
+    assert ct.get_result(second, wait=True).status == "COMPLETED"
+    shown = json.loads(qcov("show", second, "--json").stdout)
+    assert shown["nodes"][0]["executor"] == "local"
+    assert "WorkerLost" in _error(ct.get_result(first, wait=True))
+    qcov("stop")
