@@ -21,7 +21,7 @@ _distributed: Any = importlib.import_module("distributed")
 _UP_WITHIN = 60.0  # seconds that a worker's process has to come up
 _AGAIN_AFTER, _AT_MOST = 0.5, 30.0  # seconds until one that did not is started again
 
-_WANTS_ONE = {"init", "starting", "running"}  # how a nanny is that is not about to go
+_WANTS_ONE = frozenset({"init", "starting", "running"})  # how a nanny is that is not about to go
 
 
 class Nanny(_distributed.Nanny):
@@ -38,11 +38,7 @@ class Nanny(_distributed.Nanny):
         try:
             while True:
                 status = await self._instantiate_once()
-                if status.name == "running" or self.status.name not in {
-                    "init",
-                    "starting",
-                    "running",
-                }:
+                if status.name == "running" or self.status.name not in _WANTS_ONE:
                     return status
                 _log.warning("worker %s died while it started; again in %g s", self.name, pause)
                 await asyncio.sleep(pause)
