@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,7 +57,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Told]]:
                 del looks[0]
 
             leases: Any = others
-            monkeypatch.setattr(neighbours.asyncio, "sleep", next_look)
+            # The module's own: the loops of other tests' threads sleep too.
+            mine = SimpleNamespace(sleep=next_look, to_thread=asyncio.to_thread)
+            monkeypatch.setattr(neighbours, "asyncio", mine)
             async with events.subscribe():
                 with pytest.raises(asyncio.CancelledError):
                     await Neighbours(events, leases).watch()
