@@ -25,8 +25,9 @@ _TOLERANCE = 1e-10
 class Broadcast:
     """Merges circuits of one structure, after it has seen that this gives the same.
 
-    Of the first circuits the last runs by itself too: its result says which types and shapes the
-    others shall have, and if the merged one differs from it nothing is ever merged.
+    Of the first circuits the one that differs most from the first runs by itself too: its result
+    says which types and shapes the others shall have, and if the merged one differs from it nothing
+    is ever merged. Circuits that are all equal show nothing: the next ones are looked at again.
     """
 
     def __init__(self) -> None:
@@ -64,15 +65,18 @@ class Broadcast:
             for column in range(matrix.shape[1])
         ]
         merged = _as_list(execute(with_parameters(structure, values)), structure)
-        if self._forms is None:
-            forms = _as_list(execute(with_parameters(structure, matrix[-1])), structure)
-            self._works = _agree(forms, merged, len(matrix))
+        forms = self._forms
+        if forms is None:
+            differing = (matrix != matrix[0]).sum(axis=1)
+            row = int(differing.argmax())
+            single = _as_list(execute(with_parameters(structure, matrix[row])), structure)
+            self._works = _agree(single, merged, row, len(matrix))
             if not self._works:
                 return None
-            self._forms = [_form(value) for value in forms]
+            forms = [_form(value) for value in single]
+            self._forms = forms if differing[row] else None
         columns = [
-            [form(value) for value in values]
-            for form, values in zip(self._forms, merged, strict=True)
+            [form(value) for value in values] for form, values in zip(forms, merged, strict=True)
         ]
         if len(columns) == 1:
             return columns[0]
@@ -84,11 +88,11 @@ def _as_list(result: Any, structure: Structure) -> list[Any]:
     return [result] if len(structure.measurements) == 1 else list(result)
 
 
-def _agree(single: Sequence[Any], merged: Sequence[Any], count: int) -> bool:
+def _agree(single: Sequence[Any], merged: Sequence[Any], row: int, count: int) -> bool:
     return len(single) == len(merged) and all(
         np.shape(many) == (count, *np.shape(one))
         and np.asarray(many).dtype == np.asarray(one).dtype
-        and np.allclose(many[-1], one, rtol=0, atol=_TOLERANCE)
+        and np.allclose(many[row], one, rtol=0, atol=_TOLERANCE)
         for one, many in zip(single, merged, strict=True)
     )
 

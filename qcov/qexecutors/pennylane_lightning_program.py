@@ -91,11 +91,12 @@ class LightningProgram:
                 return False
             random = self._device._rng.bit_generator
             drawn = random.state  # measuring draws a number, which is some later circuit's
-            circuit = self._device.dynamic_wires_from_circuit(with_parameters(structure, row))
-            theirs = self._device.simulate(circuit, self._device._statevector)
-            ours = self._run(row)
-            random.state = drawn
-            return _alike(ours, theirs)
+            try:
+                circuit = self._device.dynamic_wires_from_circuit(with_parameters(structure, row))
+                theirs = self._device.simulate(circuit, self._device._statevector)
+                return _alike(self._run(row), theirs)
+            finally:
+                random.state = drawn
         except (AttributeError, TypeError, ValueError, RuntimeError):  # its internals have moved
             return False
 

@@ -24,6 +24,7 @@ from qcov import private_file
 from qcov.classical.engine.channel import PROTOCOL, BlockingChannel, Message, unpack_error
 from qcov.config import data_dir, get_config
 from qcov.errors import ConnectionLost, EngineUnavailable, StoreUnavailable
+from qcov.peer import is_ours
 from qcov.store.blobs import variables_for
 from qcov.version import __version__
 
@@ -218,7 +219,7 @@ def _reach(folder: Path, within: float) -> Client | None:
     except PermissionError as error:
         sock.close()
         raise _foreign(folder, error) from error
-    if not _is_ours(sock):
+    if not is_ours(sock):
         sock.close()
         raise EngineUnavailable(
             address=str(folder),
@@ -279,15 +280,6 @@ def _is_paused(pid: int | None) -> bool:
         except OSError:
             return False
     return state.strip().upper().startswith("T")
-
-
-def _is_ours(sock: socket.socket) -> bool:
-    """True if the same user listens there; what comes from there will be unpickled."""
-    if not hasattr(socket, "SO_PEERCRED"):  # not Linux: the folder's mode is all there is
-        return True
-    found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, user, _ = struct.unpack("3i", found)
-    return user == os.getuid()
 
 
 def _same_version(client: Client, within: float) -> bool:

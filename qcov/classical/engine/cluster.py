@@ -227,6 +227,7 @@ class OwnCluster:
         finally:
             self._kill()
         await process.wait()
+        self._process = None  # another one may get its number
 
     async def _first_line(self, said: asyncio.StreamReader) -> bytes:
         """What a process says first, once its cluster is up; nothing if that takes too long."""

@@ -20,6 +20,7 @@ from qcov.classical.executors.dask_worker import exceeded
 _log = logging.getLogger("distributed.qcov")  # it goes where Dask's goes
 
 _LOOKS_EVERY = 0.25  # seconds
+_ANSWERS = 5.0  # seconds that a worker has to end an electron
 _COME_WITHIN = 10.0  # seconds that who scales waits for workers to come
 _GOES_WITHIN = 3.0  # the same for workers without electrons to go
 #: So long after a worker takes no more, what it runs is known: what else it has it never begins.
@@ -134,7 +135,8 @@ class Members:
     async def _end(self, over: cluster_memory.Excess) -> None:
         """End an electron that the engine does not know, as what runs it is a task of Dask's."""
         where = [ws.address for ws in self._known() if ws.pid == over.worker]
-        await self._client.run(exceeded, **over.told, workers=where)
+        # A worker that swaps may not answer; the others are looked after meanwhile.
+        await asyncio.wait_for(self._client.run(exceeded, **over.told, workers=where), _ANSWERS)
 
     # -- its own
 

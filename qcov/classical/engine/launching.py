@@ -47,14 +47,20 @@ class Launcher:
         self._environment = environment
         self._placed: dict[int, str] = {}  # what runs electrons without an executor, to be written
 
-    def run(self, node: Node, traced: Message) -> None:
-        """Run an electron or build a sublattice; `traced` lets its traces be below its span."""
+    def run(self, node: Node, traced: Message, *, here: bool = False) -> None:
+        """Run an electron or build a sublattice.
+
+        Args:
+            node: Which one.
+            traced: Lets its traces be below its span.
+            here: Not on the Dask cluster of ours.
+        """
         bundle = self._bundles.electron(node) | traced
-        on_dask, elsewhere = self._on_our_dask(node), None
+        on_dask, elsewhere = self._on_our_dask(node, here=here), None
         if on_dask:
             bundle.pop("executor", None)
             if self._bundles.names_no_executor(node):
-                elsewhere = partial(self.run, node, traced)
+                elsewhere = partial(self.run, node, traced, here=True)
         function = bundle["function"]
         self._submit(
             node.id, bundle, function, node.time_limit, on_dask=on_dask, elsewhere=elsewhere
@@ -75,13 +81,13 @@ class Launcher:
             row = outcomes.key_of(self._id, number, attempt)
             outcomes.add(changes, "node_placed", row | {"new_executor": executor})
 
-    def _on_our_dask(self, node: Node) -> bool:
+    def _on_our_dask(self, node: Node, *, here: bool) -> bool:
         """Whether an electron runs on the Dask cluster of ours: it is to, or has no executor.
 
         The latter go there while it is up. The cluster has the interpreter of the engine: the
         electrons of a program with another one stay here.
         """
-        ours = self._environment.executable == sys.executable
+        ours = not here and self._environment.executable == sys.executable
         if self._bundles.names_our_dask(node):
             return ours and self.services.has_dask
         if not self._bundles.names_no_executor(node):

@@ -192,7 +192,8 @@ class Pool:
             self._waiting[environment] = deque(stay)
 
     def _refuse(self, reason: str) -> None:
-        """There is no place, and none can be had: what waits fails."""
+        """There is no place, and none can be had: what cannot run elsewhere fails."""
+        self._pass_on()
         for waiting in self._waiting.values():
             for task in waiting:
                 lost = WorkerLost(electron=task.name, reason=reason)

@@ -118,7 +118,7 @@ class Slots(Spawner):
                 "a slot did not come up in the Dask cluster: %s; it is asked for again", reason
             )
             self._ask(tries + 1)  # by another name: Dask may still know this one
-        elif not self._slots:
+        elif not self._slots and not self._asked:
             self.on_refused(f"its slot in the Dask cluster did not come up: {reason}")
 
     def crowd(self) -> None:

@@ -19,6 +19,7 @@ from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
+from qcov.peer import is_ours
 from qcov.wire import pack, unpack
 
 _COMES = 30.0  #: seconds for all of it to come
@@ -42,8 +43,9 @@ def offered(surroundings: Mapping[str, Any]) -> Generator[str]:
             try:
                 yield str(folder / "around")
             finally:
-                over.close()
+                over.sendall(b".")  # a process that was forked meanwhile may keep it open
                 giving.join()
+                over.close()
                 told.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -58,10 +60,10 @@ def fetched(path: str) -> dict[str, Any] | None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(_COMES)
         try:
-            if os.lstat(path).st_uid != os.geteuid():
-                return None
             sock.connect(path)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            return None
+        if os.lstat(path).st_uid != os.geteuid() or not is_ours(sock):
             return None
         data = b""
         while part := sock.recv(_READS):

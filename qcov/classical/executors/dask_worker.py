@@ -87,6 +87,11 @@ def exceeded(process: int, memory: int, limit: int, measured: float) -> None:
     running = _running.get(process)
     if running is not None:
         running.excess = (memory, limit, measured)
+        return
+    with _idle_lock:
+        idle = [each for each in _idle if each.pid == process]
+    for each in idle:  # it keeps what an electron has left
+        _let_go(each)
 
 
 def _told(found: Mapping[str, str]) -> str:
@@ -159,6 +164,11 @@ class _Process:
                 pass_fds=numbers,
                 start_new_session=True,  # what an electron starts ends with it
             )
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
 
     @property
     def alive(self) -> bool:

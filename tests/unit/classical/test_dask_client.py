@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import sys
 import types
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from qcov.classical.executors import dask_client
+from qcov.classical.executors import dask_client, dask_surroundings
 from qcov.classical.executors.base import RaisedElsewhere
 from qcov.classical.executors.dask import DaskExecutor
 from qcov.classical.executors.dask_surroundings import fetched, offered
@@ -185,8 +187,29 @@ def test_what_is_around_an_electron_is_not_found_elsewhere(tmp_path: Path) -> No
     assert not Path(path).parent.exists()
     assert fetched(path) is None
 
-    (tmp_path / "file").touch()
-    assert fetched(str(tmp_path / "file")) is None
+    gone = tmp_path / "gone"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(gone))
+    with pytest.raises(ConnectionRefusedError):
+        fetched(str(gone))
+
+
+def test_what_is_around_an_electron_goes_though_a_child_of_the_program_stays() -> None:
+    with offered({}) as path:
+        child = os.fork()
+        if not child:
+            signal.pause()
+    try:
+        assert not Path(path).exists()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_what_another_user_answers_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    with offered({"executable": "/theirs"}) as path:
+        monkeypatch.setattr(dask_surroundings, "is_ours", lambda _: False)
+        assert fetched(path) is None
 
 
 # -- with certificates

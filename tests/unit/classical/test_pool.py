@@ -201,12 +201,16 @@ def test_idle_ones_make_room_for_others() -> None:
 
 def test_what_waits_fails_if_no_place_can_be_had() -> None:
     async def start(pool: Pool, hired: _Hired, owner: _Owner) -> None:
-        await _given(pool, owner.task(1))
+        passed = list[str]()
+        movable = owner.task(2)
+        movable.elsewhere = partial(passed.append, movable.name)
+        await _given(pool, owner.task(1), movable)
         hired.on_refused("it did not come up")
         await asyncio.sleep(0)
         ((name, error),) = owner.died
         assert (name, type(error)) == ("e1", WorkerLost)
         assert "it did not come up" in str(error)
+        assert passed == ["e2"]
 
     _in_pool(0, start)
 

@@ -341,3 +341,13 @@ def test_coefficients_that_change(device: str, make: Callable[[], Any]) -> None:
     observable.data = (5.0, *observable.data[1:])
     measured(observable)
     measured(make())
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_equal_circuits_tell_nothing_of_the_next(device: str) -> None:
+    ours, theirs = Simulation(make_device(device, 4, {})), make_device(device, 4, {})
+    for angles in ([0.1] * 3, [0.1, 0.3, 0.1], [0.2, 0.1, 0.4]):
+        circuits = [tape([qml.RX(x, 0), qml.RZ(0.2, 0)], [qml.expval(qml.Z(0))]) for x in angles]
+        found = ours.run(CircuitBatch(circuits=tuple(circuits), wires=4))
+        for mine, circuit in zip(found, circuits, strict=True):
+            same(mine, qml.execute([circuit], theirs, diff_method=None, interface="numpy")[0])
