@@ -36,7 +36,6 @@ from qcov.quantum.pennylane_device import DEVICE_METHODS, BatchDevice
 from qcov.quantum.pennylane_values import (
     all_values,
     interface_of,
-    is_first_order,
     is_mapped_by_jax,
     kind_of,
     order_of,
@@ -308,7 +307,7 @@ class BatchQNode(pennylane.QNode):
             return object()  # transforms remember the arguments of their call
         gradient = self.gradient([call.tape])
         midway = adapter.measures_midway(call.tape)
-        interface = qml.math.get_interface(*all_values(call.tape))
+        interface = interface_of([call.tape])
         trains = bool(call.tape.trainable_params)  # Torch's adjoint does not know how to mix them
         return (gradient, interface, call.tape.shots, midway, trains)
 
@@ -339,7 +338,7 @@ class BatchQNode(pennylane.QNode):
             ):
                 raise CircuitError(executor="PennyLane", reason=_TOO_HIGH)
             method = "best"  # which is parameter-shift, for this device has no other
-        if method in ("best", "parameter-shift") and not is_first_order(tapes):
+        if method in ("best", "parameter-shift"):
             max_diff = max(max_diff, orders_to_prepare(tapes))
         return Gradient(method=method, max_diff=max_diff)
 
