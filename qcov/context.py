@@ -30,8 +30,8 @@ class Context:
     electron: str  #: the node's name
     cores: int = 1  #: this worker's share of the machine
     traceparent: str | None = None  #: its span (https://www.w3.org/TR/trace-context), if traced
+    #: Called when it waits for another dispatch: who runs it may let others run meanwhile.
     waits: Callable[[], None] = field(default=_alone, compare=False, repr=False)
-    """Called when it waits for another dispatch: who runs it may let others run meanwhile."""
     once: Try = field(default_factory=Try, compare=False, repr=False)
 
 
