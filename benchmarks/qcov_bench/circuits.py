@@ -14,7 +14,7 @@ import pennylane as qml
 
 import qcov as ct
 from qcov.settings import data_dir
-from qcov_bench.electrons import own_engine
+from qcov_bench.engines import own_engine
 from qcov_bench.rows import Row, recorded
 
 _WIRES = 4
