@@ -87,6 +87,11 @@ class Streams:
         """How many there are."""
         return self._held.total()
 
+    @property
+    def last_id(self) -> str:
+        """The id of what has happened last; a stream after it brings all that happens from now."""
+        return f"{THIS_SERVER}-{self._engine.events.number}"
+
     def stream(
         self, wanted: Wanted, last_id: str | None, *, visitor: Visitor, still_in: Callable[[], bool]
     ) -> StreamingResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from qcov.job_entries import JobEntry
 from qcov.journal import Journal
 
 _INTERVAL = 1.0  # seconds
+_MOMENT = 60.0  # seconds
 _RECENT = 200  # jobs that are looked at besides the open ones
 
 _log = logging.getLogger(__name__)
@@ -20,7 +22,11 @@ Told = Callable[..., None]
 
 
 async def watch_jobs(tell: Told) -> None:
-    """Tell of every job that was made or has changed, as long as somebody listens."""
+    """Tell of every job that is made or changes, as long as somebody listens.
+
+    It begins with those that were made or have changed in the last minute: somebody may have read
+    about them a moment before they began to listen.
+    """
     seen, known = None, None
     while True:
         try:
@@ -29,7 +35,7 @@ async def watch_jobs(tell: Told) -> None:
             if known is None or stamp != seen:
                 before, known = known, await asyncio.to_thread(_jobs, path)
                 seen = stamp
-                _tell_changes(tell, known if before is None else before, known)
+                _tell_changes(tell, _long_known(known) if before is None else before, known)
         except Exception:  # noqa: BLE001  # the next change is another matter
             _log.exception("what has become of jobs could not be told")
         await asyncio.sleep(_INTERVAL)
@@ -39,6 +45,15 @@ def _tell_changes(tell: Told, before: Mapping[str, JobEntry], now: Mapping[str, 
     for token, job in now.items():
         if before.get(token) != job:
             tell("jobs", job=token, state=job.state, device=job.device, dispatch=job.dispatch_id)
+
+
+def _long_known(jobs: Mapping[str, JobEntry]) -> Mapping[str, JobEntry]:
+    since = time.time() - _MOMENT
+    return {
+        token: job
+        for token, job in jobs.items()
+        if max(job.created, job.submitted or 0.0, job.ended or 0.0) < since
+    }
 
 
 def _jobs(path: Path) -> Mapping[str, JobEntry]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 
+from qcov_server.depends import note_time
 from qcov_server.ui import (
     circuits,
     compare,
@@ -18,7 +19,7 @@ from qcov_server.ui import (
     triggers,
 )
 
-router = APIRouter()
+router = APIRouter(dependencies=[Depends(note_time)])
 for part in (
     *(login, dispatches, dispatch, electron, circuits, compare),
     *(executors, jobs, triggers, logs, settings),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 import qcov as ct
 
@@ -89,6 +89,22 @@ def icons(page: Page) -> dict[str, str]:
     )
 
 
+def hold_scripts(page: Page) -> list[Route]:
+    """A page hears of events only when the script that it gets for it is let go."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route("**/static/live.js", hold)
+    return held
+
+
+def let_go(held: list[Route]) -> None:
+    for route in held:
+        route.continue_()
+
+
 def wait_for_graph(page: Page) -> None:
     page.wait_for_function("() => window.qcovGraph && qcovGraph.nodes().length > 0")
 
@@ -107,6 +123,43 @@ def test_a_new_dispatch_and_its_end_appear_by_themselves(site: Site, tmp_path: P
     ct.get_result(dispatch_id, wait=True)
     expect(row).to_contain_text("Completed")
     assert page.evaluate("() => window.sameDocument")
+
+
+def test_what_ends_while_the_first_page_loads_is_seen(site: Site, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    dispatch_id = ct.dispatch(gated)(str(gate))
+    page = site.browser.new_context().new_page()
+    scripts = hold_scripts(page)
+    page.goto(site.login_link(), wait_until="commit")
+    row = page.locator("tr", has=page.locator(f"#d-{dispatch_id}"))
+    expect(row).to_be_visible()
+    expect(row).not_to_contain_text("Completed")
+
+    gate.touch()
+    ct.get_result(dispatch_id, wait=True)
+    let_go(scripts)
+
+    expect(row).to_contain_text("Completed")
+    page.context.close()
+
+
+def test_what_ends_while_a_page_loads_beside_another_is_seen(site: Site, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    first = site.open()
+    dispatch_id = ct.dispatch(gated)(str(gate))
+    page = first.context.new_page()
+    scripts = hold_scripts(page)
+    page.goto(f"{site.url}/dispatches/{dispatch_id}/nodes/0", wait_until="commit")
+    status = page.locator("#electron .status")
+    expect(status).to_be_visible()
+    expect(status).not_to_have_text("Completed")
+
+    gate.touch()
+    row = first.locator("tr", has=first.locator(f"#d-{dispatch_id}"))
+    expect(row).to_contain_text("Completed")
+    let_go(scripts)
+
+    expect(status).to_have_text("Completed")
 
 
 def test_the_graph_follows_within_a_second(site: Site, tmp_path: Path) -> None:

@@ -3,9 +3,12 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -409,6 +412,31 @@ def test_jobs_are_watched_on_after_an_error(
     journal = Journal()
     asyncio.run(watch())
     assert told[-1] == "SUBMITTED"
+
+
+def test_who_begins_to_listen_hears_of_jobs_that_have_just_changed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("QCOV_DATA_DIR", str(tmp_path))
+    journal = Journal()
+    now = time.time()
+    for seconds, letter in ((90.0, "a"), (70.0, "b"), (30.0, "c")):
+        at = SimpleNamespace(time=lambda then=now - seconds: then)
+        monkeypatch.setattr("qcov.journal.time", at)
+        journal.intend(replace(an_intent(), token=letter * 32), {})
+    monkeypatch.setattr("qcov.journal.time", SimpleNamespace(time=lambda: now - 10.0))
+    journal.submitted("b" * 32, "job-1")
+    told: list[str] = []
+
+    async def listen() -> None:
+        watched = asyncio.create_task(watching.watch_jobs(lambda _, job, **rest: told.append(job)))
+        async with asyncio.timeout(5):
+            while len(told) < 2:
+                await asyncio.sleep(0.01)
+        watched.cancel()
+
+    asyncio.run(listen())
+    assert sorted(told) == ["b" * 32, "c" * 32]
 
 
 def test_there_may_be_too_many_streams(

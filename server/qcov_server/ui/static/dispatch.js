@@ -70,20 +70,4 @@
       htmx.trigger(part, "ended");
     }
   });
-
-  // What happened after the page was made and before its first event was told to nobody.
-  const connection = document.getElementById("connection");
-  const readAnew = () => {
-    document.dispatchEvent(new CustomEvent("qcov:reset"));
-    htmx.trigger(heading(), "refresh");
-  };
-  if (!ended && connection.dataset.state === "live") readAnew();
-  else if (!ended) {
-    const waiting = new MutationObserver(() => {
-      if (connection.dataset.state !== "live") return;
-      waiting.disconnect();
-      readAnew();
-    });
-    waiting.observe(connection, { attributeFilter: ["data-state"] });
-  }
 })();

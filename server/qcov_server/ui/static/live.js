@@ -43,7 +43,8 @@
     }
   };
 
-  const hello = () => port.postMessage({ hello: { topics: wanted, hidden: document.hidden } });
+  const { asOf } = document.body.dataset;
+  const hello = () => port.postMessage({ hello: { topics: wanted, hidden: document.hidden, asOf } });
 
   const listen = (given) => {
     port = given;
@@ -62,9 +63,7 @@
   document.addEventListener("visibilitychange", () => port && hello());
   addEventListener("pagehide", () => port && port.postMessage({ bye: true }));
   addEventListener("pageshow", (event) => {
-    if (!event.persisted || !port) return;
-    hello();
-    refreshSoon(null); // it has slept
+    if (event.persisted && port) hello(); // it has slept
   });
 
   // Changes that come together refresh the page's parts once: the first soon, more after a while,

@@ -1,8 +1,9 @@
 // The one event stream of a browser: a shared worker that every tab talks to. A page that cannot
 // have one loads this file as a script and has a stream of its own.
 //
-// A page says {hello: {topics, hidden}} when it comes or changes, and {bye: true} when it goes. It
-// is told {state}, {reset: true} and {events: [[kind, list], ...]}.
+// A page says {hello: {topics, hidden, asOf}} when it comes or changes, where `asOf` is the id of
+// the last event before it was made, and {bye: true} when it goes. It is told {state},
+// {reset: true} and {events: [[kind, list], ...]}.
 "use strict";
 
 (() => {
@@ -90,6 +91,13 @@
     show(answer?.status === 401 ? "out" : "lost");
   };
 
+  // Whether a page that is as of this event has in it all that the other pages were told.
+  const current = (asOf) => {
+    const [server, number] = asOf.split("-");
+    const [lastServer, lastNumber] = last.split("-");
+    return server === lastServer && Number(number) >= Number(lastNumber);
+  };
+
   const hear = (port, message) => {
     if (message.bye) {
       clearTimeout(pages.get(port)?.timer);
@@ -97,9 +105,12 @@
       if (!pages.size) close();
       return;
     }
-    const page = pages.get(port) ?? { waiting: [], timer: null };
+    const known = pages.get(port);
+    const page = known ?? { waiting: [], timer: null };
     pages.set(port, Object.assign(page, message.hello));
     port.postMessage({ state });
+    if (!last) last = page.asOf;
+    else if (!known && !current(page.asOf)) port.postMessage({ reset: true });
     if (!page.hidden && page.waiting.length) deliver(port, page);
     if (!source && !retry) open();
     else if (source && carried !== topics().join()) open();
