@@ -14,6 +14,7 @@ from qcov.qexecutors.pennylane_compact import values_of
 
 _MAX_NUMBERS = 4096  #: a longer array, list or dictionary is cut
 _SCALARS = (float, int, complex, str, type(None))  # some of NumPy's are among them
+_UNCHANGING = (*_SCALARS, np.generic)
 _WHOLE = range(-(2**63), 2**64)  #: the integers that MessagePack knows
 
 
@@ -26,8 +27,12 @@ def parameters_of(circuit: Circuit) -> list[Any]:
 
 
 def has_arrays(circuit: Circuit) -> bool:
-    """Whether one of a circuit's parameters is an array: it may be large, and be changed later."""
-    return any(getattr(value, "shape", ()) for value in values_of(circuit))
+    """Whether one of a circuit's parameters is an array: it may be large, and be changed later.
+
+    One without dimensions may be changed too, as training in place does: `x -= 0.1 * slope`.
+    """
+    values = (value for value in values_of(circuit) if not isinstance(value, _UNCHANGING))
+    return any(hasattr(value, "shape") for value in values)
 
 
 def plain(value: Any) -> Any:

@@ -280,7 +280,9 @@ def test_a_page_of_one_server_follows_what_the_other_runs(
     told: list[tuple[str, int | None, str]] = []
 
     def read() -> None:
-        with httpx.stream("GET", f"{url}/api/v1/events", headers=headers, timeout=60) as answer:
+        events = httpx.stream("GET", f"{url}/api/v1/events", headers=headers, timeout=60)
+        ends = contextlib.suppress(httpx.RemoteProtocolError)  # with the engine
+        with ends, events as answer:
             began.set()
             for line in answer.iter_lines():
                 if line.startswith("data: ["):

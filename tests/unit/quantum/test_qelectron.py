@@ -382,6 +382,25 @@ def test_arrays_may_change_after_the_call() -> None:
     assert [record.parameters for record in circuit.history] == [[[[1.0, 0.0], [0.0, 1.0]]]] * 4
 
 
+@pytest.mark.parametrize("module", ["numpy", "pennylane.numpy", "torch"])
+def test_a_number_that_is_trained_in_place_is_recorded_as_it_was(module: str) -> None:
+    @qelectron
+    @qml.qnode(qml.device("default.qubit", wires=1))
+    def circuit(x: Any) -> Any:
+        qml.RX(x, 0)
+        return qml.expval(qml.Z(0))
+
+    library = pytest.importorskip(module)
+    x = getattr(library, "tensor" if module == "torch" else "array")(0.25)
+    circuit(x)
+    future = circuit.run_later(x)
+    x += 1
+    circuit(x)
+    assert float(future.result()) == pytest.approx(np.cos(0.25))
+    found = sorted(record.parameters[0] for record in circuit.history if record.parameters)
+    assert found == [0.25, 0.25, 1.25]
+
+
 def test_settings_that_change_take_effect() -> None:
     executor = Simulator()
 
