@@ -83,6 +83,14 @@ class Commits:
             return self._store.put(changes, lambda error: self._on_written(then, spoils, error))
         return self._finish(then)
 
+    def after(self, then: Callable[[], None]) -> None:
+        """Call `then` in the loop once all that was put before is on disk, or was refused."""
+
+        def done(_: QcovError | None) -> None:
+            self._loop.call_soon_threadsafe(then)
+
+        self._store.put({}, done)
+
     def _on_written(
         self, then: Callable[[], None], refused: Refused, error: QcovError | None
     ) -> None:

@@ -1,6 +1,7 @@
 """What happens in an engine, told to whoever watches, and remembered for those who reconnect.
 
-An event has a number (`seq`), a `kind`, and what it is about. `changes` are changes of status;
+It is told once it is on the disk: whoever hears of something can read it. An event has a number
+(`seq`), a `kind`, and what it is about. `changes` are changes of status;
 `circuits` say how many circuits ended, `triggers` and `jobs` what became of those. The first two
 name the `root` too, of which a dispatch is a part. What only some want to hear, such as an
 electron's output, has a `topic` and is not remembered (`seq` is None).

@@ -1,7 +1,7 @@
 """Events that follow from what an engine writes: circuits that ended, and what triggers do.
 
-Thousands of circuits end in a second. What comes within half a second is told at once, and is on
-the disk by then: whoever hears of it can read it.
+Thousands of circuits end in a second. What comes within half a second is told at once, when it is
+on the disk: whoever hears of it can read it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,16 @@ class Noticing:
     Args:
         events: Who is told.
         root_of: Says what a dispatch that runs is a part of.
+        after: Calls what it is given once all that was noted is on the disk.
     """
 
-    def __init__(self, events: Events, root_of: Callable[[str], str]) -> None:
-        self._events, self._root_of = events, root_of
+    def __init__(
+        self,
+        events: Events,
+        root_of: Callable[[str], str],
+        after: Callable[[Callable[[], None]], None],
+    ) -> None:
+        self._events, self._root_of, self._after = events, root_of, after
         self._loop = asyncio.get_running_loop()
         self._circuits: Counter[tuple[str, str, int]] = Counter()  # by root, dispatch and node
         self._triggers: dict[str, str] = {}
@@ -48,6 +54,9 @@ class Noticing:
     def _tell(self) -> None:
         circuits, self._circuits = self._circuits, Counter()
         triggers, self._triggers = self._triggers, {}
+        self._after(lambda: self._tell_of(circuits, triggers))
+
+    def _tell_of(self, circuits: Counter[tuple[str, str, int]], triggers: dict[str, str]) -> None:
         for (root, dispatch, node), count in circuits.items():
             self._events.tell("circuits", dispatch=dispatch, root=root, node=node, count=count)
         for trigger, what in triggers.items():

@@ -133,12 +133,12 @@ class Run:
     def start(self, changes: Changes) -> Callable[[], None]:
         """Begin, or go on after a restart; returns what follows once `changes` are on disk."""
         step = self._schedule.start()
-        if self.status in (Status.NEW_OBJECT, Status.PENDING):
-            self.status = Status.RUNNING
-            row = {"of_dispatch": self.id, "new_status": "RUNNING", "new_started": outcomes.now()}
-            outcomes.add(changes, "dispatch_started", row)
-            self._services.announce(self, None, Status.RUNNING)
-        return self._prepare(step, changes, {})
+        if self.status not in (Status.NEW_OBJECT, Status.PENDING):
+            return self._prepare(step, changes, {})
+        self.status = Status.RUNNING
+        row = {"of_dispatch": self.id, "new_status": "RUNNING", "new_started": outcomes.now()}
+        outcomes.add(changes, "dispatch_started", row)
+        return self._telling(Status.RUNNING, self._prepare(step, changes, {}))
 
     def cancel(
         self, changes: Changes, nodes: Iterable[int] | None = None
@@ -159,7 +159,7 @@ class Run:
             self.status = Status.CANCELING
             row = {"of_dispatch": self.id, "new_status": "CANCELING"}
             outcomes.add(changes, "dispatch_status", row)
-            self._services.announce(self, None, Status.CANCELING)
+            return self._telling(Status.CANCELING, self._prepare(step, changes, {})), stopped
         return self._prepare(step, changes, {}), stopped
 
     def stop(self, nodes: Iterable[int] | None = None) -> None:
@@ -409,6 +409,15 @@ class Run:
                 return lambda: _act_on(steps)
             step, details = parent._child_ended(run.parent_node, run, changes)
             run = parent
+
+    def _telling(self, status: Status, follows: Callable[[], None]) -> Callable[[], None]:
+        """What follows once a new status is on disk: who hears of it may read it."""
+
+        def then() -> None:
+            self._services.announce(self, None, status)
+            follows()
+
+        return then
 
     def _record(self, step: Step, changes: Changes, details: _Details) -> None:
         """Add a step's rows to `changes`."""

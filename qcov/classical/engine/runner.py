@@ -74,12 +74,12 @@ class Runner:
         self.blobs_used = BlobCache(store.inline_blob)
         self.events = Events()
         self.runs = Runs(self, store)
-        self._noticing = Noticing(self.events, self.runs.root_of)
         self.triggers = Triggers(self, settings)
         self.pruner = Pruner(self, self._environments)
         self.sharing = None if store.leases is None else Sharing(self, self.runs, store)
         spoilt = None if self.sharing is None else self.sharing.spoilt
         self.commits = Commits(store, self._note, self.runs.drop, spoilt)
+        self._noticing = Noticing(self.events, self.runs.root_of, self.commits.after)
         self._dask: Pool | None = None  # in a cluster of ours
         self._dask_is_up: Callable[[], bool] = lambda: False
         self._started: dict[tuple[str, int], tuple[Run, int, float]] = {}
@@ -359,14 +359,20 @@ class Runner:
         self._started.pop((run.id, node), None)
 
     def _tell_started(self) -> None:
-        noted = list(self._started.items())
-        self._started.clear()
+        noted, self._started = self._started, {}
         changes: Changes = {}
-        for (_, node), (run, attempt, when) in noted:
-            if run.began(node, attempt, when, changes):
+        begun = [
+            (run, node)
+            for (_, node), (run, attempt, when) in noted.items()
+            if run.began(node, attempt, when, changes)
+        ]
+
+        def tell() -> None:
+            for run, node in begun:
                 self.announce(run, node, Status.RUNNING)
-        if changes:
-            self.commit(changes)
+
+        if begun:
+            self.commit(changes, tell)
 
     def announce(self, run: Run, node: int | None, status: Status) -> None:
         """Tell whoever watches, and the log."""
