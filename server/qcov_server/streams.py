@@ -25,7 +25,7 @@ from qcov.errors import ServerBusy
 from qcov.logs import as_line
 from qcov_server.engine import Engine, Events
 from qcov_server.tokens import Access, Visitor
-from qcov_server.watching import watch_jobs
+from qcov_server.watching import JobWatch
 
 MAX_STREAMS = 256
 OF_READERS = 192  #: how many of them all who may only look have together
@@ -40,7 +40,6 @@ _BEHIND = 200  #: messages that wait for one stream, at most
 _log = logging.getLogger(__name__)
 
 _ALIVE = b": alive\n\n"
-_RESET = b"event: reset\ndata: {}\n\n"
 _OUT = b"event: out\ndata: {}\n\n"
 
 #: Numbers begin anew with every engine, so an id says whose they are.
@@ -81,6 +80,7 @@ class Streams:
         self._tasks: list[asyncio.Task[None]] = []
         self._log: logging.Handler = logging.NullHandler()
         self._held: Counter[Visitor] = Counter()
+        self._jobs = JobWatch(engine)
 
     @property
     def open(self) -> int:
@@ -132,7 +132,7 @@ class Streams:
             logging.getLogger().addHandler(self._log)
             self._tasks = [
                 asyncio.create_task(self._broadcast(), name="qcov-events"),
-                asyncio.create_task(watch_jobs(self._engine.events.tell), name="qcov-jobs"),
+                asyncio.create_task(self._jobs.watch(), name="qcov-jobs"),
             ]
 
     def _leave(self, wanted: Wanted, queue: asyncio.Queue[bytes], visitor: Visitor) -> None:
@@ -170,14 +170,22 @@ class Streams:
     def _begin_anew(self) -> None:
         self._sent = self._engine.events.number
         for queue in (queue for queues in self._queues.values() for queue in queues):
-            _put(queue, _RESET)
+            self._put(queue, self._named(b"reset"))
 
     def _give(self, events: Sequence[Event]) -> None:
         self._sent = next((e["seq"] for e in reversed(events) if e["seq"]), self._sent)
         for wanted, queues in self._queues.items():
             message = render(events, wanted)
             for queue in queues if message else ():
-                _put(queue, message)
+                self._put(queue, message)
+
+    def _put(self, queue: asyncio.Queue[bytes], message: bytes) -> None:
+        """Queue a message; a browser that does not read is told to read everything anew."""
+        if queue.qsize() >= _BEHIND:
+            while not queue.empty():
+                queue.get_nowait()
+            message = self._named(b"reset")
+        queue.put_nowait(message)
 
     def _named(self, kind: bytes) -> bytes:
         """A message that says where this stream begins."""
@@ -271,12 +279,3 @@ async def _next(queue: asyncio.Queue[bytes]) -> bytes:
         async with asyncio.timeout(_HEARTBEAT):
             return await queue.get()
     return _ALIVE
-
-
-def _put(queue: asyncio.Queue[bytes], message: bytes) -> None:
-    """Queue a message; a browser that does not read is told to read everything anew."""
-    if queue.qsize() >= _BEHIND:
-        while not queue.empty():
-            queue.get_nowait()
-        queue.put_nowait(_RESET)
-    queue.put_nowait(message)

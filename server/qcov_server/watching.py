@@ -5,49 +5,71 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from qcov.errors import StoreUnavailable
+from qcov.errors import QcovError, StoreUnavailable
 from qcov.job_entries import JobEntry
 from qcov.journal import Journal
+from qcov_server.engine import Engine
 
 _INTERVAL = 1.0  # seconds
-_MOMENT = 60.0  # seconds
 _RECENT = 200  # jobs that are looked at besides the open ones
+_MOMENT = 60.0  # seconds
 
 _log = logging.getLogger(__name__)
 
-Told = Callable[..., None]
 
+class JobWatch:
+    """Tells of every job that is made or changes, when somebody listens.
 
-async def watch_jobs(tell: Told) -> None:
-    """Tell of every job that is made or changes, as long as somebody listens.
-
-    It begins with those that were made or have changed in the last minute: somebody may have read
-    about them a moment before they began to listen.
+    Args:
+        engine: Whose events tell of it.
     """
-    seen, known = None, None
-    while True:
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._stamp: tuple[int, int] | None = None
+        self._known: Mapping[str, JobEntry] | None = None
+
+    async def watch(self) -> None:
+        """Look again and again, and tell what has changed since the last look, however long ago."""
+        while True:
+            try:
+                await self._look()
+            except Exception:  # noqa: BLE001  # the next change is another matter
+                _log.exception("what has become of jobs could not be told")
+            await asyncio.sleep(_INTERVAL)
+
+    async def _look(self) -> None:
+        path = Journal().path
+        stamp = _stamp(path)
+        if self._known is not None and stamp == self._stamp:
+            return
+        found = await asyncio.to_thread(_jobs, path)
+        before = _long_known(found) if self._known is None else self._known
+        self._known, self._stamp = found, stamp
+        for job in found.values():
+            if before.get(job.token) != job:
+                await self._tell(job)
+
+    async def _tell(self, job: JobEntry) -> None:
+        about = {"job": job.token, "state": job.state, "device": job.device}
+        root = await asyncio.to_thread(self._root, job.dispatch_id)
+        self._engine.events.tell("jobs", **about, dispatch=job.dispatch_id, root=root)
+
+    def _root(self, dispatch: str | None) -> str | None:
+        """What a job's dispatch is a part of: who may see that one may see the job."""
+        if dispatch is None:
+            return None
         try:
-            path = Journal().path
-            stamp = _stamp(path)
-            if known is None or stamp != seen:
-                before, known = known, await asyncio.to_thread(_jobs, path)
-                seen = stamp
-                _tell_changes(tell, _long_known(known) if before is None else before, known)
-        except Exception:  # noqa: BLE001  # the next change is another matter
-            _log.exception("what has become of jobs could not be told")
-        await asyncio.sleep(_INTERVAL)
-
-
-def _tell_changes(tell: Told, before: Mapping[str, JobEntry], now: Mapping[str, JobEntry]) -> None:
-    for token, job in now.items():
-        if before.get(token) != job:
-            tell("jobs", job=token, state=job.state, device=job.device, dispatch=job.dispatch_id)
+            return self._engine.store.get_dispatch(dispatch)["root_id"]
+        except QcovError:  # it was deleted, or cannot be read
+            return None
 
 
 def _long_known(jobs: Mapping[str, JobEntry]) -> Mapping[str, JobEntry]:
+    """Without those of which somebody may have read a moment before the first look."""
     since = time.time() - _MOMENT
     return {
         token: job

@@ -74,7 +74,7 @@ def render(
         "places": _places(visitor),
         "access": visitor and visitor.access,
         "bound": visitor and visitor.dispatch,
-        "as_of": getattr(request.state, "as_of", ""),
+        "as_of": getattr(request.state, "as_of", ""),  # a page of an error has nothing that changes
     }
     text = _environment.get_template(template).render(given)
     return HTMLResponse(text, status, headers={"vary": "HX-Request"})

@@ -89,14 +89,14 @@ def icons(page: Page) -> dict[str, str]:
     )
 
 
-def hold_scripts(page: Page) -> list[Route]:
-    """A page hears of events only when the script that it gets for it is let go."""
+def hold(page: Page, what: str) -> list[Route]:
+    """Keep a page from getting something until it is let go."""
     held: list[Route] = []
 
-    def hold(route: Route) -> None:
+    def keep(route: Route) -> None:
         held.append(route)
 
-    page.route("**/static/live.js", hold)
+    page.route(what, keep)
     return held
 
 
@@ -125,11 +125,18 @@ def test_a_new_dispatch_and_its_end_appear_by_themselves(site: Site, tmp_path: P
     assert page.evaluate("() => window.sameDocument")
 
 
+def a_page(site: Site) -> Page:
+    """A page that is not logged in yet, of which no errors are expected to be seen."""
+    context = site.browser.new_context()
+    site.contexts.append(context)
+    return context.new_page()
+
+
 def test_what_ends_while_the_first_page_loads_is_seen(site: Site, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     dispatch_id = ct.dispatch(gated)(str(gate))
-    page = site.browser.new_context().new_page()
-    scripts = hold_scripts(page)
+    page = a_page(site)
+    scripts = hold(page, "**/static/live.js")
     page.goto(site.login_link(), wait_until="commit")
     row = page.locator("tr", has=page.locator(f"#d-{dispatch_id}"))
     expect(row).to_be_visible()
@@ -140,26 +147,105 @@ def test_what_ends_while_the_first_page_loads_is_seen(site: Site, tmp_path: Path
     let_go(scripts)
 
     expect(row).to_contain_text("Completed")
-    page.context.close()
 
 
-def test_what_ends_while_a_page_loads_beside_another_is_seen(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "status", "script"),
+    [
+        ("/nodes/0", "#electron .status", "live.js"),
+        ("/nodes/0", "#electron .status", "electron.js"),
+        ("", "#heading .status", "vendor/cytoscape-*.js"),
+    ],
+)
+def test_what_ends_while_a_page_loads_beside_another_is_seen(
+    site: Site, tmp_path: Path, path: str, status: str, script: str
+) -> None:
     gate = tmp_path / "gate"
     first = site.open()
     dispatch_id = ct.dispatch(gated)(str(gate))
     page = first.context.new_page()
-    scripts = hold_scripts(page)
-    page.goto(f"{site.url}/dispatches/{dispatch_id}/nodes/0", wait_until="commit")
-    status = page.locator("#electron .status")
-    expect(status).to_be_visible()
-    expect(status).not_to_have_text("Completed")
+    scripts = hold(page, f"**/static/{script}")
+    page.goto(f"{site.url}/dispatches/{dispatch_id}{path}", wait_until="commit")
+    shown = page.locator(status).first
+    expect(shown).to_be_visible()
+    expect(shown).not_to_have_text("Completed")
 
     gate.touch()
     row = first.locator("tr", has=first.locator(f"#d-{dispatch_id}"))
     expect(row).to_contain_text("Completed")
     let_go(scripts)
 
-    expect(status).to_have_text("Completed")
+    expect(shown).to_have_text("Completed")
+
+
+def test_what_ends_while_a_part_is_read_is_seen(site: Site, tmp_path: Path) -> None:
+    page = site.open()
+    held: list[Route] = []
+
+    def keep_one(route: Route) -> None:
+        if held or "hx-request" not in route.request.headers:
+            return route.continue_()
+        return held.append(route)
+
+    page.route("**/*", keep_one)
+    gate = tmp_path / "gate"
+    dispatch_id = ct.dispatch(gated)(str(gate))
+    while not held:
+        page.wait_for_timeout(10)
+    while_it_ran = held[0].fetch()
+    gate.touch()
+    ct.get_result(dispatch_id, wait=True)
+    page.wait_for_timeout(500)  # it has heard of it by then
+    held[0].fulfill(response=while_it_ran)
+
+    row = page.locator("tr", has=page.locator(f"#d-{dispatch_id}"))
+    expect(row).to_contain_text("Completed")
+
+
+def test_a_part_that_could_not_be_read_is_read_once_more(site: Site, tmp_path: Path) -> None:
+    page = a_page(site)
+    page.goto(site.login_link())
+    page.wait_for_selector("#connection[data-state=live]")
+    lost: list[Route] = []
+
+    def lose(route: Route) -> None:
+        if "hx-request" not in route.request.headers:
+            return route.continue_()
+        lost.append(route)
+        return route.abort()
+
+    page.route("**/*", lose)
+    dispatch_id = ct.dispatch(gated)(str(tmp_path))
+    ct.get_result(dispatch_id, wait=True)
+    page.wait_for_timeout(500)  # it has heard of it by then
+    assert lost
+    page.unroute("**/*")
+
+    row = page.locator("tr", has=page.locator(f"#d-{dispatch_id}"))
+    expect(row).to_contain_text("Completed")
+
+
+def test_a_page_is_not_drawn_anew_for_what_is_on_others(site: Site, tmp_path: Path) -> None:
+    ended = ct.dispatch(gated)(str(tmp_path))
+    ct.get_result(ended, wait=True)
+    first = site.open()
+    page = first.context.new_page()
+    scripts = hold(page, "**/static/live.js")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{site.url}/dispatches/{ended}", wait_until="commit")
+
+    other = ct.dispatch(gated)(str(tmp_path))
+    row = first.locator("tr", has=first.locator(f"#d-{other}"))
+    expect(row).to_contain_text("Completed")
+    let_go(scripts)
+    page.wait_for_selector("#connection[data-state=live]")
+    wait_for_graph(page)
+    page.wait_for_timeout(500)  # longer than it takes to hear and to read anew
+
+    assert [url.rpartition("/")[2] for url in asked if url.endswith(("/graph", "/heading"))] == [
+        "graph"
+    ]
 
 
 def test_the_graph_follows_within_a_second(site: Site, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from qcov.errors import DispatchNotFound
 from qcov.job_entries import Intent, JobEntry
 from qcov.journal import Journal
 from qcov_server import streams, watching
@@ -136,11 +136,18 @@ def test_the_last_id_may_come_in_the_query(client: httpx.Client, server: Server)
 
 
 def test_a_browser_that_does_not_read_is_told_to_read_anew() -> None:
+    engine: Any = SimpleNamespace(events=SimpleNamespace(number=7))
+    several = streams.Streams(engine)
     queue: asyncio.Queue[bytes] = asyncio.Queue()
-    for number in range(streams._BEHIND + 1):
-        streams._put(queue, b"%d" % number)
+    several._queues = {streams.Wanted(): {queue}}
+    events = [{"seq": number, "kind": "changes"} for number in range(1, streams._BEHIND + 3)]
+    for event in events:
+        several._give([event])
 
-    assert [queue.get_nowait(), queue.get_nowait()] == [streams._RESET, b"%d" % streams._BEHIND]
+    reset, after = queue.get_nowait(), queue.get_nowait()
+    assert reset.startswith(b"event: reset\n")
+    assert b"-%d\n" % (streams._BEHIND + 1) in reset  # from here on nothing is missing
+    assert b"-%d\n" % (streams._BEHIND + 2) in after
     assert queue.empty()
 
 
@@ -368,75 +375,119 @@ def test_what_is_remembered_no_more_is_read_anew(
         assert next(messages)["event"] == "reset"
 
 
-@pytest.mark.parametrize("first_look", ["fails", "succeeds"])
-def test_jobs_are_watched_on_after_an_error(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture,
-    first_look: str,
-) -> None:  # fmt: skip
-    monkeypatch.setenv("QCOV_DATA_DIR", str(tmp_path))
-    monkeypatch.setattr(watching, "_INTERVAL", 0.01)
-    told: list[str] = []
-    sound = watching._jobs
-    looked = threading.Event()
+class Listener:
+    """An engine of which only its events are asked, and what they tell of jobs."""
 
-    def look(path: Path) -> Mapping[str, JobEntry]:
-        if first_look == "fails" and not looked.is_set():
-            looked.set()
-            raise MemoryError("no room to look")
-        found = sound(path)
-        looked.set()
-        return found
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+        self.roots: list[str | None] = []
+        self.fails = False
+        self.events = self
+        self.store = self
 
-    monkeypatch.setattr(watching, "_jobs", look)
-
-    def tell(kind: str, **about: str) -> None:
-        told.append(about["state"])
-        if len(told) == 1:
+    def tell(self, kind: str, *, job: str, state: str, root: str | None, **_: object) -> None:
+        assert kind == "jobs"
+        self.told.append((job[0], state))
+        self.roots.append(root)
+        if self.fails:
+            self.fails = False
             raise OSError("spoilt")
 
-    async def watch() -> None:
-        watched = asyncio.create_task(watching.watch_jobs(tell))
-        await asyncio.to_thread(looked.wait, 5)
-        while first_look == "fails" and "no room to look" not in caplog.text and not watched.done():
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.05)  # it has looked, with success
-        await asyncio.to_thread(journal.intend, an_intent(), {})
-        async with asyncio.timeout(5):
-            while "spoilt" not in caplog.text:
+    def get_dispatch(self, dispatch_id: str) -> dict[str, str]:
+        if dispatch_id == "gone":
+            raise DispatchNotFound(dispatch_id=dispatch_id, where="here")
+        return {"root_id": f"root of {dispatch_id}"}
+
+    async def hears(self, watch: watching.JobWatch, count: int) -> None:
+        """Watch until so many changes were told, and see that no more are."""
+        watched = asyncio.create_task(watch.watch())
+        async with asyncio.timeout(10):
+            while len(self.told) < count:
                 await asyncio.sleep(0.01)
-            await asyncio.to_thread(journal.submitted, "a" * 32, "job-1")
-            while len(told) < 2 and not watched.done():
-                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        assert not watched.done()
         watched.cancel()
 
-    journal = Journal()
-    asyncio.run(watch())
-    assert told[-1] == "SUBMITTED"
+
+@pytest.fixture
+def listener() -> Any:
+    return Listener()
+
+
+@pytest.fixture
+def journal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Journal:
+    monkeypatch.setenv("QCOV_DATA_DIR", str(tmp_path))
+    monkeypatch.setattr(watching, "_INTERVAL", 0.01)
+    return Journal()
+
+
+def intend(journal: Journal, letter: str, **more: Any) -> None:
+    journal.intend(replace(an_intent(), token=letter * 32, **more), {})
+
+
+@pytest.mark.parametrize("first_look", ["fails", "succeeds"])
+def test_jobs_are_watched_on_after_an_error(
+    journal: Journal, listener: Any, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, first_look: str,
+) -> None:  # fmt: skip
+    sound, looks = watching._jobs, list[Path]()
+
+    def look(path: Path) -> Mapping[str, JobEntry]:
+        looks.append(path)
+        if first_look == "fails" and len(looks) == 1:
+            raise MemoryError("no room to look")
+        return sound(path)
+
+    monkeypatch.setattr(watching, "_jobs", look)
+    watch = watching.JobWatch(listener)
+    listener.fails = True
+    intend(journal, "a")
+    asyncio.run(listener.hears(watch, 1))
+    journal.submitted("a" * 32, "job-1")
+    asyncio.run(listener.hears(watch, 2))
+
+    assert listener.told == [("a", "SUBMITTING"), ("a", "SUBMITTED")]
+    assert "spoilt" in caplog.text
+    assert ("no room to look" in caplog.text) == (first_look == "fails")
 
 
 def test_who_begins_to_listen_hears_of_jobs_that_have_just_changed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    journal: Journal, listener: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("QCOV_DATA_DIR", str(tmp_path))
-    journal = Journal()
     now = time.time()
+
+    def ago(seconds: float) -> None:
+        monkeypatch.setattr("qcov.journal.time", SimpleNamespace(time=lambda: now - seconds))
+
     for seconds, letter in ((90.0, "a"), (70.0, "b"), (30.0, "c")):
-        at = SimpleNamespace(time=lambda then=now - seconds: then)
-        monkeypatch.setattr("qcov.journal.time", at)
-        journal.intend(replace(an_intent(), token=letter * 32), {})
-    monkeypatch.setattr("qcov.journal.time", SimpleNamespace(time=lambda: now - 10.0))
+        ago(seconds)
+        intend(journal, letter)
+    ago(10.0)
     journal.submitted("b" * 32, "job-1")
-    told: list[str] = []
 
-    async def listen() -> None:
-        watched = asyncio.create_task(watching.watch_jobs(lambda _, job, **rest: told.append(job)))
-        async with asyncio.timeout(5):
-            while len(told) < 2:
-                await asyncio.sleep(0.01)
-        watched.cancel()
+    asyncio.run(listener.hears(watching.JobWatch(listener), 2))
+    assert sorted(listener.told) == [("b", "SUBMITTED"), ("c", "SUBMITTING")]
 
-    asyncio.run(listen())
-    assert sorted(told) == ["b" * 32, "c" * 32]
+
+def test_what_became_of_jobs_while_nobody_listened_is_told_once(
+    journal: Journal, listener: Any
+) -> None:
+    watch = watching.JobWatch(listener)
+    intend(journal, "a")
+    asyncio.run(listener.hears(watch, 1))
+    asyncio.run(listener.hears(watch, 1))
+    journal.unknown("a" * 32, "the connection was lost")  # which sets no time
+    asyncio.run(listener.hears(watch, 2))
+    assert listener.told == [("a", "SUBMITTING"), ("a", "UNKNOWN_SUBMISSION")]
+
+
+def test_who_may_see_a_dispatch_hears_of_the_jobs_of_its_sublattices(
+    journal: Journal, listener: Any
+) -> None:
+    intend(journal, "a", dispatch_id="inner")
+    intend(journal, "b", dispatch_id="gone")
+    asyncio.run(listener.hears(watching.JobWatch(listener), 2))
+    assert set(listener.roots) == {"root of inner", None}
 
 
 def test_there_may_be_too_many_streams(

@@ -94,7 +94,7 @@
 
   // -- the rest of the page -------------------------------------------------------------------
 
-  const refresh = () => htmx.trigger("#electron", "refresh");
+  const refresh = () => qcov.renew(document.getElementById("electron"));
   document.addEventListener("qcov:changes", (event) => {
     const mine = (change) => change.dispatch === dispatch && String(change.node) === node;
     if (event.detail.some(mine)) refresh();

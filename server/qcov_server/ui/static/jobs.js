@@ -19,6 +19,6 @@ document.addEventListener("submit", async (event) => {
   const answer = await qcov.send(form.dataset.resolve, { body });
   if (answer) {
     qcov.tell("The journal says so now.");
-    htmx.trigger("#job", "refresh");
+    qcov.renew(document.getElementById("job"));
   }
 });

@@ -99,7 +99,7 @@
     };
     await Promise.all(Array.from({ length: AT_ONCE }, worker));
     if (done) qcov.tell(`${counted(done)} ${verb.said}.`);
-    htmx.trigger(document.getElementById("rows"), "refresh");
+    qcov.renew(document.getElementById("rows"));
     show();
   };
 

@@ -31,7 +31,8 @@
 
   const hear = ({ data }) => {
     if (data.state) show(data.state);
-    if (data.reset) {
+    // What is told only on request is not remembered for those who come a moment later.
+    if (data.reset || (data.state === "live" && wanted.length)) {
       say("reset");
       refreshSoon(null);
     }
@@ -68,6 +69,7 @@
 
   // Changes that come together refresh the page's parts once: the first soon, more after a while,
   // which is longer where refreshing takes long.
+  const WITH_CHANGES = "[data-live], #heading, #nodes";
   const SOON = 30;
   const AGAIN = 150;
   let pending = null;
@@ -82,13 +84,9 @@
   };
 
   const refresh = () => {
-    for (const part of document.querySelectorAll("[data-live], #heading, #nodes")) {
-      htmx.trigger(part, "refresh");
-    }
+    for (const part of document.querySelectorAll(WITH_CHANGES)) qcov.renew(part);
     const shown = document.querySelector("[data-shown]");
-    if (shown && (!changed || changed.has(Number(shown.dataset.shown)))) {
-      htmx.trigger(shown, "refresh");
-    }
+    if (shown && (!changed || changed.has(Number(shown.dataset.shown)))) qcov.renew(shown);
     refreshed = Date.now();
     measured = false;
     pending = null;
@@ -101,12 +99,13 @@
     document.addEventListener(`qcov:${kind}`, () => {
       if (document.getElementById("tail")?.getAttribute("aria-pressed") === "false") return;
       for (const part of document.querySelectorAll("[data-live-on]")) {
-        if (kind !== "reset" && !part.dataset.liveOn.split(" ").includes(kind)) continue;
+        const here = part.dataset.liveOn.split(" ").includes(kind);
+        if (kind === "reset" ? part.matches(WITH_CHANGES) : !here) continue;
         if (later.has(part.id)) continue;
         const fire = () => {
           later.delete(part.id);
           const there = document.getElementById(part.id);
-          if (there) htmx.trigger(there, "refresh");
+          if (there) qcov.renew(there);
         };
         later.set(part.id, setTimeout(fire, kind === "jobs" ? SOON : 2 * AGAIN));
       }
@@ -191,5 +190,5 @@
 
   tick();
   setInterval(tick, 1000);
-  connect();
+  document.addEventListener("DOMContentLoaded", connect); // when the scripts after this one listen
 })();

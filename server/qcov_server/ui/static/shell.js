@@ -76,7 +76,7 @@
     tell(answer.told ?? said ?? "Done.");
     button.dispatchEvent(new CustomEvent("qcov:done", { bubbles: true, detail: answer }));
     const parts = button.closest("[hx-get]");
-    if (parts) htmx.trigger(parts, "refresh");
+    if (parts) qcov.renew(parts);
   };
 
   document.addEventListener("click", (event) => {

@@ -10,12 +10,13 @@
   // What the server may send; each is an event of the same name on the page, `qcov:changes` etc.
   const KINDS = ["changes", "circuits", "jobs", "triggers", "log"];
   const HIDDEN = 3000; // ms between two deliveries to a page that nobody looks at
+  const KEPT = 500; // messages, for pages that come after them and were made before
   const PATIENCE = [500, 1000, 3000, 5000]; // ms until a stream that was closed is opened again
 
   const pages = new Map(); // port -> {topics, hidden, waiting, timer}
   let source = null;
   let carried = null; // the topics of the stream that is open
-  let last = "";
+  let last = ""; // the id of what was heard last
   let state = "waiting";
   let failed = 0;
   let retry = null;
@@ -41,6 +42,39 @@
     }
   };
 
+  // An id is of a server and the number of an event in it.
+  const serverOf = (id) => id.split("-")[0];
+  const numberOf = (id) => Number(id.split("-")[1]);
+
+  // What was heard, and as of when nothing is missing there. Of the messages that come together
+  // only the last one has an id: the others' number is known when it is here.
+  let heard = []; // {event: [kind, list], number}
+  let whole = "";
+
+  const forget = (id) => {
+    heard = [];
+    whole = last = id;
+  };
+
+  const keep = (event, id) => {
+    heard.push({ event, number: Infinity });
+    if (id !== last) {
+      last = id;
+      for (const one of heard) one.number = Math.min(one.number, numberOf(id));
+    }
+    if (heard.length <= KEPT) return;
+    const { number } = heard.shift();
+    if (number < Infinity) whole = `${serverOf(last)}-${number}`;
+  };
+
+  // Tell a new page what has happened since it was made.
+  const catchUp = (port, asOf) => {
+    const known = serverOf(asOf) === serverOf(whole) && numberOf(asOf) >= numberOf(whole);
+    if (!known) return port.postMessage({ reset: true });
+    const missed = heard.filter(({ number }) => number > numberOf(asOf));
+    if (missed.length) port.postMessage({ events: missed.map(({ event }) => event) });
+  };
+
   const show = (now) => {
     state = now;
     for (const port of pages.keys()) port.postMessage({ state });
@@ -59,7 +93,7 @@
     close();
     carried = topics().join();
     const query = new URLSearchParams(topics().map((topic) => ["topic", topic]));
-    if (last) query.set("after", last);
+    query.set("after", last);
     source = new EventSource(`/api/v1/events?${query}`);
     source.onopen = () => {
       failed = 0;
@@ -69,16 +103,17 @@
       if (source.readyState !== EventSource.CLOSED) return show("lost"); // it tries again itself
       refused();
     };
-    source.addEventListener("hello", (event) => (last = event.lastEventId));
+    source.addEventListener("hello", (event) => forget(event.lastEventId));
     source.addEventListener("reset", (event) => {
-      last = event.lastEventId;
+      forget(event.lastEventId);
       give({ reset: true });
     });
     source.addEventListener("out", () => refused()); // the login has ended
     for (const kind of KINDS) {
       source.addEventListener(kind, (event) => {
-        if (event.lastEventId) last = event.lastEventId;
-        give({ events: [[kind, JSON.parse(event.data)]] });
+        const told = [kind, JSON.parse(event.data)];
+        keep(told, event.lastEventId || last);
+        give({ events: [told] });
       });
     }
   };
@@ -91,13 +126,6 @@
     show(answer?.status === 401 ? "out" : "lost");
   };
 
-  // Whether a page that is as of this event has in it all that the other pages were told.
-  const current = (asOf) => {
-    const [server, number] = asOf.split("-");
-    const [lastServer, lastNumber] = last.split("-");
-    return server === lastServer && Number(number) >= Number(lastNumber);
-  };
-
   const hear = (port, message) => {
     if (message.bye) {
       clearTimeout(pages.get(port)?.timer);
@@ -106,11 +134,11 @@
       return;
     }
     const known = pages.get(port);
-    const page = known ?? { waiting: [], timer: null };
+    const page = known ?? { waiting: [], timer: null, asOf: "" };
     pages.set(port, Object.assign(page, message.hello));
     port.postMessage({ state });
-    if (!last) last = page.asOf;
-    else if (!known && !current(page.asOf)) port.postMessage({ reset: true });
+    if (!last) forget(page.asOf);
+    else if (!known) catchUp(port, page.asOf);
     if (!page.hidden && page.waiting.length) deliver(port, page);
     if (!source && !retry) open();
     else if (source && carried !== topics().join()) open();
