@@ -7,6 +7,7 @@ over a channel is ever unpickled by the engine.
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -60,9 +61,11 @@ class BlockingChannel:
         self._sending = threading.Lock()
         self._unpacker = Unpacker()
 
-    def fileno(self) -> int:
-        """The socket's descriptor, for `select`."""
-        return self._socket.fileno()
+    def readable(self, timeout: float | None = None) -> bool:
+        """Whether something came, or the end did, within so many seconds."""
+        looks = select.poll()  # `select.select` knows no more than 1024 open files
+        looks.register(self._socket, select.POLLIN)
+        return bool(looks.poll(None if timeout is None else 1000 * timeout))
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send a message whole. A time limit of the socket is for what it takes at a time."""
