@@ -64,7 +64,12 @@ def run_electron(asked: bytes) -> bytes:
     if not _claimed(message["name"]):
         reason = "its Dask worker died"
         return pack({**_NOTHING, "did": "lost", "reason": reason})
-    message["surroundings"] = fetched(message["surroundings"])
+    try:
+        message["surroundings"] = fetched(message["surroundings"])
+    except (ConnectionError, TimeoutError) as error:
+        how = "is gone" if isinstance(error, ConnectionError) else "does not answer"
+        reason = f"the program that gave it to Dask {how}"
+        return pack({**_NOTHING, "did": "lost", "reason": reason})
     return pack({**_NOTHING, **_answer_to(message, _Task())})
 
 
