@@ -7,13 +7,13 @@ over a channel is ever unpickled by the engine.
 from __future__ import annotations
 
 import asyncio
-import select
 import socket
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from qcov.errors import QcovError, error_class
+from qcov.peer import has_said
 from qcov.wire import Unpacker, pack
 
 Message = dict[str, Any]
@@ -63,9 +63,7 @@ class BlockingChannel:
 
     def readable(self, timeout: float | None = None) -> bool:
         """Whether something came, or the end did, within so many seconds."""
-        looks = select.poll()  # `select.select` knows no more than 1024 open files
-        looks.register(self._socket, select.POLLIN)
-        return bool(looks.poll(None if timeout is None else 1000 * timeout))
+        return has_said(self._socket, timeout)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send a message whole. A time limit of the socket is for what it takes at a time."""

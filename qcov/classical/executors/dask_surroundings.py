@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import select
+import selectors
 import shutil
 import socket
 import tempfile
@@ -98,9 +98,12 @@ def _private_folder() -> Path:
 
 def _give(listening: socket.socket, told: socket.socket, data: bytes) -> None:
     """Give it to all that come, until told that it is over."""
-    while told not in select.select([listening, told], [], [])[0]:
-        with contextlib.suppress(OSError):  # it has hung up
-            sock, _ = listening.accept()
-            with sock:
-                sock.settimeout(_COMES)
-                sock.sendall(data)
+    with selectors.DefaultSelector() as looks:
+        for sock in (listening, told):
+            looks.register(sock, selectors.EVENT_READ)
+        while told not in {key.fileobj for key, _ in looks.select()}:
+            with contextlib.suppress(OSError):  # it has hung up
+                sock, _ = listening.accept()
+                with sock:
+                    sock.settimeout(_COMES)
+                    sock.sendall(data)

@@ -14,7 +14,6 @@ import importlib
 import json
 import math
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -29,6 +28,7 @@ from typing import IO, Any
 
 from qcov.classical.executors.dask_client import versions
 from qcov.classical.executors.dask_surroundings import fetched
+from qcov.peer import has_said
 from qcov.wire import Unpacker, pack, unpack
 
 _LOOKS = 0.1  # seconds between two looks whether an electron was taken back
@@ -232,8 +232,7 @@ class _Process:
         """What it says next; None if that is not there yet. Raises `OSError` if it is gone."""
         if self._said:
             return self._said.popleft()
-        readable, _, _ = select.select([self._socket], [], [], _LOOKS)
-        if not readable:
+        if not has_said(self._socket, _LOOKS):
             return None
         data = self._socket.recv(_READS)
         if not data:
