@@ -10,7 +10,7 @@
   // What the server may send; each is an event of the same name on the page, `qcov:changes` etc.
   const KINDS = ["changes", "circuits", "jobs", "triggers", "log"];
   const HIDDEN = 3000; // ms between two deliveries to a page that nobody looks at
-  const KEPT = 500; // messages, for pages that come after them and were made before
+  const KEPT = 5000; // events, for pages that come after them and were made before
   const PATIENCE = [500, 1000, 3000, 5000]; // ms until a stream that was closed is opened again
 
   const pages = new Map(); // port -> {topics, hidden, waiting, timer}
@@ -49,22 +49,27 @@
   // What was heard, and as of when nothing is missing there. Of the messages that come together
   // only the last one has an id: the others' number is known when it is here.
   let heard = []; // {event: [kind, list], number}
+  let count = 0; // of events in all lists
   let whole = "";
 
   const forget = (id) => {
     heard = [];
+    count = 0;
     whole = last = id;
   };
 
   const keep = (event, id) => {
     heard.push({ event, number: Infinity });
+    count += event[1].length;
     if (id !== last) {
       last = id;
       for (const one of heard) one.number = Math.min(one.number, numberOf(id));
     }
-    if (heard.length <= KEPT) return;
-    const { number } = heard.shift();
-    if (number < Infinity) whole = `${serverOf(last)}-${number}`;
+    while (count > KEPT) {
+      const { event: oldest, number } = heard.shift();
+      count -= oldest[1].length;
+      if (number < Infinity) whole = `${serverOf(last)}-${number}`;
+    }
   };
 
   // Tell a new page what has happened since it was made.
