@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from qcov.errors import QcovError, StoreUnavailable
@@ -46,17 +46,22 @@ class JobWatch:
         stamp = _stamp(path)
         if self._known is not None and stamp == self._stamp:
             return
-        found = await asyncio.to_thread(_jobs, path)
-        before = _long_known(found) if self._known is None else self._known
-        self._known, self._stamp = found, stamp
-        for job in found.values():
-            if before.get(job.token) != job:
-                await self._tell(job)
+        known, changed, roots = await asyncio.to_thread(self._changed, path)
+        # No await from here on: all of it is told, or none.
+        self._known, self._stamp = known, stamp
+        for job in changed:
+            about = {"job": job.token, "state": job.state, "device": job.device}
+            dispatch = job.dispatch_id
+            self._engine.events.tell("jobs", **about, dispatch=dispatch, root=roots[dispatch])
 
-    async def _tell(self, job: JobEntry) -> None:
-        about = {"job": job.token, "state": job.state, "device": job.device}
-        root = await asyncio.to_thread(self._root, job.dispatch_id)
-        self._engine.events.tell("jobs", **about, dispatch=job.dispatch_id, root=root)
+    def _changed(
+        self, path: Path
+    ) -> tuple[Mapping[str, JobEntry], Sequence[JobEntry], Mapping[str | None, str | None]]:
+        """All jobs, those that have changed, and the roots of their dispatches."""
+        found = _jobs(path)
+        before = _long_known(found) if self._known is None else self._known
+        changed = [job for job in found.values() if before.get(job.token) != job]
+        return found, changed, {each: self._root(each) for each in {j.dispatch_id for j in changed}}
 
     def _root(self, dispatch: str | None) -> str | None:
         """What a job's dispatch is a part of: who may see that one may see the job."""

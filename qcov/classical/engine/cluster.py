@@ -172,11 +172,6 @@ class OwnCluster:
         """End it."""
         self._living.cancel()
         process = self._process
-        if process is not None and process.returncode is None and self.running:
-            if process.stdin is not None:
-                process.stdin.close()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(process.wait(), _LEAVES_WITHIN)
         self._kill()
         if process is not None:
             await _ended(process)

@@ -40,24 +40,32 @@ class Commits:
         self.broken: asyncio.Future[None] = self._loop.create_future()
         self._written: deque[Callable[[], None]] = deque()
 
-    async def ask(self, changes: Changes) -> None:
-        """Write what may be refused; raises what is wrong with it, or with the disk."""
+    async def ask(self, changes: Changes, follows: Callable[[], None] = lambda: None) -> None:
+        """Write what may be refused, let it have its consequences, then return.
+
+        Raises what is wrong with it, or with the disk.
+        """
         stored: asyncio.Future[None] = self._loop.create_future()
 
-        def done(error: QcovError | None) -> None:
-            self._loop.call_soon_threadsafe(resolve, stored, error)
+        def then() -> None:
+            follows()
+            resolve(stored, None)
 
+        def refused(error: QcovError) -> None:
+            self.waiting -= 1
+            resolve(stored, error)
+
+        self.waiting += 1
         self._note(changes)
-        self._store.put(changes, done, keep=False)
+        self._store.put(changes, lambda error: self._on_written(then, refused, error), keep=False)
         await stored
 
-    async def made(self, changes: Changes, follows: Callable[[], None] | None = None) -> None:
+    async def made(self, changes: Changes, follows: Callable[[], None] = lambda: None) -> None:
         """Write what happened, let it have its consequences, then return."""
         noted: asyncio.Future[None] = self._loop.create_future()
 
         def then() -> None:
-            if follows is not None:
-                follows()
+            follows()
             resolve(noted, None)
 
         self.put(changes, then, lambda error: resolve(noted, error))

@@ -62,15 +62,14 @@ class Printing:
         until = self._loop.time() + timeout
         while True:
             seen = self._runner.events.number
-            printed = self._live(dispatch_id, node_id, source, after)
-            if printed is None:
-                printed = await self._stored(dispatch_id, node_id, source, after)
+            live = self._live(dispatch_id, node_id, source, after)
+            printed = live or await self._stored(dispatch_id, node_id, source, after)
             while _is_old(printed, source) and self._loop.time() < until:
                 await asyncio.sleep(_LOOK_AGAIN)
-                live = self._live(dispatch_id, node_id, source, after)
+                was_live, live = live, self._live(dispatch_id, node_id, source, after)
                 if live is not None:
                     printed = live
-                elif printed.source != STORED or self._runner.events.number != seen:
+                elif was_live is not None or self._runner.events.number != seen:
                     break  # it has ended, or something has happened
             else:
                 return printed

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import os
 import uuid
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 
 from qcov.classical.engine import outcomes
 from qcov.classical.engine.blob_cache import BlobCache
@@ -360,15 +360,18 @@ class Runner:
 
     def _tell_started(self) -> None:
         noted, self._started = self._started, {}
+        of_runs: dict[Run, list[tuple[int, int, float]]] = {}
+        for (_, node), (run, attempt, when) in noted.items():
+            of_runs.setdefault(run, []).append((node, attempt, when))
+        for run, nodes in of_runs.items():
+            self._tell_begun(run, nodes)
+
+    def _tell_begun(self, run: Run, nodes: Iterable[tuple[int, int, float]]) -> None:
         changes: Changes = {}
-        begun = [
-            (run, node)
-            for (_, node), (run, attempt, when) in noted.items()
-            if run.began(node, attempt, when, changes)
-        ]
+        begun = [node for node, attempt, when in nodes if run.began(node, attempt, when, changes)]
 
         def tell() -> None:
-            for run, node in begun:
+            for node in begun:
                 self.announce(run, node, Status.RUNNING)
 
         if begun:

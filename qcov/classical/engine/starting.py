@@ -110,8 +110,6 @@ class Starting:
     ) -> str:
         if await self._read(self._store.has_dispatch, new_id):  # the request comes twice
             return new_id
-        if trigger_id is not None:
-            await self._runner.triggers.check_watches(trigger_id)
         if is_held(await self._read(self._store.status, dispatch_id)):
             return await self._start(dispatch_id, variables, _fired(trigger_id, dispatch_id))
         with self._runner.pruner.using(dispatch_id):
@@ -193,11 +191,10 @@ class Starting:
         self._runs.add(run)
         self._runner.keep_blobs(manifest)
         try:
-            await self._commits.ask(changes)
+            await self._commits.ask(changes, begin)
         except QcovError:
             self._runner.run_ended(run)
             raise
-        begin()
 
     async def _without_large(self, manifest: Message) -> Message:
         """The same once large blobs, which clients send over HTTP, are written: not in the loop."""

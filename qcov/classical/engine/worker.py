@@ -247,7 +247,7 @@ class Worker:
         assert self._current is not None
         watching = Watching(self._load(task["trigger"], task["blobs"]))
         self._current.hosted = watching
-        watching.run(ready=self._watches)
+        watching.run(ready=lambda: self._watches(task["task"]))
         return {"status": "COMPLETED"}
 
     def _build(self, lattice: Any, args: list[Any], kwargs: dict[str, Any]) -> Message:
@@ -366,14 +366,12 @@ class Worker:
                 self._waiting.clear()
                 self._channel.send({"did": "returned", "tasks": tasks})
 
-    def _watches(self) -> None:
-        """Tell that the trigger which runs now watches."""
+    def _watches(self, task: list[Any]) -> None:
+        """Tell that a trigger watches, unless it has ended meanwhile."""
         with self._changed:
-            if self._current is not None:
+            if self._current is not None and self._current.task["task"] == task:
                 report = self._current.take(final=False) | {"watches": True}
-                self._channel.send(
-                    {"did": "progress", "task": self._current.task["task"], **report}
-                )
+                self._channel.send({"did": "progress", "task": task, **report})
 
     def _give_up(self, task: list[Any]) -> None:
         """Have an executor stop what it runs, then say that this process may be ended."""

@@ -18,13 +18,7 @@ import qcov as ct
 from qcov.classical.engine.client import call, connect
 from qcov.classical.manifest import environment
 from qcov.classical.triggers import BaseTrigger, DirTrigger, TimeTrigger
-from qcov.errors import (
-    DispatchNotFound,
-    EngineError,
-    InvalidRequest,
-    TriggerFailed,
-    WrongSetting,
-)
+from qcov.errors import DispatchNotFound, EngineError, InvalidRequest, WrongSetting
 from qcov.transport import dumps
 from tests.waiting import ended, until
 
@@ -272,20 +266,29 @@ class TestMended:
         with pytest.raises(EngineError, match="(?s)Bad has ended: .*bad observe"):
             Bad(done).register()
 
-    def test_one_that_was_stopped_starts_nothing(self) -> None:
-        done = ct.dispatch_sync(ct.lattice(pid))(1).dispatch_id
-        TimeTrigger(3600, done).register()
-        (row,) = ct.list_triggers(dispatch_id=done)
-        ct.stop_triggers(done)
-        before = call("dispatches", limit=1)["total"]
+    def test_one_that_was_stopped_starts_nothing_by_itself(self, tmp_path: Path) -> None:
+        class Eager(BaseTrigger):
+            observe_blocks = True
 
-        with pytest.raises(TriggerFailed, match="TimeTrigger has ended: it is STOPPED"):
-            call(
-                "rerun", dispatch_id=done, new_id=str(uuid.uuid4()), variables={},
-                trigger_id=row.id,
-            )  # fmt: skip
+            def observe(self) -> None:
+                while not (tmp_path / "stop").exists():
+                    self.trigger()
 
-        assert call("dispatches", limit=1)["total"] == before
+            def stop(self) -> None:
+                time.sleep(0.1)
+                (tmp_path / "stop").touch()
+
+        trigger = Eager(ct.dispatch_sync(ct.lattice(pid))(1).dispatch_id)
+        trigger.register()
+        until(lambda: len(trigger.new_dispatch_ids) > 2)
+        ct.stop_triggers(trigger.lattice_dispatch_id)
+        before = trigger.new_dispatch_ids
+        time.sleep(0.3)
+        assert trigger.new_dispatch_ids == before
+
+        trigger.trigger()  # by hand
+        assert len(trigger.new_dispatch_ids) == len(before) + 1
+        assert set(results(trigger)) == {1}
 
     def test_a_key_has_its_triggers_once(self, quiet: Any) -> None:
         ids: set[str] = set()

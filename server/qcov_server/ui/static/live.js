@@ -44,8 +44,11 @@
     }
   };
 
-  const { asOf } = document.body.dataset;
-  const hello = () => port.postMessage({ hello: { topics: wanted, hidden: document.hidden, asOf } });
+  const { access, bound, asOf } = document.body.dataset;
+  const whose = `${access} ${bound}`;
+  const hello = () => {
+    port.postMessage({ hello: { topics: wanted, hidden: document.hidden, asOf, whose } });
+  };
 
   const listen = (given) => {
     port = given;

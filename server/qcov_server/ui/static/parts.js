@@ -1,37 +1,54 @@
-// Parts of a page that are read anew by themselves: elements with an id, `hx-get`, and
-// `hx-trigger="refresh"`. `qcov.renew(part)` reads one.
+// Parts of a page that are read anew: elements with an id, `hx-get`, and `refresh` among what
+// triggers them. `qcov.renew(part)` reads one.
 "use strict";
 
 (() => {
   const SOON = 30; // ms; no shorter than what htmx takes until a new part listens
-  const RETRY = 3000; // ms after which it is tried again, where the server did not answer
+  const PAUSES = [2000, 5000, 15000]; // ms until it is tried again, where the server did not answer
 
   // A part whose answer is on its way is read once more after it: the answer may be older than
-  // what has just happened, and who listens for a refresh will be another element then.
-  const reading = new Map(); // id -> whether to read it once more
+  // what has just happened, and what listens for a refresh will be another element then.
+  const parts = new Map(); // id -> {xhr: the latest request, again, timer, failed}
 
   qcov.renew = (part) => {
-    if (reading.has(part.id)) reading.set(part.id, true);
+    const reading = parts.get(part.id);
+    if (reading) reading.again = true;
     else htmx.trigger(part, "refresh");
   };
 
-  const renewLater = (id, delay) => {
-    setTimeout(() => {
-      const part = document.getElementById(id);
-      if (part) qcov.renew(part);
-    }, delay);
+  const settle = (id, reading) => {
+    reading.timer = null;
+    if (!reading.again) return parts.delete(id);
+    reading.again = false;
+    const part = document.getElementById(id);
+    if (part) htmx.trigger(part, "refresh");
+    if (!reading.xhr) parts.delete(id); // it has gone, or is not read by itself
   };
 
-  document.addEventListener("htmx:beforeRequest", ({ detail }) => {
-    const { id } = detail.target;
-    if (id) reading.set(id, reading.get(id) ?? false);
-  });
-  document.addEventListener("htmx:afterRequest", ({ detail }) => {
-    const { id } = detail.target;
-    const more = reading.get(id);
-    reading.delete(id);
-    const unanswered = detail.xhr.status === 0 || detail.xhr.status >= 500;
-    if (unanswered) renewLater(id, RETRY);
-    else if (more) renewLater(id, SOON);
+  const ended = (id, reading, xhr, aborted) => {
+    if (reading.xhr !== xhr) return; // another request has taken its place
+    reading.xhr = null;
+    const unanswered = !aborted && (xhr.status === 0 || xhr.status >= 500);
+    reading.again ||= unanswered;
+    reading.failed = unanswered ? reading.failed + 1 : 0;
+    const pause = unanswered ? PAUSES[Math.min(reading.failed, PAUSES.length) - 1] : SOON;
+    reading.timer = setTimeout(settle, pause, id, reading);
+  };
+
+  // Of several requests for a part, a search while it is refreshed, the latest counts: the answer to
+  // the first one would take away what the second one is to fill.
+  document.addEventListener("htmx:beforeRequest", ({ detail: { xhr, target } }) => {
+    const { id } = target;
+    if (!id) return;
+    const reading = parts.get(id) ?? { xhr: null, again: false, timer: null, failed: 0 };
+    parts.set(id, reading);
+    clearTimeout(reading.timer);
+    const before = reading.xhr;
+    reading.xhr = xhr;
+    before?.abort();
+    // htmx tells only an element that may have left the page.
+    let aborted = false;
+    xhr.addEventListener("abort", () => (aborted = true));
+    xhr.addEventListener("loadend", () => ended(id, reading, xhr, aborted));
   });
 })();

@@ -1,9 +1,9 @@
 // The one event stream of a browser: a shared worker that every tab talks to. A page that cannot
 // have one loads this file as a script and has a stream of its own.
 //
-// A page says {hello: {topics, hidden, asOf}} when it comes or changes, where `asOf` is the id of
-// the last event before it was made, and {bye: true} when it goes. It is told {state},
-// {reset: true} and {events: [[kind, list], ...]}.
+// A page says {hello: {topics, hidden, asOf, whose}} when it comes or changes, where `asOf` is the id
+// of the last event before it was made and `whose` what its visitor may see, and {bye: true} when
+// it goes. It is told {state}, {reset: true} and {events: [[kind, list], ...]}.
 "use strict";
 
 (() => {
@@ -16,6 +16,7 @@
   const pages = new Map(); // port -> {topics, hidden, waiting, timer}
   let source = null;
   let carried = null; // the topics of the stream that is open
+  let whose = null; // who had logged in when the latest page came
   let last = ""; // the id of what was heard last
   let state = "waiting";
   let failed = 0;
@@ -55,7 +56,7 @@
   const forget = (id) => {
     heard = [];
     count = 0;
-    whole = last = id;
+    whole = id;
   };
 
   const keep = (event, id) => {
@@ -108,11 +109,15 @@
       if (source.readyState !== EventSource.CLOSED) return show("lost"); // it tries again itself
       refused();
     };
-    source.addEventListener("hello", (event) => forget(event.lastEventId));
-    source.addEventListener("reset", (event) => {
-      forget(event.lastEventId);
-      give({ reset: true });
-    });
+    // A stream that was opened without an id says where it begins.
+    for (const kind of ["hello", "reset"]) {
+      source.addEventListener(kind, ({ lastEventId }) => {
+        const missed = kind === "reset" || (last && last !== lastEventId);
+        forget(lastEventId);
+        last = lastEventId;
+        if (missed) give({ reset: true });
+      });
+    }
     source.addEventListener("out", () => refused()); // the login has ended
     for (const kind of KINDS) {
       source.addEventListener(kind, (event) => {
@@ -142,11 +147,18 @@
     const page = known ?? { waiting: [], timer: null, asOf: "" };
     pages.set(port, Object.assign(page, message.hello));
     port.postMessage({ state });
-    if (!last) forget(page.asOf);
-    else if (!known) catchUp(port, page.asOf);
+    // Who logs in anew may see other things: what the stream before brought says nothing of them.
+    const other = !known && page.whose !== whose;
+    if (other) {
+      whose = page.whose;
+      forget(page.asOf);
+      last ||= page.asOf;
+    } else if (!known) {
+      catchUp(port, page.asOf);
+    }
     if (!page.hidden && page.waiting.length) deliver(port, page);
     if (!source && !retry) open();
-    else if (source && carried !== topics().join()) open();
+    else if (source && (other || carried !== topics().join())) open();
   };
 
   const join = (port) => {
