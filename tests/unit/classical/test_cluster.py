@@ -107,7 +107,8 @@ def test_one_that_does_not_come_up_is_ended_and_started_again(
                 await cluster.ask("restart")  # it does not wait for the pause to pass
                 while len(seen) < 3:
                     await asyncio.sleep(0.01)
-                    seen.add(cluster._process.pid)
+                    if cluster._process is not None:
+                        seen.add(cluster._process.pid)
         finally:
             await cluster.close()
 
