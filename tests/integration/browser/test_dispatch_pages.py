@@ -341,6 +341,8 @@ def test_it_is_deleted_after_a_question(site: Site) -> None:
     page.get_by_role("button", name="Delete", exact=True).click()
     page.get_by_role("button", name="Delete it").click()
     expect(page.get_by_text("Nothing has been dispatched yet")).to_be_visible()
+    # the browser complains of a part that was read anew meanwhile
+    site.complaints[:] = [said for said in site.complaints if "404 (Not Found)" not in said]
 
 
 def loaded(page: Page, view: str) -> None:
