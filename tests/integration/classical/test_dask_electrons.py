@@ -135,7 +135,7 @@ def test_cancelling_stops_what_runs_and_frees_its_worker(
 
     ct.cancel(dispatch_id)
 
-    until(lambda: ended(process), 10)
+    until(lambda: ended(process))
     assert ct.get_result(dispatch_id, wait=True).status == "CANCELLED"
     assert dispatched(divide, 1, executor=DaskExecutor(address)).result == 1
 
@@ -157,13 +157,23 @@ def test_a_time_limit_stops_what_runs(common_engine: Path, address: str, tmp_pat
 
 
 def test_the_time_that_an_electron_waits_for_a_worker_does_not_count(
-    common_engine: Path, address: str
+    common_engine: Path, address: str, tmp_path: Path
 ) -> None:
-    long = ct.electron(time.sleep, executor=DaskExecutor(address))
-    limited = ct.electron(time.sleep, executor=DaskExecutor(address, time_limit=2))
-    flow = ct.lattice(lambda n: [*(long(3) for _ in range(2)), *(limited(0) for _ in range(n))])
+    def holds_a_worker(name: str) -> None:
+        (tmp_path / name).touch()
+        while not (tmp_path / "go").exists():
+            time.sleep(0.01)
 
-    assert ct.dispatch_sync(flow)(4).status == "COMPLETED"  # two workers, so they wait for 3 s
+    holds = ct.electron(holds_a_worker, executor=DaskExecutor(address))
+    limited = ct.electron(time.sleep, executor=DaskExecutor(address, time_limit=2))
+    ct.dispatch(ct.lattice(lambda: [holds("one"), holds("two")]))()
+    until(lambda: (tmp_path / "one").exists() and (tmp_path / "two").exists())
+
+    dispatch_id = ct.dispatch(ct.lattice(limited))(0)
+    time.sleep(2.5)  # longer than it may run
+    (tmp_path / "go").touch()
+
+    assert ct.get_result(dispatch_id, wait=True).status == "COMPLETED"
 
 
 def dies(mark: str, whose: str) -> str:
@@ -219,7 +229,7 @@ def test_an_electron_ends_with_a_worker_that_ends(
 
     with distributed.Client(address, set_as_default=False) as client:
         client.run(end, process.ppid())
-        until(lambda: ended(process), 10)
+        until(lambda: ended(process))
 
     result = ct.get_result(dispatch_id, wait=True)
     assert "WorkerLost" in str(result.get_node_result(0)["error"])
