@@ -163,7 +163,7 @@ def test_a_paused_engine_that_is_killed_is_replaced(
     data_folder: Path, paused: psutil.Process, engine_of: Callable[[Path], psutil.Process]
 ) -> None:
     paused.send_signal(signal.SIGKILL)
-    paused.wait(10)
+    paused.wait(60)
 
     assert ct.dispatch_sync(ct.lattice(add))(4, 5).result == 9
     assert engine_of(data_folder).pid != paused.pid

@@ -247,7 +247,7 @@ def test_cancelling_stops_an_installation(tmp_path: Path) -> None:
     ct.cancel(dispatch_id)
 
     assert ct.get_result(dispatch_id, wait=True, timeout=60).status == "CANCELLED"
-    building.wait(10)
+    building.wait(60)
 
 
 def test_an_engine_that_stops_stops_an_installation(
@@ -261,7 +261,7 @@ def test_an_engine_that_stops_stops_an_installation(
     building = psutil.Process(int(gate.wait()))
     stop_engine(tmp_path / "own")
 
-    building.wait(10)
+    building.wait(60)
 
 
 def test_a_module_travels_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

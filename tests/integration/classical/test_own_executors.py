@@ -331,7 +331,7 @@ def test_an_electron_that_waits_gives_its_place_to_others(
         assert ct.get_result(dispatch_id, wait=True, timeout=60).result == "deep"
     finally:
         stop_engine(folder)
-        engine.wait(10)
+        engine.wait(60)
 
 
 class Failing(BaseExecutor):
