@@ -1,8 +1,9 @@
-"""Who is at the other end of a socket of this machine."""
+"""Who is at the other end of a socket of this machine, and whether they have said something."""
 
 from __future__ import annotations
 
 import os
+import select
 import socket
 import struct
 
@@ -17,3 +18,13 @@ def is_ours(sock: socket.socket) -> bool:
     found = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
     _, user, _ = struct.unpack("3i", found)
     return user == os.geteuid()
+
+
+def has_said(sock: socket.socket, timeout: float | None = None) -> bool:
+    """Whether something can be read there, or its end, within so many seconds.
+
+    `select.select` refuses the sockets of a program that has more than 1024 files open.
+    """
+    looks = select.poll()
+    looks.register(sock, select.POLLIN)
+    return bool(looks.poll(None if timeout is None else 1000 * timeout))

@@ -169,17 +169,17 @@ class Reading(Sealed):
 
         Those of sublattices count too.
         """
-        # first: of one that has ended, all electrons are then counted as they ended
-        status = self.status(dispatch_id)
         tree = descendants(dispatch_id)
+        status = sa.select(dispatches.c.status).where(dispatches.c.id == dispatch_id)
         counted = self._all(
             sa.select(nodes.c.status, sa.func.count().label("count"))
             .where(nodes.c.dispatch_id.in_(sa.select(tree.c.id)), nodes.c.kind == "electron")
             .group_by(nodes.c.status)
+            .union_all(sa.select(status.scalar_subquery(), sa.literal(None)))
         )
-        counts = {row["status"]: row["count"] for row in counted}
+        counts = {row["status"]: row["count"] for row in counted if row["count"] is not None}
         return {
-            "status": status,
+            "status": next(row["status"] for row in counted if row["count"] is None),
             "done": sum(counts.get(status, 0) for status in TERMINAL),
             "total": sum(counts.values()),
         }

@@ -192,6 +192,10 @@ class Engine(Protocol):
         """
         ...
 
+    async def stop_triggers(self, dispatch_ids: Sequence[str]) -> None:
+        """Stop all triggers of these dispatches: when it returns, what they start has started."""
+        ...
+
     @property
     def cluster(self) -> Callable[[], Awaitable[Mapping[str, Any]]]:
         """How its Dask cluster is (`status`: "none" without one), and the `workers` of that."""
@@ -311,14 +315,10 @@ class Breakers(Protocol):
 
 
 class Triggers(Protocol):
-    """Triggers: registered, listed, and stopped."""
+    """Triggers: registered and listed."""
 
     async def register(self, described: dict[str, Any]) -> str:
         """Keep a trigger and let it watch; returns its id once it is on disk."""
-        ...
-
-    async def stop(self, dispatch_ids: Sequence[str]) -> None:
-        """Stop all triggers of these dispatches."""
         ...
 
     async def page(self, **window: Any) -> Row:

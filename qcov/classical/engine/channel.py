@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from qcov.errors import QcovError, error_class
+from qcov.peer import has_said
 from qcov.wire import Unpacker, pack
 
 Message = dict[str, Any]
@@ -60,9 +61,9 @@ class BlockingChannel:
         self._sending = threading.Lock()
         self._unpacker = Unpacker()
 
-    def fileno(self) -> int:
-        """The socket's descriptor, for `select`."""
-        return self._socket.fileno()
+    def readable(self, timeout: float | None = None) -> bool:
+        """Whether something came, or the end did, within so many seconds."""
+        return has_said(self._socket, timeout)
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send a message whole. A time limit of the socket is for what it takes at a time."""

@@ -10,7 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import select
 import socket
 import struct
 import subprocess
@@ -102,8 +101,7 @@ class Client:
     @property
     def hung_up(self) -> bool:
         """True if the engine has left since the last answer."""
-        readable, _, _ = select.select([self._channel], [], [], 0)
-        return bool(readable)  # nothing is asked, so only the end can be there
+        return self._channel.readable(0)  # nothing is asked, so only the end can be there
 
     def close(self) -> None:
         """Hang up."""

@@ -35,6 +35,7 @@ _HEALTHY = 60.0  # seconds that one lives to count as one that works
 _UP_WITHIN = 60.0  # seconds that one has to come up, and one for each worker
 _ANSWERS_WITHIN = 20.0  # seconds; who asks waits a little longer
 _LEAVES_WITHIN = 5.0
+_ENDS_WITHIN = 5.0  # the same for one that is killed
 _LONG_LOG = 1 << 22  # bytes
 _LINE = 1 << 24  # bytes of an answer: logs may be long
 
@@ -158,7 +159,7 @@ class OwnCluster:
 
     def _want(self, slot: str) -> None:
         """Have Dask make a slot; one that is not up yet hears of it when it is."""
-        if self.running:
+        if self.running and self._process is not None:  # it has none once it was closed
             path = "" if self._slots is None else str(self._slots.path)
             self._tell({"do": "hold", "path": path, "slot": slot})
 
@@ -178,7 +179,7 @@ class OwnCluster:
                 await asyncio.wait_for(process.wait(), _LEAVES_WITHIN)
         self._kill()
         if process is not None:
-            await process.wait()
+            await _ended(process)
 
     # -- its life
 
@@ -226,8 +227,10 @@ class OwnCluster:
                 line = await process.stdout.readline()
         finally:
             self._kill()
-        await process.wait()
-        self._process = None  # another one may get its number
+            try:
+                await _ended(process)
+            finally:
+                self._process = None  # another one may get its number
 
     async def _first_line(self, said: asyncio.StreamReader) -> bytes:
         """What a process says first, once its cluster is up; nothing if that takes too long."""
@@ -276,6 +279,15 @@ class OwnCluster:
         if self._process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
+
+
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    """Come back once a process that was killed has ended.
+
+    One that waits for a disk ends when that answers: nobody is to wait so long.
+    """
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), _ENDS_WITHIN)
 
 
 def _heard(slots: Slots, message: Message) -> None:

@@ -47,6 +47,7 @@ class Members:
         self._cluster, self._client, self._say, self._limited = cluster, client, say, limited
         self._leaving: dict[Any, float] = {}  # names of workers, and since when they take no more
         self._drained = asyncio.Event()  # none of them is left
+        self._ending: set[int] = set()  # processes of workers that are to end an electron
         self._told, self._revived = -1, 0.0
 
     @property
@@ -97,14 +98,15 @@ class Members:
 
     async def watch(self) -> None:
         """Look after them for as long as the cluster runs."""
-        while True:
-            try:
-                await self._look()
-            except Exception:  # noqa: BLE001  # what one look makes of a worker must not end the others
-                _log.exception("the workers could not be looked after")
-            await asyncio.sleep(_LOOKS_EVERY)
+        async with asyncio.TaskGroup() as ending:
+            while True:
+                try:
+                    await self._look(ending)
+                except Exception:  # noqa: BLE001  # what one look makes of a worker must not end the others
+                    _log.exception("the workers could not be looked after")
+                await asyncio.sleep(_LOOKS_EVERY)
 
-    async def _look(self) -> None:
+    async def _look(self, ending: asyncio.TaskGroup) -> None:
         await self._drain()
         self._revive()
         if self.count != self._told:
@@ -115,10 +117,11 @@ class Members:
         limits = {ws.pid: ws.memory_limit for ws in self._known() if ws.processing}
         if self._limited and limits and all(limits.values()):
             for over in await asyncio.to_thread(lambda: [*cluster_memory.excess(limits)]):
-                if over.beside:
-                    await self._end(over)
-                else:
+                if not over.beside:
                     self._say({"over": over.told})
+                elif over.worker not in self._ending:
+                    self._ending.add(over.worker)
+                    ending.create_task(self._end(over))
 
     def _revive(self) -> None:
         """Have Dask make anew what it has given up, such as one that was away for long."""
@@ -133,10 +136,19 @@ class Members:
             self._cluster.scale(len(spec))
 
     async def _end(self, over: cluster_memory.Excess) -> None:
-        """End an electron that the engine does not know, as what runs it is a task of Dask's."""
+        """End an electron that the engine does not know, as what runs it is a task of Dask's.
+
+        Its worker may swap, and not answer: nothing else waits for it, and the next look asks anew.
+        """
         where = [ws.address for ws in self._known() if ws.pid == over.worker]
-        # A worker that swaps may not answer; the others are looked after meanwhile.
-        await asyncio.wait_for(self._client.run(exceeded, **over.told, workers=where), _ANSWERS)
+        try:
+            await asyncio.wait_for(self._client.run(exceeded, **over.told, workers=where), _ANSWERS)
+        except TimeoutError:
+            _log.warning("worker %s, over its limit of memory, does not answer", over.worker)
+        except Exception:  # noqa: BLE001  # it has gone, say
+            _log.exception("an electron of worker %s could not be ended", over.worker)
+        finally:
+            self._ending.remove(over.worker)
 
     # -- its own
 

@@ -36,6 +36,7 @@ class Engine:
         self.triggers, self.pruner, self.events = runner.triggers, runner.pruner, runner.events
         self._starting = starting = Starting(runner)
         self.submit, self.start, self.rerun = starting.submit, starting.start, starting.rerun
+        self.stop_triggers = starting.stop_triggers
         following = Following(runner)
         self.wait, self.outcome = following.wait, following.outcome
         self.progress = following.progress

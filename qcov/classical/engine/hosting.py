@@ -16,6 +16,7 @@ from qcov.classical.prepared import Arguments, Keywords, Prepared, Step
 from qcov.transport import TransportableObject
 
 _STREAMS = (1, 2)  # where stdout and stderr stand in what `execute` returns
+_SOON = 0.3  # seconds: a trigger that raises at once has done so by then
 _LEAVING = 2.0  # seconds for `run` to come to its end after `cancel`
 
 
@@ -135,7 +136,7 @@ class Watching:
         """Watch until it is cancelled, or has ended by itself.
 
         Args:
-            ready: Called when it watches, as far as can be known.
+            ready: Called when it watches, as far as can be known; maybe in another thread.
         """
         try:
             self._observe(ready)
@@ -145,12 +146,15 @@ class Watching:
             raise
 
     def _observe(self, ready: Callable[[], None]) -> None:
-        blocks = self._trigger.observe_blocks
-        if blocks:
-            ready()
-        with OnlyParent():
-            self._trigger.observe()
-        if not blocks:
+        soon = threading.Timer(_SOON, ready)
+        if self._trigger.observe_blocks:
+            soon.start()
+        try:
+            with OnlyParent():
+                self._trigger.observe()
+        finally:
+            soon.cancel()
+        if not self._trigger.observe_blocks:
             ready()
             self._ended.wait()
 

@@ -81,7 +81,7 @@ class Printing:
         link = self._runner.running(dispatch_id, node_id)
         if link is None:
             return None
-        name = f"attempt {link.tasks[0].key[2]}"
+        name = _attempt(link.tasks[0].key[2])
         parts = link.process.glance(after if source == name else (0, 0))
         return Printed(source=name, status=Status.RUNNING.value, parts=parts)
 
@@ -93,10 +93,23 @@ class Printing:
             await self._runner.read(self._store.status, dispatch_id)  # or there is no dispatch
             raise NodeNotFound(dispatch_id=dispatch_id, node_id=node_id)
         [row] = rows
+        if source == _attempt(row["attempt"]) and not Status.is_terminal(row["status"]):
+            # It has just ended: what it printed is not stored yet.
+            return Printed(
+                source=source, status=row["status"], parts=[_nothing(at) for at in after]
+            )
         places = after if source == STORED else (0, 0)
         texts = (row["stdout"] or "", row["stderr"] or "")
         parts = [_rest(text, at) for text, at in zip(texts, places, strict=True)]
         return Printed(source=STORED, status=row["status"], parts=parts)
+
+
+def _attempt(number: int) -> str:
+    return f"attempt {number}"
+
+
+def _nothing(after: int) -> Part:
+    return Part(start=after, end=after, text="")
 
 
 def _rest(text: str, after: int) -> Part:

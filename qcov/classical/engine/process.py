@@ -91,6 +91,7 @@ class EngineProcess:
             self.engine.recover()
             self._announce({"socket": str(path)})
             tell()
+            self._last_use = time.monotonic()  # opening the store may have taken long
             self._look_idle()
             stopped = asyncio.ensure_future(self._stop.wait())
             await asyncio.wait([stopped, self.engine.broken], return_when=asyncio.FIRST_COMPLETED)

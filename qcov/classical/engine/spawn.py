@@ -25,7 +25,8 @@ from qcov.wire import Unpacker, pack
 
 #: So many renewals within so many seconds, and workers begin even if code changes once more.
 _RENEWALS, _IN_SHORT = 3, 60.0
-_REASON_WAIT = 1.0  # seconds to wait for the zygote's word on how a worker ended
+_REASON_WAIT = 10.0  # seconds to wait for the zygote's word on how a worker ended
+_REST_WAIT = 1.0  # seconds to wait for what a worker that has ended had still sent
 
 ZygoteKey = tuple[str, bool, frozenset[tuple[str, str]]]
 
@@ -140,7 +141,7 @@ class WorkerProcess:
         if self._closed:
             asyncio.get_running_loop().call_soon(self._tell)
         else:  # there may be more to read; but what left its group could hold its end for ever
-            asyncio.get_running_loop().call_later(_REASON_WAIT, self._tell)
+            asyncio.get_running_loop().call_later(_REST_WAIT, self._tell)
 
     def drop(self) -> None:
         """It was never born."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from qcov.classical.engine import outcomes
@@ -98,11 +98,20 @@ class Starting:
             dispatch_id, lambda: self._rerun(dispatch_id, new_id, variables, trigger_id, reuse)
         )
 
+    async def stop_triggers(self, dispatch_ids: Sequence[str]) -> None:
+        """Stop all triggers of these dispatches: when it returns, what they start has started."""
+        await self._runner.triggers.stop(dispatch_ids)
+        for dispatch_id in dispatch_ids:
+            while (other := self._submitting.get(dispatch_id)) is not None:
+                await asyncio.wait([other])
+
     async def _rerun(
         self, dispatch_id: str, new_id: str, variables: Message, trigger_id: str | None, reuse: bool
     ) -> str:
         if await self._read(self._store.has_dispatch, new_id):  # the request comes twice
             return new_id
+        if trigger_id is not None:
+            await self._runner.triggers.check_watches(trigger_id)
         if is_held(await self._read(self._store.status, dispatch_id)):
             return await self._start(dispatch_id, variables, _fired(trigger_id, dispatch_id))
         with self._runner.pruner.using(dispatch_id):

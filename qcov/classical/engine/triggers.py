@@ -32,7 +32,6 @@ from qcov.transport import address, check_header
 _log = logging.getLogger("qcov.engine")
 
 _MOST = 256  # triggers that watch at a time, a process each
-_SOON = 0.3  # seconds: a trigger that raises at once has done so by then
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds until one that has failed watches again
 
 
@@ -120,9 +119,8 @@ class Triggers:
             row, described.get("variables", {})
         )
         if watch is not None:
-            await watch.ready
             try:
-                await watch.outlive(_SOON)
+                await watch.ready
             except TriggerFailed:
                 if not watch.returned or not await self.runs(described["id"], limit=1):
                     raise
@@ -162,6 +160,12 @@ class Triggers:
     async def get(self, trigger_id: str) -> Message:
         """One of them. Raises `TriggerNotFound`."""
         return await asyncio.to_thread(get_trigger, self._engine.store, trigger_id)
+
+    async def check_watches(self, trigger_id: str) -> None:
+        """Raise `TriggerFailed` for one that was stopped, or has ended, before it fired."""
+        row = await self.get(trigger_id)
+        if row["status"] != "ACTIVE":
+            raise TriggerFailed(trigger=row["name"], reason=f"it is {row['status']}")
 
     async def runs(
         self, trigger_id: str, limit: int | None = None, offset: int = 0
@@ -275,7 +279,6 @@ class _Watch:
         #: Done when it watches; a `TriggerFailed` if it has ended before that.
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ready.add_done_callback(_heed)  # nobody may wait for it
-        self._ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._attempt = 0
         self._pause, self._since = _FIRST_PAUSE, 0.0
         self._stopped = False
@@ -313,12 +316,6 @@ class _Watch:
             )
         )
 
-    async def outlive(self, seconds: float) -> None:
-        """Raise `TriggerFailed` if it ends within so many seconds."""
-        await asyncio.wait([self._ended], timeout=seconds)
-        if self._ended.done():
-            raise TriggerFailed(trigger=self._name, reason=self._ended.result())
-
     def keep(self) -> None:
         """It has watched: from now on an error does not end it."""
         self._kept = True
@@ -334,7 +331,9 @@ class _Watch:
 
     def task_progressed(self, task: Task, report: Message) -> None:
         """It watches, or has printed something."""
-        self._is_ready()
+        if report.get("watches"):
+            self.keep()
+            self._is_ready()
         text = f"{report['stdout']}{report['stderr']}".strip()
         if text:
             _log.info("trigger %s (%s): %s", self._id, task.name, text)
@@ -347,8 +346,6 @@ class _Watch:
         self.returned = outcome.get("error") is None
         error = outcome.get("error") or "its `observe` has returned"
         self._is_ready(TriggerFailed(trigger=task.name, reason=error))
-        if not self._ended.done():
-            self._ended.set_result(error)
         self.task_progressed(task, outcome)
         return None if self._stopped else self._failed(self._id, error)
 
@@ -361,6 +358,7 @@ class _Watch:
 
     def task_died(self, task: Task, error: QcovError, printed: Message | None = None) -> None:
         """Its process has died."""
+        self._is_ready()
         self.task_progressed(task, {"stdout": "", "stderr": "", **(printed or {})})
         reason = error.reason if isinstance(error, WorkerLost) else f"{error}"
         self._watch_again(f"its process died: {reason}")

@@ -37,7 +37,7 @@ class Verbs:
             "run": self._run,
             "rerun": engine.rerun,
             "register_trigger": engine.triggers.register,
-            "stop_triggers": engine.triggers.stop,
+            "stop_triggers": engine.stop_triggers,
             "note_fired": engine.triggers.note_fired,
             "triggers": engine.triggers.page,
             "trigger_runs": engine.triggers.runs,

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import select
 import signal
 import sys
 import threading
@@ -248,7 +247,7 @@ class Worker:
         assert self._current is not None
         watching = Watching(self._load(task["trigger"], task["blobs"]))
         self._current.hosted = watching
-        watching.run(ready=self._report_now)
+        watching.run(ready=self._watches)
         return {"status": "COMPLETED"}
 
     def _build(self, lattice: Any, args: list[Any], kwargs: dict[str, Any]) -> Message:
@@ -343,8 +342,7 @@ class Worker:
         try:
             while True:
                 timeout = _REPORT_EVERY if self._busy or self._waiting else None
-                readable, _, _ = select.select([self._channel], [], [], timeout)
-                if readable:
+                if self._channel.readable(timeout):
                     for message in self._channel.receive():
                         self._take(message)
                 else:
@@ -368,12 +366,14 @@ class Worker:
                 self._waiting.clear()
                 self._channel.send({"did": "returned", "tasks": tasks})
 
-    def _report_now(self) -> None:
-        """Tell how far the task is that runs now."""
+    def _watches(self) -> None:
+        """Tell that the trigger which runs now watches."""
         with self._changed:
-            assert self._current is not None
-            report = self._current.take(final=False)
-            self._channel.send({"did": "progress", "task": self._current.task["task"], **report})
+            if self._current is not None:
+                report = self._current.take(final=False) | {"watches": True}
+                self._channel.send(
+                    {"did": "progress", "task": self._current.task["task"], **report}
+                )
 
     def _give_up(self, task: list[Any]) -> None:
         """Have an executor stop what it runs, then say that this process may be ended."""

@@ -115,8 +115,8 @@ class DaskExecutor(BaseExecutor):
             "time_limit": self.time_limit,
         }
         name = f"qcov-{uuid.uuid4().hex}"
-        with offered(_surroundings()) as path:
-            message = pack({**asked, "name": name, "surroundings": path})
+        with offered(_surroundings()) as place:
+            message = pack({**asked, "name": name, "surroundings": place})
             future = cluster.submit(run_electron, message, name=name)
             self._job_handle, self._future = name, future
             try:

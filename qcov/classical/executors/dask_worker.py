@@ -14,7 +14,6 @@ import importlib
 import json
 import math
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -29,6 +28,7 @@ from typing import IO, Any
 
 from qcov.classical.executors.dask_client import versions
 from qcov.classical.executors.dask_surroundings import fetched
+from qcov.peer import has_said
 from qcov.wire import Unpacker, pack, unpack
 
 _LOOKS = 0.1  # seconds between two looks whether an electron was taken back
@@ -64,7 +64,12 @@ def run_electron(asked: bytes) -> bytes:
     if not _claimed(message["name"]):
         reason = "its Dask worker died"
         return pack({**_NOTHING, "did": "lost", "reason": reason})
-    message["surroundings"] = fetched(message["surroundings"])
+    try:
+        message["surroundings"] = fetched(message["surroundings"])
+    except (ConnectionError, TimeoutError) as error:
+        how = "is gone" if isinstance(error, ConnectionError) else "does not answer"
+        reason = f"the program that gave it to Dask {how}"
+        return pack({**_NOTHING, "did": "lost", "reason": reason})
     return pack({**_NOTHING, **_answer_to(message, _Task())})
 
 
@@ -83,7 +88,11 @@ def _answer_to(message: Mapping[str, Any], task: _Task) -> dict[str, Any]:
 
 
 def exceeded(process: int, memory: int, limit: int, measured: float) -> None:
-    """What runs an electron took most below this worker when that was over its limit: end it."""
+    """What runs an electron took most below this worker when that was over its limit: end it.
+
+    Dask calls it in the thread by which the worker hears and answers, so it does not wait for the
+    end: what a large process had takes the system a while to take back.
+    """
     running = _running.get(process)
     if running is not None:
         running.excess = (memory, limit, measured)
@@ -91,7 +100,9 @@ def exceeded(process: int, memory: int, limit: int, measured: float) -> None:
     with _idle_lock:
         idle = [each for each in _idle if each.pid == process]
     for each in idle:  # it keeps what an electron has left
-        _let_go(each)
+        if _withdrawn(each):
+            each.kill()
+            threading.Thread(target=each.close, name="qcov-close", daemon=True).start()
 
 
 def _told(found: Mapping[str, str]) -> str:
@@ -208,17 +219,20 @@ class _Process:
         """End it, and everything that it has started."""
         if self._socket.fileno() == -1:  # others may have its number by now
             return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self.kill()
         self._process.wait()
         self._socket.close()
+
+    def kill(self) -> None:
+        """Begin to end it; `close` has to follow."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def _heard(self) -> dict[str, Any] | None:
         """What it says next; None if that is not there yet. Raises `OSError` if it is gone."""
         if self._said:
             return self._said.popleft()
-        readable, _, _ = select.select([self._socket], [], [], _LOOKS)
-        if not readable:
+        if not has_said(self._socket, _LOOKS):
             return None
         data = self._socket.recv(_READS)
         if not data:
@@ -290,9 +304,15 @@ def _keep(process: _Process, *, at_most: int) -> None:
 
 
 def _let_go(process: _Process) -> None:
+    if _withdrawn(process):
+        process.close()
+
+
+def _withdrawn(process: _Process) -> bool:
+    """Withdraw a process that is kept; False if it has been taken."""
     with _idle_lock:
-        if process not in _idle:  # it has been taken
-            return
+        if process not in _idle:
+            return False
         _idle.remove(process)
     process.end_later.cancel()
-    process.close()
+    return True

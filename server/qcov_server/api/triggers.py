@@ -56,7 +56,7 @@ async def register(engine: TheEngine, request: RegisterRequest) -> Submitted:
 @router.post("/stop", status_code=204)
 async def stop(engine: TheEngine, request: StopRequest) -> None:
     """Stop all triggers of some dispatches."""
-    await engine.triggers.stop(request.dispatch_ids)
+    await engine.stop_triggers(request.dispatch_ids)
 
 
 @router.post("/{trigger_id:uuid}/fired", status_code=204)

@@ -18,7 +18,13 @@ import qcov as ct
 from qcov.classical.engine.client import call, connect
 from qcov.classical.manifest import environment
 from qcov.classical.triggers import BaseTrigger, DirTrigger, TimeTrigger
-from qcov.errors import DispatchNotFound, EngineError, InvalidRequest, WrongSetting
+from qcov.errors import (
+    DispatchNotFound,
+    EngineError,
+    InvalidRequest,
+    TriggerFailed,
+    WrongSetting,
+)
 from qcov.transport import dumps
 from tests.waiting import ended, until
 
@@ -265,6 +271,21 @@ class TestMended:
         done = ct.dispatch_sync(ct.lattice(pid))(1).dispatch_id
         with pytest.raises(EngineError, match="(?s)Bad has ended: .*bad observe"):
             Bad(done).register()
+
+    def test_one_that_was_stopped_starts_nothing(self) -> None:
+        done = ct.dispatch_sync(ct.lattice(pid))(1).dispatch_id
+        TimeTrigger(3600, done).register()
+        (row,) = ct.list_triggers(dispatch_id=done)
+        ct.stop_triggers(done)
+        before = call("dispatches", limit=1)["total"]
+
+        with pytest.raises(TriggerFailed, match="TimeTrigger has ended: it is STOPPED"):
+            call(
+                "rerun", dispatch_id=done, new_id=str(uuid.uuid4()), variables={},
+                trigger_id=row.id,
+            )  # fmt: skip
+
+        assert call("dispatches", limit=1)["total"] == before
 
     def test_a_key_has_its_triggers_once(self, quiet: Any) -> None:
         ids: set[str] = set()

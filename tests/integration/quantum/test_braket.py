@@ -189,9 +189,9 @@ def test_a_gradient_of_eight_circuits_is_one_program_set(
 
 
 def test_large_batches_become_as_few_sets_as_the_device_takes(braket: Braket) -> None:
-    circuits = [script(qml.expval(qml.Z(0)), shots=10, angle=0.01 * one) for one in range(250)]
+    circuits = [script(qml.expval(qml.Z(0)), shots=100, angle=0.01 * one) for one in range(250)]
     values = run(executor(GARNET), *circuits)
-    np.testing.assert_allclose(values, [np.cos(0.01 * one) for one in range(250)], atol=1.01)
+    np.testing.assert_allclose(values, [np.cos(0.01 * one) for one in range(250)], atol=0.7)
     assert sorted(_programs(task) for task in braket.tasks.values()) == [50, 100, 100]
 
 
@@ -447,7 +447,7 @@ def test_what_a_program_that_died_has_asked_for_is_found_again(
     assert len(braket.tasks) == made
     known = [value for value in values if not isinstance(value, Exception)]
     assert len(known) == (3 if made == tasks else made)
-    np.testing.assert_allclose(known, np.cos([0.0, 1.0, 2.0])[: len(known)], atol=0.1)
+    np.testing.assert_allclose(known, np.cos([0.0, 1.0, 2.0])[: len(known)], atol=0.2)
 
 
 # -- errors --------------------------------------------------------------------------------------

@@ -85,32 +85,83 @@ def test_there_are_as_many_as_before_if_no_worker_leaves(in_cluster: Any) -> Non
     in_cluster(scale)
 
 
+def _with_dask_that(does: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have something else in the place of Dask where a cluster comes up."""
+    (folder / "distributed.py").write_text(does)
+    monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+
+
+def _of_one_worker(folder: Path) -> OwnCluster:
+    settings = {"workers": 1, "threads": 1, "memory": "auto", "least": 0, "most": 0}
+    return OwnCluster(folder / "dask", settings, lambda: None, sockets=folder)
+
+
 @pytest.mark.process
 def test_one_that_does_not_come_up_is_ended_and_started_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "distributed.py").write_text("import time\ntime.sleep(3600)\n")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    _with_dask_that("import time\ntime.sleep(3600)\n", tmp_path, monkeypatch)
     monkeypatch.setattr("qcov.classical.engine.cluster._UP_WITHIN", -0.9)  # and 1 s for a worker
 
     async def main() -> None:
-        settings = {"workers": 1, "threads": 1, "memory": "auto", "least": 0, "most": 0}
-        cluster = OwnCluster(tmp_path / "dask", settings, lambda: None, sockets=tmp_path)
+        cluster = _of_one_worker(tmp_path)
         seen: set[int] = set()
+
+        async def started(count: int) -> None:
+            while len(seen) < count:
+                await asyncio.sleep(0.01)
+                if cluster._process is not None:  # it has none before the next one has started
+                    seen.add(cluster._process.pid)
+
         try:
             async with asyncio.timeout(30):
-                while len(seen) < 2:
-                    await asyncio.sleep(0.01)
-                    if cluster._process is not None:
-                        seen.add(cluster._process.pid)
+                await started(2)
                 assert "has not come up in 0.1 s, and is ended" in caplog.text
                 await cluster.ask("restart")  # it does not wait for the pause to pass
-                while len(seen) < 3:
-                    await asyncio.sleep(0.01)
-                    if cluster._process is not None:
-                        seen.add(cluster._process.pid)
+                await started(3)
         finally:
             await cluster.close()
 
     with caplog.at_level("WARNING", logger="qcov.cluster"):
         asyncio.run(main())
+
+
+@pytest.mark.process
+def test_one_that_cannot_be_followed_leaves_no_number_to_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    said = "from qcov.classical.engine.cluster_process import _answers as to\n"
+    said += "import time\nprint('it is up', file=to, flush=True)\ntime.sleep(3600)\n"
+    _with_dask_that(said, tmp_path, monkeypatch)
+
+    async def main() -> None:
+        cluster = _of_one_worker(tmp_path)
+        try:
+            async with asyncio.timeout(30):
+                while "could not be followed" not in caplog.text:
+                    await asyncio.sleep(0.01)
+            assert cluster._process is None
+        finally:
+            await cluster.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.process
+def test_one_that_was_closed_leaves_no_number_to_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_dask_that("import time\ntime.sleep(3600)\n", tmp_path, monkeypatch)
+
+    async def main() -> None:
+        cluster = _of_one_worker(tmp_path)
+        async with asyncio.timeout(30):
+            while cluster._process is None:
+                await asyncio.sleep(0.01)
+            cluster.about = {"status": "running", "members": 1}
+            await cluster.close()
+            await asyncio.wait([cluster._living])
+        assert cluster._process is None
+        cluster._want("a slot that is wanted meanwhile")
+
+    asyncio.run(main())

@@ -8,6 +8,7 @@ import socket
 import sys
 import types
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from qcov.classical.executors.dask_surroundings import fetched, offered
 from qcov.classical.executors.dask_worker import _NOTHING, run_electron
 from qcov.classical.executors.registry import executor_dict, executor_from, executor_of
 from qcov.config import set_config
-from qcov.errors import ClusterUnavailable, ConfigError, EngineError
+from qcov.errors import ClusterUnavailable, ConfigError, EngineError, WorkerLost
 from qcov.transport import TransportableObject
 from qcov.wire import pack, unpack
 
@@ -179,37 +180,61 @@ def test_variables_are_there_on_this_machine_and_in_nothing_that_is_sent(
     assert str(Path.cwd()) not in str(caught.value)
 
 
-def test_what_is_around_an_electron_is_not_found_elsewhere(tmp_path: Path) -> None:
-    with offered({"cwd": "/here"}) as path:
-        assert fetched(path) == {"cwd": "/here"}
-        assert fetched(path) == {"cwd": "/here"}
-        assert Path(path).parent.stat().st_mode & 0o777 == 0o700
-    assert not Path(path).parent.exists()
-    assert fetched(path) is None
+def test_what_is_around_an_electron_is_found_as_long_as_it_runs() -> None:
+    with offered({"cwd": "/here"}) as place:
+        assert fetched(place) == {"cwd": "/here"}
+        assert fetched(place) == {"cwd": "/here"}
+        assert Path(place["path"]).parent.stat().st_mode & 0o777 == 0o700
+    assert not Path(place["path"]).parent.exists()
+    assert fetched(place) is None
 
-    gone = tmp_path / "gone"
+
+def refusing(folder: Path) -> str:
+    """The path of a socket of the file system at which nobody listens, as on another machine."""
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(str(gone))
-    with pytest.raises(ConnectionRefusedError):
-        fetched(str(gone))
+        sock.bind(str(folder / "around"))
+    return str(folder / "around")
+
+
+@pytest.mark.process
+def test_electrons_run_where_another_machine_has_the_socket_of_their_program(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = {"machine": "another", "path": refusing(tmp_path)}
+    monkeypatch.setattr("qcov.classical.executors.dask.offered", lambda _: nullcontext(place))
+    monkeypatch.setenv("OF_THE_PROGRAM", "a secret")
+
+    assert run(address, os.getenv, "OF_THE_PROGRAM", "nothing") == "nothing"
+
+
+@pytest.mark.process
+def test_electrons_of_a_program_that_is_gone_are_lost(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with offered({}) as place:
+        here = {**place, "path": refusing(tmp_path)}
+    monkeypatch.setattr("qcov.classical.executors.dask.offered", lambda _: nullcontext(here))
+
+    with pytest.raises(WorkerLost, match="the program that gave it to Dask is gone"):
+        run(address, abs, -1)
 
 
 def test_what_is_around_an_electron_goes_though_a_child_of_the_program_stays() -> None:
-    with offered({}) as path:
+    with offered({}) as place:
         child = os.fork()
         if not child:
             signal.pause()
     try:
-        assert not Path(path).exists()
+        assert not Path(place["path"]).exists()
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
 
 
 def test_what_another_user_answers_is_not_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    with offered({"executable": "/theirs"}) as path:
+    with offered({"executable": "/theirs"}) as place:
         monkeypatch.setattr(dask_surroundings, "is_ours", lambda _: False)
-        assert fetched(path) is None
+        assert fetched(place) is None
 
 
 # -- with certificates
