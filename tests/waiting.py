@@ -18,9 +18,10 @@ def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
     return found
 
 
-def ended(process: psutil.Process) -> bool:
+def ended(process: psutil.Process | int) -> bool:
     """True once a process has ended: it may be a while until the system has taken note of that."""
     try:
+        process = psutil.Process(process) if isinstance(process, int) else process
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True

@@ -114,11 +114,12 @@ def test_an_engine_that_is_only_slow_is_waited_for(
 ) -> None:
     workflow = ct.lattice(add)
     assert ct.dispatch_sync(workflow)(1, 2).result == 3
-    monkeypatch.setattr(client, "_ANSWERS_WITHIN", 0.5)
     with (
         contextlib.closing(sqlite3.connect(data_folder / "qcov.sqlite")) as other,
-        ThreadPoolExecutor() as pool,
+        ThreadPoolExecutor(max_workers=1) as pool,
     ):
+        pool.submit(ct.list_dispatches).result()  # its thread is connected from now on
+        monkeypatch.setattr(client, "_ANSWERS_WITHIN", 0.5)
         other.execute("BEGIN IMMEDIATE")  # what the engine writes has to wait
         submitted = pool.submit(ct.dispatch(workflow), 3, 4)
         with pytest.raises(TimeoutError):
@@ -162,7 +163,7 @@ def test_a_paused_engine_that_is_killed_is_replaced(
     data_folder: Path, paused: psutil.Process, engine_of: Callable[[Path], psutil.Process]
 ) -> None:
     paused.send_signal(signal.SIGKILL)
-    paused.wait(10)
+    paused.wait(60)
 
     assert ct.dispatch_sync(ct.lattice(add))(4, 5).result == 9
     assert engine_of(data_folder).pid != paused.pid
@@ -176,4 +177,4 @@ def test_what_waits_for_a_paused_engine_gets_its_result(
         with pytest.raises(TimeoutError):
             waiting.result(0.5)
         paused.resume()
-        assert waiting.result(30) == 11
+        assert waiting.result(120) == 11

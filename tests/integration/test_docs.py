@@ -64,7 +64,7 @@ def test_the_programs_of_a_page_print_what_it_says(name: str, tmp_path: Path) ->
     script.write_text(program((_ROOT / name).read_text()))
 
     ran = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=150
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, timeout=500
     )
 
     assert ran.returncode == 0, ran.stderr

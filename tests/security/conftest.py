@@ -56,7 +56,9 @@ class Site:
     def client(self, token: str | None = None) -> httpx.Client:
         """Of the owner, or of who has `token`."""
         headers = {"authorization": f"Bearer {self.token if token is None else token}"}
-        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=30)
+        return httpx.Client(
+            base_url=self.url, headers=headers, trust_env=False, verify=False, timeout=60
+        )
 
 
 def serve(folder: Path) -> Site:

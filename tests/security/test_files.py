@@ -46,7 +46,7 @@ def test_nobody_else_can_read_anything(data_folder: Path, tmp_path: Path) -> Non
     0700, in the data folder and in the configuration's."""
     program = tmp_path / "program.py"
     program.write_text(_PROGRAM)
-    ran = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=300)
     assert ran.returncode == 0, ran.stderr
 
     found = [data_folder, *data_folder.rglob("*")]
@@ -64,7 +64,7 @@ def test_nobody_else_can_read_anything(data_folder: Path, tmp_path: Path) -> Non
 def _as_another_user(*code: str) -> subprocess.CompletedProcess[str]:
     drop = ["import os, socket", "os.setgid(65534)", "os.setuid(65534)", *code]
     command = [sys.executable, "-c", "\n".join(drop)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
@@ -115,7 +115,7 @@ def test_no_name_in_the_common_folder_can_be_foreseen(tmp_path: Path) -> None:
         )
         variables = os.environ | {"TMPDIR": str(common), "QCOV_DATA_DIR": str(deep)}
         ran = subprocess.run(
-            [sys.executable, "-c", program], capture_output=True, text=True, timeout=60,
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=300,
             env=variables,
         )  # fmt: skip
         assert ran.returncode == 0, ran.stderr

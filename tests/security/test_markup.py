@@ -157,7 +157,7 @@ def test_no_terminal_obeys_what_users_wrote(own_site: Site, made: list[str], ver
     for one in made:
         arguments = [verb] if verb in ("ls", "logs") else [verb, one]
         ran = subprocess.run(
-            [sys.executable, "-m", "qcov", *arguments], capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", "qcov", *arguments], capture_output=True, text=True, timeout=300
         )
         said = ran.stdout + ran.stderr
         assert ran.returncode == 0, said

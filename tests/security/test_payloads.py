@@ -157,7 +157,7 @@ def look_everywhere(site: Site, dispatch_id: str) -> None:
 
 def qcov(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "qcov", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def test_the_server_never_loads_a_pickle(own_site: Site, canary: Canary, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ Told = dict[str, str]
 def qcov(*arguments: str, code: int = 0) -> str:
     """All that a command says, which must end with this code."""
     command = [sys.executable, "-m", "qcov", *arguments]
-    ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert ran.returncode == code, (arguments, ran.returncode, ran.stderr)
     return ran.stdout + ran.stderr
 
@@ -140,7 +140,7 @@ def told(own_site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tol
     (tmp_path / "config" / "qcov.conf").write_text(setting)
     (tmp_path / "program.py").write_text(_PROGRAM)
     ran = subprocess.run(
-        [sys.executable, tmp_path / "program.py"], capture_output=True, text=True, timeout=90
+        [sys.executable, tmp_path / "program.py"], capture_output=True, text=True, timeout=300
     )
     assert ran.returncode == 0, ran.stderr
     found = re.findall(r"^[0-9a-f-]{36}$", ran.stdout, re.MULTILINE)

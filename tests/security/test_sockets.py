@@ -27,7 +27,7 @@ _ALERT = 21  # the first byte of what TLS says when it refuses somebody
 
 def qcov(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "qcov", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def listening(pid: int) -> Iterator[str]:
@@ -54,7 +54,7 @@ def test_it_listens_on_the_loopback_interface_alone(data_folder: Path) -> None:
     """12: the engine, its workers and all that belongs to them."""
     started = qcov("start", "--no-cluster", "-p", "0")
     assert started.returncode == 0, started.stderr
-    subprocess.run([sys.executable, "-c", _WORK], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", _WORK], check=True, timeout=300)
     pid = json.loads(qcov("status", "--json").stdout)["pid"]
 
     found = [*listening(pid)]
@@ -125,7 +125,7 @@ def test_other_addresses_need_a_word_and_bring_a_warning(data_folder: Path) -> N
     url = re.findall(r"http://[^\s/]+", started.stdout)[0]
     port = url.rpartition(":")[2]
     for host in {"127.0.0.1", socket.gethostbyname(socket.gethostname())}:
-        answer = httpx.get(f"http://{host}:{port}/api/v1/dispatches", trust_env=False)
+        answer = httpx.get(f"http://{host}:{port}/api/v1/dispatches", trust_env=False, timeout=60)
         assert answer.status_code == 401
 
 

@@ -53,7 +53,7 @@ def test_no_route_answers_without_the_right_token(site: Site, way: str) -> None:
 
     found = routes()
     assert len(found) > 50
-    with httpx.Client(base_url=site.url, headers=headers, trust_env=False) as stranger:
+    with httpx.Client(base_url=site.url, headers=headers, trust_env=False, timeout=60) as stranger:
         for method, path in found:
             answer = stranger.request(method, path + query, json=body)
             assert answer.status_code == 401, (method, path)
@@ -107,7 +107,10 @@ def test_a_stream_is_refused_before_it_begins(
     with site.client() as client:
         before = client.get("/api/v1/status").json()["event_streams"]
         answer = httpx.get(
-            f"{site.url}/api/v1/events", headers=known | headers | asked, trust_env=False
+            f"{site.url}/api/v1/events",
+            headers=known | headers | asked,
+            trust_env=False,
+            timeout=60,
         )
         after = client.get("/api/v1/status").json()["event_streams"]
 

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.services.ports import free_port
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
@@ -92,7 +94,7 @@ def _sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHServer]:
     folder = tmp_path_factory.mktemp("sshd")
     for name in ("host", "key", "other"):
         subprocess.run(["ssh-keygen", "-qt", "ed25519", "-N", "", "-f", folder / name], check=True)
-    port = _free_port()
+    port = free_port()
     kind, key, *_ = (folder / "host.pub").read_text().split()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {kind} {key}\n")
     for name, text in (("sshd_config", _SSHD), ("ssh_config", _SSH)):
@@ -107,7 +109,7 @@ def _sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHServer]:
         yield SSHServer(folder, port, getpass.getuser(), folder / "key", command)
     finally:
         server.terminate()
-        server.wait(10)
+        server.wait(60)
         log.close()
 
 
@@ -118,14 +120,8 @@ def ssh_server(_sshd: SSHServer, rsync: None, monkeypatch: pytest.MonkeyPatch) -
     return _sshd
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def _wait_for(port: int, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while True:
         assert server.poll() is None, log.read_text()
         try:

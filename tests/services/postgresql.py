@@ -8,14 +8,15 @@ import os
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.services.ports import free_port
 
 _USER = "postgres"
 
@@ -39,7 +40,7 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._as = {"user": _USER, "group": _USER} if os.getuid() == 0 else {}
         if self._as:
@@ -56,7 +57,7 @@ class Server:
         command += ["-c", "fsync=off", "-c", "max_connections=200"]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stderr=log, cwd="/", **self._as)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not self._answers():
             assert self._process.poll() is None, (self.folder / "log").read_text()
             assert time.monotonic() < deadline, (self.folder / "log").read_text()
@@ -66,7 +67,7 @@ class Server:
         """End it at once, as a crash would."""
         if self._process is not None:
             self._process.send_signal(signal.SIGQUIT)
-            self._process.wait(20)
+            self._process.wait(60)
             self._process = None
 
     @contextlib.contextmanager
@@ -76,13 +77,11 @@ class Server:
         number = self._process.pid
         children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
         stopped = [number, *map(int, children)]
-        for each in stopped:
-            os.kill(each, signal.SIGSTOP)
         try:
+            _tell(stopped, signal.SIGSTOP)
             yield
         finally:
-            for each in stopped:
-                os.kill(each, signal.SIGCONT)
+            _tell(stopped, signal.SIGCONT)
 
     def create(self) -> str:
         """A new, empty database; returns its URL."""
@@ -127,6 +126,12 @@ class Server:
         return False
 
 
+def _tell(processes: Iterable[int], number: signal.Signals) -> None:
+    for each in processes:
+        with contextlib.suppress(ProcessLookupError):  # its client has gone meanwhile
+            os.kill(each, number)
+
+
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[Server]:
     if importlib.util.find_spec("psycopg") is None:
@@ -147,9 +152,3 @@ def postgresql_url(postgresql_server: Server) -> Iterator[str]:
     url = postgresql_server.create()
     yield url
     postgresql_server.drop(url)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.services.ports import free_port
 from tests.services.postgresql import absent
 
 _VARIABLES = {
@@ -24,7 +25,7 @@ class Server:
     """One server; what is in it stays while it is stopped."""
 
     def __init__(self) -> None:
-        self.port = 0
+        self.port = free_port()
         self._thread: Any = None
 
     def start(self) -> None:
@@ -33,7 +34,6 @@ class Server:
 
         self._thread = ThreadedMotoServer("127.0.0.1", self.port, verbose=False)
         self._thread.start()
-        _, self.port = self._thread.get_host_and_port()
 
     def stop(self) -> None:
         """Refuse connections."""

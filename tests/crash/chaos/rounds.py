@@ -23,7 +23,7 @@ from chaos.kills import SERVER, Kill, plan
 _HERE = str(Path(__file__).parents[1])
 _PROGRAM = f"import sys; sys.path.insert(0, {_HERE!r}); from chaos.workflow import main; main()"
 _ENGINE = f"import sys; sys.path.insert(0, {_HERE!r}); from chaos.workflow import ready; ready()"
-_LEASE = 4.0  # seconds: some times what a loaded machine makes a beat late
+_LEASE = 6.0  # seconds: some times what a loaded machine makes a beat late
 _DEADLINE = 90.0  # seconds that only a round which hangs reaches
 _GONE_WITHIN = 20.0  # seconds, as above
 _LOOK = 0.002  # seconds

@@ -34,7 +34,7 @@ def _find_chromium() -> str:
 
 @pytest.fixture(scope="module")  # while Playwright runs, no test of another module can use asyncio
 def browser() -> Iterator[Browser]:
-    expect.set_options(timeout=15_000)  # the machine may be busy
+    expect.set_options(timeout=60_000)  # the machine may be busy
     with sync_playwright() as playwright:
         # Chromium's own sandbox does not work for root, as which tests often run.
         browser = playwright.chromium.launch(
@@ -59,6 +59,7 @@ class Site:
             viewport={"width": width, "height": 900},
             color_scheme="dark" if scheme == "dark" else "light",
         )
+        context.set_default_timeout(60_000)
         self.contexts.append(context)
         page = context.new_page()
         page.on("console", self._listen)

@@ -113,8 +113,8 @@ def test_a_trigger_is_seen_to_run_and_is_stopped(site: Site, look: Look) -> None
     look(page, "trigger")
     page.get_by_role("button", name="Stop").click()
     page.get_by_role("button", name="Stop them").click()
+    expect(page.locator("#told")).to_have_text("Stopped.")  # first: it is there for a while only
     expect(page.locator("#trigger .title .status")).to_have_text("Stopped")
-    expect(page.locator("#told")).to_have_text("Stopped.")
 
 
 def test_settings_are_read(site: Site, look: Look) -> None:

@@ -53,7 +53,7 @@ class Script:
     def run(self, *args: str, **more: object) -> str:
         """What it prints; it must succeed."""
         process = self.start(*args, **more)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 0, err
         return out.strip()
 

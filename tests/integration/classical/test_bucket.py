@@ -182,7 +182,7 @@ def test_an_engine_that_was_killed_goes_on(
     gate.wait()
     engine = engine_process(data_folder)
     engine.kill()
-    until(lambda: ended(engine), 10)
+    until(lambda: ended(engine))
 
     assert ct.get_result(dispatch_id).status == "RUNNING"
     gate.wait()

@@ -57,7 +57,7 @@ def test_it_goes_with_its_sublattices_and_payloads(data_folder: Path) -> None:
     assert {row["root_id"] for row in found} == {kept.dispatch_id}
 
     database = data_folder / "qcov.sqlite"
-    until(lambda: not _holds(database, b"a word that nobody else has said"), 10)
+    until(lambda: not _holds(database, b"a word that nobody else has said"))
     assert ct.get_result(kept.dispatch_id).result == "keptkept"
 
 

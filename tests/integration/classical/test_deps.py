@@ -16,6 +16,7 @@ import pytest
 
 import qcov as ct
 from tests.integration.classical.conftest import Gate
+from tests.waiting import ended, until
 
 pytestmark = pytest.mark.usefixtures("common_engine")
 
@@ -128,14 +129,13 @@ def test_a_retry_prepares_again(run: Run, tmp_path: Path) -> None:
 def test_what_a_command_has_started_ends_with_its_electron(run: Run, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
 
-    @ct.electron(deps_bash=f"echo $$ > {pid}; exec sleep 600", time_limit=0.5)
+    @ct.electron(deps_bash=f"echo $$ > {pid}; exec sleep 600", time_limit=2)
     def never() -> None: ...
 
     result = run(never)
 
     assert "TimeLimitExceeded" in str(result.error)
-    left = int(pid.read_text())
-    assert not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE
+    until(lambda: ended(int(pid.read_text())))
 
 
 def test_sublattices_take_them_over(run: Run) -> None:
@@ -247,7 +247,7 @@ def test_cancelling_stops_an_installation(tmp_path: Path) -> None:
     ct.cancel(dispatch_id)
 
     assert ct.get_result(dispatch_id, wait=True, timeout=60).status == "CANCELLED"
-    building.wait(10)
+    building.wait(60)
 
 
 def test_an_engine_that_stops_stops_an_installation(
@@ -261,7 +261,7 @@ def test_an_engine_that_stops_stops_an_installation(
     building = psutil.Process(int(gate.wait()))
     stop_engine(tmp_path / "own")
 
-    building.wait(10)
+    building.wait(60)
 
 
 def test_a_module_travels_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

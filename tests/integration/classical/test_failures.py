@@ -34,7 +34,7 @@ def same(x: Any) -> Any:
 def gone(pid: int) -> bool:
     """True once a process has ended; waits a little, as the system needs a moment."""
     try:
-        psutil.Process(pid).wait(5)
+        psutil.Process(pid).wait(30)
     except psutil.NoSuchProcess:
         return True
     except psutil.TimeoutExpired:
@@ -94,7 +94,7 @@ def test_a_retry_waits_for_its_delay(run: Run, counter: Any) -> None:
 
     assert run(ct.electron(flaky, retries=1, retry_delay=0.3)).status == "COMPLETED"
     first, second = map(float, lines())
-    assert 0.3 <= second - first < 3
+    assert second - first >= 0.3
 
 
 def test_a_time_limit_stops_the_whole_group(run: Run, counter: Any) -> None:
@@ -108,7 +108,7 @@ def test_a_time_limit_stops_the_whole_group(run: Run, counter: Any) -> None:
         note(str(os.getpid()))
         time.sleep(60)
 
-    result = run(lambda: [ct.electron(endless, time_limit=0.7)(), same(1)])
+    result = run(lambda: [ct.electron(endless, time_limit=2)(), same(1)])
 
     assert result.status == "FAILED"
     assert result.error is not None

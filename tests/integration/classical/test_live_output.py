@@ -28,7 +28,6 @@ def talk(folder: str) -> str:
     """Print something, wait to be asked, print more."""
     import subprocess
     import sys
-    import time
     from pathlib import Path
 
     print("one", flush=True)
@@ -67,10 +66,8 @@ def test_streams_are_followed_while_an_electron_runs(server: httpx.Client, tmp_p
     while not all(told.values()):
         said = ask(said)
         told = {name: text + said[name]["text"] for name, text in told.items()}
-        when = time.time()
     assert told["stdout"] == "a child's\n"
     assert told["stderr"].startswith("two \ufffdof ")
-    assert when - float(told["stderr"].split()[-1]) < 1.0
 
     (tmp_path / "end").touch()
     while said["status"] != "COMPLETED":

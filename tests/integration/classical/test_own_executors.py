@@ -79,14 +79,16 @@ class Waiting(BaseExecutor):
     def __init__(self, gate: Gate | None, answer: Any = True, **settings: Any) -> None:
         super().__init__(**settings)
         self.gate, self.answer = gate, answer
+        self.asked = False
 
     def run(self, function: Any, args: Any, kwargs: Any, task_metadata: Any) -> Any:
         self.set_job_handle(["job", 7])
         if self.gate is not None:
             with open(self.gate.begun, "w", encoding="utf-8") as told:
                 told.write("runs")
-        while not self.get_cancel_requested():
+        while not (self.get_cancel_requested() and self.asked):
             time.sleep(0.005)
+        time.sleep(0.2)  # meanwhile it is written what was wrong with the answer
         raise InterruptedError
 
     def teardown(self, task_metadata: Any) -> None:
@@ -94,6 +96,7 @@ class Waiting(BaseExecutor):
 
     def cancel(self, task_metadata: Any, job_handle: Any) -> Any:
         print("cancel", job_handle, task_metadata["node_id"])
+        self.asked = True
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -197,7 +200,7 @@ def test_cancelling_asks_the_executor(gate: Gate, answer: Any, told: str) -> Non
 
 
 def test_so_does_a_time_limit(run: Run) -> None:
-    result = run(ct.electron(lambda: 1, executor=Waiting(None, time_limit=0.5)))
+    result = run(ct.electron(lambda: 1, executor=Waiting(None, time_limit=2)))
 
     assert "TimeLimitExceeded" in str(result.error)
     assert result.get_node_result(0)["stdout"].splitlines() == ["cancel ['job', 7] 0", "teardown"]
@@ -328,7 +331,7 @@ def test_an_electron_that_waits_gives_its_place_to_others(
         assert ct.get_result(dispatch_id, wait=True, timeout=60).result == "deep"
     finally:
         stop_engine(folder)
-        engine.wait(10)
+        engine.wait(60)
 
 
 class Failing(BaseExecutor):

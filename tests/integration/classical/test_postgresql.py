@@ -33,7 +33,7 @@ pytestmark = pytest.mark.services
 
 Process = Callable[[Path], psutil.Process]
 
-LEASE = 2.0
+LEASE = 60.0
 
 
 @ct.electron
@@ -60,6 +60,18 @@ def url(postgresql_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("QCOV_WORKFLOW_DATA_SEAL_KEY", str(tmp_path / "seal.key"))
     monkeypatch.setenv("QCOV_ENGINE_LEASE", str(LEASE))
     return postgresql_url
+
+
+@pytest.fixture
+def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one of two engines is to be replaced soon, and not because the machine is busy."""
+    monkeypatch.setenv("QCOV_ENGINE_LEASE", "4")
+
+
+@pytest.fixture
+def shorter_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the other engine starts when the first one has died."""
+    monkeypatch.setenv("QCOV_ENGINE_LEASE", "2")
 
 
 @pytest.fixture
@@ -124,7 +136,7 @@ def execute(url: str, statement: str) -> None:
 
 def die(process: psutil.Process) -> None:
     process.kill()
-    until(lambda: ended(process), 10)
+    until(lambda: ended(process))
 
 
 # -- one engine
@@ -293,18 +305,19 @@ def test_a_page_of_one_server_follows_what_the_other_runs(
 
     began = threading.Event()
     threading.Thread(target=read, daemon=True).start()
-    assert began.wait(30)
+    assert began.wait(60)
     at("a")
     dispatch_id = ct.dispatch(held)()
     gate.wait()
-    until(lambda: (dispatch_id, None, "RUNNING") in told, 20)
+    until(lambda: (dispatch_id, None, "RUNNING") in told)
     gate.let_go()
-    until(lambda: (dispatch_id, None, "COMPLETED") in told, 20)
+    until(lambda: (dispatch_id, None, "COMPLETED") in told)
 
-    assert {status for _, node, status in told if node == 0} == {"COMPLETED"}
+    of_first = {status for _, node, status in told if node == 0}
+    assert of_first - {"RUNNING"} == {"COMPLETED"}  # one that takes a moment is told of before
     assert len(told) == len(set(told))  # nothing is told twice
     quick = ct.dispatch_sync(ct.lattice(lambda: 5))().dispatch_id
-    until(lambda: (quick, None, "COMPLETED") in told, 20)
+    until(lambda: (quick, None, "COMPLETED") in told)
 
 
 def test_the_other_engine_cancels(held: ct.Lattice, gate: Any, at: Any) -> None:
@@ -381,7 +394,7 @@ def somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 @pytest.fixture
 def nobodys(
-    gate: Any, at: Any, url: str, engine_process: Process, tmp_path: Path,
+    shorter_lease: None, gate: Any, at: Any, url: str, engine_process: Process, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> str:  # fmt: skip
     """A dispatch whose engine has died, and that the other one cannot run."""
@@ -442,6 +455,7 @@ def test_what_nobody_can_run_for_long_fails(
     assert "EnvironmentMismatch" in str(result.error)
 
 
+@pytest.mark.usefixtures("shorter_lease")
 def test_what_is_taken_over_while_the_server_dies_is_taken_over_later(
     held: ct.Lattice, gate: Any, at: Any, url: str, engine_process: Process,
     postgresql_server: Server,
@@ -519,6 +533,7 @@ def test_what_the_store_refuses_fails_its_dispatch_and_nothing_else(
     assert engine.is_running()
 
 
+@pytest.mark.usefixtures("short_lease")
 def test_an_engine_that_dies_is_replaced_by_the_other(
     held: ct.Lattice, gate: Any, counter: Any, at: Any, url: str, engine_process: Process
 ) -> None:
@@ -536,6 +551,7 @@ def test_an_engine_that_dies_is_replaced_by_the_other(
     assert rows(url, "SELECT DISTINCT epoch FROM dispatches") == [(2,)]
 
 
+@pytest.mark.usefixtures("short_lease")
 def test_triggers_of_an_engine_that_dies_go_on_at_the_other(
     at: Any, engine_process: Process, url: str
 ) -> None:
@@ -572,12 +588,15 @@ def test_an_engine_that_is_stopped_leaves_its_dispatches_to_the_other(
     assert ct.get_result(dispatch_id, wait=True, timeout=60).result == EXPECTED
 
 
+@pytest.mark.usefixtures("short_lease")
 def test_what_a_paused_engine_writes_after_its_lease_is_kept_out(
     held: ct.Lattice, gate: Any, counter: Any, at: Any, url: str, engine_process: Process
 ) -> None:
     first = at("a")
     dispatch_id = ct.dispatch(held)()
     gate.wait()
+    running = "SELECT started FROM nodes WHERE status = 'RUNNING'"
+    its = until(lambda: rows(url, running))  # what runs is written a moment after it has begun
     paused = engine_process(first)
     paused.send_signal(signal.SIGSTOP)
     try:
@@ -585,6 +604,7 @@ def test_what_a_paused_engine_writes_after_its_lease_is_kept_out(
         at("b")
         connect(start=True)
         gate.wait()  # the other one's
+        until(lambda: rows(url, running) not in ([], its))
         query = "SELECT * FROM nodes ORDER BY node_id"
         before = rows(url, query)
         [(owner, epoch)] = rows(url, "SELECT owner, epoch FROM dispatches")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -67,12 +69,27 @@ def test_a_program_on_the_command_line(tmp_path: Path) -> None:
     assert ran.stdout == "16\n", ran.stderr
 
 
+@contextlib.contextmanager
+def kernel_in(folder: Path, **settings: Any) -> Iterator[Any]:
+    """The client of a notebook's kernel, over sockets that are files: ports may be taken."""
+    manager = pytest.importorskip("jupyter_client").manager
+    pytest.importorskip("ipykernel")
+    with tempfile.TemporaryDirectory() as sockets:  # in a test's own, paths may be too long
+        running = manager.KernelManager(transport="ipc", ip=f"{sockets}/kernel")
+        running.start_kernel(cwd=str(folder), **settings)
+        client = running.client()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=120)
+            yield client
+        finally:
+            client.stop_channels()
+            running.shutdown_kernel(now=True)
+
+
 @pytest.fixture
 def kernel(tmp_path: Path) -> Iterator[Callable[[str], str]]:
     """Run cells in a notebook's kernel; returns what a cell prints."""
-    manager = pytest.importorskip("jupyter_client").manager
-    pytest.importorskip("ipykernel")
-    running, client = manager.start_new_kernel(cwd=str(tmp_path))
 
     def run(cell: str) -> str:
         printed: list[str] = []
@@ -82,12 +99,11 @@ def kernel(tmp_path: Path) -> Iterator[Callable[[str], str]]:
                 content = message["content"]
                 printed.append(content.get("text") or "\n".join(content["traceback"]))
 
-        client.execute_interactive(textwrap.dedent(cell), output_hook=hear, timeout=60)
+        client.execute_interactive(textwrap.dedent(cell), output_hook=hear, timeout=120)
         return "".join(printed)
 
-    yield run
-    client.stop_channels()
-    running.shutdown_kernel(now=True)
+    with kernel_in(tmp_path) as client:
+        yield run
 
 
 def test_a_notebook(kernel: Callable[[str], str]) -> None:
@@ -100,10 +116,7 @@ def test_a_notebook(kernel: Callable[[str], str]) -> None:
 
 
 def test_a_notebook_shows_progress_pictures_and_results(tmp_path: Path) -> None:
-    manager = pytest.importorskip("jupyter_client").manager
-    pytest.importorskip("ipykernel")
     variables = {name: value for name, value in os.environ.items() if name != "CI"}
-    running, client = manager.start_new_kernel(cwd=str(tmp_path), env=variables)
     heard: list[dict[str, Any]] = []
     seen = tmp_path / "seen"
 
@@ -114,30 +127,29 @@ def test_a_notebook_shows_progress_pictures_and_results(tmp_path: Path) -> None:
 
     def run(cell: str) -> list[dict[str, Any]]:
         heard.clear()
-        client.execute_interactive(textwrap.dedent(cell), output_hook=hear, timeout=60)
+        client.execute_interactive(textwrap.dedent(cell), output_hook=hear, timeout=120)
         return [{"type": message["msg_type"], **message["content"]} for message in heard]
 
-    run("""
-        import pathlib, time
-        import qcov as ct
+    with kernel_in(tmp_path, env=variables) as client:
+        run("""
+            import pathlib, time
+            import qcov as ct
 
-        @ct.electron
-        def nap(x):
-            time.sleep(0.8)
-            while x == 1 and not pathlib.Path("seen").exists():
-                time.sleep(0.05)
-            return x
+            @ct.electron
+            def nap(x):
+                time.sleep(0.8)
+                while x == 1 and not pathlib.Path("seen").exists():
+                    time.sleep(0.05)
+                return x
 
-        @ct.lattice
-        def sleepy(x):
-            return nap(nap(x))
-    """)
-    waited = run("result = ct.dispatch_sync(sleepy)(1)")
-    [result] = [each for each in run("result") if each["type"] == "execute_result"]
-    [drawing] = [each for each in run("sleepy.draw(1)") if each["type"] == "execute_result"]
-    silent = run("result = ct.dispatch_sync(sleepy, progress=False)(2)")
-    client.stop_channels()
-    running.shutdown_kernel(now=True)
+            @ct.lattice
+            def sleepy(x):
+                return nap(nap(x))
+        """)
+        waited = run("result = ct.dispatch_sync(sleepy)(1)")
+        [result] = [each for each in run("result") if each["type"] == "execute_result"]
+        [drawing] = [each for each in run("sleepy.draw(1)") if each["type"] == "execute_result"]
+        silent = run("result = ct.dispatch_sync(sleepy, progress=False)(2)")
 
     bars = [each["data"]["text/html"] for each in waited if "display" in each["type"]]
     assert "<progress" in bars[0]
@@ -554,9 +566,9 @@ def test_an_idle_engine_leaves_and_the_next_call_starts_another(
 ) -> None:
     monkeypatch.setenv("QCOV_ENGINE_IDLE_TIMEOUT", "1")
     dispatch_id = ct.dispatch(quadruple)(1)
-    assert ct.get_result(dispatch_id, wait=True).result == 4
     first = engine_process(data_folder)
-    first.wait(10)
+    assert ct.get_result(dispatch_id, wait=True).result == 4
+    first.wait(60)
     monkeypatch.setenv("QCOV_ENGINE_IDLE_TIMEOUT", "60")
 
     assert not (data_folder / "engine.json").exists()
@@ -564,11 +576,11 @@ def test_an_idle_engine_leaves_and_the_next_call_starts_another(
 
 
 def test_an_engine_that_leaves_is_never_met(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("QCOV_ENGINE_IDLE_TIMEOUT", "0.3")
+    monkeypatch.setenv("QCOV_ENGINE_IDLE_TIMEOUT", "0.6")
     workflow = ct.lattice(ct.electron(lambda x: x))
     for number in range(5):
         assert ct.dispatch_sync(workflow)(number).result == number
-        time.sleep(0.26 + 0.02 * number)  # around the moment at which it leaves
+        time.sleep(0.56 + 0.02 * number)  # around the moment at which it leaves
 
 
 def test_an_idle_engine_does_not_leave_someone_who_waits(

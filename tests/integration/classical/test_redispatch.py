@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 
 import qcov as ct
 from qcov.errors import DispatchNotFound, KeyTaken, WrongArguments, WrongSetting
+from tests.waiting import ended, until
 
 pytestmark = pytest.mark.usefixtures("common_engine")
 
@@ -103,11 +105,11 @@ def test_a_stored_dispatch_is_started_or_cancelled_not_both(pause: float, counte
     note, lines = counter
 
     @ct.electron
-    def slow() -> None:
-        time.sleep(0.3)  # is killed before it has noted anything
-        note("ran")
+    def endless() -> None:
+        note(str(os.getpid()))
+        time.sleep(600)
 
-    dispatch_id = ct.dispatch(ct.lattice(lambda: slow()), disable_run=True)()  # noqa: PLW0108
+    dispatch_id = ct.dispatch(ct.lattice(lambda: endless()), disable_run=True)()  # noqa: PLW0108
 
     def start() -> None:
         time.sleep(pause)
@@ -116,10 +118,10 @@ def test_a_stored_dispatch_is_started_or_cancelled_not_both(pause: float, counte
     starting = threading.Thread(target=start)
     starting.start()
     ct.cancel(dispatch_id)
-    starting.join(30)
-    status = finished(dispatch_id).status
-    time.sleep(0.5)
-    assert lines() == (["ran"] if status == "COMPLETED" else [])
+    starting.join(60)
+    assert finished(dispatch_id).status == "CANCELLED"
+    time.sleep(0.5)  # that nothing starts is seen by no event
+    until(lambda: all(ended(int(pid)) for pid in lines()))
 
 
 def test_a_key_starts_what_was_stored_under_it() -> None:

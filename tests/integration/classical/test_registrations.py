@@ -48,7 +48,9 @@ def server(common_engine: Path) -> Iterator[httpx.Client]:
     url = call("serve", host="localhost", port=0)["url"]
     token = (common_engine / "server.token").read_text()
     headers = {"authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=f"{url}/api/v1", headers=headers, trust_env=False) as client:
+    with httpx.Client(
+        base_url=f"{url}/api/v1", headers=headers, trust_env=False, timeout=60
+    ) as client:
         yield client
 
 

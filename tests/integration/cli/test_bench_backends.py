@@ -28,7 +28,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "qcov", "bench", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def test_a_comparison_from_the_command_to_the_report(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_whatever_ends_it_the_same_command_goes_on(tmp_path: Path, interruptible
             until(lambda before=before: _count(path) > before, 60)
         finally:
             process.send_signal(how)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=300)
         if how is signal.SIGINT:
             assert process.returncode == 130
             assert "Interrupted. What was measured is in it.jsonl" in said

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 def qcov(*arguments: str, code: str = "from qcov.cli import main; main()") -> Any:
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def asked(*arguments: str) -> Any:
@@ -112,14 +112,14 @@ def test_a_server_with_a_cluster(cluster: Path) -> None:
     assert {worker["memory_limit"] for worker in asked("--info")["workers"]} == {1_000_000_000}
     assert "Scheduler" in asked("--logs")
     asked("--scale", "1")
-    assert asked("--size") == {"size": 1}
+    until(lambda: asked("--size") == {"size": 1})
     asked("--adaptive", "2:3")
-    until(lambda: asked("--size") == {"size": 2}, 20)
+    until(lambda: asked("--size") == {"size": 2})
 
     # a worker that is killed comes back
     victim = psutil.Process(asked("--info")["workers"][0]["pid"])
     victim.kill()
-    until(lambda: asked("--size") == {"size": 2} and victim.pid not in _pids(), 30)
+    until(lambda: asked("--size") == {"size": 2} and victim.pid not in _pids())
 
     # so does the cluster, with a new address, and electrons find it
     os.kill(about["pid"], 9)
@@ -135,7 +135,7 @@ def test_a_server_with_a_cluster(cluster: Path) -> None:
     assert {worker["memory_limit"] for worker in asked("--info")["workers"]} == {1_000_000_000}
     tree = processes(cluster)
     assert qcov("stop").returncode == 0
-    until(lambda: all(ended(process) for process in tree), 10)
+    until(lambda: all(ended(process) for process in tree))
 
 
 def _pids() -> list[int]:
@@ -147,7 +147,7 @@ def test_the_cluster_ends_with_an_engine_that_is_killed(cluster: Path) -> None:
 
     os.kill(announced(cluster)["pid"], 9)
 
-    until(lambda: all(ended(process) for process in tree), 20)
+    until(lambda: all(ended(process) for process in tree))
 
 
 def test_restarting_the_cluster_gives_a_new_one(cluster: Path) -> None:
@@ -222,7 +222,7 @@ def test_dask_has_pages_where_they_are_asked_for(
     qcov("start", "-p", "0", "-n", "1", "--dashboard")
     address = running(data_folder)["dashboard"]
 
-    assert httpx.get(address, trust_env=False, follow_redirects=True).status_code == 200
+    assert httpx.get(address, trust_env=False, follow_redirects=True, timeout=60).status_code == 200
     assert f"Its pages, which no token protects: {address}" in qcov("cluster").stdout
 
 
@@ -247,13 +247,13 @@ def test_workers_that_die_while_they_start_are_started_again(
     assert not once.exists()
     once.touch()
     asked("--scale", "2")
-    until(lambda: asked("--size") == {"size": 2}, 20)
+    until(lambda: asked("--size") == {"size": 2})
     assert not once.exists()
     once.touch()
     psutil.Process(_pids()[0]).kill()
-    until(lambda: not once.exists() and asked("--size") == {"size": 2}, 20)
+    until(lambda: not once.exists() and asked("--size") == {"size": 2})
     asked("--scale", "1")
-    assert asked("--size") == {"size": 1}
+    until(lambda: asked("--size") == {"size": 1})
     assert announced(data_folder)["cluster"]["address"] == about["address"]
 
 
@@ -348,11 +348,11 @@ def test_nothing_waits_for_a_cluster_that_does_not_come_up(
     assert asked()["status"] == "starting"
     assert "the Dask cluster is starting" in qcov("cluster", "--size").stderr
     assert asked("--restart") == {"status": "starting"}
-    until(lambda: all(ended(child) for child in children), 10)
+    until(lambda: all(ended(child) for child in children))
     children = until(lambda: process.children(recursive=True))
     assert placed(place)[1] == "local"
     assert qcov("stop").returncode == 0
-    until(lambda: all(ended(child) for child in children), 10)
+    until(lambda: all(ended(child) for child in children))
 
 
 @pytest.mark.parametrize(
@@ -409,8 +409,9 @@ def test_fewer_workers_end_no_electron(cluster: Path, tmp_path: Path) -> None:
     until(lambda: asked("--size") == {"size": 2})
     dispatch_id = ct.dispatch(flow)(str(tmp_path / "again"))
     until(lambda: "before" in _printed(dispatch_id))
-    assert asked("--scale", "1") == {"scale": 1, "coming": 0, "leaving": 0}
-    assert asked("--size") == {"size": 1}
+    scaled = asked("--scale", "1")  # it waits for a while for who leaves
+    assert (scaled["scale"], scaled["coming"]) == (1, 0)
+    until(lambda: asked("--size") == {"size": 1})
     (tmp_path / "again").touch()
     assert ct.get_result(dispatch_id, wait=True).status == "COMPLETED"
 
@@ -467,7 +468,7 @@ def test_electrons_run_here_while_the_cluster_has_no_workers(
     again = ct.executor.DaskExecutor(retries=1)
     named = ct.dispatch(ct.lattice(ct.electron(place, executor=again)))()
     waits = "electrons wait for a worker of the Dask cluster"
-    until(lambda: waits in (data_folder / "engine.log").read_text(), 20)
+    until(lambda: waits in (data_folder / "engine.log").read_text())
     broken.unlink()
     asked("--restart")
     result = ct.get_result(named, wait=True)
@@ -500,7 +501,7 @@ def test_one_thread_is_enough(
 
     # for dispatches of electrons, whatever they need
     nested = subprocess.run(
-        [sys.executable, "-c", _NESTED], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", _NESTED], capture_output=True, text=True, timeout=300
     )
     assert nested.stdout.split() == ["3", "4"], nested.stderr
 
@@ -513,7 +514,7 @@ def test_one_thread_is_enough(
         tls_client_key=about["certificates"]["tls_key"],
     )
     with distributed.Client(about["address"], security=security, set_as_default=False) as client:
-        assert client.submit(os.getpid).result(timeout=30) in _pids()
+        assert client.submit(os.getpid).result(timeout=300) in _pids()
 
     # what waits for it when the cluster dies runs here; what ran there has died
     first = ct.dispatch(ct.lattice(ct.electron(speak)))(str(tmp_path / "never"))

@@ -118,7 +118,7 @@ def slow(tmp_path: Path, common_engine: Path) -> Iterator[tuple[str, Callable[[]
     """A dispatch that runs, and what lets it end."""
     path = tmp_path / "go"
     dispatch_id = ct.dispatch(waiting)(str(path))
-    until(lambda: "it waits" in call("streams", dispatch_id=dispatch_id, node_id=0)["stdout"], 20)
+    until(lambda: "it waits" in call("streams", dispatch_id=dispatch_id, node_id=0)["stdout"])
     yield dispatch_id, path.touch
     path.touch()
 
@@ -126,7 +126,7 @@ def slow(tmp_path: Path, common_engine: Path) -> Iterator[tuple[str, Callable[[]
 def qcov(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "qcov", *arguments]
     return subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
     )
 
 

@@ -20,6 +20,7 @@ import pytest
 
 import qcov as ct
 from qcov.errors import DispatchNotFound, EngineError
+from tests.services.ports import free_port
 
 pytestmark = pytest.mark.process
 
@@ -28,12 +29,7 @@ StopEngine = Callable[[Path], None]
 
 def qcov(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "qcov", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 @ct.electron
@@ -83,7 +79,7 @@ def test_start_status_restart_stop(data_folder: Path) -> None:
     assert qcov("stop").stdout == "qcov stopped.\n"
     assert json.loads(qcov("status", "--json").stdout)["pid"] is None
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{port}/", trust_env=False)
+        httpx.get(f"http://127.0.0.1:{port}/", trust_env=False, timeout=60)
 
 
 def test_a_restart_on_a_free_port_needs_no_engine(
@@ -100,9 +96,9 @@ def test_a_restart_on_a_free_port_needs_no_engine(
 def test_a_login_link_works_once(data_folder: Path) -> None:
     link = re.findall(r"http\S+code=\S+", qcov("start", "-p", str(free_port())).stdout)[0]
 
-    with httpx.Client(trust_env=False, follow_redirects=True) as browser:
+    with httpx.Client(trust_env=False, follow_redirects=True, timeout=60) as browser:
         assert browser.get(link).status_code == 200
-    with httpx.Client(trust_env=False, follow_redirects=True) as browser:
+    with httpx.Client(trust_env=False, follow_redirects=True, timeout=60) as browser:
         assert browser.get(link).status_code == 401
 
 

@@ -174,7 +174,7 @@ def test_the_server_gives_the_same(tmp_path: Path, data_folder: Path, vocabulary
     url = client.call("serve", host="localhost", port=0)["url"]
     client.close()
     headers = {"authorization": f"Bearer {(data_folder / 'server.token').read_text()}"}
-    answer = httpx.get(f"{url}/api/v1/dispatches/{dispatch_id}/export", headers=headers)
+    answer = httpx.get(f"{url}/api/v1/dispatches/{dispatch_id}/export", headers=headers, timeout=60)
     path = tmp_path / "it.zip"
     path.write_bytes(answer.content)
 

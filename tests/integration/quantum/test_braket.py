@@ -36,6 +36,7 @@ from qcov.qexecutors.base import BaseQExecutor, CircuitBatch
 from qcov.qexecutors.braket_aws import was_sent
 from qcov.qexecutors.provider import JobState
 from tests.services.s3 import Server
+from tests.standins.clocks import late_once
 
 pytest.importorskip("braket.default_simulator", reason="Braket's SDK supports Python 3.11 and 3.12")
 
@@ -352,12 +353,14 @@ _MITIGATED = {"device_parameters": {"errorMitigation": "debias"}}
     ids=str,
 )
 def test_a_task_is_taken_over_only_by_who_would_make_the_same(
-    braket: Braket, run_kwargs: dict[str, Any], another: bool
+    braket: Braket, run_kwargs: dict[str, Any], another: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     braket.held = True
     braket.fault("CancelQuantumTask", *["broken"] * 9)
-    first = executor(FORTE, time_limit=0.1, run_kwargs=run_kwargs)
-    (late,) = run(first, script(qml.expval(qml.Z(0))))
+    first = executor(FORTE, time_limit=600, run_kwargs=run_kwargs)
+    with monkeypatch.context() as patch:
+        late_once(patch, lambda: braket.tasks)
+        (late,) = run(first, script(qml.expval(qml.Z(0))))
     assert isinstance(late, JobLost)  # nobody says that it is cancelled
     braket.held = False
     assert run(executor(FORTE), script(qml.expval(qml.Z(0)))) == [pytest.approx(0.95, abs=0.1)]
@@ -506,9 +509,12 @@ def test_a_failed_task_says_the_providers_reason_and_costs_nothing(braket: Brake
     assert one.cost["USD"] == 0
 
 
-def test_at_its_time_limit_a_task_is_cancelled(braket: Braket) -> None:
+def test_at_its_time_limit_a_task_is_cancelled(
+    braket: Braket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     braket.held = braket.slow_to_cancel = True
-    (value,) = run(executor(FORTE, poll_timeout_seconds=0.1), script(qml.probs()))
+    late_once(monkeypatch, lambda: braket.tasks)
+    (value,) = run(executor(FORTE, poll_timeout_seconds=600), script(qml.probs()))
     assert isinstance(value, CircuitTimedOut)
     assert [task.status for task in braket.tasks.values()] == ["CANCELLED"]
 

@@ -78,7 +78,7 @@ def test_a_page_says_which_executor_is_left_alone(common_engine: Path) -> None:
     with contextlib.closing(connect(start=True)) as client:
         url = client.call("serve", host="localhost", port=0)["url"]
     headers = {"authorization": f"Bearer {(common_engine / 'server.token').read_text()}"}
-    page = httpx.get(f"{url}/executors", headers=headers).text
+    page = httpx.get(f"{url}/executors", headers=headers, timeout=60).text
 
     row = page.partition("FakeQPU")[2].partition("</tr>")[0]
     assert "Left alone" in row

@@ -41,6 +41,7 @@ from qcov.qexecutors.base import BaseQExecutor, CircuitBatch
 from qcov.qexecutors.ibmq import IBMQExecutor
 from qcov.qexecutors.qiskit import QiskitExecutor
 from qcov.qexecutors.qiskit_fitting import Fitting
+from tests.standins.clocks import late_once
 from tests.standins.ibm import CRN, IBM, PAID_CRN, serving
 from tests.waiting import until
 
@@ -358,10 +359,11 @@ def test_a_job_that_fails_says_why(ibm: IBM, code: int, kind: ErrorKind) -> None
     assert runs.classify(failed) is kind
 
 
-def test_a_job_is_cancelled_at_its_time_limit(ibm: IBM) -> None:
+def test_a_job_is_cancelled_at_its_time_limit(ibm: IBM, monkeypatch: pytest.MonkeyPatch) -> None:
     ibm.hold = True
-    results = values(executor(time_limit=1.0).run_batch(circuits(2)))
-    assert all("time limit of 1 s" in str(one) for one in results)
+    late_once(monkeypatch, lambda: ibm.jobs)
+    results = values(executor(time_limit=600).run_batch(circuits(2)))
+    assert all("time limit of 600 s" in str(one) for one in results)
     assert [job.status for job in ibm.jobs.values()] == ["Cancelled"]
     assert ct.jobs.list_jobs(only_open=True) == []
 

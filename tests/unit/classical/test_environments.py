@@ -8,7 +8,6 @@ import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from qcov.classical.engine.channel import Message
@@ -19,6 +18,7 @@ from qcov.classical.engine.spawn import Environment
 from qcov.classical.engine.tasks import Task
 from qcov.classical.requirements import depends_on_folder
 from qcov.errors import DependencyFailed, QcovError
+from tests.waiting import ended, until
 
 
 @dataclass
@@ -225,7 +225,7 @@ def test_the_first_folder_that_has_a_package_wins(tmp_path: Path) -> None:
 def test_a_command_that_takes_too_long_is_stopped_with_all_that_it_has_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("QCOV_ENGINE_INSTALL_LIMIT", "0.5")
+    monkeypatch.setenv("QCOV_ENGINE_INSTALL_LIMIT", "2")
     started = tmp_path / "pid"
 
     async def main() -> None:
@@ -237,9 +237,9 @@ def test_a_command_that_takes_too_long_is_stopped_with_all_that_it_has_started(
 
     said = str(caught.value)
     assert "the packages one, two could not be installed" in said
-    assert "was stopped after 0.5 s. Raise the setting engine.install_limit" in said
+    assert "was stopped after 2 s. Raise the setting engine.install_limit" in said
     assert said.endswith("It said:\nCollecting one")
-    _wait_for_end(int(started.read_text()))
+    until(lambda: ended(int(started.read_text())))
 
 
 def test_a_command_does_not_wait_for_what_it_has_left(tmp_path: Path) -> None:
@@ -247,16 +247,8 @@ def test_a_command_does_not_wait_for_what_it_has_left(tmp_path: Path) -> None:
         install = Installing(environment(str(tmp_path)), ("one",))
         return await install.run("sh", "-c", "sleep 600 & echo $!")
 
-    _wait_for_end(int(asyncio.run(asyncio.wait_for(main(), 60))))
-
-
-def _wait_for_end(pid: int) -> None:
-    try:
-        process = psutil.Process(pid)
-    except psutil.NoSuchProcess:
-        return
-    if process.status() != psutil.STATUS_ZOMBIE:  # nobody may be there to take note of its end
-        process.wait(10)
+    left = int(asyncio.run(asyncio.wait_for(main(), 60)))
+    until(lambda: ended(left))
 
 
 @pytest.mark.parametrize(

@@ -188,13 +188,14 @@ def test_it_starts_workers_for_an_unguarded_program() -> None:
         input=PROGRAM,
         capture_output=True,
         text=True,
-        timeout=170,
+        timeout=500,
         check=False,
     )
     assert done.stdout.split() == ["started", "-1"], done.stderr
 
 
-def test_executors_without_a_cluster_share_the_workers_that_are_started() -> None:
+def test_executors_without_a_cluster_share_the_workers_that_are_started(client: Any) -> None:
+    client.wait_for_workers(2)  # none of them comes later, in place of one that another test ended
     me = psutil.Process()
     before = set(me.children(recursive=True))
     first, second = DaskQExecutor("lightning.qubit"), DaskQExecutor("lightning.qubit")
@@ -208,4 +209,4 @@ def test_executors_without_a_cluster_share_the_workers_that_are_started() -> Non
     assert all(process.is_running() for process in started)
     second.close()
 
-    until(lambda: all(ended(process) for process in started), 20)
+    until(lambda: all(ended(process) for process in started))

@@ -288,7 +288,7 @@ def test_who_must_not_ask_is_refused(
     start: Callable[..., FakeServer], headers: dict[str, str], status: int
 ) -> None:
     server = start(token="right")
-    assert httpx.get(f"{server.url}/ledger", headers=headers).status_code == status
+    assert httpx.get(f"{server.url}/ledger", headers=headers, timeout=60).status_code == status
 
 
 def test_bad_requests_are_answered(start: Callable[..., FakeServer]) -> None:
@@ -306,10 +306,10 @@ def test_bad_requests_are_answered(start: Callable[..., FakeServer]) -> None:
         ("/nowhere", {}, 404),
     ]
     for path, body, status in cases:
-        assert httpx.post(f"{url}{path}", json=body).status_code == status, (path, body)
-    assert httpx.post(f"{url}/jobs", content="{").status_code == 415
+        assert httpx.post(f"{url}{path}", json=body, timeout=60).status_code == status, (path, body)
+    assert httpx.post(f"{url}/jobs", content="{", timeout=60).status_code == 415
     json = {"Content-Type": "application/json"}
-    assert httpx.post(f"{url}/jobs", content="{", headers=json).status_code == 400
+    assert httpx.post(f"{url}/jobs", content="{", headers=json, timeout=60).status_code == 400
 
 
 def test_estimates() -> None:

@@ -283,7 +283,7 @@ class Server:
         self.loop.close()
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
 
 
 @pytest.fixture(scope="session")
@@ -308,7 +308,7 @@ def server(shared_server: Server, engine: MemoryEngine) -> Server:
 @pytest.fixture
 def stranger(server: Server) -> Iterator[httpx.Client]:
     """A client without the token."""
-    with httpx.Client(base_url=server.url, verify=False, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, verify=False, trust_env=False, timeout=60) as client:
         yield client
 
 

@@ -27,7 +27,7 @@ def stream(
     client: httpx.Client, query: str = "", **headers: str
 ) -> Iterator[Iterator[dict[str, str]]]:
     """The messages of the event stream, as field to value."""
-    with client.stream("GET", f"/api/v1/events{query}", headers=headers, timeout=5) as answer:
+    with client.stream("GET", f"/api/v1/events{query}", headers=headers) as answer:
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = answer.iter_lines()
         yield read_messages(lines)
@@ -50,10 +50,13 @@ def next_changes(messages: Iterator[dict[str, str]]) -> tuple[str, list[Any]]:
 
 
 def test_changes_arrive_together(client: httpx.Client, server: Server) -> None:
+    def happen() -> None:
+        server.engine.happen("a", None, "RUNNING")
+        server.engine.happen("a", 3, "COMPLETED")
+
     with stream(client) as messages:
         next(messages)  # connected
-        server.happen("a", None, "RUNNING")
-        server.happen("a", 3, "COMPLETED")
+        server.loop.call_soon_threadsafe(happen)
         _, changes = next_changes(messages)
 
     assert [(c["dispatch"], c["node"], c["status"]) for c in changes] == [
@@ -203,19 +206,19 @@ def test_many_that_come_at_once_are_not_too_many(
     wait_for_streams(client, server, 0)
     monkeypatch.setattr(streams, "MAX_STREAMS", 5)
 
-    async def ask() -> int:
-        head = {"authorization": client.headers["authorization"]}
-        async with (
-            httpx.AsyncClient(base_url=server.url, headers=head, trust_env=False) as other,
-            other.stream("GET", "/api/v1/events") as answer,
-        ):
+    async def ask(other: httpx.AsyncClient) -> int:
+        async with other.stream("GET", "/api/v1/events") as answer:
             await everybody.wait()
             return answer.status_code
 
     everybody = asyncio.Barrier(40)
 
     async def ask_all() -> list[int]:
-        return await asyncio.gather(*(ask() for _ in range(40)))
+        head = {"authorization": client.headers["authorization"]}
+        async with httpx.AsyncClient(
+            base_url=server.url, headers=head, trust_env=False, timeout=60
+        ) as other:
+            return await asyncio.gather(*(ask(other) for _ in range(40)))
 
     assert sorted(asyncio.run(ask_all())) == [200] * 5 + [503] * 35
     wait_for_streams(client, server, 0)
@@ -260,10 +263,13 @@ def test_a_stream_ends_when_the_time_of_its_link_is_over(
     stranger: httpx.Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streams, "_HEARTBEAT", 0.02)
-    token = server.tokens.share("short", lifetime=0.5)
+    token = server.tokens.share("short", lifetime=60.0)
     stranger.headers["authorization"] = f"Bearer {token}"
     with stream(stranger) as messages:
-        assert [one["event"] for one in messages if "event" in one] == ["hello", "out"]
+        wait_for_hello(messages)
+        tokens = server.http._app.state.tokens
+        monkeypatch.setattr(tokens, "_clock", lambda: time.time() + 60.0)
+        assert [one["event"] for one in messages if "event" in one] == ["out"]
 
 
 def wait_for_hello(messages: Iterator[dict[str, str]]) -> None:
@@ -271,7 +277,7 @@ def wait_for_hello(messages: Iterator[dict[str, str]]) -> None:
 
 
 def wait_for_streams_of(server: Server, count: int) -> None:
-    with httpx.Client(base_url=server.url, trust_env=False) as client:
+    with httpx.Client(base_url=server.url, trust_env=False, timeout=60) as client:
         client.headers["authorization"] = f"Bearer {server.token}"
         wait_for_streams(client, server, count)
 
@@ -282,7 +288,10 @@ def test_no_reader_takes_all_streams(server: Server, monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(streams, name, most)
     tokens = [server.tokens.share(who, lifetime=60.0) for who in ("Ana", "Bo")]
     everybody = [*tokens[:1] * 5, *tokens[1:] * 5, *[server.token] * 5]
-    with httpx.Client(base_url=server.url, trust_env=False) as client, ExitStack() as held:
+    with (
+        httpx.Client(base_url=server.url, trust_env=False, timeout=60) as client,
+        ExitStack() as held,
+    ):
         told = {}
         for place, token in enumerate(everybody):
             head = {"authorization": f"Bearer {token}"}

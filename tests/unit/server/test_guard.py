@@ -273,7 +273,7 @@ def test_a_code_logs_one_browser_in_once(stranger: httpx.Client, server: Server)
     assert server.token.lower() not in cookie
     assert stranger.get("/").status_code == 200
 
-    with httpx.Client(base_url=server.url, verify=False, trust_env=False) as second:
+    with httpx.Client(base_url=server.url, verify=False, trust_env=False, timeout=60) as second:
         again = second.get("/login", params={"code": code}, headers={"accept": "text/html"})
         assert again.status_code == 401
         assert "used already" in again.text
@@ -359,7 +359,8 @@ def test_who_was_let_in_to_look_changes_nothing(
     for method, path in all_routes(engine):
         if method not in ("GET", "HEAD") or path.startswith(guard._OWNERS_ONLY):
             assert stranger.request(method, path, json={}).status_code == 403, (method, path)
-    with httpx.Client(base_url=server.url, headers={"authorization": f"Bearer {shared}"}) as other:
+    head = {"authorization": f"Bearer {shared}"}
+    with httpx.Client(base_url=server.url, headers=head, timeout=60) as other:
         assert other.get("/api/v1/dispatches/d").status_code == 200
         assert other.post("/api/v1/dispatches/d/cancel", json={}).status_code == 403
     assert engine.cancelled == []
@@ -553,7 +554,8 @@ def test_a_new_token_ends_the_old_one_and_every_session(
     server: Server,
 ) -> None:
     headers = {"authorization": f"Bearer {server.token}"}
-    with httpx.Client(base_url=server.url) as browser, httpx.Client(base_url=server.url) as program:
+    at = {"base_url": server.url, "timeout": 60}
+    with httpx.Client(**at) as browser, httpx.Client(**at) as program:
         browser.get("/login", params={"code": server.login_code()})
         assert browser.get("/api/v1/status").status_code == 200
         new = server.tokens.rotate()

@@ -75,7 +75,7 @@ def test_an_exposed_server_answers_to_its_names_alone(
         )
         port = int(server.url.rpartition(":")[2])
         names = [f"{name}:{port}" for name in answered]
-        async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as client:
             found = {
                 name: (await client.get("/api/v1/status", headers={"host": name})).status_code
                 for name in [*names, "qcov.example", "evil.example", f"evil.example:{port}"]
