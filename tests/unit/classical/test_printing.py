@@ -25,7 +25,13 @@ class Ended:
         return None
 
     def get_nodes(self, dispatch_id: str, *, node_id: int) -> list[dict[str, Any]]:
-        return [self.rows.pop(0) if len(self.rows) > 1 else self.rows[0]]
+        if len(self.rows) == 1:
+            return self.rows
+        asyncio.get_running_loop().call_later(0.01, self._change)
+        return [self.rows.pop(0)]
+
+    def _change(self) -> None:
+        self.events.number += 1
 
     async def read(self, look: Callable[..., Any], *what: Any) -> Any:
         return look(*what)
