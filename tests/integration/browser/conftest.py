@@ -71,6 +71,12 @@ class Site:
         page.wait_for_selector("#connection[data-state=live]")
         return page
 
+    def stranger(self) -> Page:
+        """A page in a browser of its own that has not logged in, and may complain."""
+        context = self.browser.new_context()
+        self.contexts.append(context)
+        return context.new_page()
+
     def login_link(self) -> str:
         """A new link for its owner."""
         return login_link()

@@ -125,17 +125,10 @@ def test_a_new_dispatch_and_its_end_appear_by_themselves(site: Site, tmp_path: P
     assert page.evaluate("() => window.sameDocument")
 
 
-def a_page(site: Site) -> Page:
-    """A page that is not logged in yet, of which no errors are expected to be seen."""
-    context = site.browser.new_context()
-    site.contexts.append(context)
-    return context.new_page()
-
-
 def test_what_ends_while_the_first_page_loads_is_seen(site: Site, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     dispatch_id = ct.dispatch(gated)(str(gate))
-    page = a_page(site)
+    page = site.stranger()
     scripts = hold(page, "**/static/live.js")
     page.goto(site.login_link(), wait_until="commit")
     row = page.locator("tr", has=page.locator(f"#d-{dispatch_id}"))
@@ -176,53 +169,6 @@ def test_what_ends_while_a_page_loads_beside_another_is_seen(
     let_go(scripts)
 
     expect(shown).to_have_text("Completed")
-
-
-def test_what_ends_while_a_part_is_read_is_seen(site: Site, tmp_path: Path) -> None:
-    page = site.open()
-    held: list[Route] = []
-
-    def keep_one(route: Route) -> None:
-        if held or "hx-request" not in route.request.headers:
-            return route.continue_()
-        return held.append(route)
-
-    page.route("**/*", keep_one)
-    gate = tmp_path / "gate"
-    dispatch_id = ct.dispatch(gated)(str(gate))
-    while not held:
-        page.wait_for_timeout(10)
-    while_it_ran = held[0].fetch()
-    gate.touch()
-    ct.get_result(dispatch_id, wait=True)
-    page.wait_for_timeout(500)  # it has heard of it by then
-    held[0].fulfill(response=while_it_ran)
-
-    row = page.locator("tr", has=page.locator(f"#d-{dispatch_id}"))
-    expect(row).to_contain_text("Completed")
-
-
-def test_a_part_that_could_not_be_read_is_read_once_more(site: Site, tmp_path: Path) -> None:
-    page = a_page(site)
-    page.goto(site.login_link())
-    page.wait_for_selector("#connection[data-state=live]")
-    lost: list[Route] = []
-
-    def lose(route: Route) -> None:
-        if "hx-request" not in route.request.headers:
-            return route.continue_()
-        lost.append(route)
-        return route.abort()
-
-    page.route("**/*", lose)
-    dispatch_id = ct.dispatch(gated)(str(tmp_path))
-    ct.get_result(dispatch_id, wait=True)
-    page.wait_for_timeout(500)  # it has heard of it by then
-    assert lost
-    page.unroute("**/*")
-
-    row = page.locator("tr", has=page.locator(f"#d-{dispatch_id}"))
-    expect(row).to_contain_text("Completed")
 
 
 def test_a_page_is_not_drawn_anew_for_what_is_on_others(site: Site, tmp_path: Path) -> None:

@@ -43,12 +43,14 @@
     const reading = parts.get(id) ?? { xhr: null, again: false, timer: null, failed: 0 };
     parts.set(id, reading);
     clearTimeout(reading.timer);
-    const before = reading.xhr;
     reading.xhr = xhr;
-    before?.abort();
     // htmx tells only an element that may have left the page.
     let aborted = false;
     xhr.addEventListener("abort", () => (aborted = true));
     xhr.addEventListener("loadend", () => ended(id, reading, xhr, aborted));
+  });
+  document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    const reading = parts.get(detail.target.id);
+    if (reading && reading.xhr !== detail.xhr) detail.shouldSwap = false;
   });
 })();
