@@ -9,10 +9,15 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.services.postgresql import postgresql_server, postgresql_url
 from tests.services.s3 import _s3_server, bucket
 from tests.waiting import ended, until
+
+# How long an example takes says more of the machine than of what is tested.
+settings.register_profile("qcov", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("qcov")
 
 __all__ = ["_s3_server", "bucket", "postgresql_server", "postgresql_url"]
 
