@@ -304,7 +304,9 @@ class DirTrigger(BaseTrigger):
 def stop_triggers(
     dispatch_ids: str | Iterable[str], triggers_server_addr: str | None = None
 ) -> None:
-    """Stop all triggers of dispatches; those that they have started go on.
+    """Stop all triggers of dispatches: they start nothing more. What they have started goes on.
+
+    It waits for a trigger that is at work to leave, for 10 s at most.
 
     Args:
         dispatch_ids: One id, or several.
