@@ -59,16 +59,16 @@ def status_in(store: Store, event: dict[str, Any]) -> str:
     return row["status"]
 
 
-async def submit(engine: Engine, gate: Path) -> str:
+async def submit(engine: Engine, gate: Path, dispatch_id: str = "") -> str:
     manifest = build_manifest(gated, (str(gate),), {})
-    manifest |= {"id": str(uuid.uuid4()), "environment": environment(code_of(manifest))}
+    manifest["id"] = dispatch_id or str(uuid.uuid4())
+    manifest["environment"] = environment(code_of(manifest))
     return await engine.submit(manifest)
 
 
-def test_what_is_told_is_on_the_disk(
-    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    told: list[tuple[str, str, str]] = []  # of what, what was told of it, and what could be read
+@pytest.fixture
+def store(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """One on a slow disk."""
     commit = Writer._commit
 
     def slowly(writer: Writer, group: Any) -> None:
@@ -77,7 +77,43 @@ def test_what_is_told_is_on_the_disk(
 
     monkeypatch.setattr(Writer, "_commit", slowly)
     data_folder.mkdir(mode=0o700)
-    store = configured_store(data_folder)
+    return configured_store(data_folder)
+
+
+def test_a_dispatch_that_is_cancelled_at_once_does_not_run_afterwards(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    async def run() -> None:
+        engine = Engine(store, workers=1)
+        tell = engine.events.tell
+
+        def noted(kind: str, **about: Any) -> None:
+            if about["node"] is None:
+                told.append(about["status"])
+            tell(kind, **about)
+
+        monkeypatch.setattr(engine.events, "tell", noted)
+        for _ in range(5):
+            dispatch_id = str(uuid.uuid4())
+            submitting = asyncio.create_task(submit(engine, tmp_path / "never", dispatch_id))
+            while dispatch_id not in engine._runner.runs:
+                await asyncio.sleep(0.001)
+            await asyncio.gather(engine.cancel(dispatch_id), submitting)
+            async with asyncio.timeout(60):
+                while told[-1] != "CANCELLED":
+                    await asyncio.sleep(0.01)
+        engine.close()
+
+    asyncio.run(run())
+    assert told == ["RUNNING", "CANCELING", "CANCELLED"] * 5
+
+
+def test_what_is_told_is_on_the_disk(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, str, str]] = []  # of what, what was told of it, and what could be read
 
     async def until(holds: Callable[[], bool]) -> None:
         async with asyncio.timeout(60):
