@@ -41,6 +41,8 @@ class BaseTrigger:
     #: Covalent's; an engine is always asked over its socket or over HTTP.
     event_loop: Any = None
     use_internal_funcs: bool = False
+    #: Whether this is the one that an engine lets watch, rather than one that is fired by hand.
+    _watches: bool = False
 
     def __init__(
         self,
@@ -112,9 +114,11 @@ class BaseTrigger:
 
         Raises:
             RuntimeError: no dispatch is connected to it.
+            TriggerFailed: it watches, and was stopped meanwhile.
         """
         engine = engine_at(self.dispatcher_addr)
-        made = engine.rerun(self._connected(), None if self._elsewhere() else self._id)
+        of_trigger = None if self._elsewhere() else self._id
+        made = engine.rerun(self._connected(), of_trigger, watching=self._watches)
         if self._elsewhere() and self._id is not None:
             self._watcher().call("note_fired", trigger_id=self._id, dispatch_id=made)
 
@@ -305,8 +309,6 @@ def stop_triggers(
     dispatch_ids: str | Iterable[str], triggers_server_addr: str | None = None
 ) -> None:
     """Stop all triggers of dispatches: they start nothing more. What they have started goes on.
-
-    It waits for a trigger that is at work to leave, for 10 s at most.
 
     Args:
         dispatch_ids: One id, or several.

@@ -185,10 +185,12 @@ class Engine(Protocol):
         trigger_id: str | None = None,
         *,
         reuse: bool = False,
+        watching: bool = False,
     ) -> str:
         """Run a dispatch that was stored, or run it once more as `new_id`; returns its id.
 
-        With `reuse`, what the earlier run has computed is taken over.
+        With `reuse`, what the earlier run has computed is taken over. A trigger that is `watching`
+        starts nothing once it was stopped.
         """
         ...
 

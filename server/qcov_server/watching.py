@@ -37,6 +37,8 @@ class JobWatch:
         while True:
             try:
                 await self._look()
+            except StoreUnavailable:  # whoever opens the page of jobs is told why
+                pass
             except Exception:  # noqa: BLE001  # the next change is another matter
                 _log.exception("what has become of jobs could not be told")
             await asyncio.sleep(_INTERVAL)
@@ -84,13 +86,10 @@ def _long_known(jobs: Mapping[str, JobEntry]) -> Mapping[str, JobEntry]:
 
 
 def _jobs(path: Path) -> Mapping[str, JobEntry]:
-    try:
-        if not path.exists():  # reading would make it
-            return {}
-        journal = Journal(path)
-        found = [*journal.jobs(limit=_RECENT), *journal.jobs(only_open=True)]
-    except StoreUnavailable:  # whoever opens the page of jobs is told why
+    if not path.exists():  # reading would make it
         return {}
+    journal = Journal(path)
+    found = [*journal.jobs(limit=_RECENT), *journal.jobs(only_open=True)]
     return {job.token: job for job in found}
 
 

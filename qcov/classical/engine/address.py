@@ -36,10 +36,18 @@ class Engine(Protocol):
         """Start a dispatch that was only stored; return its id."""
         ...
 
-    def rerun(self, dispatch_id: str, trigger_id: str | None = None, *, reuse: bool = False) -> str:
+    def rerun(
+        self,
+        dispatch_id: str,
+        trigger_id: str | None = None,
+        *,
+        reuse: bool = False,
+        watching: bool = False,
+    ) -> str:
         """Start a dispatch that was only stored, or run it once more; return the new one's id.
 
-        With `reuse`, the new one takes over what has been computed.
+        With `reuse`, the new one takes over what has been computed. A trigger says whether it is
+        `watching`, or was fired by hand.
         """
         ...
 
@@ -100,7 +108,14 @@ class LocalEngine:
         """Start a dispatch that was only stored, with this program's environment variables."""
         return client.call("start", dispatch_id=dispatch_id, variables=variables())
 
-    def rerun(self, dispatch_id: str, trigger_id: str | None = None, *, reuse: bool = False) -> str:
+    def rerun(
+        self,
+        dispatch_id: str,
+        trigger_id: str | None = None,
+        *,
+        reuse: bool = False,
+        watching: bool = False,
+    ) -> str:
         """Run a dispatch, or run it once more, with this program's environment variables."""
         return client.call(
             "rerun",
@@ -109,6 +124,7 @@ class LocalEngine:
             variables=variables(),
             trigger_id=trigger_id,
             reuse=reuse,
+            watching=watching,
         )
 
     def register_trigger(self, described: Message) -> str:

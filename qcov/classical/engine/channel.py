@@ -19,7 +19,7 @@ from qcov.wire import Unpacker, pack
 Message = dict[str, Any]
 
 #: Changes when a client of another version would be misunderstood.
-PROTOCOL = 2
+PROTOCOL = 3
 
 _CHUNK = 1 << 18
 

@@ -47,28 +47,24 @@ class Commits:
         """
         stored: asyncio.Future[None] = self._loop.create_future()
 
-        def then() -> None:
-            follows()
-            resolve(stored, None)
-
         def refused(error: QcovError) -> None:
             self.waiting -= 1
             resolve(stored, error)
 
         self.waiting += 1
         self._note(changes)
-        self._store.put(changes, lambda error: self._on_written(then, refused, error), keep=False)
+        self._store.put(
+            changes,
+            lambda error: self._on_written(partial(_follow, stored, follows), refused, error),
+            keep=False,
+        )
         await stored
 
     async def made(self, changes: Changes, follows: Callable[[], None] = lambda: None) -> None:
         """Write what happened, let it have its consequences, then return."""
         noted: asyncio.Future[None] = self._loop.create_future()
 
-        def then() -> None:
-            follows()
-            resolve(noted, None)
-
-        self.put(changes, then, lambda error: resolve(noted, error))
+        self.put(changes, partial(_follow, noted, follows), lambda error: resolve(noted, error))
         await asyncio.shield(noted)
 
     def put(
@@ -133,7 +129,17 @@ class Commits:
         then()
 
 
-def resolve(future: asyncio.Future[None], error: QcovError | None) -> None:
+def _follow(future: asyncio.Future[None], follows: Callable[[], None]) -> None:
+    """Let something have its consequences, and say that it had; or what is wrong with them."""
+    try:
+        follows()
+    except Exception as error:
+        resolve(future, error)
+        raise
+    resolve(future, None)
+
+
+def resolve(future: asyncio.Future[None], error: Exception | None) -> None:
     """Let a future have its outcome, unless it has one already."""
     if future.done():
         return

@@ -130,6 +130,7 @@ class Watching:
 
     def __init__(self, trigger: Any) -> None:
         self._trigger = trigger
+        trigger._watches = True
         self._ended = threading.Event()
 
     def run(self, *, ready: Callable[[], None]) -> None:

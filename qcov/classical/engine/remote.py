@@ -53,9 +53,17 @@ class RemoteEngine:
         """Start a dispatch that was only stored."""
         return self._post(f"/dispatches/{dispatch_id}/start", {})["id"]
 
-    def rerun(self, dispatch_id: str, trigger_id: str | None = None, *, reuse: bool = False) -> str:
+    def rerun(
+        self,
+        dispatch_id: str,
+        trigger_id: str | None = None,
+        *,
+        reuse: bool = False,
+        watching: bool = False,
+    ) -> str:
         """Start a dispatch that was only stored, or run it once more."""
-        asked = {"new_id": str(uuid.uuid4()), "trigger_id": trigger_id, "reuse": reuse}
+        how = {"trigger_id": trigger_id, "reuse": reuse, "watching": watching}
+        asked = {"new_id": str(uuid.uuid4()), **how}
         return self._post(f"/dispatches/{dispatch_id}/rerun", asked)["id"]
 
     def register_trigger(self, described: Message) -> str:

@@ -86,17 +86,23 @@ class Starting:
         trigger_id: str | None = None,
         *,
         reuse: bool = False,
+        watching: bool = False,
     ) -> str:
         """Run a dispatch that was stored, or run it once more as `new_id`; return its id.
 
         The graph is the stored one: no code of the user's is needed for it. With `reuse`, what
-        the earlier run has computed is taken over.
+        the earlier run has computed is taken over. A trigger says whether it is `watching`: when
+        it was stopped before, it starts nothing more, which raises `TriggerFailed`.
         """
         self._check_open()
         new_id = str(uuid.UUID(new_id))
-        return await self._alone(
-            dispatch_id, lambda: self._rerun(dispatch_id, new_id, variables, trigger_id, reuse)
-        )
+
+        async def doing() -> str:
+            if watching and trigger_id is not None:
+                await self._runner.triggers.check_watches(trigger_id)
+            return await self._rerun(dispatch_id, new_id, variables, trigger_id, reuse)
+
+        return await self._alone(dispatch_id, doing)
 
     async def stop_triggers(self, dispatch_ids: Sequence[str]) -> None:
         """Stop all triggers of these dispatches: when it returns, what they start has started."""

@@ -76,8 +76,10 @@ async def rerun(engine: TheEngine, dispatch_id: str, request: RerunRequest) -> S
     With `reuse`, what the earlier run has computed is taken over, and the rest runs.
     """
     trigger_id = None if request.trigger_id is None else str(request.trigger_id)
-    new_id = str(request.new_id)
-    made = await engine.rerun(dispatch_id, new_id, {}, trigger_id, reuse=request.reuse)
+    made = await engine.rerun(
+        dispatch_id, str(request.new_id), {}, trigger_id,
+        reuse=request.reuse, watching=request.watching,
+    )  # fmt: skip
     return Submitted(id=made)
 
 

@@ -275,7 +275,7 @@ class TestMended:
                     self.trigger()
 
             def stop(self) -> None:
-                time.sleep(0.1)
+                time.sleep(1)  # in which it would fire on
                 (tmp_path / "stop").touch()
 
         trigger = Eager(ct.dispatch_sync(ct.lattice(pid))(1).dispatch_id)

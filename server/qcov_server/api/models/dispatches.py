@@ -88,6 +88,8 @@ class RerunRequest(BaseModel):
 
     new_id: UUID
     trigger_id: UUID | None = None
+    #: The trigger fires by itself, which it does no more once it was stopped.
+    watching: StrictBool = False
     #: Take over what the earlier run has computed.
     reuse: StrictBool = False
 

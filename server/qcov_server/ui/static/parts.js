@@ -4,11 +4,11 @@
 
 (() => {
   const SOON = 30; // ms; no shorter than what htmx takes until a new part listens
-  const PAUSES = [2000, 5000, 15000]; // ms until it is tried again, where the server did not answer
+  const RETRY = 3000; // ms until it is tried again, where the server did not answer
 
   // A part whose answer is on its way is read once more after it: the answer may be older than
   // what has just happened, and what listens for a refresh will be another element then.
-  const parts = new Map(); // id -> {xhr: the latest request, again, timer, failed}
+  const parts = new Map(); // id -> {xhr: the latest request, again, timer}
 
   qcov.renew = (part) => {
     const reading = parts.get(part.id);
@@ -30,19 +30,25 @@
     reading.xhr = null;
     const unanswered = !aborted && (xhr.status === 0 || xhr.status >= 500);
     reading.again ||= unanswered;
-    reading.failed = unanswered ? reading.failed + 1 : 0;
-    const pause = unanswered ? PAUSES[Math.min(reading.failed, PAUSES.length) - 1] : SOON;
-    reading.timer = setTimeout(settle, pause, id, reading);
+    reading.timer = setTimeout(settle, unanswered ? RETRY : SOON, id, reading);
   };
 
   // Of several requests for a part, a search while it is refreshed, the latest counts: the answer to
-  // the first one would take away what the second one is to fill.
-  document.addEventListener("htmx:beforeRequest", ({ detail: { xhr, target } }) => {
+  // the first one would take away what the second one is to fill. A part that asks for itself, each
+  // second for instance, waits for all others.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const { elt, target, xhr } = event.detail;
     const { id } = target;
     if (!id) return;
-    const reading = parts.get(id) ?? { xhr: null, again: false, timer: null, failed: 0 };
+    const reading = parts.get(id) ?? { xhr: null, again: false, timer: null };
+    if (elt === target && (reading.xhr ?? reading.timer) !== null) {
+      reading.again = true;
+      event.preventDefault();
+      return;
+    }
     parts.set(id, reading);
     clearTimeout(reading.timer);
+    reading.timer = null;
     reading.xhr = xhr;
     // htmx tells only an element that may have left the page.
     let aborted = false;

@@ -145,6 +145,11 @@
     }
     const known = pages.get(port);
     const page = known ?? { waiting: [], timer: null, asOf: "" };
+    if (!known && !source) {
+      close(); // it does not wait for the next try: its visitor may have logged in since the last one
+      failed = 0;
+      state = "waiting";
+    }
     pages.set(port, Object.assign(page, message.hello));
     port.postMessage({ state });
     // Who logs in anew may see other things: what the stream before brought says nothing of them.
@@ -152,7 +157,8 @@
     if (other) {
       whose = page.whose;
       forget(page.asOf);
-      last ||= page.asOf;
+      const earlier = serverOf(page.asOf) === serverOf(last) && numberOf(page.asOf) < numberOf(last);
+      if (!last || earlier) last = page.asOf;
     } else if (!known) {
       catchUp(port, page.asOf);
     }
