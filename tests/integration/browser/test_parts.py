@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 import qcov as ct
 from qcov_server.tokens import Tokens
 
 if TYPE_CHECKING:
     from conftest import Site
+
+LONG = 6000  # times 10 ms
 
 pytestmark = [pytest.mark.browser, pytest.mark.process]
 
@@ -61,7 +63,9 @@ def hold_one(page: Page, which: Callable[[str], bool] = lambda _: True) -> list[
 
 
 def until_held(page: Page, held: list[Route]) -> Route:
-    while not held:
+    for _ in range(LONG):
+        if held:
+            break
         page.wait_for_timeout(10)
     return held[0]
 
@@ -144,6 +148,29 @@ def test_another_node_is_shown_while_one_is_read(site: Site, tmp_path: Path) -> 
 
     gate.touch()
     expect(panel.locator(".status")).to_have_text("Completed")
+
+
+def test_a_part_that_has_just_come_is_read_anew(site: Site, tmp_path: Path) -> None:
+    page = site.open(f"/dispatches/{ct.dispatch_sync(gated)(str(tmp_path)).dispatch_id}")
+    page.wait_for_function("() => window.qcovGraph && qcovGraph.nodes().length > 0")
+    page.evaluate(
+        """() => document.addEventListener("htmx:afterSwap", () => {
+          qcov.renew(document.getElementById("shown"));
+        }, { once: true })"""
+    )
+    asked: list[str] = []
+
+    def note(request: Request) -> None:
+        if request.url.endswith("/nodes/0"):
+            asked.append(request.url)
+
+    page.on("request", note)
+    page.evaluate("() => void qcovGraph.nodes(`[label = 'wait_for']`).emit('tap')")
+    for _ in range(LONG):
+        if len(asked) == 2:
+            break
+        page.wait_for_timeout(10)
+    assert len(asked) == 2
 
 
 def test_a_search_while_the_list_is_read_is_done(site: Site, tmp_path: Path) -> None:

@@ -13,7 +13,13 @@
   qcov.renew = (part) => {
     const reading = parts.get(part.id);
     if (reading) reading.again = true;
+    else if (part.closest(".htmx-settling")) setTimeout(renewLater, SOON, part.id); // it is new
     else htmx.trigger(part, "refresh");
+  };
+
+  const renewLater = (id) => {
+    const part = document.getElementById(id);
+    if (part) qcov.renew(part);
   };
 
   const settle = (id, reading) => {
