@@ -133,7 +133,7 @@
     close();
     retry = setTimeout(open, PATIENCE[Math.min(failed++, PATIENCE.length - 1)]);
     const answer = await fetch("/api/v1/status").catch(() => null);
-    show(answer?.status === 401 ? "out" : "lost");
+    if (!source) show(answer?.status === 401 ? "out" : "lost"); // or a new one says how it is
   };
 
   const hear = (port, message) => {
