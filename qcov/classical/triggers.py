@@ -18,7 +18,7 @@ from qcov.classical.deps import shown
 from qcov.classical.engine.address import engine_at
 from qcov.classical.manifest import environment
 from qcov.classical.watched_path import WatchedPath
-from qcov.errors import WrongSetting, suggest
+from qcov.errors import TriggerFailed, WrongSetting, suggest
 from qcov.transport import dumps
 
 __all__ = ["BaseTrigger", "DirTrigger", "TimeTrigger", "stop_triggers"]
@@ -114,11 +114,14 @@ class BaseTrigger:
 
         Raises:
             RuntimeError: no dispatch is connected to it.
-            TriggerFailed: it watches, and was stopped meanwhile.
         """
         engine = engine_at(self.dispatcher_addr)
         of_trigger = None if self._elsewhere() else self._id
-        made = engine.rerun(self._connected(), of_trigger, watching=self._watches)
+        try:
+            made = engine.rerun(self._connected(), of_trigger, watching=self._watches)
+        except TriggerFailed as error:  # it was stopped: `observe` comes to its end by itself
+            sys.stderr.write(f"{error}\n")
+            return
         if self._elsewhere() and self._id is not None:
             self._watcher().call("note_fired", trigger_id=self._id, dispatch_id=made)
 
@@ -308,7 +311,10 @@ class DirTrigger(BaseTrigger):
 def stop_triggers(
     dispatch_ids: str | Iterable[str], triggers_server_addr: str | None = None
 ) -> None:
-    """Stop all triggers of dispatches: they start nothing more. What they have started goes on.
+    """Stop all triggers of dispatches; those that they have started go on.
+
+    They start nothing more when it returns. A `stop` of your own that takes longer than 10 s is
+    not waited for.
 
     Args:
         dispatch_ids: One id, or several.

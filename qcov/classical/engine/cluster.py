@@ -34,7 +34,7 @@ _AGAIN_AFTER, _AT_MOST = 1.0, 60.0  # seconds until a cluster that died is start
 _HEALTHY = 60.0  # seconds that one lives to count as one that works
 _UP_WITHIN = 60.0  # seconds that one has to come up, and one for each worker
 _ANSWERS_WITHIN = 20.0  # seconds; who asks waits a little longer
-_ENDS_WITHIN = 5.0  # the same for one that is killed
+_ENDS_WITHIN = 5.0  # seconds that one which was killed is waited for
 _LONG_LOG = 1 << 22  # bytes
 _LINE = 1 << 24  # bytes of an answer: logs may be long
 

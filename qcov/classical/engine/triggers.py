@@ -32,6 +32,7 @@ from qcov.transport import address, check_header
 _log = logging.getLogger("qcov.engine")
 
 _MOST = 256  # triggers that watch at a time, a process each
+_LEAVE_WITHIN = 10.0  # seconds that a trigger which is stopped is waited for
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 60.0  # seconds until one that has failed watches again
 
 
@@ -136,17 +137,21 @@ class Triggers:
         return True
 
     async def stop(self, dispatch_ids: Sequence[str]) -> None:
-        """Stop all triggers of these dispatches."""
+        """Stop all triggers of these dispatches, and wait until those at work have left."""
         read, store = self._engine.read, self._engine.store
         rows = {each: await read(store.triggers_of, each) for each in dispatch_ids}
         for dispatch_id, found in rows.items():
             if not found:
                 await read(store.get_dispatch, dispatch_id)
+        leaving: list[asyncio.Future[None]] = []
         for row in (row for found in rows.values() for row in found):
             await self._end(row["id"], "STOPPED")
             watch = self._watching.pop(row["id"], None)
             if watch is not None:
                 watch.stop()
+                leaving.append(watch.gone)
+        if leaving:
+            await asyncio.wait(leaving, timeout=_LEAVE_WITHIN)
 
     async def page(self, **window: Any) -> Message:
         """A window of all triggers, newest first: `triggers`, and their `total`.
@@ -279,6 +284,8 @@ class _Watch:
         #: Done when it watches; a `TriggerFailed` if it has ended before that.
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ready.add_done_callback(_heed)  # nobody may wait for it
+        #: Done when it has been stopped, and does nothing more.
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._attempt = 0
         self._pause, self._since = _FIRST_PAUSE, 0.0
         self._stopped = False
@@ -322,8 +329,13 @@ class _Watch:
 
     def stop(self) -> None:
         self._stopped = True
-        self._pool.stop(self._key)
+        if not self._pool.stop(self._key):  # it is between two attempts
+            self._has_gone()
         self._is_ready(TriggerFailed(trigger=self._name, reason="it was stopped"))
+
+    def _has_gone(self) -> None:
+        if self._stopped and not self.gone.done():
+            self.gone.set_result(None)
 
     # what the pool reports (see `tasks.Owner`)
 
@@ -341,6 +353,7 @@ class _Watch:
 
     def task_ended(self, task: Task, outcome: Message) -> None:
         """It has come to its end by itself; one that was kept ends only by returning."""
+        self._has_gone()
         if self._kept and outcome.get("error") is not None:
             self.task_progressed(task, outcome)
             return self._watch_again(outcome["error"])
@@ -359,6 +372,7 @@ class _Watch:
 
     def task_died(self, task: Task, error: QcovError, printed: Message | None = None) -> None:
         """Its process has died."""
+        self._has_gone()
         self._is_ready()
         self.task_progressed(task, {"stdout": "", "stderr": "", **(printed or {})})
         reason = error.reason if isinstance(error, WorkerLost) else f"{error}"

@@ -266,28 +266,36 @@ class TestMended:
         with pytest.raises(EngineError, match="(?s)Bad has ended: .*bad observe"):
             Bad(done).register()
 
-    def test_one_that_was_stopped_starts_nothing_by_itself(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("fires", ["itself", "another dispatch"])
+    def test_one_that_was_stopped_starts_nothing_by_itself(
+        self, tmp_path: Path, fires: str
+    ) -> None:
         class Eager(BaseTrigger):
-            observe_blocks = True
-
             def observe(self) -> None:
-                while not (tmp_path / "stop").exists():
-                    self.trigger()
+                while not (tmp_path / "end").exists():
+                    self.trigger() if fires == "itself" else ct.dispatch(ct.lattice(pid))(1)
+                    (tmp_path / "fired").touch()
+                    time.sleep(0.01)
+                (tmp_path / "ended").touch()
 
             def stop(self) -> None:
-                time.sleep(1)  # in which it would fire on
-                (tmp_path / "stop").touch()
+                (tmp_path / f"stopped {uuid.uuid4()}").touch()
+                time.sleep(0.5)  # in which it would fire on
+                (tmp_path / "end").touch()
+                time.sleep(0.5)
 
         trigger = Eager(ct.dispatch_sync(ct.lattice(pid))(1).dispatch_id)
         trigger.register()
-        until(lambda: len(trigger.new_dispatch_ids) > 2)
+        until((tmp_path / "fired").exists)
         ct.stop_triggers(trigger.lattice_dispatch_id)
-        before = trigger.new_dispatch_ids
+        before = call("dispatches", limit=1)["total"]
         time.sleep(0.3)
-        assert trigger.new_dispatch_ids == before
+        assert call("dispatches", limit=1)["total"] == before
+        assert len(list(tmp_path.glob("stopped *"))) == 1
+        assert (tmp_path / "ended").exists()  # what stands behind its loop is done
 
         trigger.trigger()  # by hand
-        assert len(trigger.new_dispatch_ids) == len(before) + 1
+        assert call("dispatches", limit=1)["total"] == before + 1
         assert set(results(trigger)) == {1}
 
     def test_a_key_has_its_triggers_once(self, quiet: Any) -> None:
