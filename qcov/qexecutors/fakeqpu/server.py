@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 import socket
 import threading
 import time
@@ -63,6 +64,7 @@ class FakeServer:
         self._heard: list[float] = []  #: when it was asked in the last second
         self._lock = threading.Lock()
         self._http = _Http(("127.0.0.1", port), self)
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
         self._thread.start()
 
@@ -72,8 +74,9 @@ class FakeServer:
         return f"http://127.0.0.1:{self._http.server_address[1]}"
 
     def close(self) -> None:
-        """Stop to listen."""
-        self._http.shutdown()
+        """Stop to listen; in a fork of the process that listens, only let go of its socket."""
+        if os.getpid() == self._process:
+            self._http.shutdown()
         self._http.server_close()
 
     # -- what a request goes through -------------------------------------------------------------

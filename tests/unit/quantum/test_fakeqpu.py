@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -216,6 +218,21 @@ def test_one_seed_gives_the_same_shots() -> None:
 def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidSetting, match=message):
         FakeQPU(**settings)
+
+
+def test_a_fork_lets_go_of_it(start: Callable[..., FakeServer]) -> None:
+    server = start()
+    child = os.fork()
+    if child == 0:  # where no thread serves; the garbage collector may close it anywhere
+        signal.alarm(60)
+        try:
+            server.close()
+            os._exit(0)
+        finally:
+            os._exit(2)
+
+    assert os.waitpid(child, 0)[1] == 0
+    assert httpx.get(server.url).status_code == 404
 
 
 def test_it_travels(start: Callable[..., FakeServer]) -> None:
