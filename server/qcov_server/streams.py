@@ -90,7 +90,7 @@ class Streams:
     @property
     def last_id(self) -> str:
         """The id of what has happened last; a stream after it brings all that happens from now."""
-        return f"{THIS_SERVER}-{self._engine.events.number}"
+        return _id_of(self._engine.events.number)
 
     def stream(
         self, wanted: Wanted, last_id: str | None, *, visitor: Visitor, still_in: Callable[[], bool]
@@ -189,7 +189,7 @@ class Streams:
 
     def _named(self, kind: bytes) -> bytes:
         """A message that says where this stream begins."""
-        return b"event: %b\ndata: {}\nid: %b-%d\n\n" % (kind, THIS_SERVER.encode(), self._sent)
+        return b"event: %b\ndata: {}\nid: %b\n\n" % (kind, _id_of(self._sent).encode())
 
     def _missed(self, last_id: str, wanted: Wanted) -> bytes:
         """What went out after `last_id`; what has not gone out yet comes by itself."""
@@ -241,6 +241,10 @@ class _LogLines(logging.Handler):
         self._events.pass_on("log", "log", line=line)
 
 
+def _id_of(number: int) -> str:
+    return f"{THIS_SERVER}-{number}"
+
+
 def render(events: Sequence[Event], wanted: Wanted) -> bytes:
     """The messages for what of these events a stream wants: one of each kind, with the last id."""
     kinds: dict[str, list[dict[str, Any]]] = {}
@@ -254,7 +258,7 @@ def render(events: Sequence[Event], wanted: Wanted) -> bytes:
     # A browser keeps the last id that it has read whole: who loses the connection before it gets
     # all of these again.
     last = next((e["seq"] for e in reversed(events) if e["seq"]), None)
-    texts[-1] += "" if last is None else f"id: {THIS_SERVER}-{last}\n"
+    texts[-1] += "" if last is None else f"id: {_id_of(last)}\n"
     return "".join(f"{text}\n" for text in texts).encode()
 
 
