@@ -38,7 +38,7 @@ QcovError
 │   ├── LeaseLost               another engine runs the dispatch now
 │   ├── StateError              a transition that the state machine does not allow
 │   ├── DeletionRefused         the dispatch runs, or is needed
-│   ├── TriggerFailed           a trigger cannot watch
+│   ├── TriggerFailed           a trigger cannot watch, or does no more
 │   ├── ClusterUnavailable      a Dask cluster cannot be reached, or does not fit
 │   ├── WorkerLost              a worker process died while an electron ran
 │   ├── MemoryLimitExceeded     an electron took its Dask worker over its limit of memory
@@ -458,7 +458,7 @@ class DeletionRefused(EngineError):
 
 
 class TriggerFailed(EngineError):
-    """A trigger has ended as soon as it was to watch."""
+    """A trigger has ended as soon as it was to watch, or fires although it was stopped."""
 
     def __init__(self, *, trigger: str, reason: str) -> None:
         super().__init__(f"the trigger {trigger} has ended: {reason}")
