@@ -63,7 +63,6 @@ class Commits:
     async def made(self, changes: Changes, follows: Callable[[], None] = lambda: None) -> None:
         """Write what happened, let it have its consequences, then return."""
         noted: asyncio.Future[None] = self._loop.create_future()
-
         self.put(changes, partial(_follow, noted, follows), lambda error: resolve(noted, error))
         await asyncio.shield(noted)
 
