@@ -27,14 +27,15 @@ class Cloud(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     objects: ClassVar[dict[str, bytes]]
     pieces: ClassVar[dict[str, bytes]]
-    seen: ClassVar[list[str]]  #: the Authorization headers, in their order
+    seen: ClassVar[dict[str, str]]  #: the Authorization headers, by method and path
 
     def handle_any(self) -> None:
         url = urlsplit(self.path)
-        self.seen.append(self.headers.get("Authorization", ""))
         self.query = {name: values[0] for name, values in parse_qs(url.query).items()}
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.answer_to(f"{self.command} {url.path}")
+        request = f"{self.command} {url.path}"
+        self.seen[request] = self.headers.get("Authorization", "")
+        self.answer_to(request)
 
     do_GET = do_HEAD = do_PUT = do_POST = handle_any  # noqa: N815
 
@@ -164,7 +165,7 @@ _ABOUT = "<Properties><BlobType>BlockBlob</BlobType></Properties>"
 @contextmanager
 def serving(kind: type[Cloud]) -> Iterator[tuple[str, type[Cloud]]]:
     """Its address, and what it holds."""
-    own = type(kind.__name__, (kind,), {"objects": {}, "pieces": {}, "seen": []})
+    own = type(kind.__name__, (kind,), {"objects": {}, "pieces": {}, "seen": {}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), own)
     thread = Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
