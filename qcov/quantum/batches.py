@@ -14,6 +14,7 @@ from qcov.budget import Budget
 from qcov.errors import CircuitError
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, CircuitBatch, CircuitResult, ordinary
+from qcov.quantum import interrupts
 from qcov.quantum.futures import calling_back_at_once
 from qcov.quantum.lanes import Round
 from qcov.quantum.tickets import Job, Ticket
@@ -91,7 +92,7 @@ def batch_of(jobs: Sequence[Job]) -> CircuitBatch:
 
 def run_batch(executor: BaseQExecutor, batch: CircuitBatch) -> Sequence[Any]:
     """Run a batch; raises `CircuitError` where the answer is not a result for each circuit."""
-    with calling_back_at_once():
+    with calling_back_at_once(), interrupts.allowed():
         outcomes: Any = executor.run_batch(batch)
     if not _is_list_like(outcomes):
         got = f"{type(outcomes).__name__}, not a list of results"

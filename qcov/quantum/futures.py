@@ -21,6 +21,7 @@ from typing import Any, cast
 
 from qcov.errors import CircuitError, NotAFuture, StaleFuture, WrongSetting
 from qcov.progress import PACE, shown
+from qcov.quantum import interrupts
 from qcov.quantum.crew import away
 
 
@@ -171,7 +172,7 @@ def calling_back_later() -> Generator[list[Callable[[], object]], None, None]:
         _later.calls = None
         with ExitStack() as stack:  # one that is interrupted takes none of the others with it
             for call in reversed(waiting):
-                stack.callback(call)
+                stack.callback(_call_back, call)
 
 
 @contextmanager
@@ -187,9 +188,14 @@ def calling_back_at_once() -> Generator[None, None, None]:
 def afterwards(call: Callable[[], object]) -> None:
     """Call the user's code when the block of `calling_back_later` is left; at once outside."""
     if _later.calls is None:
-        call()
+        _call_back(call)
     else:
         _later.calls.append(call)
+
+
+def _call_back(call: Callable[[], object]) -> None:
+    with interrupts.allowed():
+        call()
 
 
 def gather(*futures: Any, timeout: float | None = None, progress: bool | None = None) -> list[Any]:

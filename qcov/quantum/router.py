@@ -24,7 +24,7 @@ from qcov.errors import CircuitError, CircuitTimedOut
 from qcov.policy import ErrorKind
 from qcov.qexecutors import pennylane_adapter as adapter
 from qcov.qexecutors.base import BaseQExecutor, Circuit, ordinary
-from qcov.quantum import batches, flights, reuse
+from qcov.quantum import batches, flights, interrupts, reuse
 from qcov.quantum.fleet import Fleet
 from qcov.quantum.futures import calling_back_later
 from qcov.quantum.lanes import Lane, Round
@@ -54,38 +54,42 @@ class Router:
 
     def run(self, request: Request) -> list[Any]:
         """Run circuits and wait for their results. What one idle executor can do runs here."""
-        ticket = Ticket(request)
-        parts = self._split(ticket)
-        try:
-            for executor, jobs in parts[:-1]:
-                self._fleet.lane(executor).submit(executor, jobs, rest=False)
-            for executor, jobs in parts[-1:]:
-                self._fleet.lane(executor).run(executor, jobs)
-            return ticket.wait()
-        except BaseException:
-            if not ticket.finished:  # interrupted: nobody waits for the rest
-                self.withdraw(ticket)
-            raise
+        with interrupts.deferred():
+            ticket = Ticket(request)
+            parts = self._split(ticket)
+            try:
+                for executor, jobs in parts[:-1]:
+                    self._fleet.lane(executor).submit(executor, jobs, rest=False)
+                for executor, jobs in parts[-1:]:
+                    self._fleet.lane(executor).run(executor, jobs)
+                return ticket.wait()
+            except BaseException:
+                if not ticket.finished:  # interrupted: nobody waits for the rest
+                    self.withdraw(ticket)
+                raise
 
     def submit(
         self, request: Request, *, begin: Callable[[], bool], done: Callable[[Ticket], None]
     ) -> Ticket:
         """Run circuits in the background: `begin` is asked before, `done` is told after."""
         ticket = Ticket(request, begin=begin, done=done)
-        for executor, jobs in self._split(ticket):
-            self._fleet.lane(executor).submit(executor, jobs)
+        with interrupts.deferred():
+            for executor, jobs in self._split(ticket):
+                self._fleet.lane(executor).submit(executor, jobs)
         return ticket
 
     def hurry(self, ticket: Ticket) -> None:
         """Run what still waits for its turn in this thread, where nobody runs anything yet."""
-        for executor in _executors_of(ticket.jobs):
-            if not ticket.finished:
-                self._fleet.lane(executor).hurry(executor)
+        with interrupts.deferred():
+            for executor in _executors_of(ticket.jobs):
+                if not ticket.finished:
+                    self._fleet.lane(executor).hurry(executor)
 
     def withdraw(self, ticket: Ticket) -> None:
         """Take what has not started out of its lanes."""
-        for job in ticket.withdraw():
-            self._fleet.lane(job.executor).shed(1)
+        with interrupts.deferred():
+            for job in ticket.withdraw():
+                self._fleet.lane(job.executor).shed(1)
 
     def finish(self) -> None:
         """Wait until nothing runs or is to be tried again, as the interpreter's end does."""

@@ -12,6 +12,7 @@ from qcov.budget import Budget
 from qcov.context import Context, get_context
 from qcov.policy import ErrorKind
 from qcov.qexecutors.base import BaseQExecutor, Circuit
+from qcov.quantum import interrupts
 from qcov.quantum.crew import away
 from qcov.quantum.recording import Caller
 from qcov.records import Attempt
@@ -151,7 +152,7 @@ class Ticket:
                     self._awaited = threading.Event()
                 if self.finished:
                     self._awaited.set()
-            with away():
+            with away(), interrupts.allowed():
                 self._awaited.wait()
         return self.results()
 
