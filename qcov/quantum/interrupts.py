@@ -16,6 +16,7 @@ from typing import Any
 class _State:
     """Of the main thread, the only one that is ever interrupted."""
 
+    deferring = False  #: whether some block of `deferred` is entered
     allowed = False  #: whether an interrupt is for what runs now
     pending = False  #: whether one came that was not
     handler: Any = None  #: what the program does with one
@@ -39,35 +40,35 @@ class deferred:  # noqa: N801  # used as a function; a generator would cost each
     Ctrl-C is ignored or ends the process, nothing changes.
     """
 
-    __slots__ = ("_allowed_before", "_handler_before", "_nested")
+    __slots__ = ("_allowed_before", "_outermost")
 
     def __enter__(self) -> None:
         self._allowed_before: bool | None = None  #: None where nothing is deferred
         if threading.current_thread() is not threading.main_thread():
             return
-        handler = signal.getsignal(signal.SIGINT)
-        self._nested = handler is _defer
-        if self._nested:
-            self._allowed_before, _state.allowed = _state.allowed, False
-        elif callable(handler):
-            self._handler_before, _state.handler = _state.handler, handler
+        self._outermost = not _state.deferring
+        if self._outermost:
+            if not callable(signal.getsignal(signal.SIGINT)):
+                return
             _state.allowed = _state.pending = False
             try:
-                signal.signal(signal.SIGINT, _defer)
+                _state.handler = signal.signal(signal.SIGINT, _defer)
             except ValueError:  # the main thread of another interpreter than the main one
                 return
-            self._allowed_before = True
+            _state.deferring = self._allowed_before = True
+        else:
+            self._allowed_before, _state.allowed = _state.allowed, False
 
     def __exit__(self, *_: object) -> None:
         if self._allowed_before is None:
             return
-        handler = _state.handler
-        if not self._nested:
-            if signal.getsignal(signal.SIGINT) is _defer:  # else somebody changed it meanwhile
-                signal.signal(signal.SIGINT, handler)
-            _state.handler = self._handler_before
+        if self._outermost:
+            _state.deferring = False
+            now = signal.signal(signal.SIGINT, _state.handler)
+            if now is not _defer:  # somebody wants something else of it since
+                signal.signal(signal.SIGINT, now)
         _state.allowed = self._allowed_before
-        _tell_if_allowed(handler)
+        _tell_if_allowed()
 
 
 class allowed:  # noqa: N801  # as above
@@ -79,14 +80,14 @@ class allowed:  # noqa: N801  # as above
         self._before: bool | None = None
         if threading.current_thread() is threading.main_thread():
             self._before, _state.allowed = _state.allowed, True
-            _tell_if_allowed(_state.handler)
+            _tell_if_allowed()
 
     def __exit__(self, *_: object) -> None:
         if self._before is not None:
             _state.allowed = self._before
 
 
-def _tell_if_allowed(handler: Any) -> None:
+def _tell_if_allowed() -> None:
     if _state.pending and _state.allowed:
         _state.pending = False
-        handler(signal.SIGINT, None)
+        _state.handler(signal.SIGINT, None)
